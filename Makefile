@@ -1,0 +1,49 @@
+# Two commands on a fresh machine with Python 3.11+: `make up`, `make test`.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+PYTHON ?= python3
+BIN := .venv/bin
+ARGS ?=
+
+.PHONY: help up test check bench faults lock format clean
+help:  ## What there is to make
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+up: .venv/ready  ## Run everything on this machine: ARGS="--port 9000 --data DIR"
+	@exec $(BIN)/shiplog up $(ARGS)
+
+test: .venv/ready  ## All tests, in parallel, against servers of their own
+	@$(BIN)/pytest -n 2 --dist loadgroup -m "not slow" $(ARGS)
+
+check: .venv/ready  ## What CI runs: format, lint, types, arrows, tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(MAKE) --no-print-directory test
+
+bench: .venv/ready  ## Ours against the machine's limits and against peers
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+faults: .venv/ready  ## Kills, cuts and floods: ARGS="--full" for the long version
+	@$(BIN)/pytest -m slow tests/faults $(ARGS)
+
+lock: .venv/ready  ## Resolve the dependencies anew, into requirements.lock
+	$(BIN)/uv pip compile -q pyproject.toml --group dev --universal --upgrade --generate-hashes \
+		--no-header --no-emit-index-url -o requirements.lock
+
+format: .venv/ready  ## Format, and fix what can be fixed
+	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+clean:  ## Remove what this Makefile made
+	rm -rf .venv
+
+.venv/ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Shiplog needs Python 3.11 or newer: make PYTHON=python3.12 up")'
+	@echo "Setting up .venv from requirements.lock"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@grep -A20 '^uv==' requirements.lock | sed '/^[a-z]/{/^uv==/!Q}' | grep -vE '^ *#' > .venv/uv.lock
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r .venv/uv.lock
+	@$(BIN)/uv pip sync -q --require-hashes requirements.lock
+	@$(BIN)/uv pip install -q --no-deps --no-build-isolation -e .
+	@touch $@

@@ -1,0 +1,1 @@
+"""Words and rules: pure functions over frozen values. No I/O, no clock, no await."""

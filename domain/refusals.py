@@ -1,0 +1,34 @@
+"""Why a command is refused. The docstring is the message; HTTP gives it a status in services/api/problems.py."""
+
+from __future__ import annotations
+
+from inspect import cleandoc
+from typing import ClassVar
+
+
+class Refusal(Exception):
+    """The command was refused."""
+
+    slug: ClassVar[str] = "refused"
+
+    def __init__(self, **details: object) -> None:
+        self.details = details
+        super().__init__(cleandoc(type(self).__doc__ or "").format(**details))
+
+
+class Unknown(Refusal):
+    """There is no {kind} {name!r}. Check the slug."""
+
+    slug = "not-found"
+
+
+class Retired(Refusal):
+    """The tool {tool!r} is retired. Its page and history stay; it takes no votes, takes or revisions."""
+
+    slug = "retired"
+
+
+class RevisionMoved(Refusal):
+    """The tool {tool!r} is at revision {revision}, not {expected}. Read it again and send the change on top."""
+
+    slug = "revision-moved"

@@ -1,0 +1,52 @@
+"""Statistics in decimals: exact to the last stated place, the same on every machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import ROUND_HALF_EVEN, Context, Decimal
+
+_EXACT = Context(prec=40, rounding=ROUND_HALF_EVEN)
+_FOUR_PLACES = Decimal("0.0001")
+ZERO, ONE = Decimal(0), Decimal(1)
+
+# The two-sided 95 % quantile of the normal distribution, to four places.
+Z_95 = Decimal("1.9600")
+
+
+def four_places(value: Decimal) -> Decimal:
+    """Rounded half to even, the form in which shares are shown and compared."""
+    return value.quantize(_FOUR_PLACES, rounding=ROUND_HALF_EVEN, context=_EXACT)
+
+
+def share(ship: int, skip: int) -> Decimal | None:
+    """ship / (ship + skip) to four places; None of nothing."""
+    total = ship + skip
+    return four_places(_EXACT.divide(Decimal(ship), Decimal(total))) if total else None
+
+
+def mean(values: Sequence[int]) -> Decimal | None:
+    """To one place, rounded half to even; None of nothing."""
+    if not values:
+        return None
+    exact = _EXACT.divide(Decimal(sum(values)), Decimal(len(values)))
+    return exact.quantize(Decimal("0.1"), rounding=ROUND_HALF_EVEN, context=_EXACT)
+
+
+def wilson(ship: int, skip: int, z: Decimal = Z_95) -> tuple[Decimal, Decimal] | None:
+    """The score interval of the share (Wilson 1927), each end within 0..1 and to four places; None of nothing.
+
+    centre = (p + z^2/2n) / (1 + z^2/n); half = z sqrt(p(1-p)/n + z^2/4n^2) / (1 + z^2/n)
+    """
+    if not ship + skip:
+        return None
+    c, n = _EXACT, Decimal(ship + skip)
+    p, z2 = c.divide(Decimal(ship), n), c.multiply(z, z)
+    spread = c.add(
+        c.divide(c.multiply(p, c.subtract(ONE, p)), n), c.divide(z2, c.multiply(4, c.multiply(n, n)))
+    )
+    half = c.multiply(z, c.sqrt(spread))
+    centre = c.add(p, c.divide(z2, c.multiply(2, n)))
+    scale = c.add(ONE, c.divide(z2, n))
+    low = ZERO if ship == 0 else c.divide(c.subtract(centre, half), scale)
+    high = ONE if skip == 0 else c.divide(c.add(centre, half), scale)
+    return four_places(low), four_places(high)
