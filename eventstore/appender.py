@@ -1,0 +1,148 @@
+"""Group commit: casts that arrive while a commit is in flight form the next group of their shard."""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import Future
+from collections import deque
+from collections.abc import Callable, Sequence
+from itertools import islice
+
+import asyncpg
+from asyncpg import Pool, Record
+from msgspec.structs import replace
+
+from domain.log import Shard, shard_of
+from eventstore.casts import Stood, Submitted, append_casts
+from eventstore.ids import mint_after
+
+type_error_of_one_item = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
+
+Waiting = tuple[Submitted, "Future[Stood]"]
+OnAppended = Callable[[Shard, Sequence[Stood]], None]
+
+
+class Overloaded(Exception):
+    """The queue of votes is full. Nothing was stored; send the same vote again in a second."""
+
+
+class Unsettled(Exception):
+    """The database did not confirm. Send the same vote with the same id again: it counts once."""
+
+
+class Appender:
+    """One shard's queue, and the one task that empties it. ``append`` returns after the commit."""
+
+    def __init__(
+        self,
+        pool: Pool[Record],
+        shard: Shard,
+        on_appended: OnAppended,
+        *,
+        queue: int,
+        group: int,
+        timeout: float,
+    ) -> None:
+        self._pool, self._shard, self._on_appended = pool, shard, on_appended
+        self._queue, self._group, self._timeout = queue, group, timeout
+        self._waiting: deque[Waiting] = deque()
+        self._arrived = asyncio.Event()
+        self._task = asyncio.create_task(self._run(), name=f"appender {shard}")
+
+    async def append(self, cast: Submitted) -> Stood:
+        """Raises Overloaded when nothing was tried, Unsettled when the outcome is unknown."""
+        if len(self._waiting) >= self._queue:
+            raise Overloaded
+        answer: Future[Stood] = asyncio.get_running_loop().create_future()
+        self._waiting.append((cast, answer))
+        self._arrived.set()
+        return await answer
+
+    async def close(self) -> None:
+        """Commit what waits, then stop."""
+        while self._waiting:
+            await asyncio.wait([answer for _, answer in self._waiting])
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            while self._waiting:
+                group = list(islice(self._waiting, self._group))
+                await self._commit(group)
+                for _ in group:
+                    self._waiting.popleft()
+
+    async def _commit(self, group: list[Waiting]) -> None:
+        """Settle a group. When the database rejects an item's data, the halves are tried apart."""
+        try:
+            stood = await self._append([cast for cast, _ in group])
+        except type_error_of_one_item as error:
+            if len(group) == 1:
+                return _fail(group, error)
+            middle = len(group) // 2
+            await self._commit(group[:middle])
+            await self._commit(group[middle:])
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            _fail(group, Unsettled(str(error)))
+        else:
+            await self._settle(group, stood)
+
+    async def _append(self, casts: list[Submitted]) -> list[Stood]:
+        async with asyncio.timeout(self._timeout), self._pool.acquire() as conn:
+            return await append_casts(conn, self._shard, casts)
+
+    async def _settle(self, group: list[Waiting], stood: list[Stood]) -> None:
+        self._on_appended(self._shard, stood)
+        behind = [
+            pair for pair, answer in zip(group, stood, strict=True) if _minted_too_early(pair[0], answer)
+        ]
+        for pair, answer in zip(group, stood, strict=True):
+            if not _minted_too_early(pair[0], answer) and not pair[1].done():
+                pair[1].set_result(answer)
+        if behind:
+            newest = {(c.actor, c.tool, c.kind): s.id for (c, _), s in zip(group, stood, strict=True)}
+            await self._commit(
+                [
+                    (replace(cast, id=mint_after(newest[cast.actor, cast.tool, cast.kind])), answer)
+                    for cast, answer in behind
+                ]
+            )
+
+
+def _minted_too_early(cast: Submitted, stood: Stood) -> bool:
+    return cast.minted and stood.outcome == "superseded"
+
+
+def _fail(group: list[Waiting], error: Exception) -> None:
+    for _, answer in group:
+        if not answer.done():
+            answer.set_exception(error)
+
+
+class Appenders:
+    """One appender per shard of people."""
+
+    def __init__(
+        self,
+        pool: Pool[Record],
+        shards: int,
+        on_appended: OnAppended,
+        *,
+        queue: int = 20_000,
+        group: int = 1_000,
+        timeout: float = 3.0,
+    ) -> None:
+        self._shards = shards
+        self._lanes = {
+            shard: Appender(pool, Shard(shard), on_appended, queue=queue, group=group, timeout=timeout)
+            for shard in range(1, shards + 1)
+        }
+
+    async def append(self, cast: Submitted) -> Stood:
+        return await self._lanes[shard_of(cast.actor, self._shards)].append(cast)
+
+    async def close(self) -> None:
+        await asyncio.gather(*(lane.close() for lane in self._lanes.values()))

@@ -1,0 +1,121 @@
+"""Decisions in the house shard: read the history of one tool, decide, append, under the head's lock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import TypeAlias
+from uuid import UUID
+
+import msgspec
+from asyncpg import Record
+from asyncpg.pool import PoolConnectionProxy
+from msgspec import Struct
+
+from domain import house
+from domain.house import HouseEvent
+from domain.log import HOUSE, Event, Position, Recorded
+from eventstore.ids import mint
+
+LOCK_HEAD = "SELECT position, recorded_at FROM heads WHERE shard = $1 FOR NO KEY UPDATE"
+MOVE_HEAD = "UPDATE heads SET position = $2, recorded_at = $3 WHERE shard = $1"
+TOOL_NAMED = "SELECT tool FROM slugs WHERE slug = $1"
+NAME_TOOL = "INSERT INTO slugs (slug, tool) VALUES ($1, $2)"
+HISTORY_OF_TOOL = """
+SELECT data FROM events
+ WHERE shard = $1 AND shard = 0 AND tool = $2
+ ORDER BY position
+"""
+HISTORY_OF_HOUSE = """
+SELECT data FROM events
+ WHERE shard = $1 AND shard = 0 AND tool IS NULL
+ ORDER BY position
+"""
+APPEND = """
+INSERT INTO events (shard, position, recorded_at, type, tool, actor, choice, replaced, id, origin, data)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+"""
+
+Connection: TypeAlias = "PoolConnectionProxy[Record]"
+Decide = Callable[[Sequence[HouseEvent]], Sequence[HouseEvent]]
+
+
+class Author(Struct, frozen=True):
+    """Who decided, as a pseudonym, and by which door."""
+
+    actor: UUID
+    origin: str
+
+
+class Decided(Struct, frozen=True):
+    """The history before, what was decided on it, and where the log has that."""
+
+    before: Sequence[HouseEvent]
+    events: Sequence[HouseEvent]
+    recorded: Sequence[Recorded]
+
+
+async def decide_tool(conn: Connection, slug: str, decide: Decide, author: Author) -> Decided:
+    """Decide on one tool. A slug without a tool has an empty history; its first event gives it a number."""
+    async with conn.transaction():
+        head = await _lock(conn)
+        tool = await conn.fetchval(TOOL_NAMED, slug)
+        history = await conn.fetch(HISTORY_OF_TOOL, HOUSE, tool) if tool is not None else []
+        before = [house.decode(row[0]) for row in history]
+        events = decide(before)
+        if tool is None and events:
+            tool = head.position + 1
+            await conn.execute(NAME_TOOL, slug, tool)
+        return Decided(before, events, await _append(conn, head, tool, events, author))
+
+
+async def decide_house(conn: Connection, decide: Decide, author: Author) -> Decided:
+    """Decide on what belongs to no tool: the panel's seats."""
+    async with conn.transaction():
+        head = await _lock(conn)
+        before = [house.decode(row[0]) for row in await conn.fetch(HISTORY_OF_HOUSE, HOUSE)]
+        events = decide(before)
+        return Decided(before, events, await _append(conn, head, None, events, author))
+
+
+class Head(Struct, frozen=True):
+    position: int
+    recorded_at: datetime
+
+
+async def _lock(conn: Connection) -> Head:
+    (row,) = await conn.fetch(LOCK_HEAD, HOUSE)
+    return Head(*row)
+
+
+async def _append(
+    conn: Connection, head: Head, tool: int | None, events: Sequence[HouseEvent], author: Author
+) -> list[Recorded]:
+    moment = max(datetime.now(UTC), head.recorded_at)
+    recorded = [
+        Recorded(Position(HOUSE, head.position + n), moment, _envelope(event, tool, author))
+        for n, event in enumerate(events, 1)
+    ]
+    if recorded:
+        await conn.executemany(APPEND, [_row(each) for each in recorded])
+        await conn.execute(MOVE_HEAD, HOUSE, recorded[-1].position.number, moment)
+    return recorded
+
+
+def _envelope(event: HouseEvent, tool: int | None, author: Author) -> Event:
+    return Event(
+        type=type(event).__name__,
+        actor=author.actor,
+        id=mint(),
+        origin=author.origin,
+        tool=tool,
+        choice=getattr(event, "choice", None),
+        replaced=getattr(event, "replaced", None),
+        data=house.encode(event),
+    )
+
+
+def _row(recorded: Recorded) -> tuple[object, ...]:
+    event = msgspec.structs.asdict(recorded.event)
+    columns = ("type", "tool", "actor", "choice", "replaced", "id", "origin", "data")
+    return (*msgspec.structs.astuple(recorded.position), recorded.recorded_at, *(event[c] for c in columns))
