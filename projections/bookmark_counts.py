@@ -1,0 +1,29 @@
+"""Bookmark counts: on how many shelves a tool stands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from projections.engine import Projection
+from projections.snapshot import Snapshot
+
+BOOKMARK_COUNTS = Projection(
+    name="bookmark_counts",
+    shape="sum",
+    keys=("tool",),
+    columns={"tool": "integer", "saved": "bigint NOT NULL"},
+    select="""
+        SELECT shard, tool,
+               count(*) FILTER (WHERE type = 'BookmarkSaved') - count(*) FILTER (WHERE type = 'BookmarkDropped') AS saved
+          FROM events
+         WHERE type IN ('BookmarkSaved', 'BookmarkDropped')
+         GROUP BY shard, tool
+    """,
+)
+
+READ = "SELECT tool, sum(saved)::bigint FROM bookmark_counts WHERE tool = ANY($1) GROUP BY tool"
+
+
+async def read_bookmark_counts(snapshot: Snapshot, tools: Sequence[int]) -> dict[int, int]:
+    rows = await snapshot.fetch(BOOKMARK_COUNTS, READ, list(tools))
+    return {row[0]: row[1] for row in rows}

@@ -1,0 +1,180 @@
+"""The engine: folds each read model's one SELECT over the next range of a shard, exactly once.
+
+A projection is a SELECT over ``events``. The engine narrows ``events`` to a range and merges what the SELECT
+gives into the read model's table; the text itself is the same for every range, live or recounted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from hashlib import sha256
+from typing import Literal
+
+import msgspec
+from asyncpg import Connection, Pool, Record
+from asyncpg.pool import PoolConnectionProxy
+from msgspec import Struct
+
+from domain.log import Shard
+
+CLAIM = """
+SELECT c.projection, c.position, h.position AS head
+  FROM checkpoints AS c JOIN heads AS h USING (shard)
+ WHERE c.shard = $1 AND c.position < h.position
+   FOR NO KEY UPDATE OF c SKIP LOCKED
+"""
+MOVE = "UPDATE checkpoints SET position = $4 WHERE shard = $1 AND projection = $2 AND position = $3"
+BEHIND = """
+SELECT c.shard FROM checkpoints AS c JOIN heads AS h USING (shard)
+ GROUP BY c.shard HAVING bool_or(c.position < h.position) ORDER BY c.shard
+"""
+
+READ_DEFINITIONS = "SELECT projection, digest FROM definitions"
+WRITE_DEFINITION = """
+INSERT INTO definitions (projection, digest) VALUES ($1, $2)
+ON CONFLICT (projection) DO UPDATE SET digest = excluded.digest
+"""
+START_AGAIN = """
+INSERT INTO checkpoints (shard, projection) SELECT shard, $1 FROM heads
+ON CONFLICT (shard, projection) DO UPDATE SET position = 0
+"""
+
+# How much of a shard one transaction folds: long enough to be cheap, short enough to be seen soon.
+BATCH = 50_000
+
+
+class Projection(Struct, frozen=True, dict=True):
+    """A read model's definition.
+
+    ``columns`` are the table's, as DDL; the table's key is shard and ``keys``. Shape *sum* adds every other
+    column; shape *last* keeps the newest row by its column ``position``. ``indexes`` are column lists.
+    """
+
+    name: str
+    shape: Literal["sum", "last"]
+    keys: tuple[str, ...]
+    columns: dict[str, str]
+    select: str
+    indexes: tuple[str, ...] = ()
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        return tuple(column for column in self.columns if column not in self.keys)
+
+    @cached_property
+    def digest(self) -> str:
+        return sha256(msgspec.json.encode(self)).hexdigest()
+
+    @cached_property
+    def create(self) -> str:
+        """The table, and the grant to read it."""
+        columns = ", ".join(f"{name} {ddl}" for name, ddl in {"shard": "smallint", **self.columns}.items())
+        table = f"CREATE TABLE read_models.{self.name} ({columns}, PRIMARY KEY ({self._key}))"
+        indexes = [f"CREATE INDEX ON read_models.{self.name} ({columns})" for columns in self.indexes]
+        return "; ".join([table, *indexes])
+
+    @cached_property
+    def advance(self) -> str:
+        """Merge the range ($2, $3] of shard $1 into the table; gives the keys that moved."""
+        listed = ", ".join(("shard", *self.columns))
+        return f"""
+            WITH {self._range}, folded AS ({self._folded})
+            INSERT INTO read_models.{self.name} AS t ({listed}) SELECT {listed} FROM folded
+            ON CONFLICT ({self._key}) DO UPDATE SET {self._merge}
+            RETURNING {", ".join(f"t.{key}" for key in self.keys)}"""
+
+    @cached_property
+    def differences(self) -> str:
+        """Rows of shard $1 that the log up to $3, recounted from $2 = 0, and the table do not share."""
+        listed = ", ".join(("shard", *self.columns))
+        return f"""
+            WITH {self._range}, folded AS ({self._folded}),
+            recounted AS (SELECT {listed} FROM folded),
+            kept AS (SELECT {listed} FROM read_models.{self.name} WHERE shard = $1)
+            SELECT 'log' AS says, * FROM (SELECT * FROM recounted EXCEPT SELECT * FROM kept) AS missing
+            UNION ALL
+            SELECT 'read model', * FROM (SELECT * FROM kept EXCEPT SELECT * FROM recounted) AS extra"""
+
+    @property
+    def _key(self) -> str:
+        return ", ".join(("shard", *self.keys))
+
+    @property
+    def _range(self) -> str:
+        return """events AS (
+                SELECT * FROM public.events WHERE shard = $1 AND position > $2 AND position <= $3
+            )"""
+
+    @property
+    def _folded(self) -> str:
+        if self.shape == "sum":
+            return self.select
+        return f"""SELECT DISTINCT ON ({self._key}) * FROM ({self.select}) AS every
+                    ORDER BY {self._key}, position DESC"""
+
+    @property
+    def _merge(self) -> str:
+        if self.shape == "sum":
+            return ", ".join(f"{value} = t.{value} + excluded.{value}" for value in self.values)
+        newest = ", ".join(f"{value} = excluded.{value}" for value in self.values)
+        return f"{newest} WHERE excluded.position > t.position"
+
+
+class Advanced(Struct, frozen=True):
+    """What one transaction moved: up to where, by how many events, and the keys that changed, by read model."""
+
+    shard: Shard
+    position: int
+    events: int
+    changed: dict[str, tuple[tuple[object, ...], ...]]
+
+
+class CheckpointMoved(Exception):
+    """Another worker advanced this read model first. Nothing was kept; try again from its checkpoint."""
+
+
+async def install(conn: Connection[Record], projections: Sequence[Projection]) -> list[str]:
+    """Create the tables; drop and start again those whose definition changed. Returns the names built anew."""
+    known = {row[0]: row[1] for row in await conn.fetch(READ_DEFINITIONS)}
+    fresh = [projection for projection in projections if known.get(projection.name) != projection.digest]
+    for projection in fresh:
+        async with conn.transaction():
+            await conn.execute("SET LOCAL ROLE shiplog_app")
+            await conn.execute(f"DROP TABLE IF EXISTS read_models.{projection.name}")
+            await conn.execute(projection.create)
+            await conn.execute(WRITE_DEFINITION, projection.name, projection.digest)
+            await conn.execute(START_AGAIN, projection.name)
+    return [projection.name for projection in fresh]
+
+
+async def behind(pool: Pool[Record]) -> list[Shard]:
+    """The shards with events that some read model has not folded."""
+    return [Shard(row[0]) for row in await pool.fetch(BEHIND)]
+
+
+async def advance(
+    pool: Pool[Record], projections: Sequence[Projection], shard: Shard, *, batch: int = BATCH
+) -> Advanced | None:
+    """Move the shard's read models on by one range, in one transaction. None when there is nothing to claim."""
+    async with pool.acquire() as conn, conn.transaction():
+        claimed = {row["projection"]: row for row in await conn.fetch(CLAIM, shard)}
+        due = [projection for projection in projections if projection.name in claimed]
+        if not due:
+            return None
+        upto = min(min(claimed[p.name]["head"], claimed[p.name]["position"] + batch) for p in due)
+        start = min(claimed[p.name]["position"] for p in due)
+        changed = {p.name: await _fold(conn, p, shard, claimed[p.name]["position"], upto) for p in due}
+        return Advanced(shard, upto, upto - start, changed)
+
+
+async def _fold(
+    conn: PoolConnectionProxy[Record], projection: Projection, shard: Shard, start: int, upto: int
+) -> tuple[tuple[object, ...], ...]:
+    """One read model, over (start, upto]; one that is ahead of ``upto`` waits for the others."""
+    if start >= upto:
+        return ()
+    keys = await conn.fetch(projection.advance, shard, start, upto)
+    if await conn.execute(MOVE, shard, projection.name, start, upto) != "UPDATE 1":
+        raise CheckpointMoved
+    return tuple(tuple(key) for key in keys)

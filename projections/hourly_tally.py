@@ -1,0 +1,60 @@
+"""Hourly tally: what each hour (UTC) added to a tool's tally; a running sum of it is the tally at any hour."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from projections.engine import Projection
+from projections.snapshot import Snapshot
+
+HOURLY_TALLY = Projection(
+    name="hourly_tally",
+    shape="sum",
+    keys=("tool", "hour"),
+    columns={
+        "tool": "integer",
+        "hour": "timestamptz",
+        "ship": "bigint NOT NULL",
+        "skip": "bigint NOT NULL",
+        "casts": "bigint NOT NULL",
+    },
+    indexes=("hour",),
+    select="""
+        SELECT shard, tool, date_trunc('hour', recorded_at) AS hour,
+               count(*) FILTER (WHERE choice = 'ship') - count(*) FILTER (WHERE replaced = 'ship') AS ship,
+               count(*) FILTER (WHERE choice = 'skip') - count(*) FILTER (WHERE replaced = 'skip') AS skip,
+               count(*) AS casts
+          FROM events
+         WHERE type IN ('VoteCast', 'VoteRetracted')
+         GROUP BY shard, tool, date_trunc('hour', recorded_at)
+    """,
+)
+
+# What stood before $3 goes into the first bucket's running sums, so it is read along.
+READ = """
+SELECT date_trunc($2, greatest(hour, $3)) AS bucket,
+       sum(ship)::bigint AS ship, sum(skip)::bigint AS skip,
+       (sum(casts) FILTER (WHERE hour >= $3))::bigint AS casts,
+       sum(sum(ship)) OVER running::bigint AS ship_total, sum(sum(skip)) OVER running::bigint AS skip_total
+  FROM hourly_tally
+ WHERE tool = $1 AND hour < $4
+ GROUP BY bucket
+WINDOW running AS (ORDER BY date_trunc($2, greatest(hour, $3)))
+ ORDER BY bucket
+"""
+
+READ_RECENT = "SELECT tool, sum(casts)::bigint FROM hourly_tally WHERE hour >= $1 GROUP BY tool"
+
+
+async def read_history(
+    snapshot: Snapshot, tool: int, bucket: str, start: datetime, end: datetime
+) -> list[tuple[datetime, int, int, int]]:
+    """(bucket start, casts in it, ship and skip standing at its end), for buckets with casts, oldest first."""
+    rows = await snapshot.fetch(HOURLY_TALLY, READ, tool, bucket, start, end)
+    return [(row["bucket"], row["casts"] or 0, row["ship_total"], row["skip_total"]) for row in rows]
+
+
+async def read_recent(snapshot: Snapshot, since: datetime) -> dict[int, int]:
+    """Casts per tool in the hours that began at ``since`` or later."""
+    rows = await snapshot.fetch(HOURLY_TALLY, READ_RECENT, since)
+    return {row[0]: row[1] for row in rows}

@@ -1,0 +1,94 @@
+"""Scorecard: the newest take of each reviewer on each tool."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from msgspec import Struct
+
+from domain.words import Choice
+from projections.engine import Projection
+from projections.snapshot import Snapshot
+
+# A withdrawn take keeps its row, with no choice.
+SCORECARD = Projection(
+    name="scorecard",
+    shape="last",
+    keys=("tool", "reviewer"),
+    columns={
+        "tool": "integer",
+        "reviewer": "text",
+        "score": "integer",
+        "choice": "text",
+        "text": "text",
+        "published_at": "timestamptz NOT NULL",
+        "revision": "integer NOT NULL",
+        "position": "bigint NOT NULL",
+    },
+    select="""
+        SELECT shard, tool, position, data->>'reviewer' AS reviewer, choice, data->>'text' AS text,
+               CAST(data->>'score' AS integer) AS score, CAST(data->>'revision' AS integer) AS revision,
+               recorded_at AS published_at
+          FROM events
+         WHERE type IN ('TakePublished', 'TakeWithdrawn')
+    """,
+    indexes=("reviewer, tool",),
+)
+
+READ = """
+SELECT tool, reviewer, score, choice, text, published_at, revision
+  FROM scorecard WHERE tool = ANY($1) AND choice IS NOT NULL
+"""
+READ_ALL = """
+SELECT tool, reviewer, score, choice, text, published_at, revision
+  FROM scorecard WHERE choice IS NOT NULL
+"""
+READ_OF_REVIEWER = """
+SELECT tool, reviewer, score, choice, text, published_at, revision
+  FROM scorecard WHERE reviewer = $1 AND choice IS NOT NULL ORDER BY published_at DESC, tool DESC
+"""
+READ_HISTORY = """
+SELECT data->>'score', choice, data->>'text', recorded_at, data->>'revision'
+  FROM events WHERE shard = 0 AND tool = $1 AND type IN ('TakePublished', 'TakeWithdrawn')
+   AND data->>'reviewer' = $2 ORDER BY position DESC
+"""
+
+
+class Take(Struct, frozen=True):
+    tool: int
+    reviewer: str
+    score: int
+    choice: Choice
+    text: str
+    published_at: datetime
+    revision: int
+
+
+class PastTake(Struct, frozen=True):
+    """A revision as it was; ``choice`` is None where the take was withdrawn."""
+
+    score: int | None
+    choice: Choice | None
+    text: str | None
+    published_at: datetime
+    revision: int
+
+
+async def read_takes(snapshot: Snapshot, tools: Sequence[int] | None = None) -> list[Take]:
+    rows = (
+        await snapshot.fetch(SCORECARD, READ_ALL)
+        if tools is None
+        else await snapshot.fetch(SCORECARD, READ, list(tools))
+    )
+    return [Take(*row) for row in rows]
+
+
+async def read_takes_of(snapshot: Snapshot, reviewer: str) -> list[Take]:
+    return [Take(*row) for row in await snapshot.fetch(SCORECARD, READ_OF_REVIEWER, reviewer)]
+
+
+async def read_take_history(snapshot: Snapshot, tool: int, reviewer: str) -> list[PastTake]:
+    """Every revision, newest first, read from the log itself."""
+    rows = await snapshot.fetch(SCORECARD, READ_HISTORY, tool, reviewer)
+    return [PastTake(row[0] and int(row[0]), row[1], row[2], row[3], int(row[4])) for row in rows]

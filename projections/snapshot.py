@@ -1,0 +1,80 @@
+"""Snapshots: everything one answer shows is read at one moment, and the answer says how far that was."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from asyncpg import Pool, Record
+from asyncpg.pool import PoolConnectionProxy
+from msgspec import Struct
+
+from domain.log import Position
+from projections.engine import Projection
+
+FRESHNESS = """
+SELECT f.shard, f.position,
+       CASE WHEN f.position < f.head THEN
+            (SELECT extract(epoch FROM clock_timestamp() - e.recorded_at) * 1000
+               FROM events AS e WHERE e.shard = f.shard AND e.position = f.position + 1)
+       END::bigint AS lag_ms
+  FROM (SELECT c.shard, min(c.position) AS position, min(h.position) AS head
+          FROM checkpoints AS c JOIN heads AS h USING (shard)
+         WHERE c.projection = ANY($1) GROUP BY c.shard) AS f
+ ORDER BY f.shard
+"""
+REACHED = "SELECT min(position) >= $2 FROM checkpoints WHERE shard = $1 AND projection = ANY($3)"
+
+_POLL_SECONDS = 0.015
+
+
+class Freshness(Struct, frozen=True):
+    """What an answer shows: the log up to these positions, one per shard, and how old the oldest unseen event is."""
+
+    positions: tuple[Position, ...]
+    lag_ms: int
+
+    def __str__(self) -> str:
+        return ",".join(map(str, self.positions))
+
+
+class NotThereYet(Exception):
+    """The read models have not reached the asked position in time. Ask again in a second."""
+
+
+class Snapshot:
+    """Reads within one REPEATABLE READ transaction, remembering which read models they touched."""
+
+    def __init__(self, conn: PoolConnectionProxy[Record]) -> None:
+        self._conn = conn
+        self._read: set[str] = set()
+
+    async def fetch(self, projection: Projection, query: str, *args: object) -> list[Record]:
+        self._read.add(projection.name)
+        return await self._conn.fetch(query, *args)
+
+    async def freshness(self) -> Freshness:
+        rows = await self._conn.fetch(FRESHNESS, sorted(self._read))
+        positions = tuple(Position(row["shard"], row["position"]) for row in rows)
+        return Freshness(positions, max((row["lag_ms"] or 0 for row in rows), default=0))
+
+
+@asynccontextmanager
+async def take_snapshot(pool: Pool[Record]) -> AsyncIterator[Snapshot]:
+    async with pool.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
+        yield Snapshot(conn)
+
+
+async def reach(
+    pool: Pool[Record], projections: Sequence[Projection], wanted: Sequence[Position], seconds: float = 2.0
+) -> None:
+    """Return once the read models have folded the wanted positions; raise NotThereYet after ``seconds``."""
+    names = [projection.name for projection in projections]
+    deadline = time.monotonic() + seconds
+    for position in wanted:
+        while not await pool.fetchval(REACHED, position.shard, position.number, names):
+            if time.monotonic() > deadline:
+                raise NotThereYet
+            await asyncio.sleep(_POLL_SECONDS)
