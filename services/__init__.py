@@ -1,0 +1,1 @@
+"""What runs: the API, the workers, the command, and what they share."""

@@ -1,0 +1,1 @@
+"""The `shiplog` command."""

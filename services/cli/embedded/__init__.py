@@ -1,0 +1,1 @@
+"""Our own PostgreSQL and Valkey on one machine, from binaries that came with pip."""

@@ -1,0 +1,68 @@
+"""The instance that a command acts on: the databases named by the environment, or the ones in --data."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import rich_click as click
+
+from services.cli.embedded.postgres import Postgres
+from services.cli.embedded.valkey import Valkey
+from services.settings import Settings, from_environment
+
+F = TypeVar("F", bound=Callable[..., object])
+
+
+def data_option(command: F) -> F:
+    return click.option(
+        "--data",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=Path(".shiplog"),
+        show_default=True,
+        envvar="SHIPLOG_DATA",
+        help="Where the embedded databases and the secret live.",
+    )(command)
+
+
+@contextmanager
+def instance(data: Path) -> Iterator[Settings]:
+    """Settings of the instance; an embedded Postgres that is not running is started for as long as this takes."""
+    if os.environ.get("DATABASE_URL"):
+        yield from_environment({"SHIPLOG_SECRET": secret_of(data), **os.environ})
+        return
+    if not data.is_dir():
+        raise click.UsageError(
+            f"There is no instance in {data}. Start one with `shiplog up`, or set DATABASE_URL."
+        )
+    running = Postgres.attach(data)
+    postgres = running or Postgres.start(data)
+    valkey = Valkey.attach(data)
+    try:
+        yield from_environment(environment(data, postgres.url(), valkey.url() if valkey else None))
+    finally:
+        if running is None:
+            postgres.stop()
+
+
+def environment(data: Path, database_url: str, redis_url: str | None) -> dict[str, str]:
+    """What the processes of an instance are told; what the environment says already goes first."""
+    ours = {"DATABASE_URL": database_url, "SHIPLOG_SECRET": secret_of(data)}
+    return {**ours, **({"REDIS_URL": redis_url} if redis_url else {}), **os.environ}
+
+
+def secret_of(data: Path) -> str:
+    """SHIPLOG_SECRET, or the secret kept beside the data, made on first use."""
+    if os.environ.get("SHIPLOG_SECRET"):
+        return os.environ["SHIPLOG_SECRET"]
+    path = data / "secret"
+    if not path.exists():
+        data.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(32))
+    return path.read_text()

@@ -1,0 +1,46 @@
+"""The `shiplog` command: its subcommands, and how it says that something is wrong."""
+
+from __future__ import annotations
+
+import sys
+
+import rich_click as click
+from asyncpg import PostgresError
+from rich.console import Console
+
+from eventstore.migrations import MigrationError
+from services.cli import keys, migrate, serve, up, users, verify, work
+from services.cli.embedded.binaries import ServerError
+from services.resources import NotDurable
+from services.settings import SettingsError
+
+_EXPECTED = (ServerError, SettingsError, MigrationError, NotDurable, PostgresError, OSError)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="shiplog")
+def shiplog() -> None:
+    """Ship or skip? Verdicts on tools, folded from an append-only log.
+
+    Commands act on the instance in --data (running or not), or on DATABASE_URL when that is set.
+    """
+
+
+for command in (
+    up.up,
+    migrate.migrate,
+    serve.serve,
+    work.work,
+    verify.verify,
+    keys.keys,
+    users.users,
+):
+    shiplog.add_command(command)
+
+
+def main() -> None:
+    try:
+        shiplog()
+    except _EXPECTED as error:
+        Console(stderr=True).print(f"[bold red]shiplog:[/] {error}", highlight=False, soft_wrap=True)
+        sys.exit(2)

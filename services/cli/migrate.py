@@ -1,0 +1,58 @@
+"""`shiplog migrate`: the durable schema, the shards of a new log, and the read models' tables."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import asyncpg
+import rich_click as click
+from msgspec import Struct
+
+from eventstore.heads import create_heads, extend_events
+from eventstore.migrations import migrate as apply_migrations
+from projections.engine import install
+from projections.registry import PROJECTIONS
+from services.cli.instance import data_option, instance
+from services.settings import Settings
+
+DEFAULT_SHARDS = 4
+
+
+class Migrated(Struct, frozen=True):
+    applied: list[str]
+    shards: int
+    read_models: list[str]
+
+
+@click.command()
+@data_option
+@click.option(
+    "--shards",
+    type=click.IntRange(1, 256),
+    default=DEFAULT_SHARDS,
+    show_default=True,
+    help="Shards of people in a new log; a log keeps the number it was born with.",
+)
+def migrate(data: Path, shards: int) -> None:
+    """Bring the database up to this version."""
+    with instance(data) as settings:
+        done = asyncio.run(migrate_database(settings, shards))
+    for name in done.applied:
+        click.echo(f"applied {name}")
+    for name in done.read_models:
+        click.echo(f"read model {name} starts from position 0")
+    click.echo(f"up to date, {done.shards} shards of people")
+
+
+async def migrate_database(settings: Settings, shards: int = DEFAULT_SHARDS) -> Migrated:
+    """Safe to run again, and by several at once."""
+    conn = await asyncpg.connect(settings.database_url, timeout=10, server_settings={"TimeZone": "UTC"})
+    try:
+        applied = await apply_migrations(conn)
+        born_with = await create_heads(conn, shards)
+        await extend_events(conn)
+        fresh = await install(conn, PROJECTIONS)
+    finally:
+        await conn.close()
+    return Migrated([f"{migration.version} {migration.name}" for migration in applied], born_with, fresh)

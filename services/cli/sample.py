@@ -1,0 +1,69 @@
+"""The sample catalogue: a panel and fifteen tools to look at, put in through the same decisions as anybody's."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from functools import reduce
+from pathlib import Path
+
+import msgspec
+from asyncpg import Pool, Record
+from msgspec import Struct
+
+from domain import reviewers, takes, tools
+from domain.house import Details, HouseEvent
+from domain.log import HOUSE
+from domain.words import Choice
+from eventstore.decisions import Author, Connection, Decide, decide_house, decide_tool
+from eventstore.heads import read_heads
+from services.identity import Identity
+from services.settings import Settings
+
+CATALOGUE = Path(__file__).with_name("sample_catalogue.toml")
+
+
+class SampleTake(Struct, frozen=True):
+    reviewer: str
+    score: int
+    choice: Choice
+    text: str
+
+
+class Sample(Struct, frozen=True):
+    reviewers: list[reviewers.SeatReviewer]
+    tools: list[dict[str, object]]
+
+
+async def put_sample(settings: Settings, pool: Pool[Record]) -> bool:
+    """Fill an empty catalogue; False when something is there already."""
+    if (await read_heads(pool))[HOUSE]:
+        return False
+    sample = msgspec.convert(tomllib.loads(CATALOGUE.read_text()), Sample)
+    author = Author(Identity(settings, pool).pseudonym("user", b"sample"), "sample")
+    async with pool.acquire() as conn:
+        for seat in sample.reviewers:
+            await decide_house(conn, _seat(seat), author)
+        for tool in sample.tools:
+            await _put_tool(conn, tool, author)
+    return True
+
+
+async def _put_tool(conn: Connection, tool: dict[str, object], author: Author) -> None:
+    slug, published = str(tool.pop("slug")), tool.pop("takes", [])
+    listed = tools.PutTool(slug, msgspec.convert(tool, Details))
+    await decide_tool(conn, slug, lambda past: tools.decide(listed, reduce(tools.evolve, past, None)), author)
+    for take in msgspec.convert(published, list[SampleTake]):
+        command = takes.PublishTake(slug, take.reviewer, take.score, take.choice, take.text)
+        await decide_tool(conn, slug, _publish(command), author)
+
+
+def _seat(command: reviewers.SeatReviewer) -> Decide:
+    return lambda past: reviewers.decide(command, reduce(reviewers.evolve, past, {}))
+
+
+def _publish(command: takes.PublishTake) -> Decide:
+    def decide(past: Sequence[HouseEvent]) -> list[HouseEvent]:
+        return takes.decide(command, reduce(takes.evolve, past, takes.Panel()))
+
+    return decide

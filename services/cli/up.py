@@ -1,0 +1,146 @@
+"""`shiplog up`: everything on one machine, from databases to sample catalogue, in one command."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import rich_click as click
+from rich.console import Console
+from rich.panel import Panel
+
+from services.cli import supervisor
+from services.cli.embedded.postgres import Postgres
+from services.cli.embedded.valkey import Valkey
+from services.cli.instance import data_option, environment
+from services.cli.migrate import DEFAULT_SHARDS, migrate_database
+from services.cli.sample import put_sample
+from services.cli.users import NewUser, create_user
+from services.resources import open_pool
+from services.settings import Settings, from_environment
+
+_EDITOR = "editor"
+_PATIENCE_SECONDS = 60
+err = Console(stderr=True)
+
+
+@click.command()
+@data_option
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
+@click.option(
+    "--api",
+    "apis",
+    type=click.IntRange(1, 16),
+    default=1,
+    show_default=True,
+    help="API processes; each further one listens on the next port.",
+)
+@click.option("--workers", type=click.IntRange(1, 16), default=1, show_default=True)
+@click.option(
+    "--shards", type=click.IntRange(1, 256), default=DEFAULT_SHARDS, show_default=True, help="Of a new log."
+)
+@click.option("--sample/--no-sample", default=True, help="Fill an empty catalogue with sample tools.")
+def up(data: Path, host: str, port: int, apis: int, workers: int, shards: int, sample: bool) -> None:
+    """Start databases, migrations, API, workers and sample catalogue; stop them all with Ctrl-C."""
+    data = data.resolve()
+    with _databases(data) as urls:
+        environ = environment(data, *urls)
+        editor = asyncio.run(_prepare(from_environment(environ), shards, sample))
+        ports = range(port, port + apis)
+        children = [
+            *(_child(f"api:{each}", environ, "serve", "--host", host, "--port", str(each)) for each in ports),
+            *(_child(f"worker:{each}", environ, "work") for each in range(1, workers + 1)),
+        ]
+        asyncio.run(_run(children, f"http://{host}:{port}", editor))
+
+
+@contextmanager
+def _databases(data: Path) -> Iterator[tuple[str, str | None]]:
+    """Their URLs: the environment's, or those of servers of our own that live as long as this does."""
+    own: list[Postgres | Valkey] = []
+    data.mkdir(parents=True, exist_ok=True)
+    try:
+        database_url, redis_url = os.environ.get("DATABASE_URL"), os.environ.get("REDIS_URL")
+        if not database_url:
+            own.append(postgres := Postgres.attach(data) or Postgres.start(data))
+            database_url = postgres.url()
+        if not redis_url:
+            own.append(valkey := Valkey.attach(data) or Valkey.start(data))
+            redis_url = valkey.url()
+        yield database_url, redis_url
+    finally:
+        for server in reversed(own):
+            server.stop()
+
+
+async def _prepare(settings: Settings, shards: int, sample: bool) -> NewUser | None:
+    """Migrate, fill an empty catalogue, and make the first editor, whose password is shown once."""
+    await migrate_database(settings, shards)
+    async with await open_pool(settings, size=2) as pool:
+        if sample:
+            await put_sample(settings, pool)
+        if await pool.fetchval("SELECT EXISTS (SELECT FROM users)"):
+            return None
+        return await create_user(pool, _EDITOR, "editor")
+
+
+async def _run(children: list[supervisor.Child], url: str, editor: NewUser | None) -> None:
+    """The ready line is printed once, when the API can commit."""
+    announcing = asyncio.create_task(_announce_ready(url, editor))
+    await supervisor.supervise(children, on_event=_tell)
+    announcing.cancel()
+    await asyncio.gather(announcing, return_exceptions=True)
+
+
+async def _announce_ready(url: str, editor: NewUser | None) -> None:
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while not await asyncio.to_thread(_is_ready, url):
+        if time.monotonic() > deadline:
+            err.print(
+                f"[bold red]The API at {url} is not ready after {_PATIENCE_SECONDS} s; still trying.[/]"
+            )
+            deadline = float("inf")
+        await asyncio.sleep(0.05)
+    if err.is_terminal:
+        err.print(Panel.fit(_welcome(url, editor), title="Shiplog", border_style="green"))
+    elif editor:
+        click.echo(f"editor login {editor.name} {editor.password}")
+    click.echo(f"ready {url}")
+    sys.stdout.flush()
+
+
+def _welcome(url: str, editor: NewUser | None) -> str:
+    login = f"\nEditor     {url}/editor   {editor.name} / {editor.password}   (shown once)" if editor else ""
+    return f"Site       {url}\nAPI        {url}/schema{login}\nMetrics    {url}/metrics\nStop       Ctrl-C"
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/readyz", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _tell(event: supervisor.Event) -> None:
+    match event:
+        case supervisor.Exited(name, pid, code):
+            err.print(f"[yellow]{name} ({pid}) ended with {code}[/]")
+        case supervisor.Restarting(name, seconds) if seconds > 1:
+            err.print(f"[yellow]{name} starts again in {seconds:.0f} s[/]")
+        case supervisor.NotStarted(name, reason):
+            err.print(f"[bold red]{name} did not start: {reason}[/]")
+        case _:
+            pass
+
+
+def _child(name: str, environ: dict[str, str], *command: str) -> supervisor.Child:
+    return supervisor.Child(name, [sys.executable, "-m", "services.cli", *command], environ)

@@ -1,0 +1,45 @@
+"""`shiplog verify`: recount every read model from the log and compare, row by row."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import msgspec
+import rich_click as click
+from msgspec import Struct
+
+from projections.registry import PROJECTIONS
+from projections.verify import Verified, verify_all
+from services.cli.instance import data_option, instance
+from services.resources import open_pool
+from services.settings import Settings
+
+
+class Report(Struct, frozen=True):
+    equal: bool
+    read_models: list[Verified]
+
+
+@click.command()
+@data_option
+@click.option("--json", "as_json", is_flag=True)
+def verify(data: Path, as_json: bool) -> None:
+    """Recount the read models from the log. Exit status 1 when a row differs."""
+    with instance(data) as settings:
+        verified = asyncio.run(_verify(settings))
+    report = Report(not any(each.drift for each in verified), verified)
+    if as_json:
+        click.echo(msgspec.json.encode(report))
+    else:
+        for each in verified:
+            click.echo(f"{each.projection:18} {each.position:30} {each.drift or 'no'} rows differ")
+            for row in each.rows:
+                click.echo(f"    {row}")
+    sys.exit(0 if report.equal else 1)
+
+
+async def _verify(settings: Settings) -> list[Verified]:
+    async with await open_pool(settings, statement_timeout="0", size=2) as pool:
+        return await verify_all(pool, PROJECTIONS)

@@ -1,0 +1,102 @@
+"""Who is asking: a visitor by signed cookie, a program by API key, a person by login session."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import secrets
+import time
+from hashlib import sha256
+from typing import Literal
+from uuid import UUID
+
+from asyncpg import Pool, Record
+from msgspec import Struct
+
+from services.settings import Settings
+
+Scope = Literal["votes:write", "catalogue:write", "read"]
+Role = Literal["editor", "reviewer"]
+
+FIND_KEY = "SELECT id, scopes FROM api_keys WHERE digest = $1 AND revoked_at IS NULL"
+FIND_SESSION = """
+SELECT s.name, u.role, u.reviewer FROM sessions AS s JOIN users AS u USING (name)
+ WHERE s.digest = $1 AND s.expires_at > now()
+"""
+
+VISITOR_COOKIE = "shiplog_visitor"
+SESSION_COOKIE = "shiplog_session"
+KEY_PREFIX = "slk_"
+_VISITOR_BYTES = 16
+_KEY_SECONDS = 1.0  # how long a revoked key may go on working
+
+
+class ApiKey(Struct, frozen=True):
+    id: UUID
+    scopes: frozenset[str]
+
+
+class Login(Struct, frozen=True):
+    name: str
+    role: Role
+    reviewer: str | None
+
+
+class Identity:
+    """Turns what a request carries into pseudonyms, keys and logins. Forged or foreign input is nobody."""
+
+    def __init__(self, settings: Settings, pool: Pool[Record]) -> None:
+        self._pool = pool
+        self._cookie_key = settings.key("visitor cookie")
+        self._pseudonym_key = settings.key("pseudonym")
+        self._digest_key = settings.key("api keys and sessions")
+        self._keys: dict[bytes, tuple[float, ApiKey | None]] = {}
+
+    def mint_visitor(self) -> str:
+        """A new visitor's cookie value."""
+        return self._signed(secrets.token_bytes(_VISITOR_BYTES))
+
+    def visitor(self, cookie: str | None) -> UUID | None:
+        """The pseudonym behind a cookie that we signed."""
+        if cookie is None or len(cookie) > 200:
+            return None
+        try:
+            raw = base64.urlsafe_b64decode(cookie.partition(".")[0] + "==")
+        except ValueError:
+            return None
+        genuine = hmac.compare_digest(self._signed(raw).encode(), cookie.encode())
+        return self.pseudonym("visitor", raw) if genuine else None
+
+    def pseudonym(self, kind: Literal["visitor", "voter", "user"], name: bytes) -> UUID:
+        """The actor that stands for somebody in the log; without the secret it leads back to nobody."""
+        keyed = hmac.digest(self._pseudonym_key, kind.encode() + b"\0" + name, sha256)
+        return UUID(bytes=keyed[:16])
+
+    def digest(self, token: str) -> bytes:
+        """What is stored of a key or session token."""
+        return hmac.digest(self._digest_key, token.encode(), sha256)
+
+    async def api_key(self, token: str) -> ApiKey | None:
+        digest = self.digest(token)
+        fresh, key = self._keys.get(digest, (0.0, None))
+        if fresh < time.monotonic():
+            row = await self._pool.fetchrow(FIND_KEY, digest)
+            key = ApiKey(row["id"], frozenset(row["scopes"])) if row else None
+            if len(self._keys) > 10_000:
+                self._keys.clear()
+            self._keys[digest] = (time.monotonic() + _KEY_SECONDS, key)
+        return key
+
+    async def login(self, token: str | None) -> Login | None:
+        if not token:
+            return None
+        row = await self._pool.fetchrow(FIND_SESSION, self.digest(token))
+        return Login(row["name"], row["role"], row["reviewer"]) if row else None
+
+    def _signed(self, raw: bytes) -> str:
+        seal = hmac.digest(self._cookie_key, raw, sha256)
+        return f"{_base64(raw)}.{_base64(seal)}"
+
+
+def _base64(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()

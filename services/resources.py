@@ -1,0 +1,66 @@
+"""Resources: the pool of Postgres connections, opened here and nowhere else."""
+
+from __future__ import annotations
+
+import asyncpg
+from asyncpg import Connection, Pool, Record
+
+from services.settings import Settings
+
+# The app works as a role that cannot change history, with bounds on everything that waits.
+_APP = {
+    "role": "shiplog_app",
+    "search_path": "public, read_models",
+    "TimeZone": "UTC",
+    "application_name": "shiplog",
+    "statement_timeout": "3s",
+    "lock_timeout": "2s",
+    "idle_in_transaction_session_timeout": "10s",
+    "plan_cache_mode": "force_generic_plan",
+}
+DURABILITY = ("fsync", "full_page_writes", "synchronous_commit")
+READ_DURABILITY = "SELECT name, setting FROM pg_settings WHERE name = ANY($1)"
+
+
+class NotDurable(Exception):
+    """Postgres would acknowledge votes before they are safe."""
+
+
+async def open_pool(
+    settings: Settings, *, statement_timeout: str = "3s", size: int | None = None
+) -> Pool[Record]:
+    """Connections under the app's role. Raises NotDurable when the server could lose what it acknowledged."""
+    pool = await asyncpg.create_pool(
+        settings.database_url,
+        min_size=1,
+        max_size=size or settings.pool_size,
+        timeout=5,
+        command_timeout=600,
+        server_settings={**_APP, "statement_timeout": statement_timeout},
+        init=_prepare,
+    )
+    try:
+        await check_durable(pool)
+    except BaseException:
+        await pool.close()
+        raise
+    return pool
+
+
+async def check_durable(pool: Pool[Record]) -> None:
+    off = [name for name, setting in await pool.fetch(READ_DURABILITY, list(DURABILITY)) if setting == "off"]
+    if off:
+        raise NotDurable(
+            f"Postgres runs with {', '.join(off)} = off: acknowledged votes could be lost. Turn it on."
+        )
+
+
+async def _prepare(conn: Connection[Record]) -> None:
+    """jsonb travels as the bytes of its JSON; the binary form is a version byte and the text."""
+    await conn.set_type_codec(
+        "jsonb",
+        schema="pg_catalog",
+        format="binary",
+        encoder=lambda json: b"\x01" + json,
+        decoder=lambda packed: packed[1:],
+    )

@@ -1,0 +1,68 @@
+"""Settings: read once from the environment, handed down as one frozen value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import sha256
+from hmac import digest as hmac
+
+from msgspec import Struct
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """``secret`` signs cookies and keys pseudonyms: keep it, and keep it the same in every process of one log."""
+
+    database_url: str
+    secret: bytes
+    redis_url: str | None = None
+    pool_size: int = 16
+    queue_per_shard: int = 20_000
+    group: int = 1_000
+
+    def key(self, purpose: str) -> bytes:
+        """A 32-byte key for one purpose, derived from the secret."""
+        return hmac(self.secret, b"shiplog " + purpose.encode(), sha256)
+
+
+class SettingsError(Exception):
+    """A setting is missing or cannot be used."""
+
+
+def from_environment(environ: Mapping[str, str]) -> Settings:
+    """Raises SettingsError with what to set."""
+    return Settings(
+        database_url=_required(
+            environ, "DATABASE_URL", "the Postgres to use, as postgresql://user:password@host/database"
+        ),
+        redis_url=environ.get("REDIS_URL") or None,
+        secret=_secret(environ),
+        pool_size=_number(environ, "SHIPLOG_POOL_SIZE", 16),
+        queue_per_shard=_number(environ, "SHIPLOG_QUEUE_PER_SHARD", 20_000),
+        group=_number(environ, "SHIPLOG_GROUP", 1_000),
+    )
+
+
+def _required(environ: Mapping[str, str], name: str, meaning: str) -> str:
+    if not environ.get(name):
+        raise SettingsError(f"{name} is not set. Set it to {meaning}.")
+    return environ[name]
+
+
+def _secret(environ: Mapping[str, str]) -> bytes:
+    secret = _required(
+        environ, "SHIPLOG_SECRET", "at least 32 random characters, the same for every process"
+    ).encode()
+    if len(secret) < 32:
+        raise SettingsError(
+            "SHIPLOG_SECRET is shorter than 32 characters. Make one with: openssl rand -hex 32"
+        )
+    return secret
+
+
+def _number(environ: Mapping[str, str], name: str, default: int) -> int:
+    value = environ.get(name) or str(default)
+    if not value.isdigit() or int(value) == 0:
+        raise SettingsError(
+            f"{name} is {value!r}. Set it to a whole number above 0, or leave it out for {default}."
+        )
+    return int(value)

@@ -1,0 +1,50 @@
+"""Jobs: project a shard that moved, sweep for those nobody was woken for, keep partitions ahead."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TypedDict
+
+import structlog
+from asyncpg import Pool, PostgresError, Record
+
+from domain.log import Shard
+from eventstore.heads import extend_events
+from projections.engine import CheckpointMoved, advance, behind
+from projections.registry import PROJECTIONS
+from services.signals import Signals
+
+_log = structlog.get_logger()
+
+
+class Context(TypedDict):
+    """What arq hands to every job."""
+
+    pool: Pool[Record]
+    signals: Signals
+
+
+async def project(ctx: Context, shard: int) -> int:
+    """Advance a shard's read models until nothing is left to claim. Returns the events folded."""
+    folded = 0
+    try:
+        while advanced := await advance(ctx["pool"], PROJECTIONS, Shard(shard)):
+            folded += advanced.events
+            await ctx["signals"].announce(advanced.shard, advanced.position)
+    except CheckpointMoved:
+        _log.info("another worker advanced this shard", shard=shard)
+    return folded
+
+
+async def sweep(ctx: Context) -> int:
+    """Project every shard that is behind. Safe beside any other worker; returns the events folded."""
+    try:
+        return sum(await asyncio.gather(*(project(ctx, shard) for shard in await behind(ctx["pool"]))))
+    except (PostgresError, OSError, TimeoutError) as error:
+        _log.warning("the sweep could not reach Postgres", error=str(error))
+        return 0
+
+
+async def extend(ctx: Context) -> None:
+    """Keep partitions of events ahead of the heads."""
+    await extend_events(ctx["pool"])

@@ -1,0 +1,83 @@
+"""The worker process: arq while Redis answers, the sweep alone while it does not."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import cast
+
+import structlog
+from arq import cron, func
+from arq.typing import WorkerCoroutine
+from arq.worker import Worker
+from redis.exceptions import RedisError
+
+from services.logs import configure_logs
+from services.resources import open_pool
+from services.settings import Settings
+from services.signals import QUEUE, Signals, decode_job, encode_job, redis_settings
+from services.workers.jobs import Context, extend, project, sweep
+
+_SWEEP_SECONDS = 1.0
+_log = structlog.get_logger()
+
+
+async def work(settings: Settings) -> None:
+    """Keep the read models up with the log until SIGTERM or SIGINT; the range in hand is finished first."""
+    configure_logs()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with _context(settings) as ctx:
+        await extend(ctx)
+        working = asyncio.create_task(_work(ctx, settings.redis_url))
+        await asyncio.wait([working, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+
+
+@asynccontextmanager
+async def _context(settings: Settings) -> AsyncIterator[Context]:
+    """A fold may take longer than an answer: its statements have a minute."""
+    pool = await open_pool(settings, statement_timeout="60s")
+    signals = Signals(settings.redis_url)
+    try:
+        yield Context(pool=pool, signals=signals)
+    finally:
+        await signals.close()
+        await asyncio.wait_for(pool.close(), 5)
+
+
+async def _work(ctx: Context, redis_url: str | None) -> None:
+    while True:
+        if redis_url is not None:
+            await _work_with_redis(ctx, redis_url)
+        await sweep(ctx)
+        await asyncio.sleep(_SWEEP_SECONDS)
+
+
+async def _work_with_redis(ctx: Context, redis_url: str) -> None:
+    """Returns when Redis is lost."""
+    worker = Worker(
+        functions=[func(cast(WorkerCoroutine, project), keep_result=0, max_tries=1, timeout=20)],
+        cron_jobs=[
+            cron(cast(WorkerCoroutine, sweep), second=set(range(60)), keep_result=0, timeout=20),
+            cron(cast(WorkerCoroutine, extend), second={30}, keep_result=0, timeout=30),
+        ],
+        queue_name=QUEUE,
+        redis_settings=redis_settings(redis_url),
+        ctx=dict(ctx),
+        poll_delay=0.02,
+        health_check_interval=5,
+        handle_signals=False,
+        job_serializer=encode_job,
+        job_deserializer=decode_job,
+    )
+    try:
+        await worker.async_run()
+    except (RedisError, OSError, TimeoutError) as error:
+        _log.warning("working without Redis", error=str(error))
+    finally:
+        await asyncio.gather(worker.close(), return_exceptions=True)
