@@ -1,0 +1,1 @@
+"""The HTTP API and the site: one file per concept."""

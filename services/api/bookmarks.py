@@ -1,0 +1,126 @@
+"""Bookmarks: a person's shelf, private, with a note and tags that never enter the log."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from litestar import Response, delete, get, put
+from msgspec import Struct
+
+from domain.bookmarks import SAVED, Note
+from domain.house import Category
+from domain.log import shard_of
+from domain.rulebooks import DEFAULT
+from domain.verdicts import Label
+from domain.words import Slug
+from projections.snapshot import take_snapshot
+from projections.standings import drop_note, put_note, read_shelf
+from services.api.access import Voter, open_to_all, reader_of, voter_of, with_own_credentials
+from services.api.bodies import check_json_type, decode
+from services.api.cards import Card, read_cards
+from services.api.lists import Items
+from services.api.parts import AnyRequest, parts
+from services.api.problems import may_answer
+from services.api.votes import submit
+
+
+class BookmarkAnswer(Struct, frozen=True):
+    outcome: str
+    position: str
+
+
+class ToolSaved(Struct, frozen=True):
+    slug: str
+    name: str
+    category: Category
+    verdict_label: Label
+
+
+class Bookmark(Struct, frozen=True):
+    tool: ToolSaved
+    saved_at: datetime
+    note: str
+    tags: list[str]
+    position: str
+
+
+@put(
+    "/v1/me/bookmarks/{tool:str}",
+    status_code=200,
+    guards=[with_own_credentials],
+    responses=may_answer(401, 403, 404, 413, 415),
+    request_max_body_size=64 * 1024,
+)
+async def save_bookmark(
+    request: AnyRequest, tool: Slug, voter: str | None = None
+) -> Response[BookmarkAnswer]:
+    """Put a tool on the shelf, with an optional body {"note": ..., "tags": [...]}."""
+    note = await _note(request)
+    who = await voter_of(request, voter)
+    number = (await parts(request).names.find(tool)).tool
+    stood = await submit(request, who, "b", number, SAVED, None)
+    if note is not None:
+        shard = shard_of(who.actor, parts(request).shards)
+        await put_note(parts(request).pool, shard, who.actor, number, note.note, note.tags)
+    return _answer(
+        who, BookmarkAnswer("saved" if stood.outcome == "counted" else "unchanged", str(stood.position))
+    )
+
+
+@delete(
+    "/v1/me/bookmarks/{tool:str}",
+    status_code=200,
+    guards=[with_own_credentials],
+    responses=may_answer(401, 403, 404),
+)
+async def drop_bookmark(
+    request: AnyRequest, tool: Slug, voter: str | None = None
+) -> Response[BookmarkAnswer]:
+    """Take a tool off the shelf; its note goes with it."""
+    who = await voter_of(request, voter)
+    number = (await parts(request).names.find(tool)).tool
+    stood = await submit(request, who, "b", number, None, None)
+    await drop_note(parts(request).pool, shard_of(who.actor, parts(request).shards), who.actor, number)
+    return _answer(
+        who, BookmarkAnswer("dropped" if stood.outcome == "counted" else "unchanged", str(stood.position))
+    )
+
+
+@get("/v1/me/bookmarks", guards=[open_to_all], responses=may_answer())
+async def own_bookmarks(request: AnyRequest) -> Response[Items[Bookmark]]:
+    """The shelf, newest first."""
+    actor = reader_of(request)
+    if actor is None:
+        return _private([])
+    shelf = await read_shelf(parts(request).pool, shard_of(actor, parts(request).shards), actor)
+    async with take_snapshot(parts(request).pool) as snapshot:
+        cards = await read_cards(snapshot, DEFAULT, [saved.tool for saved in shelf])
+    return _private(
+        [
+            Bookmark(_tool(cards[saved.tool]), saved.saved_at, saved.note, saved.tags, str(saved.position))
+            for saved in shelf
+            if saved.tool in cards
+        ]
+    )
+
+
+async def _note(request: AnyRequest) -> Note | None:
+    body = await request.body()
+    if not body:
+        return None
+    check_json_type(request.headers.get("content-type", ""))
+    return decode(body, Note)
+
+
+def _tool(card: Card) -> ToolSaved:
+    return ToolSaved(card.slug, card.name, card.category, card.verdict.label)
+
+
+def _answer(who: Voter, answer: BookmarkAnswer) -> Response[BookmarkAnswer]:
+    return Response(
+        answer, cookies=[who.cookie] if who.cookie else None, headers={"Cache-Control": "no-store"}
+    )
+
+
+def _private(items: list[Bookmark]) -> Response[Items[Bookmark]]:
+    return Response(Items(items), headers={"Cache-Control": "private, no-store"})

@@ -1,0 +1,166 @@
+"""Cards: a tool as the site shows it, read at one moment, with its scorecard, tally and verdict."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
+from msgspec import Struct
+
+from domain.house import Category, Details, Pricing
+from domain.rulebooks import Rulebook
+from domain.verdicts import Judgement, Label, Margin, PanelSplit, Tally, Verdict, count, judge
+from domain.words import Choice
+from projections.bookmark_counts import read_bookmark_counts
+from projections.catalogue import Entry, read_entries
+from projections.panel import Reviewer, read_panel
+from projections.scorecard import Take, read_takes
+from projections.snapshot import Freshness, Snapshot
+from projections.tally import read_tallies
+from services.api.problems import Rejected
+
+
+class ReviewerName(Struct, frozen=True):
+    slug: str
+    name: str
+
+
+class TakeShown(Struct, frozen=True):
+    score: int
+    choice: Choice
+    text: str
+    published_at: datetime
+    revision: int
+
+
+class ScorecardRow(Struct, frozen=True):
+    """``take`` is null where the reviewer has no standing take: "No panel take"."""
+
+    reviewer: ReviewerName
+    take: TakeShown | None
+
+
+class VerdictShown(Struct, frozen=True):
+    label: Label
+    panel: PanelSplit
+    community: Tally
+    margin: Margin
+    explanation: tuple[str, ...]
+    rulebook: str
+    position: str
+    inputs: str
+
+
+class Card(Struct, frozen=True):
+    slug: str
+    name: str
+    initial: str
+    tagline: str
+    best_for: str
+    description: str
+    category: Category
+    url: str | None
+    pricing: Pricing
+    scorecard: tuple[ScorecardRow, ...]
+    tally: Tally
+    verdict: VerdictShown
+    bookmarks: int
+    retired_at: datetime | None
+    revision: int
+
+
+async def read_cards(
+    snapshot: Snapshot, rulebook: Rulebook, tools: Sequence[int] | None = None
+) -> dict[int, Card]:
+    """Cards by tool number; all tools when none are named."""
+    entries = await read_entries(snapshot, tools)
+    numbers = [entry.tool for entry in entries]
+    reviewers = await read_panel(snapshot)
+    takes = await read_takes(snapshot, tools)
+    tallies = await read_tallies(snapshot, numbers)
+    bookmarks = await read_bookmark_counts(snapshot, numbers)
+    freshness = await snapshot.freshness()
+
+    by_tool: dict[int, dict[str, Take]] = defaultdict(dict)
+    for take in takes:
+        by_tool[take.tool][take.reviewer] = take
+    return {
+        entry.tool: _card(
+            entry,
+            reviewers,
+            by_tool[entry.tool],
+            count(*tallies.get(entry.tool, (0, 0)), rulebook),
+            bookmarks.get(entry.tool, 0),
+            rulebook,
+            freshness,
+        )
+        for entry in entries
+    }
+
+
+def _card(
+    entry: Entry,
+    reviewers: Sequence[Reviewer],
+    takes: dict[str, Take],
+    tally: Tally,
+    bookmarks: int,
+    rulebook: Rulebook,
+    freshness: Freshness,
+) -> Card:
+    details: Details = entry.details
+    return Card(
+        slug=entry.slug,
+        name=details.name,
+        initial=details.name[:1].upper(),
+        tagline=details.tagline,
+        best_for=details.best_for,
+        description=details.description,
+        category=details.category,
+        url=details.url,
+        pricing=details.pricing,
+        scorecard=tuple(_row(reviewer, takes.get(reviewer.slug)) for reviewer in reviewers),
+        tally=tally,
+        verdict=show_verdict(takes.values(), tally, rulebook, freshness),
+        bookmarks=bookmarks,
+        retired_at=entry.retired_at,
+        revision=entry.revision,
+    )
+
+
+def _row(reviewer: Reviewer, take: Take | None) -> ScorecardRow:
+    return ScorecardRow(ReviewerName(reviewer.slug, reviewer.name), show_take(take) if take else None)
+
+
+def show_take(take: Take) -> TakeShown:
+    return TakeShown(take.score, take.choice, take.text, take.published_at, take.revision)
+
+
+def show_verdict(
+    takes: Collection[Take], tally: Tally, rulebook: Rulebook, freshness: Freshness
+) -> VerdictShown:
+    judgements = [Judgement(take.reviewer, take.score, take.choice) for take in takes]
+    verdict: Verdict = judge(judgements, tally, rulebook)
+    return VerdictShown(
+        verdict.label,
+        verdict.panel,
+        verdict.community,
+        verdict.margin,
+        verdict.explanation,
+        verdict.rulebook,
+        str(freshness),
+        verdict.inputs,
+    )
+
+
+def pure(card: Card) -> Verdict:
+    """The card's verdict as the domain knows it."""
+    v = card.verdict
+    return Verdict(v.label, v.panel, v.community, v.margin, v.explanation, v.rulebook, v.inputs)
+
+
+def not_shown_yet(slug: str) -> Rejected:
+    """The log has the tool, the catalogue has not folded it yet."""
+    return Rejected(
+        503, "try-again", f"{slug} has just been listed and is not shown yet.", {"Retry-After": "1"}
+    )

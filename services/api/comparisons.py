@@ -1,0 +1,64 @@
+"""Comparisons: two tools side by side, scorecard rows aligned, and who wins by which clause."""
+
+from __future__ import annotations
+
+from litestar import Response, get
+from msgspec import Struct
+
+from domain.comparisons import Winner, winner
+from domain.refusals import Unknown
+from domain.rulebooks import DEFAULT
+from domain.words import Slug
+from eventstore.names import Names
+from projections.snapshot import Freshness, Snapshot
+from services.api.access import open_to_all
+from services.api.cards import Card, ReviewerName, TakeShown, not_shown_yet, pure, read_cards
+from services.api.freshness import MinPosition, headers_of, snapshot_at
+from services.api.parts import AnyRequest, parts
+from services.api.problems import may_answer
+
+
+class AlignedRow(Struct, frozen=True):
+    """One reviewer's two takes; null where there is none."""
+
+    reviewer: ReviewerName
+    left: TakeShown | None
+    right: TakeShown | None
+
+
+class Comparison(Struct, frozen=True):
+    left: Card
+    right: Card
+    scorecard: tuple[AlignedRow, ...]
+    winner: Winner
+
+
+@get("/v1/comparisons/{left:str}/{right:str}", guards=[open_to_all], responses=may_answer(404))
+async def show_comparison(
+    request: AnyRequest, left: Slug, right: Slug, min_position: MinPosition = None
+) -> Response[Comparison]:
+    """Either order is the same comparison, mirrored. A tool against itself is a 404."""
+    async with snapshot_at(parts(request).pool, min_position) as snapshot:
+        comparison, freshness = await read_comparison(snapshot, parts(request).names, left, right)
+    return Response(comparison, headers=headers_of(freshness))
+
+
+async def read_comparison(
+    snapshot: Snapshot, names: Names, left: str, right: str
+) -> tuple[Comparison, Freshness]:
+    """Raises Unknown for a slug without a tool, and for a tool against itself."""
+    if left == right:
+        raise Unknown(kind="comparison", name=f"{left}-vs-{right}")
+    tools = [(await names.find(slug)).tool for slug in (left, right)]
+    cards = await read_cards(snapshot, DEFAULT, tools)
+    for slug, tool in zip((left, right), tools, strict=True):
+        if tool not in cards:
+            raise not_shown_yet(slug)
+    return compare(cards[tools[0]], cards[tools[1]]), await snapshot.freshness()
+
+
+def compare(left: Card, right: Card) -> Comparison:
+    rows = tuple(
+        AlignedRow(a.reviewer, a.take, b.take) for a, b in zip(left.scorecard, right.scorecard, strict=True)
+    )
+    return Comparison(left, right, rows, winner(pure(left), pure(right), (left.name, right.name)))

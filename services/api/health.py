@@ -1,0 +1,51 @@
+"""Health: is the process up, can it commit, and how far behind is each read model."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Literal
+
+import asyncpg
+from litestar import Response, get
+from msgspec import Struct
+
+from services.api.access import open_to_all
+from services.api.parts import AnyRequest, parts
+from services.api.problems import may_answer
+
+# A transaction that would write: refused by a standby, stuck on a full disk.
+CAN_COMMIT = "SELECT NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off'"
+LAG = """
+SELECT c.projection, sum(h.position - c.position)::bigint
+  FROM checkpoints AS c JOIN heads AS h USING (shard) GROUP BY c.projection ORDER BY 1
+"""
+
+
+class Health(Struct, frozen=True):
+    status: Literal["ok"] = "ok"
+
+
+class Readiness(Struct, frozen=True):
+    """``events_behind`` by read model. Redis "absent" is slower, never wrong."""
+
+    status: Literal["ready"]
+    events_behind: dict[str, int]
+    redis: Literal["ok", "absent"]
+
+
+@get("/healthz", guards=[open_to_all])
+async def healthz() -> Health:
+    """The process is up."""
+    return Health()
+
+
+@get("/readyz", guards=[open_to_all], responses=may_answer())
+async def readyz(request: AnyRequest) -> Response[Readiness]:
+    """The process can commit votes; 503 when it cannot."""
+    pool = parts(request).pool
+    async with asyncio.timeout(2):
+        if not await pool.fetchval(CAN_COMMIT):
+            raise asyncpg.ReadOnlySQLTransactionError("the database is read-only")
+        behind = {row[0]: row[1] for row in await pool.fetch(LAG)}
+    redis: Literal["ok", "absent"] = "ok" if await parts(request).signals.is_up() else "absent"
+    return Response(Readiness("ready", behind, redis), headers={"Cache-Control": "no-store"})

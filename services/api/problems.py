@@ -1,0 +1,136 @@
+"""Problems: every error as RFC 9457 problem details, with a stable type, what happened and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+
+import asyncpg
+import msgspec
+import structlog
+from litestar import Response
+from litestar.exceptions import HTTPException, ValidationException
+from litestar.openapi.datastructures import ResponseSpec
+from msgspec import Struct
+
+from domain.refusals import Refusal, Retired, RevisionMoved, Unknown
+from eventstore.appender import Overloaded, Unsettled
+from projections.snapshot import NotThereYet
+
+MEDIA_TYPE = "application/problem+json"
+_log = structlog.get_logger()
+
+
+class Problem(Struct, frozen=True, omit_defaults=True):
+    """``type`` is stable: programs may rely on it. ``detail`` is for people."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+
+
+class Rejected(Exception):
+    """A request that cannot be accepted as it is."""
+
+    def __init__(self, status: int, slug: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        self.status, self.slug, self.detail, self.headers = status, slug, detail, dict(headers or {})
+        super().__init__(detail)
+
+
+_REFUSALS: dict[type[Refusal], int] = {Unknown: 404, Retired: 410, RevisionMoved: 412}
+_RETRY = {"Retry-After": "1"}
+_FAULTS = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.QueryCanceledError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InterfaceError,
+    OSError,
+    TimeoutError,
+)
+
+
+def problem_of(error: Exception) -> Rejected:
+    """Every exception has its answer. What nobody foresaw is a 500 that tells nothing about the inside."""
+    match error:
+        case Rejected():
+            return error
+        case Refusal():
+            return Rejected(_REFUSALS.get(type(error), 409), error.slug, str(error))
+        case Overloaded() | NotThereYet():
+            return Rejected(503, "try-again", type(error).__doc__ or "", _RETRY)
+        case Unsettled():
+            return Rejected(503, "unsettled", Unsettled.__doc__ or "", _RETRY)
+        case _ if isinstance(error, _FAULTS):
+            _log.error("a resource did not answer", error=repr(error))
+            return Rejected(
+                503,
+                "try-again",
+                "The database did not answer. Nothing is known to be stored; try again in a second.",
+                _RETRY,
+            )
+        case ValidationException():
+            return Rejected(400, "invalid", _validation_detail(error))
+        case HTTPException():
+            return Rejected(error.status_code, _slug(error.status_code), _http_detail(error), error.headers)
+        case _:
+            _log.exception("unforeseen error", exc_info=error)
+            return Rejected(500, "internal", "Something went wrong on our side. It has been logged.")
+
+
+def render(error: Exception) -> Response[bytes]:
+    rejected = problem_of(error)
+    problem = Problem(
+        f"urn:shiplog:{rejected.slug}", HTTPStatus(rejected.status).phrase, rejected.status, rejected.detail
+    )
+    return Response(
+        msgspec.json.encode(problem),
+        status_code=rejected.status,
+        media_type=MEDIA_TYPE,
+        headers={"Cache-Control": "no-store", **rejected.headers},
+    )
+
+
+def handle(_: object, error: Exception) -> Response[bytes]:
+    return render(error)
+
+
+def may_answer(*statuses: int) -> dict[int, ResponseSpec]:
+    """The problems a route documents in OpenAPI. Every route may answer 400 and 503."""
+    return {
+        status: ResponseSpec(
+            Problem, description=HTTPStatus(status).phrase, media_type=MEDIA_TYPE, generate_examples=False
+        )
+        for status in sorted({400, 503, *statuses})
+    }
+
+
+def _validation_detail(error: ValidationException) -> str:
+    if "'data'" in error.detail or "data" in {
+        each.get("key") for each in error.extra or [] if isinstance(each, dict)
+    }:
+        return "The body is missing. Send a JSON object."
+    extra = error.extra if isinstance(error.extra, list) else []
+    named = [f"{each.get('key', '')}: {each.get('message', '')}" for each in extra if isinstance(each, dict)]
+    return "; ".join(named) or error.detail
+
+
+def _http_detail(error: HTTPException) -> str:
+    return {
+        404: "There is nothing at this address.",
+        405: "This address does not take that method.",
+        413: "The body is larger than this address takes.",
+    }.get(error.status_code, error.detail)
+
+
+def _slug(status: int) -> str:
+    return {
+        404: "not-found",
+        405: "method-not-allowed",
+        413: "too-large",
+        401: "unauthenticated",
+        403: "forbidden",
+    }.get(status, "invalid" if status < 500 else "try-again")

@@ -1,0 +1,113 @@
+"""Tallies: live counts of a tool or of many, and how they came about over time."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from asyncpg import Pool, Record
+from litestar import Response, get
+from litestar.params import QueryParameter
+from msgspec import Struct
+
+from domain.rulebooks import DEFAULT
+from domain.verdicts import Tally, count
+from domain.words import Slug
+from projections.hourly_tally import HOURLY_TALLY, read_history
+from projections.snapshot import Freshness
+from projections.tally import TALLY, read_tallies
+from services.api.access import open_to_all
+from services.api.freshness import MinPosition, headers_of, snapshot_at
+from services.api.lists import Items, slugs_in
+from services.api.parts import AnyRequest, parts
+from services.api.problems import Rejected, may_answer
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class ToolTally(Struct, frozen=True):
+    tool: str
+    ship: int
+    skip: int
+    total: int
+    share: str | None
+    interval: tuple[str, str] | None
+    preliminary: bool
+
+
+class Bucket(Struct, frozen=True):
+    """``casts`` in this bucket; ``ship`` and ``skip`` as they stood at its end."""
+
+    start: datetime
+    casts: int
+    ship: int
+    skip: int
+
+
+def of_tool(slug: str, tally: Tally) -> ToolTally:
+    interval = tally.interval and (str(tally.interval[0]), str(tally.interval[1]))
+    share = None if tally.share is None else str(tally.share)
+    return ToolTally(slug, tally.ship, tally.skip, tally.total, share, interval, tally.preliminary)
+
+
+@get("/v1/tools/{slug:str}/tally", guards=[open_to_all], responses=may_answer(404))
+async def tool_tally(
+    request: AnyRequest, slug: Slug, min_position: MinPosition = None
+) -> Response[ToolTally]:
+    """Ship and skip as they stand; share and interval are null while nobody has voted."""
+    tools = {slug: (await parts(request).names.find(slug)).tool}
+    tallies, freshness = await read_now(parts(request).pool, tools, min_position)
+    return Response(tallies[0], headers=headers_of(freshness))
+
+
+@get("/v1/tallies", guards=[open_to_all], responses=may_answer(404))
+async def many_tallies(
+    request: AnyRequest,
+    tools: Annotated[
+        str, QueryParameter(description="Slugs, comma-separated, at most 100", max_length=12_000)
+    ],
+    min_position: MinPosition = None,
+) -> Response[Items[ToolTally]]:
+    """The tallies of several tools, all at one position, in the order asked."""
+    names = parts(request).names
+    numbers = {slug: (await names.find(slug)).tool for slug in slugs_in(tools)}
+    tallies, freshness = await read_now(parts(request).pool, numbers, min_position)
+    return Response(Items(tallies), headers=headers_of(freshness))
+
+
+@get("/v1/tools/{slug:str}/history", guards=[open_to_all], responses=may_answer(404))
+async def tool_history(
+    request: AnyRequest,
+    slug: Slug,
+    bucket: Literal["hour", "day"] = "day",
+    start: Annotated[datetime | None, QueryParameter(name="from", required=False)] = None,
+    end: Annotated[datetime | None, QueryParameter(name="to", required=False)] = None,
+    min_position: MinPosition = None,
+) -> Response[Items[Bucket]]:
+    """Casts per hour or day (UTC) from ``from`` up to ``to``, with the tally at each bucket's end."""
+    tool = (await parts(request).names.find(slug)).tool
+    times = (_utc(start, "from") or EPOCH, _utc(end, "to") or datetime.now(UTC))
+    async with snapshot_at(parts(request).pool, min_position, [HOURLY_TALLY]) as snapshot:
+        rows = await read_history(snapshot, tool, bucket, *times)
+        freshness = await snapshot.freshness()
+    return Response(Items([Bucket(*row) for row in rows]), headers=headers_of(freshness))
+
+
+async def read_now(
+    pool: Pool[Record], tools: dict[str, int], min_position: str | None = None
+) -> tuple[list[ToolTally], Freshness]:
+    """The tallies of these tools at one moment, and which moment."""
+    async with snapshot_at(pool, min_position, [TALLY]) as snapshot:
+        votes = await read_tallies(snapshot, list(tools.values()))
+        freshness = await snapshot.freshness()
+    return [
+        of_tool(slug, count(*votes.get(tool, (0, 0)), DEFAULT)) for slug, tool in tools.items()
+    ], freshness
+
+
+def _utc(moment: datetime | None, name: str) -> datetime | None:
+    if moment is not None and moment.tzinfo is None:
+        raise Rejected(
+            400, "invalid", f"{name}: write the time with its zone, for example 2026-03-01T00:00:00Z."
+        )
+    return moment

@@ -1,0 +1,185 @@
+"""Tools: the catalogue as cards, and the editor's hand on it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import reduce
+from typing import Annotated
+from urllib.parse import urlencode
+
+from litestar import Response, get, post, put
+from litestar.params import HeaderParameter, QueryParameter
+from msgspec import Struct
+
+from domain.house import Category, Details, Pricing
+from domain.log import HOUSE
+from domain.rankings import HOT_WINDOW, Sort, rank
+from domain.rulebooks import DEFAULT
+from domain.tools import PutTool, RetireTool, Tool, decide, evolve
+from domain.words import Line, Name, Slug, Text, Url
+from eventstore.decisions import Decided, decide_tool
+from projections.catalogue import read_categories
+from projections.hourly_tally import read_recent
+from projections.snapshot import take_snapshot
+from services.api.access import author_of, for_scope, open_to_all
+from services.api.bodies import StrictJSON
+from services.api.cards import Card, not_shown_yet, pure, read_cards
+from services.api.freshness import MinPosition, headers_of, snapshot_at
+from services.api.lists import Items, read_cursor, write_cursor
+from services.api.parts import AnyRequest, parts
+from services.api.problems import Rejected, may_answer
+
+IfMatch = Annotated[str | None, HeaderParameter(name="If-Match", required=False, max_length=100)]
+
+
+class PutToolBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``category`` is {slug, name}, or the slug of a category that is in use."""
+
+    name: Name
+    tagline: Line = ""
+    best_for: Line = ""
+    description: Text = ""
+    category: Category | Slug
+    url: Url | None = None
+    pricing: Pricing = Pricing("Unknown")
+
+
+class ToolAnswer(Struct, frozen=True):
+    """``position`` is where the log has it; null when nothing changed."""
+
+    slug: str
+    revision: int
+    position: str | None
+
+
+@get("/v1/tools", guards=[open_to_all], responses=may_answer())
+async def list_tools(
+    request: AnyRequest,
+    category: Slug | None = None,
+    sort: Sort = "top",
+    cursor: Annotated[str | None, QueryParameter(max_length=400, required=False)] = None,
+    limit: Annotated[int, QueryParameter(ge=1, le=100)] = 20,
+    min_position: MinPosition = None,
+) -> Response[Items[Card]]:
+    """Cards of the tools that are not retired, first by the chosen order; more under ``Link: rel=next``."""
+    after = read_cursor(cursor, tuple[int, ...]) if cursor else None
+    async with snapshot_at(parts(request).pool, min_position) as snapshot:
+        cards = await read_cards(snapshot, DEFAULT)
+        recent = await read_recent(snapshot, datetime.now(UTC) - HOT_WINDOW)
+        freshness = await snapshot.freshness()
+    listed = [
+        ((*rank(sort, pure(card), recent.get(tool, 0)), tool), card)
+        for tool, card in cards.items()
+        if card.retired_at is None and category in (None, card.category.slug)
+    ]
+    page = sorted(
+        (each for each in listed if after is None or each[0] < after), key=lambda each: each[0], reverse=True
+    )
+    more = write_cursor(page[limit - 1][0]) if len(page) > limit else None
+    headers = headers_of(freshness) | ({"Link": _next_link(request, more)} if more else {})
+    return Response(Items([card for _, card in page[:limit]], more), headers=headers)
+
+
+@get("/v1/tools/{slug:str}", guards=[open_to_all], responses=may_answer(404))
+async def show_tool(request: AnyRequest, slug: Slug, min_position: MinPosition = None) -> Response[Card]:
+    """The card of one tool, retired or not."""
+    tool = (await parts(request).names.find(slug)).tool
+    async with snapshot_at(parts(request).pool, min_position) as snapshot:
+        cards = await read_cards(snapshot, DEFAULT, [tool])
+        freshness = await snapshot.freshness()
+    if tool not in cards:
+        raise not_shown_yet(slug)
+    return Response(
+        cards[tool], headers=headers_of(freshness) | {"Shiplog-Revision": str(cards[tool].revision)}
+    )
+
+
+@put(
+    "/v1/tools/{slug:str}",
+    dto=StrictJSON[PutToolBody],
+    return_dto=None,
+    status_code=200,
+    guards=[for_scope("catalogue:write")],
+    responses=may_answer(401, 403, 410, 412, 413, 415),
+    request_max_body_size=64 * 1024,
+)
+async def put_tool(
+    request: AnyRequest, slug: Slug, data: PutToolBody, if_match: IfMatch = None
+) -> Response[ToolAnswer]:
+    """List a tool (201) or revise it (200). ``If-Match: "3"`` revises revision 3 or nothing."""
+    command = PutTool(slug, await _details(request, data), _revision(if_match))
+    return await _decide(request, command)
+
+
+@post(
+    "/v1/tools/{slug:str}/retire",
+    status_code=200,
+    guards=[for_scope("catalogue:write")],
+    responses=may_answer(401, 403, 404, 412),
+)
+async def retire_tool(request: AnyRequest, slug: Slug, if_match: IfMatch = None) -> Response[ToolAnswer]:
+    """Close a tool for votes and takes. Its page, history and comparisons stay."""
+    return await _decide(request, RetireTool(slug, _revision(if_match)))
+
+
+async def _decide(request: AnyRequest, command: PutTool | RetireTool) -> Response[ToolAnswer]:
+    author = await author_of(request)
+    async with parts(request).pool.acquire() as conn:
+        decided = await decide_tool(
+            conn, command.slug, lambda past: decide(command, reduce(evolve, past, None)), author
+        )
+    await announce_house(request, decided)
+    tool: Tool | None = reduce(evolve, [*decided.before, *decided.events], None)
+    revision = tool.revision if tool else 0
+    return Response(
+        ToolAnswer(command.slug, revision, position_of(decided)),
+        status_code=200 if decided.before else 201,
+        headers={"ETag": f'"{revision}"'},
+    )
+
+
+async def announce_house(request: AnyRequest, decided: Decided) -> None:
+    """Wake the workers, and let this process look names up anew."""
+    if decided.recorded:
+        parts(request).signals.wake(HOUSE)
+        await parts(request).names.refresh()
+
+
+def position_of(decided: Decided) -> str | None:
+    return str(decided.recorded[-1].position) if decided.recorded else None
+
+
+async def _details(request: AnyRequest, body: PutToolBody) -> Details:
+    return Details(
+        name=body.name,
+        tagline=body.tagline,
+        best_for=body.best_for,
+        description=body.description,
+        category=body.category
+        if isinstance(body.category, Category)
+        else await _named(request, body.category),
+        url=body.url,
+        pricing=body.pricing,
+    )
+
+
+async def _named(request: AnyRequest, slug: str) -> Category:
+    """The category in use under this slug; a new slug is named after itself."""
+    async with take_snapshot(parts(request).pool) as snapshot:
+        in_use = {category.slug: category for category, _ in await read_categories(snapshot)}
+    return in_use.get(slug, Category(slug, slug.replace("-", " ").title()))
+
+
+def _revision(if_match: str | None) -> int | None:
+    """``"3"`` is revision 3; ``*`` is any."""
+    if if_match in (None, "*"):
+        return None
+    digits = (if_match or "").removeprefix("W/").strip('"')
+    if not digits.isascii() or not digits.isdigit() or len(digits) > 9:
+        raise Rejected(400, "invalid", 'If-Match: send the revision as it was given, for example "3".')
+    return int(digits)
+
+
+def _next_link(request: AnyRequest, cursor: str) -> str:
+    url = request.url.with_replacements(query=urlencode(dict(request.query_params) | {"cursor": cursor}))
+    return f'<{url.path}?{url.query}>; rel="next"'

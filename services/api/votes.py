@@ -1,0 +1,130 @@
+"""Votes: cast one, retract it, see one's own. The answer comes after the commit."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+from litestar import Response, delete, get, post
+from litestar.params import QueryParameter
+from msgspec import Struct
+
+from domain.log import shard_of
+from domain.words import Choice, Slug
+from eventstore import ids
+from eventstore.casts import Kind, Stood, Submitted
+from projections.standings import read_votes
+from services.api.access import Voter, open_to_all, reader_of, voter_of, with_own_credentials
+from services.api.bodies import StrictJSON
+from services.api.lists import Items, slugs_in
+from services.api.parts import AnyRequest, parts
+from services.api.problems import Rejected, may_answer
+
+
+class CastVote(Struct, frozen=True, forbid_unknown_fields=True):
+    """``voter`` only with an API key. ``id`` is a UUIDv7: send the same one again and the vote counts once."""
+
+    tool: Slug
+    choice: Choice
+    voter: str | None = None
+    id: UUID | None = None
+
+
+class VoteAnswer(Struct, frozen=True):
+    """``counted``, ``unchanged``, ``superseded`` by a newer id, or ``retracted``; choice is what stands now."""
+
+    outcome: str
+    position: str
+    id: UUID
+    choice: str | None
+    replaced: str | None
+
+
+class OwnVote(Struct, frozen=True):
+    tool: str
+    choice: Choice
+    position: str
+
+
+@post(
+    "/v1/votes",
+    status_code=200,
+    dto=StrictJSON[CastVote],
+    return_dto=None,
+    guards=[with_own_credentials],
+    responses=may_answer(401, 403, 404, 410, 413, 415),
+    request_max_body_size=16 * 1024,
+)
+async def cast_vote(request: AnyRequest, data: CastVote) -> Response[VoteAnswer]:
+    """Vote ship or skip on a tool; the newest id of a ballot stands."""
+    voter = await voter_of(request, data.voter)
+    tool = await parts(request).names.votable(data.tool)
+    return _answer(voter, await submit(request, voter, "v", tool, data.choice, data.id))
+
+
+@delete(
+    "/v1/votes/{tool:str}",
+    status_code=200,
+    guards=[with_own_credentials],
+    responses=may_answer(401, 403, 404, 410),
+)
+async def retract_vote(
+    request: AnyRequest,
+    tool: Slug,
+    voter: str | None = None,
+    vote_id: Annotated[UUID | None, QueryParameter(name="id", required=False)] = None,
+) -> Response[VoteAnswer]:
+    """Take the vote back. Every cast stays in the log; the tally no longer counts it."""
+    who = await voter_of(request, voter)
+    number = await parts(request).names.votable(tool)
+    return _answer(who, await submit(request, who, "v", number, None, vote_id))
+
+
+@get("/v1/me/votes", guards=[open_to_all], responses=may_answer())
+async def own_votes(
+    request: AnyRequest,
+    tools: Annotated[
+        str | None, QueryParameter(description="Slugs, comma-separated", max_length=4000)
+    ] = None,
+) -> Response[Items[OwnVote]]:
+    """The visitor's standing choices, always as fresh as the log."""
+    actor = reader_of(request)
+    votes = []
+    if actor is not None:
+        names = parts(request).names
+        wanted = None if tools is None else [(await names.find(slug)).tool for slug in slugs_in(tools)]
+        votes = await read_votes(parts(request).pool, shard_of(actor, parts(request).shards), actor, wanted)
+    slugs = await parts(request).names.slugs_of([vote.tool for vote in votes])
+    return Response(
+        Items([OwnVote(slugs[vote.tool], vote.choice, str(vote.position)) for vote in votes]),
+        headers={"Cache-Control": "private, no-store"},
+    )
+
+
+async def submit(
+    request: AnyRequest, voter: Voter, kind: Kind, tool: int, choice: str | None, id: UUID | None
+) -> Stood:
+    """Append one cast and wait for its commit. Raises Rejected for an id that cannot be used."""
+    if id is not None and not ids.is_acceptable(id):
+        raise Rejected(
+            400,
+            "invalid-id",
+            "The id must be a UUIDv7 whose time is at most 60 s in the future. Check your clock.",
+        )
+    cast = Submitted(kind, voter.actor, tool, choice, id or ids.mint(), voter.origin, minted=id is None)
+    stood: Stood = await parts(request).appenders.append(cast)
+    return stood
+
+
+def _answer(voter: Voter, stood: Stood) -> Response[VoteAnswer]:
+    retracted = stood.choice is None and stood.outcome == "counted"
+    answer = VoteAnswer(
+        "retracted" if retracted else stood.outcome,
+        str(stood.position),
+        stood.id,
+        stood.choice,
+        stood.replaced,
+    )
+    return Response(
+        answer, cookies=[voter.cookie] if voter.cookie else None, headers={"Cache-Control": "no-store"}
+    )
