@@ -1,0 +1,115 @@
+"""Servers of our own for every test run: Postgres and Valkey from the wheels, a database a test, an instance a run."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from itertools import count
+
+import asyncpg
+import pytest
+import uvloop
+from asyncpg import Pool, Record
+from litestar import Litestar
+from litestar.testing import AsyncTestClient
+
+from services.api.app import create_app
+from services.cli.embedded.postgres import Postgres
+from services.cli.embedded.valkey import Valkey
+from services.cli.keys import create_key
+from services.cli.migrate import migrate_database
+from services.resources import open_pool
+from services.settings import Settings
+from tests.support import Instance, start_instance
+
+SECRET = b"a secret of thirty-two characters"
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> dict[str, Callable[[], object]]:
+    return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    server = Postgres.start(tmp_path_factory.mktemp("postgres"))
+    yield server
+    server.stop("immediate")
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    server = Valkey.start(tmp_path_factory.mktemp("valkey"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+async def template(postgres: Postgres) -> str:
+    """A migrated database, to be copied in some 50 ms."""
+    await _administer(postgres, "CREATE DATABASE template_shiplog")
+    await migrate_database(Settings(database_url=postgres.url("template_shiplog"), secret=SECRET), shards=3)
+    return "template_shiplog"
+
+
+_numbers = count(1)
+
+
+@pytest.fixture
+async def settings(postgres: Postgres, template: str) -> AsyncIterator[Settings]:
+    """A new, empty log with three shards of people; no Redis."""
+    name = f"test_{next(_numbers)}"
+    await _administer(postgres, f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield Settings(database_url=postgres.url(name), secret=SECRET)
+    await _administer(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+async def pool(settings: Settings) -> AsyncIterator[Pool[Record]]:
+    async with await open_pool(settings) as pool:
+        yield pool
+
+
+@pytest.fixture
+async def client(settings: Settings) -> AsyncIterator[AsyncTestClient[Litestar]]:
+    async with AsyncTestClient(create_app(settings), base_url="http://shiplog.test") as client:
+        yield client
+
+
+@pytest.fixture
+async def vote_key(settings: Settings, pool: Pool[Record]) -> dict[str, str]:
+    """Headers of a program that may vote for its users."""
+    made = await create_key(settings, pool, "test votes", ("votes:write",))
+    return {"Authorization": f"Bearer {made.key}"}
+
+
+@pytest.fixture
+async def catalogue_key(settings: Settings, pool: Pool[Record]) -> dict[str, str]:
+    """Headers of a program that may edit the catalogue."""
+    made = await create_key(settings, pool, "test catalogue", ("catalogue:write",))
+    return {"Authorization": f"Bearer {made.key}"}
+
+
+@pytest.fixture(scope="session")
+def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
+    """A whole running Shiplog with the sample catalogue, as `shiplog up` starts it."""
+    with start_instance(tmp_path_factory.mktemp("instance") / "data") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def site(instance: Instance) -> str:
+    return instance.url
+
+
+@pytest.fixture(scope="session")
+def editor_key(instance: Instance) -> str:
+    return instance.create_key("catalogue:write")
+
+
+async def _administer(postgres: Postgres, statement: str) -> None:
+    conn = await asyncpg.connect(postgres.url("postgres"))
+    try:
+        await conn.execute(statement)
+    finally:
+        await conn.close()
