@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from itertools import count
 
 import asyncpg
@@ -55,13 +56,26 @@ async def template(postgres: Postgres) -> str:
 _numbers = count(1)
 
 
-@pytest.fixture
-async def settings(postgres: Postgres, template: str) -> AsyncIterator[Settings]:
-    """A new, empty log with three shards of people; no Redis."""
+@asynccontextmanager
+async def _new_log(postgres: Postgres, template: str) -> AsyncIterator[Settings]:
     name = f"test_{next(_numbers)}"
     await _administer(postgres, f"CREATE DATABASE {name} TEMPLATE {template}")
     yield Settings(database_url=postgres.url(name), secret=SECRET)
     await _administer(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+async def settings(postgres: Postgres, template: str) -> AsyncIterator[Settings]:
+    """A new, empty log with three shards of people; no Redis."""
+    async with _new_log(postgres, template) as settings:
+        yield settings
+
+
+@pytest.fixture(scope="module")
+async def module_pool(postgres: Postgres, template: str) -> AsyncIterator[Pool[Record]]:
+    """A log shared by the examples of one module, each with actors and tools of its own."""
+    async with _new_log(postgres, template) as settings, await open_pool(settings) as pool:
+        yield pool
 
 
 @pytest.fixture

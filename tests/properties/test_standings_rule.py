@@ -1,0 +1,94 @@
+"""The SQL rule and domain/votes.py are one rule: any casts, in any groups, get the same answers from both."""
+
+from __future__ import annotations
+
+from itertools import count
+from uuid import UUID, uuid4
+
+from asyncpg import Pool, Record
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from domain.log import Shard
+from domain.votes import BLANK, Answer, Ballot, Cast, decide, evolve
+from eventstore import ids
+from eventstore.casts import Kind, Stood, Submitted, append_casts
+
+SHARD = Shard(1)
+IDS = sorted(ids.mint() for _ in range(12))
+
+Key = tuple[Kind, int, int]  # kind, actor's number, tool's number
+casts = st.tuples(
+    st.tuples(st.sampled_from(["v", "b"]), st.integers(0, 1), st.integers(0, 1)),
+    st.sampled_from(IDS),
+    st.sampled_from(["ship", "skip", None]),
+)
+groups = st.lists(st.lists(casts, min_size=1, max_size=12), min_size=1, max_size=5)
+_tools = count(1_000, 2)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(groups=groups)
+async def test_sql_and_domain_answer_alike(
+    module_pool: Pool[Record], groups: list[list[tuple[Key, UUID, str | None]]]
+) -> None:
+    log = module_pool
+    actors, tool = [uuid4(), uuid4()], next(_tools)
+    before = await head(log)
+    ballots: dict[Key, Ballot] = {}
+    positions: dict[tuple[Key, UUID], str] = {}
+    for group in groups:
+        submitted = [
+            Submitted(key[0], actors[key[1]], tool + key[2], choice, id, "test") for key, id, choice in group
+        ]
+        async with log.acquire() as conn:
+            stood = await append_casts(conn, SHARD, submitted)
+        for (key, id, choice), answer in zip(group, stood, strict=True):
+            ballot, cast = ballots.get(key, BLANK), Cast(id, choice)
+            assert as_domain(answer) == decide(ballot, cast)
+            ballots[key] = evolve(ballot, cast)
+            assert answer.id == ballots[key].id
+            if answer.outcome == "counted":  # the same id again answers the same position
+                assert positions.setdefault((key, id), str(answer.position)) == str(answer.position)
+    assert await standings(log, actors, tool) == {
+        key: (ballot.id, ballot.choice) for key, ballot in ballots.items()
+    }
+    await check_events(log, actors, tool, ballots, len(positions))
+    assert await head(log) == before + len(positions)
+
+
+def as_domain(stood: Stood) -> Answer:
+    return Answer(stood.outcome, stood.choice, stood.replaced)
+
+
+async def head(log: Pool[Record]) -> int:
+    return int(await log.fetchval("SELECT position FROM heads WHERE shard = $1", SHARD))
+
+
+async def standings(log: Pool[Record], actors: list[UUID], tool: int) -> dict[Key, tuple[UUID, str | None]]:
+    rows = await log.fetch(
+        "SELECT kind, actor, tool, id, choice FROM standings WHERE shard = $1 AND actor = ANY($2)", SHARD, actors
+    )
+    return {
+        (row["kind"].decode(), actors.index(row["actor"]), row["tool"] - tool): (row["id"], row["choice"])
+        for row in rows
+    }
+
+
+async def check_events(
+    log: Pool[Record], actors: list[UUID], tool: int, ballots: dict[Key, Ballot], counted: int
+) -> None:
+    """Each event replaces what the one before it chose, and the last says what stands."""
+    rows = await log.fetch(
+        "SELECT type, actor, tool, choice, replaced FROM events WHERE shard = $1 AND actor = ANY($2) ORDER BY position",
+        SHARD,
+        actors,
+    )
+    chosen: dict[Key, str | None] = {}
+    for row in rows:
+        key: Key = ("v" if row["type"].startswith("Vote") else "b", actors.index(row["actor"]), row["tool"] - tool)
+        assert row["replaced"] == chosen.get(key)
+        assert row["choice"] != row["replaced"]
+        chosen[key] = row["choice"]
+    assert len(rows) == counted
+    assert chosen == {key: ballot.choice for key, ballot in ballots.items() if key in chosen}
