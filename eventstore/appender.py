@@ -16,7 +16,8 @@ from domain.log import Shard, shard_of
 from eventstore.casts import Stood, Submitted, append_casts
 from eventstore.ids import mint_after
 
-type_error_of_one_item = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
+# One item's data is at fault, not the connection.
+REFUSED_DATA = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
 
 Waiting = tuple[Submitted, "Future[Stood]"]
 OnAppended = Callable[[Shard, Sequence[Stood]], None]
@@ -44,24 +45,28 @@ class Appender:
         timeout: float,
     ) -> None:
         self._pool, self._shard, self._on_appended = pool, shard, on_appended
-        self._queue, self._group, self._timeout = queue, group, timeout
-        self._waiting: deque[Waiting] = deque()
+        self._most_queued, self._group, self._timeout = queue, group, timeout
+        self._queued: deque[Waiting] = deque()
         self._arrived = asyncio.Event()
         self._task = asyncio.create_task(self._run(), name=f"appender {shard}")
 
+    @property
+    def waiting(self) -> int:
+        return len(self._queued)
+
     async def append(self, cast: Submitted) -> Stood:
         """Raises Overloaded when nothing was tried, Unsettled when the outcome is unknown."""
-        if len(self._waiting) >= self._queue:
+        if len(self._queued) >= self._most_queued:
             raise Overloaded
         answer: Future[Stood] = asyncio.get_running_loop().create_future()
-        self._waiting.append((cast, answer))
+        self._queued.append((cast, answer))
         self._arrived.set()
         return await answer
 
     async def close(self) -> None:
         """Commit what waits, then stop."""
-        while self._waiting:
-            await asyncio.wait([answer for _, answer in self._waiting])
+        while self._queued:
+            await asyncio.wait([answer for _, answer in self._queued])
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
@@ -69,17 +74,17 @@ class Appender:
         while True:
             await self._arrived.wait()
             self._arrived.clear()
-            while self._waiting:
-                group = list(islice(self._waiting, self._group))
+            while self._queued:
+                group = list(islice(self._queued, self._group))
                 await self._commit(group)
                 for _ in group:
-                    self._waiting.popleft()
+                    self._queued.popleft()
 
     async def _commit(self, group: list[Waiting]) -> None:
         """Settle a group. When the database rejects an item's data, the halves are tried apart."""
         try:
             stood = await self._append([cast for cast, _ in group])
-        except type_error_of_one_item as error:
+        except REFUSED_DATA as error:
             if len(group) == 1:
                 return _fail(group, error)
             middle = len(group) // 2
@@ -140,6 +145,10 @@ class Appenders:
             shard: Appender(pool, Shard(shard), on_appended, queue=queue, group=group, timeout=timeout)
             for shard in range(1, shards + 1)
         }
+
+    @property
+    def waiting(self) -> int:
+        return sum(lane.waiting for lane in self._lanes.values())
 
     async def append(self, cast: Submitted) -> Stood:
         return await self._lanes[shard_of(cast.actor, self._shards)].append(cast)

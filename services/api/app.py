@@ -4,31 +4,43 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 
-from asyncpg import InterfaceError, PostgresError
-from litestar import Litestar, Request
-from litestar.datastructures import State
+from asyncpg import InterfaceError, Pool, PostgresError, Record
+from litestar import Litestar, Response
 from litestar.openapi import OpenAPIConfig
-from litestar.plugins.prometheus import PrometheusConfig, PrometheusController
-from litestar.response import Response
+from litestar.types import ControllerRouterHandler
 
+from domain.log import Shard
 from eventstore.appender import Appenders
+from eventstore.casts import Stood
 from eventstore.heads import count_shards
 from eventstore.names import Names
-from services.api import bookmarks, comparisons, health, live, session, takes, tallies, tools, verdicts, votes
-from services.api.access import open_to_all
-from services.api.conditional import ConditionalReads
-from services.api.live import Live
-from services.api.problems import Rejected, handle
+from services.api import (
+    bookmarks,
+    comparisons,
+    health,
+    live,
+    metrics,
+    session,
+    takes,
+    tallies,
+    tools,
+    verdicts,
+    votes,
+)
+from services.api.conditional import answer_conditionally
+from services.api.pages import OPENAPI_RENDER, PAGES, STATIC, render_problem_page
+from services.api.parts import AnyRequest
+from services.api.problems import Rejected, problem_of, render
 from services.identity import Identity
 from services.logs import configure_logs
 from services.resources import open_pool
 from services.settings import Settings, from_environment
 from services.signals import Signals
 
-ROUTES = [
+ROUTES: list[ControllerRouterHandler] = [
     votes.cast_vote,
     votes.retract_vote,
     votes.own_votes,
@@ -53,76 +65,74 @@ ROUTES = [
     session.log_out,
     health.healthz,
     health.readyz,
+    metrics.metrics,
+    *PAGES,
+    STATIC,
 ]
-
-_LARGEST_BODY = 64 * 1024
-_NAMES_SECONDS = 0.5
-
-
-class Metrics(PrometheusController):
-    """Counts and times of every route, for Prometheus."""
-
-    path = "/metrics"
-    guards = (open_to_all,)
-    include_in_schema = False
-    openmetrics_format = True
-
-
-def create_app(settings: Settings | None = None) -> Litestar:
-    """The ASGI app. Without settings, the environment's."""
-    configure_logs()
-    return Litestar(
-        route_handlers=[*ROUTES, Metrics],
-        lifespan=[_lifespan(settings or from_environment(os.environ))],
-        middleware=[PrometheusConfig(app_name="shiplog", group_path=True).middleware, ConditionalReads()],
-        exception_handlers={Exception: handle},
-        before_request=_refuse_repeated_parameters,
-        openapi_config=OpenAPIConfig(title="Shiplog", version="1.0.0", description=DESCRIPTION),
-        request_max_body_size=_LARGEST_BODY,
-        # An error is answered and logged by problems.handle, once.
-        logging_config=None,
-    )
-
 
 DESCRIPTION = """Ship or skip? Votes, takes and bookmarks on tools, and the verdicts folded from them.
 
 A log position is written `shard.position`. Answers built from read models carry `Shiplog-Position` and
 `Shiplog-Lag-Ms`; `min_position` waits for a write you have seen acknowledged."""
 
+_LARGEST_BODY = 64 * 1024
+_NAMES_SECONDS = 0.5
+_Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]]
 
-def _lifespan(settings: Settings):  # type: ignore[no-untyped-def]
+
+def create_app(settings: Settings | None = None) -> Litestar:
+    """The ASGI app. Without settings, the environment's."""
+    configure_logs()
+    app = Litestar(
+        route_handlers=ROUTES,
+        lifespan=[_lifespan(settings or from_environment(os.environ))],
+        middleware=[metrics.http_metrics.middleware],
+        exception_handlers={Exception: _answer_problem},
+        before_request=_refuse_repeated_parameters,
+        openapi_config=OpenAPIConfig(
+            title="Shiplog", version="1.0.0", description=DESCRIPTION, render_plugins=[OPENAPI_RENDER]
+        ),
+        request_max_body_size=_LARGEST_BODY,
+        # An error is answered and logged by problems.py, once.
+        logging_config=None,
+    )
+    app.asgi_handler = answer_conditionally(app.asgi_handler)
+    return app
+
+
+def _lifespan(settings: Settings) -> _Lifespan:
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        pool = await open_pool(settings)
-        signals = Signals(settings.redis_url)
-        shards = await count_shards(pool)
-        names = Names(pool)
+        pool, signals = await open_pool(settings), Signals(settings.redis_url)
+        shards, names = await count_shards(pool), Names(pool)
+        appenders = _open_appenders(settings, pool, shards, signals)
+        streams = live.Live(pool, signals)
         app.state.update(
             pool=pool,
-            signals=signals,
             shards=shards,
             names=names,
             identity=Identity(settings, pool),
-            appenders=Appenders(
-                pool,
-                shards,
-                lambda shard, _: signals.wake(shard),
-                queue=settings.queue_per_shard,
-                group=settings.group,
-            ),
-            live=Live(pool, signals),
+            signals=signals,
+            appenders=appenders,
+            live=streams,
         )
         refreshing = asyncio.create_task(_keep_fresh(names))
         try:
             yield
         finally:
             refreshing.cancel()
-            await app.state.live.close()
-            await app.state.appenders.close()
-            await signals.close()
-            await pool.close()
+            for part in (streams, appenders, signals, pool):
+                await part.close()
 
     return lifespan
+
+
+def _open_appenders(settings: Settings, pool: Pool[Record], shards: int, signals: Signals) -> Appenders:
+    def on_appended(shard: Shard, stood: Sequence[Stood]) -> None:
+        signals.wake(shard)
+        metrics.observe_group(shard, stood)
+
+    return Appenders(pool, shards, on_appended, queue=settings.queue_per_shard, group=settings.group)
 
 
 async def _keep_fresh(names: Names) -> None:
@@ -133,11 +143,17 @@ async def _keep_fresh(names: Names) -> None:
             await names.refresh()
 
 
-async def _refuse_repeated_parameters(request: Request[object, object, State]) -> Response[bytes] | None:
+async def _refuse_repeated_parameters(request: AnyRequest) -> None:
     names = [name for name, _ in request.query_params.multi_items()]
     repeated = {name for name in names if names.count(name) > 1} if len(names) <= 50 else set(names[:1])
     if repeated:
         raise Rejected(
             400, "invalid", f"The query parameter {min(repeated)[:60]!r} stands there more than once."
         )
-    return None
+
+
+def _answer_problem(request: AnyRequest, error: Exception) -> Response[bytes] | Response[str]:
+    """Problem details for programs, a page for people."""
+    rejected = problem_of(error)
+    for_people = "text/html" in request.headers.get("accept", "") and not request.url.path.startswith("/v1/")
+    return render_problem_page(request, rejected) if for_people else render(rejected)

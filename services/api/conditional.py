@@ -1,65 +1,66 @@
-"""Conditional reads: an ETag on every answer to a GET, and 304 for who has it already; HEAD is a GET without body."""
+"""Conditional reads: an ETag on every answer to a GET, 304 for who has it already, and HEAD as a GET without body."""
 
 from __future__ import annotations
 
 from hashlib import blake2b
 from typing import Any
 
-from litestar.enums import ScopeType
-from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-_Headers = list[tuple[bytes, bytes]]
 
+def answer_conditionally(app: ASGIApp) -> ASGIApp:
+    """Around the whole app: holds a whole answer to hash it; streams pass through untouched."""
 
-class ConditionalReads(ASGIMiddleware):
-    """Holds a whole answer to hash it; streams pass through untouched."""
-
-    scopes = (ScopeType.HTTP,)
-
-    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        if scope["type"] != ScopeType.HTTP or scope["method"] != "GET":
-            await next_app(scope, receive, send)
+    async def asgi(scope: Scope, receive: Receive, send: Send) -> None:
+        method = str(scope.get("method"))
+        if method not in ("GET", "HEAD"):
+            await app(scope, receive, send)
             return
-        known = {
-            tag.strip()
-            for name, value in scope["headers"]
-            if name == b"if-none-match"
-            for tag in value.split(b",")
-        }
-        start: Message | None = None
+        answer = _Answer(_known(scope), send, bodiless=method == "HEAD")
+        await app({**scope, "method": "GET"}, receive, answer.send)  # type: ignore[arg-type]
 
-        async def tagged(message: Message) -> None:
-            nonlocal start
-            if message["type"] == "http.response.start" and message["status"] == 200:
-                start = message
-            elif start is None:
-                await send(message)
-            else:
-                held, start = start, None
-                whole = not message.get("more_body", False)
-                await _send_tagged(held, message, known, send) if whole else await _send_both(
-                    held, message, send
-                )
-
-        await next_app(scope, receive, tagged)
+    return asgi
 
 
-async def _send_tagged(start: Any, body: Any, known: set[bytes], send: Send) -> None:
-    tag = b'"' + blake2b(body.get("body", b""), digest_size=12).hexdigest().encode() + b'"'
-    headers: _Headers = [*start["headers"], (b"etag", tag)] if not _has_tag(start) else list(start["headers"])
-    if tag in known or b"W/" + tag in known or b"*" in known:
+class _Answer:
+    """One answer on its way out: held until its body is there, then tagged, shortened or passed on."""
+
+    def __init__(self, known: set[bytes], send: Send, *, bodiless: bool) -> None:
+        self._known, self._send, self._bodiless = known, send, bodiless
+        self._held: Any = None
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._held = message
+            return
+        held, self._held = self._held, None
+        body: Any = message
+        if held is not None:
+            if held["status"] == 200 and not body.get("more_body", False):
+                held, body = self._tagged(held, body)
+            await self._send(held)
+        if self._bodiless:
+            body = {**body, "body": b""}
+        await self._send(body)
+
+    def _tagged(self, start: Any, body: Any) -> tuple[Any, Any]:
+        """A revision that the answer names as its ETag goes in front: If-Match can be sent back as it came."""
+        revision = next(
+            (value.strip(b'"') + b"-" for name, value in start["headers"] if name == b"etag"), b""
+        )
+        digest = blake2b(body.get("body", b""), digest_size=12).hexdigest().encode()
+        tag = b'"' + revision + digest + b'"'
+        headers = [(name, value) for name, value in start["headers"] if name != b"etag"] + [(b"etag", tag)]
+        if not self._known & {tag, b"W/" + tag, b"*"}:
+            return {**start, "headers": headers}, body
         kept = [(name, value) for name, value in headers if name not in (b"content-length", b"content-type")]
-        start, body = {**start, "status": 304, "headers": kept}, {**body, "body": b""}
-    else:
-        start = {**start, "headers": headers}
-    await _send_both(start, body, send)
+        return {**start, "status": 304, "headers": kept}, {**body, "body": b""}
 
 
-async def _send_both(start: Any, body: Any, send: Send) -> None:
-    await send(start)
-    await send(body)
-
-
-def _has_tag(start: Any) -> bool:
-    return any(name == b"etag" for name, _ in start["headers"])
+def _known(scope: Scope) -> set[bytes]:
+    return {
+        tag.strip()
+        for name, value in scope["headers"]
+        if name == b"if-none-match"
+        for tag in value.split(b",")
+    }

@@ -9,16 +9,13 @@ import asyncpg
 from litestar import Response, get
 from msgspec import Struct
 
+from projections.lag import read_lag
 from services.api.access import open_to_all
 from services.api.parts import AnyRequest, parts
 from services.api.problems import may_answer
 
 # A transaction that would write: refused by a standby, stuck on a full disk.
 CAN_COMMIT = "SELECT NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off'"
-LAG = """
-SELECT c.projection, sum(h.position - c.position)::bigint
-  FROM checkpoints AS c JOIN heads AS h USING (shard) GROUP BY c.projection ORDER BY 1
-"""
 
 
 class Health(Struct, frozen=True):
@@ -46,6 +43,6 @@ async def readyz(request: AnyRequest) -> Response[Readiness]:
     async with asyncio.timeout(2):
         if not await pool.fetchval(CAN_COMMIT):
             raise asyncpg.ReadOnlySQLTransactionError("the database is read-only")
-        behind = {row[0]: row[1] for row in await pool.fetch(LAG)}
+        behind = {lag.projection: lag.events for lag in await read_lag(pool)}
     redis: Literal["ok", "absent"] = "ok" if await parts(request).signals.is_up() else "absent"
     return Response(Readiness("ready", behind, redis), headers={"Cache-Control": "no-store"})

@@ -81,8 +81,7 @@ def problem_of(error: Exception) -> Rejected:
             return Rejected(500, "internal", "Something went wrong on our side. It has been logged.")
 
 
-def render(error: Exception) -> Response[bytes]:
-    rejected = problem_of(error)
+def render(rejected: Rejected) -> Response[bytes]:
     problem = Problem(
         f"urn:shiplog:{rejected.slug}", HTTPStatus(rejected.status).phrase, rejected.status, rejected.detail
     )
@@ -92,10 +91,6 @@ def render(error: Exception) -> Response[bytes]:
         media_type=MEDIA_TYPE,
         headers={"Cache-Control": "no-store", **rejected.headers},
     )
-
-
-def handle(_: object, error: Exception) -> Response[bytes]:
-    return render(error)
 
 
 def may_answer(*statuses: int) -> dict[int, ResponseSpec]:

@@ -89,9 +89,7 @@ async def show_tool(request: AnyRequest, slug: Slug, min_position: MinPosition =
         freshness = await snapshot.freshness()
     if tool not in cards:
         raise not_shown_yet(slug)
-    return Response(
-        cards[tool], headers=headers_of(freshness) | {"Shiplog-Revision": str(cards[tool].revision)}
-    )
+    return Response(cards[tool], headers=headers_of(freshness) | {"ETag": f'"{cards[tool].revision}"'})
 
 
 @put(
@@ -171,10 +169,10 @@ async def _named(request: AnyRequest, slug: str) -> Category:
 
 
 def _revision(if_match: str | None) -> int | None:
-    """``"3"`` is revision 3; ``*`` is any."""
+    """The number that an ETag of the tool starts with; None for ``*``, which is any."""
     if if_match in (None, "*"):
         return None
-    digits = (if_match or "").removeprefix("W/").strip('"')
+    digits = (if_match or "").removeprefix("W/").strip('"').partition("-")[0]
     if not digits.isascii() or not digits.isdigit() or len(digits) > 9:
         raise Rejected(400, "invalid", 'If-Match: send the revision as it was given, for example "3".')
     return int(digits)

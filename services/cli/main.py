@@ -9,7 +9,7 @@ from asyncpg import PostgresError
 from rich.console import Console
 
 from eventstore.migrations import MigrationError
-from services.cli import keys, migrate, serve, up, users, verify, work
+from services.cli import keys, migrate, serve, status, up, users, verify, work
 from services.cli.embedded.binaries import ServerError
 from services.resources import NotDurable
 from services.settings import SettingsError
@@ -32,6 +32,7 @@ for command in (
     serve.serve,
     work.work,
     verify.verify,
+    status.status,
     keys.keys,
     users.users,
 ):

@@ -13,9 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import rich_click as click
+from asyncpg import Pool, Record
 from rich.console import Console
 from rich.panel import Panel
 
+from domain.log import HOUSE
+from projections.engine import advance
+from projections.registry import PROJECTIONS
 from services.cli import supervisor
 from services.cli.embedded.postgres import Postgres
 from services.cli.embedded.valkey import Valkey
@@ -87,9 +91,16 @@ async def _prepare(settings: Settings, shards: int, sample: bool) -> NewUser | N
     async with await open_pool(settings, size=2) as pool:
         if sample:
             await put_sample(settings, pool)
+            await _show_house(pool)
         if await pool.fetchval("SELECT EXISTS (SELECT FROM users)"):
             return None
         return await create_user(pool, _EDITOR, "editor")
+
+
+async def _show_house(pool: Pool[Record]) -> None:
+    """The first page shows the catalogue, whether a worker has been here or not."""
+    while await advance(pool, PROJECTIONS, HOUSE):
+        pass
 
 
 async def _run(children: list[supervisor.Child], url: str, editor: NewUser | None) -> None:

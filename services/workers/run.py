@@ -52,9 +52,9 @@ async def _context(settings: Settings) -> AsyncIterator[Context]:
 
 async def _work(ctx: Context, redis_url: str | None) -> None:
     while True:
+        await sweep(ctx)
         if redis_url is not None:
             await _work_with_redis(ctx, redis_url)
-        await sweep(ctx)
         await asyncio.sleep(_SWEEP_SECONDS)
 
 

@@ -1,0 +1,29 @@
+"""Lag: how many events, and how many seconds, each read model is behind the log."""
+
+from __future__ import annotations
+
+from asyncpg import Pool, Record
+from msgspec import Struct
+
+LAG = """
+SELECT c.projection, sum(h.position - c.position)::bigint AS events,
+       coalesce(max(extract(epoch FROM clock_timestamp() - unseen.recorded_at)), 0)::float8 AS seconds
+  FROM checkpoints AS c
+  JOIN heads AS h ON h.shard = c.shard
+  LEFT JOIN LATERAL (
+       SELECT e.recorded_at FROM events AS e
+        WHERE c.position < h.position AND e.shard = c.shard AND e.position = c.position + 1) AS unseen ON true
+ GROUP BY c.projection ORDER BY c.projection
+"""
+
+
+class Lag(Struct, frozen=True):
+    """``seconds`` is the age of the oldest event the read model has not folded."""
+
+    projection: str
+    events: int
+    seconds: float
+
+
+async def read_lag(pool: Pool[Record]) -> list[Lag]:
+    return [Lag(*row) for row in await pool.fetch(LAG)]

@@ -1,0 +1,107 @@
+// The shelf: the bookmark buttons, the drawer and the page all show the same list.
+
+import { call, Wish } from "./api.js";
+
+const drawer = document.querySelector("[data-drawer]");
+const shelves = [...document.querySelectorAll("[data-shelf]")];
+const wishes = new Map();
+
+export async function bookmarks() {
+  for (const button of document.querySelectorAll("[data-bookmark]")) wishes.set(button.dataset.bookmark, wishOf(button));
+  document.querySelector("[data-open-drawer]").addEventListener("click", open);
+  document.querySelector("[data-close-drawer]").addEventListener("click", () => drawer.close());
+  drawer.addEventListener("click", (event) => event.target === drawer && drawer.close());
+  await load();
+}
+
+function open(event) {
+  if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  drawer.showModal();
+  load();
+}
+
+async function load() {
+  try {
+    const { items } = await call("GET", "/v1/me/bookmarks");
+    const saved = new Set(items.map((each) => each.tool.slug));
+    for (const [tool, wish] of wishes) wish.stands(saved.has(tool));
+    shelves.forEach((shelf) => list(shelf, items));
+    count(items.length);
+  } catch (problem) {
+    shelves.forEach((shelf) => state(shelf, "failed", problem.message));
+  }
+}
+
+function wishOf(button) {
+  const wish = new Wish({
+    standing: false,
+    send: (wanted) => save(button.dataset.bookmark, wanted),
+    show: (saved) => {
+      button.setAttribute("aria-pressed", String(saved));
+      button.querySelector("[data-part=word]").textContent = saved ? "Bookmarked" : "Bookmark";
+    },
+    explain: (words) => (button.nextElementSibling.textContent = words),
+  });
+  button.addEventListener("click", () => wish.want(!wish.wanted));
+  return wish;
+}
+
+async function save(tool, wanted) {
+  await call(wanted ? "PUT" : "DELETE", `/v1/me/bookmarks/${tool}`);
+  await load();
+  return wanted;
+}
+
+function list(shelf, items) {
+  const at = [...shelf.querySelectorAll("button")].indexOf(document.activeElement);
+  shelf.querySelector("[data-when=list]").replaceChildren(...items.map((each) => line(each, shelf)));
+  state(shelf, items.length ? "list" : "empty");
+  if (at >= 0) ([...shelf.querySelectorAll("button")].slice(0, at + 1).at(-1) ?? shelf).focus();
+}
+
+function state(shelf, name, words = "") {
+  shelf.dataset.state = name;
+  shelf.querySelector("[data-when=failed]").textContent = words;
+}
+
+function count(saved) {
+  const badge = document.querySelector("[data-part=saved]");
+  badge.textContent = saved;
+  badge.hidden = saved === 0;
+}
+
+function line({ tool, note, tags, saved_at }, shelf) {
+  const item = document.querySelector("[data-line]").content.firstElementChild.cloneNode(true);
+  const part = (name) => item.querySelector(`[data-part=${name}]`);
+  part("name").textContent = tool.name;
+  item.querySelector("a").href = `/tools/${tool.slug}`;
+  part("label").textContent = tool.verdict_label;
+  part("label").classList.add(tool.verdict_label.toLowerCase());
+  part("when").textContent = new Date(saved_at).toLocaleDateString("en-GB", { dateStyle: "long" });
+  part("when").dateTime = saved_at;
+  part("kept").textContent = note;
+  part("kept").hidden = !note || shelf.dataset.shelf === "page";
+  item.querySelector("button").setAttribute("aria-label", `Remove ${tool.name}`);
+  item.querySelector("button").addEventListener("click", () => remove(tool.slug, shelf));
+  if (shelf.dataset.shelf === "page") editNote(item, tool.slug, note, tags);
+  else item.querySelector("label").remove();
+  return item;
+}
+
+async function remove(tool, shelf) {
+  if (wishes.has(tool)) return wishes.get(tool).want(false);
+  await save(tool, false).catch((problem) => state(shelf, "failed", problem.message));
+}
+
+function editNote(item, tool, note, tags) {
+  const input = item.querySelector("input");
+  input.value = note;
+  input.addEventListener("change", async () => {
+    const answer = item.querySelector("[data-part=answer]");
+    await call("PUT", `/v1/me/bookmarks/${tool}`, { note: input.value, tags }).then(
+      () => (answer.textContent = "Note kept."),
+      (problem) => (answer.textContent = problem.message),
+    );
+  });
+}

@@ -1,0 +1,11 @@
+// Every page: live tallies, own votes, the shelf, the filter. The page is complete without them.
+
+import { ballots } from "./ballots.js";
+import { bookmarks } from "./bookmarks.js";
+import { filter } from "./filter.js";
+import { watch } from "./tallies.js";
+
+filter();
+watch();
+ballots();
+bookmarks();

@@ -1,0 +1,55 @@
+"""`shiplog status`: how far the log is, and how far behind each read model."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import msgspec
+import rich_click as click
+from asyncpg import Pool, Record
+from msgspec import Struct
+
+from eventstore.heads import read_heads
+from projections.lag import Lag, read_lag
+from services.cli.instance import data_option, instance
+from services.cli.keys import in_database
+
+
+class Status(Struct, frozen=True):
+    """``heads``: the last position of each shard."""
+
+    heads: dict[int, int]
+    read_models: list[Lag]
+
+
+@click.command()
+@data_option
+@click.option(
+    "--most-seconds", type=click.IntRange(0), help="Exit status 1 when a read model is further behind."
+)
+@click.option("--json", "as_json", is_flag=True)
+def status(data: Path, most_seconds: int | None, as_json: bool) -> None:
+    """Positions and lag."""
+    with instance(data) as settings:
+        now = in_database(settings, _read)
+    click.echo(msgspec.json.encode(now) if as_json else _table(now))
+    late = [lag for lag in now.read_models if most_seconds is not None and lag.seconds > most_seconds]
+    sys.exit(1 if late else 0)
+
+
+async def _read(pool: Pool[Record]) -> Status:
+    return Status(await read_heads(pool), await read_lag(pool))
+
+
+def _table(now: Status) -> str:
+    heads = "log " + ",".join(f"{shard}.{position}" for shard, position in now.heads.items())
+    return "\n".join(
+        [
+            heads,
+            *(
+                f"{lag.projection:18} {lag.events:>9} events, {lag.seconds:.1f} s behind"
+                for lag in now.read_models
+            ),
+        ]
+    )
