@@ -49,6 +49,9 @@ class Projection(Struct, frozen=True, dict=True):
 
     ``columns`` are the table's, as DDL; the table's key is shard and ``keys``. Shape *sum* adds every other
     column; shape *last* keeps the newest row by its column ``position``. ``indexes`` are column lists.
+
+    A read model with a ``view`` is kept by the append itself, in standings: the view shows it under the
+    same columns, nothing advances it, and ``select`` is what verify holds it to.
     """
 
     name: str
@@ -57,6 +60,7 @@ class Projection(Struct, frozen=True, dict=True):
     columns: dict[str, str]
     select: str
     indexes: tuple[str, ...] = ()
+    view: str | None = None
 
     @property
     def values(self) -> tuple[str, ...]:
@@ -68,11 +72,17 @@ class Projection(Struct, frozen=True, dict=True):
 
     @cached_property
     def create(self) -> str:
-        """The table, and the grant to read it."""
+        """What ``install`` makes in the schema read_models."""
+        if self.view is not None:
+            return f"CREATE VIEW read_models.{self.name} AS {self.view}"
         columns = ", ".join(f"{name} {ddl}" for name, ddl in {"shard": "smallint", **self.columns}.items())
         table = f"CREATE TABLE read_models.{self.name} ({columns}, PRIMARY KEY ({self._key}))"
         indexes = [f"CREATE INDEX ON read_models.{self.name} ({columns})" for columns in self.indexes]
         return "; ".join([table, *indexes])
+
+    @property
+    def drop(self) -> str:
+        return f"DROP {'TABLE' if self.view is None else 'VIEW'} IF EXISTS read_models.{self.name}"
 
     @cached_property
     def advance(self) -> str:
@@ -141,10 +151,11 @@ async def install(conn: Connection[Record], projections: Sequence[Projection]) -
     for projection in fresh:
         async with conn.transaction():
             await conn.execute("SET LOCAL ROLE shiplog_app")
-            await conn.execute(f"DROP TABLE IF EXISTS read_models.{projection.name}")
+            await conn.execute(projection.drop)
             await conn.execute(projection.create)
             await conn.execute(WRITE_DEFINITION, projection.name, projection.digest)
-            await conn.execute(START_AGAIN, projection.name)
+            if projection.view is None:
+                await conn.execute(START_AGAIN, projection.name)
     return [projection.name for projection in fresh]
 
 

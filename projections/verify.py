@@ -10,7 +10,12 @@ from msgspec import Struct
 from domain.log import Position, Shard
 from projections.engine import Projection
 
-CHECKPOINTS = "SELECT shard, position FROM checkpoints WHERE projection = $1 ORDER BY shard"
+# What the append keeps has no checkpoint: it is always at the head.
+CHECKPOINTS = """
+SELECT h.shard, coalesce(c.position, h.position)
+  FROM heads AS h LEFT JOIN checkpoints AS c ON c.shard = h.shard AND c.projection = $1
+ ORDER BY h.shard
+"""
 MOST_ROWS = 100
 
 

@@ -13,8 +13,8 @@ from domain.log import shard_of
 from domain.rulebooks import DEFAULT
 from domain.verdicts import Label
 from domain.words import Slug
+from projections.shelf import drop_note, put_note, read_shelf
 from projections.snapshot import take_snapshot
-from projections.standings import drop_note, put_note, read_shelf
 from services.api.access import Voter, open_to_all, reader_of, voter_of, with_own_credentials
 from services.api.bodies import check_json_type, decode
 from services.api.cards import Card, read_cards

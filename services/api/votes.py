@@ -13,7 +13,7 @@ from domain.log import shard_of
 from domain.words import Choice, Slug
 from eventstore import ids
 from eventstore.casts import Kind, Stood, Submitted
-from projections.standings import read_votes
+from projections.my_votes import read_votes
 from services.api.access import Voter, open_to_all, reader_of, voter_of, with_own_credentials
 from services.api.bodies import StrictJSON
 from services.api.lists import Items, slugs_in

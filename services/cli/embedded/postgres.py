@@ -15,16 +15,12 @@ from services.cli.embedded.binaries import (
     ENVIRONMENT,
     POSTGRES,
     Account,
-    Daemon,
-    Server,
     ServerError,
     account,
-    attached,
-    claimed,
-    launch,
     reachable,
     runnable,
 )
+from services.cli.embedded.daemon import Daemon, Server, attached, claimed, launch
 
 OWNER = "shiplog_owner"
 DATABASE = "shiplog"

@@ -1,4 +1,4 @@
-"""My votes and the shelf: one person's standings, kept by the append itself, so always as fresh as the log."""
+"""Shelf: the tools that one person saved, kept by the append itself; beside it their notes, outside the log."""
 
 from __future__ import annotations
 
@@ -10,32 +10,38 @@ from asyncpg import Pool, Record
 from msgspec import Struct
 
 from domain.log import Position, Shard
-from domain.words import Choice
+from projections.engine import Projection
 
-MY_VOTES = """
-SELECT tool, choice, position FROM standings
- WHERE shard = $1 AND kind = 'v' AND actor = $2 AND choice IS NOT NULL
-   AND ($3::integer[] IS NULL OR tool = ANY($3))
-"""
-SHELF = """
+SHELF = Projection(
+    name="shelf",
+    shape="last",
+    keys=("actor", "tool"),
+    columns={"actor": "uuid", "tool": "integer", "choice": "text", "position": "bigint"},
+    select="""
+        SELECT shard, actor, tool, choice, position
+          FROM events
+         WHERE type IN ('BookmarkSaved', 'BookmarkDropped')
+    """,
+    view="""
+        SELECT shard, actor, tool, choice, position
+          FROM public.standings
+         WHERE kind = 'b' AND position > 0
+    """,
+)
+
+READ = """
 SELECT s.tool, s.position, e.recorded_at, coalesce(n.note, ''), coalesce(n.tags, '{}')
   FROM standings AS s
   JOIN events AS e ON e.shard = s.shard AND e.position = s.position
   LEFT JOIN notes AS n ON n.shard = s.shard AND n.actor = s.actor AND n.tool = s.tool
  WHERE s.shard = $1 AND s.kind = 'b' AND s.actor = $2 AND s.choice IS NOT NULL
- ORDER BY e.recorded_at DESC, s.position DESC
+ ORDER BY s.position DESC
 """
 PUT_NOTE = """
 INSERT INTO notes (shard, actor, tool, note, tags) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (shard, actor, tool) DO UPDATE SET note = excluded.note, tags = excluded.tags
 """
 DROP_NOTE = "DELETE FROM notes WHERE shard = $1 AND actor = $2 AND tool = $3"
-
-
-class Vote(Struct, frozen=True):
-    tool: int
-    choice: Choice
-    position: Position
 
 
 class Saved(Struct, frozen=True):
@@ -46,16 +52,9 @@ class Saved(Struct, frozen=True):
     tags: list[str]
 
 
-async def read_votes(
-    pool: Pool[Record], shard: Shard, actor: UUID, tools: Sequence[int] | None = None
-) -> list[Vote]:
-    rows = await pool.fetch(MY_VOTES, shard, actor, None if tools is None else list(tools))
-    return [Vote(row[0], row[1], Position(shard, row[2])) for row in rows]
-
-
 async def read_shelf(pool: Pool[Record], shard: Shard, actor: UUID) -> list[Saved]:
     """Newest first."""
-    rows = await pool.fetch(SHELF, shard, actor)
+    rows = await pool.fetch(READ, shard, actor)
     return [Saved(row[0], Position(shard, row[1]), row[2], row[3], row[4]) for row in rows]
 
 
