@@ -10,11 +10,9 @@ from itertools import islice
 
 import asyncpg
 from asyncpg import Pool, Record
-from msgspec.structs import replace
 
 from domain.log import Shard, shard_of
 from eventstore.casts import Stood, Submitted, append_casts
-from eventstore.ids import mint_after
 
 # One item's data is at fault, not the connection.
 REFUSED_DATA = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
@@ -93,32 +91,18 @@ class Appender:
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
             _fail(group, Unsettled(str(error)))
         else:
-            await self._settle(group, stood)
+            self._on_appended(self._shard, stood)
+            _answer(group, stood)
 
     async def _append(self, casts: list[Submitted]) -> list[Stood]:
         async with asyncio.timeout(self._timeout), self._pool.acquire() as conn:
             return await append_casts(conn, self._shard, casts)
 
-    async def _settle(self, group: list[Waiting], stood: list[Stood]) -> None:
-        self._on_appended(self._shard, stood)
-        behind = [
-            pair for pair, answer in zip(group, stood, strict=True) if _minted_too_early(pair[0], answer)
-        ]
-        for pair, answer in zip(group, stood, strict=True):
-            if not _minted_too_early(pair[0], answer) and not pair[1].done():
-                pair[1].set_result(answer)
-        if behind:
-            newest = {(c.actor, c.tool, c.kind): s.id for (c, _), s in zip(group, stood, strict=True)}
-            await self._commit(
-                [
-                    (replace(cast, id=mint_after(newest[cast.actor, cast.tool, cast.kind])), answer)
-                    for cast, answer in behind
-                ]
-            )
 
-
-def _minted_too_early(cast: Submitted, stood: Stood) -> bool:
-    return cast.minted and stood.outcome == "superseded"
+def _answer(group: list[Waiting], stood: list[Stood]) -> None:
+    for (_, waiting), answer in zip(group, stood, strict=True):
+        if not waiting.done():
+            waiting.set_result(answer)
 
 
 def _fail(group: list[Waiting], error: Exception) -> None:

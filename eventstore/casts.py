@@ -9,9 +9,11 @@ from uuid import UUID
 from asyncpg import Record
 from asyncpg.pool import PoolConnectionProxy
 from msgspec import Struct
+from msgspec.structs import replace
 
 from domain.log import Position, Shard
 from domain.votes import Outcome
+from eventstore.ids import mint_after
 
 APPEND_CASTS = """
 SELECT outcome, position, id, choice, replaced
@@ -56,7 +58,46 @@ class Stood(Struct, frozen=True):
 async def append_casts(
     conn: PoolConnectionProxy[Record], shard: Shard, casts: Sequence[Submitted]
 ) -> list[Stood]:
-    """Append in the given order, in one transaction; answers in the same order, after the commit."""
+    """Append casts in their order; answers in the same order, after the commit.
+
+    A ballot's casts are decided one after the other, so a group is cut into rounds in which each ballot stands
+    once: nearly always one round, one statement, one commit. When a call fails, some rounds may be in the log;
+    sending the same ids again settles all of them.
+    """
+    answers: dict[int, Stood] = {}
+    for numbers in _rounds(casts):
+        group = [casts[number] for number in numbers]
+        answers.update(zip(numbers, await _append_anew(conn, shard, group), strict=True))
+    return [answers[number] for number in range(len(casts))]
+
+
+def _rounds(casts: Sequence[Submitted]) -> list[list[int]]:
+    """The n-th cast of a ballot is in the n-th round."""
+    rounds: list[list[int]] = []
+    met: dict[tuple[Kind, UUID, int], int] = {}
+    for number, cast in enumerate(casts):
+        ballot = (cast.kind, cast.actor, cast.tool)
+        turn = met[ballot] = met.get(ballot, -1) + 1
+        if turn == len(rounds):
+            rounds.append([])
+        rounds[turn].append(number)
+    return rounds
+
+
+async def _append_anew(
+    conn: PoolConnectionProxy[Record], shard: Shard, casts: Sequence[Submitted]
+) -> list[Stood]:
+    """Append a round; ids of our own that came out behind their ballot's are minted anew, and appended again."""
+    stood = await _append(conn, shard, casts)
+    behind = [n for n, cast in enumerate(casts) if cast.minted and stood[n].outcome == "superseded"]
+    if behind:
+        again = [replace(casts[n], id=mint_after(stood[n].id)) for n in behind]
+        for n, answer in zip(behind, await _append_anew(conn, shard, again), strict=True):
+            stood[n] = answer
+    return stood
+
+
+async def _append(conn: PoolConnectionProxy[Record], shard: Shard, casts: Sequence[Submitted]) -> list[Stood]:
     rows = await conn.fetch(
         APPEND_CASTS,
         shard,

@@ -66,20 +66,20 @@ BEGIN
 END $$;
 SELECT extend_events(4194304);
 
--- Appends a group of casts to one shard, set at a time, and answers each.
+-- Appends a group of casts to one shard, set at a time, and answers each, in the order given.
+-- A ballot stands at most once in a group.
 --
 -- The head's lock is taken first; the statement after it has a snapshot of its
 -- own, so it reads standings exactly as the last holder of the lock left them.
--- A cast moves its standing forward when its id is newer than the standing's and
--- than every earlier one's in the group. The same rule, as a pure function, is
--- domain/votes.py.
+-- A cast moves its standing forward when its id is newer. The same rule, as a
+-- pure function, is domain/votes.py.
 --
--- ord is the cast's place in the arrays, from 1. id, choice and position are what
--- the answer rests on: the cast itself, or the newer one that superseded it.
+-- id, choice and position are what the answer rests on: the cast itself, or the
+-- newer one that superseded it. The newest id sent again is answered from its event.
 CREATE FUNCTION append_casts(
     to_shard smallint, kinds text[], types text[], actors uuid[], tools integer[],
     choices text[], ids uuid[], origins text[]
-) RETURNS TABLE (ord bigint, outcome text, "position" bigint, id uuid, choice text, replaced text)
+) RETURNS TABLE (outcome text, "position" bigint, id uuid, choice text, replaced text)
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
@@ -90,59 +90,46 @@ BEGIN
       FROM heads AS h WHERE h.shard = to_shard FOR NO KEY UPDATE;
 
     RETURN QUERY
-    WITH submitted AS (
-        SELECT c.*, s.choice AS standing_choice, s.id AS standing_id, s.position AS standing_position,
-               (s.id IS NULL OR c.id > s.id)
-               AND coalesce(uuid_send(c.id) > max(uuid_send(c.id)) OVER earlier, true) AS forward
+    WITH compared AS MATERIALIZED (
+        SELECT c.*, s.id AS standing_id, s.position AS standing_position, s.choice AS before, news.forward, news.changed,
+               base + count(*) FILTER (WHERE news.changed) OVER (ORDER BY c.ord) AS reached
           FROM unnest(kinds, types, actors, tools, choices, ids, origins) WITH ORDINALITY
                AS c (kind, type, actor, tool, choice, id, origin, ord)
           LEFT JOIN standings AS s
             ON s.shard = to_shard AND s.kind = c.kind::"char" AND s.actor = c.actor AND s.tool = c.tool
-        WINDOW earlier AS (
-            PARTITION BY c.kind, c.actor, c.tool ORDER BY c.ord
-            ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
-    ), led AS (
-        SELECT *, max(ord) FILTER (WHERE forward) OVER (PARTITION BY kind, actor, tool ORDER BY ord) AS leader
-          FROM submitted
-    ), moves AS (
-        SELECT *, lag(choice, 1, standing_choice) OVER (PARTITION BY kind, actor, tool ORDER BY ord) AS before
-          FROM led WHERE forward
-    ), numbered AS (
-        SELECT *, choice IS DISTINCT FROM before AS changed,
-               base + count(*) FILTER (WHERE choice IS DISTINCT FROM before) OVER (ORDER BY ord) AS reached
-          FROM moves
-    ), placed AS (
-        SELECT *, coalesce(max(reached) FILTER (WHERE changed) OVER (PARTITION BY kind, actor, tool ORDER BY ord),
-                           standing_position, 0) AS position
-          FROM numbered
+         CROSS JOIN LATERAL (
+               SELECT s.id IS NULL OR c.id > s.id AS forward,
+                      (s.id IS NULL OR c.id > s.id) AND c.choice IS DISTINCT FROM s.choice AS changed) AS news
     ), logged AS (
         INSERT INTO events (position, recorded_at, actor, id, tool, shard, type, choice, replaced, origin)
-        SELECT position, moment, actor, id, tool, to_shard, type, choice, before, origin
-          FROM placed WHERE changed ORDER BY ord
-    ), stood AS (
-        INSERT INTO standings AS s (actor, id, position, tool, shard, kind, choice)
-        SELECT DISTINCT ON (kind, actor, tool) actor, id, position, tool, to_shard, kind::"char", choice
-          FROM placed ORDER BY kind, actor, tool, ord DESC
-        ON CONFLICT (shard, kind, actor, tool)
-        DO UPDATE SET choice = excluded.choice, id = excluded.id, position = excluded.position
+        SELECT reached, moment, actor, id, tool, to_shard, type, choice, before, origin
+          FROM compared WHERE changed
+    ), first AS (
+        INSERT INTO standings (actor, id, position, tool, shard, kind, choice)
+        SELECT actor, id, CASE WHEN changed THEN reached ELSE 0 END, tool, to_shard, kind::"char", choice
+          FROM compared WHERE standing_id IS NULL
+    ), again AS (
+        UPDATE standings AS s
+           SET choice = c.choice, id = c.id, position = CASE WHEN changed THEN reached ELSE standing_position END
+          FROM compared AS c
+         WHERE c.standing_id IS NOT NULL AND c.forward
+           AND s.shard = to_shard AND s.kind = c.kind::"char" AND s.actor = c.actor AND s.tool = c.tool
     ), moved AS (
         UPDATE heads AS h SET position = n.last, recorded_at = moment
-          FROM (SELECT max(position) AS last FROM placed WHERE changed) AS n
-         WHERE h.shard = to_shard AND n.last IS NOT NULL
+          FROM (SELECT max(reached) AS last FROM compared) AS n
+         WHERE h.shard = to_shard AND n.last > base
     )
-    SELECT c.ord,
-           CASE WHEN c.id <> coalesce(p.id, c.standing_id) THEN 'superseded'
-                WHEN p.changed OR e.id IS NOT NULL THEN 'counted'
+    SELECT CASE WHEN NOT c.forward AND c.id <> c.standing_id THEN 'superseded'
+                WHEN c.changed OR e.id IS NOT NULL THEN 'counted'
                 ELSE 'unchanged' END,
-           coalesce(p.position, c.standing_position),
-           coalesce(p.id, c.standing_id),
-           CASE WHEN p.id IS NULL THEN c.standing_choice ELSE p.choice END,
-           CASE WHEN p.changed AND p.id = c.id THEN p.before ELSE e.replaced END
-      FROM led AS c
-      LEFT JOIN placed AS p ON p.ord = c.leader
+           CASE WHEN c.changed THEN c.reached ELSE coalesce(c.standing_position, 0) END,
+           CASE WHEN c.forward THEN c.id ELSE c.standing_id END,
+           CASE WHEN c.forward THEN c.choice ELSE c.before END,
+           CASE WHEN c.changed THEN c.before ELSE e.replaced END
+      FROM compared AS c
       LEFT JOIN events AS e
         ON e.shard = to_shard AND e.id = c.id
-       AND e.position = CASE WHEN p.id IS NULL AND c.id = c.standing_id THEN c.standing_position END
+       AND e.position = CASE WHEN c.id = c.standing_id THEN c.standing_position END
      ORDER BY c.ord;
 END $$;
 
