@@ -1,0 +1,105 @@
+"""200,000 votes over HTTP through two API processes; then everything that is shown is what the judge counted."""
+
+from __future__ import annotations
+
+import json
+from itertools import permutations
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests import judge
+from tests.judge import Ballot, Side, Standing
+from tests.load import History, Shape, eventually, free_ports, kept_for, ports_of, send_all, summary
+from tests.support import Instance, start_instance
+
+SEED = 20_240_531
+UNREVIEWED = ("unreviewed-one", "unreviewed-two", "unreviewed-three")
+UNVOTED = "never-voted-on"
+
+
+@pytest.mark.slow
+async def test_two_hundred_thousand_votes(tmp_path: Path) -> None:
+    await _run(tmp_path, casts=200_000, voters=50_000)
+
+
+async def test_six_thousand_votes(tmp_path: Path) -> None:
+    await _run(tmp_path, casts=6_000, voters=1_500)
+
+
+async def _run(folder: Path, *, casts: int, voters: int) -> None:
+    with start_instance(folder / "data", "--api", "2", "--workers", "2", port=free_ports()) as instance:
+        key = instance.create_key("votes:write", "catalogue:write")
+        tools = _list_tools(instance, key)
+        history = History(Shape(SEED, casts, voters, tuple(tools)))
+        with kept_for(history, folder):
+            await send_all(history, ports_of(instance.url), key)
+            print(f"\n{summary(history)}")
+            await _check(instance, history, [*tools, UNVOTED])
+
+
+def _list_tools(instance: Instance, key: str) -> list[str]:
+    """The sample's tools, and some without takes, whose comparisons the community decides."""
+    headers = {"Authorization": f"Bearer {key}"}
+    with httpx.Client(base_url=instance.url, headers=headers) as client:
+        for slug in (*UNREVIEWED, UNVOTED):
+            put = client.put(f"/v1/tools/{slug}", json={"name": slug.title(), "category": "tests"})
+            assert put.status_code == 201, put.text
+            shown = client.get("/v1/tools?limit=100", params={"min_position": put.json()["position"]})
+    return sorted({card["slug"] for card in shown.json()["items"]} - {UNVOTED})
+
+
+async def _check(instance: Instance, history: History, tools: list[str]) -> None:
+    calls = history.judged()
+    standings = judge.stand(calls)
+    expected = judge.tallies(standings, tools)
+    with httpx.Client(base_url=instance.url, timeout=30) as client:
+        await eventually(lambda: not any(client.get("/readyz").json()["events_behind"].values()), 60)
+        _check_tallies(client, expected, judge.furthest(calls))
+        _check_own_votes(client, history, standings)
+        _check_comparisons(client, expected)
+    found = judge.examine(calls, await judge.read_log(instance.data))
+    assert not found.all, found.all[:20]
+    assert json.loads(instance.command("verify", "--json"))["equal"]
+
+
+def _check_tallies(client: httpx.Client, expected: dict[str, tuple[int, int]], positions: str) -> None:
+    shown = client.get("/v1/tallies", params={"tools": ",".join(expected), "min_position": positions})
+    assert shown.status_code == 200, shown.text
+    tallies = {each.pop("tool"): each for each in shown.json()["items"]}
+    assert tallies.keys() == expected.keys()
+    for tool, (ship, skip) in expected.items():
+        assert tallies[tool] | judge.tally(ship, skip) == tallies[tool], tool
+    assert tallies[UNVOTED]["share"] is None
+
+
+def _check_own_votes(client: httpx.Client, history: History, standings: dict[Ballot, Standing]) -> None:
+    """What each visitor sees of themselves."""
+    expected: dict[str, dict[str, str]] = {visitor: {} for visitor in history.cookies}
+    for (voter, tool), standing in standings.items():
+        if voter in expected and standing.choice:
+            expected[voter][tool] = standing.choice
+    assert len(expected) == int(history.shape.voters * history.shape.visitors)
+    for visitor, votes in expected.items():
+        shown = client.get("/v1/me/votes", headers={"Cookie": history.cookies[visitor].decode()})
+        assert {vote["tool"]: vote["choice"] for vote in shown.json()["items"]} == votes, visitor
+
+
+def _check_comparisons(client: httpx.Client, expected: dict[str, tuple[int, int]]) -> None:
+    """Every pair, in both orders."""
+    clauses = set()
+    for left, right in permutations(expected, 2):
+        shown = client.get(f"/v1/comparisons/{left}/{right}").json()
+        for side, tool in (("left", left), ("right", right)):
+            assert shown[side]["slug"] == tool
+            assert shown[side]["tally"] | judge.tally(*expected[tool]) == shown[side]["tally"]
+        sides = [_side(shown, side, expected) for side in ("left", "right")]
+        assert shown["winner"] == judge.winner(*sides), (left, right)
+        clauses.add(shown["winner"]["clause"])
+    assert clauses >= {"panel share", "community lower bound"}
+
+
+def _side(shown: dict, side: str, expected: dict[str, tuple[int, int]]) -> Side:  # type: ignore[type-arg]
+    takes = [(row[side]["score"], row[side]["choice"]) for row in shown["scorecard"] if row[side]]
+    return Side(shown[side]["name"], takes, *expected[shown[side]["slug"]])
