@@ -33,7 +33,13 @@ def mean(values: Sequence[int]) -> Decimal | None:
 
 
 def wilson(ship: int, skip: int, z: Decimal = Z_95) -> tuple[Decimal, Decimal] | None:
-    """The score interval of the share (Wilson 1927), each end within 0..1 and to four places; None of nothing.
+    """The interval of ``wilson_bounds`` to four places."""
+    bounds = wilson_bounds(ship, skip, z)
+    return (four_places(bounds[0]), four_places(bounds[1])) if bounds else None
+
+
+def wilson_bounds(ship: int, skip: int, z: Decimal = Z_95) -> tuple[Decimal, Decimal] | None:
+    """The score interval of the share (Wilson 1927) to forty digits, within 0..1; None of nothing.
 
     centre = (p + z^2/2n) / (1 + z^2/n); half = z sqrt(p(1-p)/n + z^2/4n^2) / (1 + z^2/n)
     """
@@ -49,4 +55,4 @@ def wilson(ship: int, skip: int, z: Decimal = Z_95) -> tuple[Decimal, Decimal] |
     scale = c.add(ONE, c.divide(z2, n))
     low = ZERO if ship == 0 else c.divide(c.subtract(centre, half), scale)
     high = ONE if skip == 0 else c.divide(c.add(centre, half), scale)
-    return four_places(low), four_places(high)
+    return low, high

@@ -41,6 +41,7 @@ class PanelSplit(Struct, frozen=True):
     skip: int
     share: Decimal | None
     mean_score: Decimal | None
+    score_total: int
 
 
 class Margin(Struct, frozen=True):
@@ -83,7 +84,8 @@ def split(takes: Sequence[Judgement]) -> PanelSplit:
     """A reviewer without a take is left out of the denominator."""
     ship = sum(take.choice == "ship" for take in takes)
     skip = len(takes) - ship
-    return PanelSplit(ship, skip, share(ship, skip), mean([take.score for take in takes]))
+    scores = [take.score for take in takes]
+    return PanelSplit(ship, skip, share(ship, skip), mean(scores), sum(scores))
 
 
 def label_of(ship: int, skip: int, rulebook: Rulebook) -> Label:

@@ -10,6 +10,7 @@ import uuid_utils.compat
 _CLOCK_SHIFT = 80  # the clock is the first 48 of 128 bits
 _BELOW_CLOCK = (1 << _CLOCK_SHIFT) - 1
 MOST_AHEAD_MS = 60_000
+WANTED = "The id must be a UUIDv7 whose time is at most 60 s in the future. Check your clock."
 
 mint = uuid_utils.compat.uuid7
 

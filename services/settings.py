@@ -18,6 +18,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     pool_size: int = 16
     queue_per_shard: int = 20_000
     group: int = 1_000
+    bulk_group: int = 2_000
 
     def key(self, purpose: str) -> bytes:
         """A 32-byte key for one purpose, derived from the secret."""
@@ -39,6 +40,7 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
         pool_size=_number(environ, "SHIPLOG_POOL_SIZE", 16),
         queue_per_shard=_number(environ, "SHIPLOG_QUEUE_PER_SHARD", 20_000),
         group=_number(environ, "SHIPLOG_GROUP", 1_000),
+        bulk_group=_number(environ, "SHIPLOG_BULK_GROUP", 2_000),
     )
 
 

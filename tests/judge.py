@@ -360,11 +360,14 @@ def share(ship: int, skip: int) -> str | None:
 
 def interval(ship: int, skip: int) -> list[str] | None:
     """Wilson's, from its quadratic: (2s + z^2 -+ z sqrt(z^2 + 4 s k / n)) / 2(n + z^2)."""
-    if not (n := ship + skip):
-        return None
+    return [places(_interval_end(ship, skip, sign)) for sign in (-1, 1)] if ship + skip else None
+
+
+def _interval_end(ship: int, skip: int, sign: int) -> Fraction:
+    n = ship + skip
     root = _square_root(_Z**2 + Fraction(4 * ship * skip, n))
-    ends = [(2 * ship + _Z**2 + sign * _Z * root) / (2 * (n + _Z**2)) for sign in (-1, 1)]
-    return [places(min(max(end, Fraction(0)), Fraction(1))) for end in ends]
+    end = (2 * ship + _Z**2 + sign * _Z * root) / (2 * (n + _Z**2))
+    return min(max(end, Fraction(0)), Fraction(1))
 
 
 def tally(ship: int, skip: int) -> dict[str, object]:
@@ -392,11 +395,11 @@ class Side:
 
 
 def winner(left: Side, right: Side) -> dict[str, str | None]:
-    """Panel share, then mean score, then the community's lower bound; a missing value loses to any."""
+    """Panel share, then mean score, then the community's lower bound, unrounded; a missing value loses to any."""
     for clause, value in _CLAUSES.items():
         a, b = (value(side) for side in (left, right))
         if a != b:
-            wins = a is not None and (b is None or Fraction(a) > Fraction(b))
+            wins = a is not None and (b is None or a > b)
             return {
                 "side": "left" if wins else "right",
                 "label": (left if wins else right).name,
@@ -405,22 +408,24 @@ def winner(left: Side, right: Side) -> dict[str, str | None]:
     return {"side": None, "label": "Toss-up", "clause": "none"}
 
 
-def panel_share(side: Side) -> str | None:
+def panel_share(side: Side) -> Fraction | None:
     ship = sum(choice == "ship" for _, choice in side.takes)
-    return share(ship, len(side.takes) - ship)
+    return Fraction(ship, len(side.takes)) if side.takes else None
 
 
-def mean_score(side: Side) -> str | None:
+def mean_score(side: Side) -> Fraction | None:
     scores = [score for score, _ in side.takes]
-    return places(Fraction(sum(scores), len(scores)), 1) if scores else None
+    return Fraction(sum(scores), len(scores)) if scores else None
 
 
-def lower_bound(side: Side) -> str | None:
-    ends = interval(side.ship, side.skip)
-    return ends[0] if ends else None
+def lower_bound(side: Side) -> Fraction | None:
+    """None of the votes says ship: exactly 0, as the formula has it."""
+    if not side.ship + side.skip:
+        return None
+    return _interval_end(side.ship, side.skip, -1) if side.ship else Fraction(0)
 
 
-_CLAUSES: dict[str, Callable[[Side], str | None]] = {
+_CLAUSES: dict[str, Callable[[Side], Fraction | None]] = {
     "panel share": panel_share,
     "mean score": mean_score,
     "community lower bound": lower_bound,

@@ -64,6 +64,24 @@ def for_scope(scope: Scope) -> Guard:
     return guard
 
 
+def for_key(scope: Scope) -> Guard:
+    """Programs alone: an API key with the scope."""
+
+    async def guard(connection: Connection, _: BaseRouteHandler) -> None:
+        key = await key_of(connection)
+        if key is None:
+            raise Rejected(
+                401,
+                "unauthenticated",
+                f"Send an API key with the scope {scope}.",
+                {"WWW-Authenticate": "Bearer"},
+            )
+        if scope not in key.scopes:
+            raise _forbidden(scope)
+
+    return guard
+
+
 async def for_takes(connection: Connection, _: BaseRouteHandler) -> None:
     """An editor, a key for the catalogue, or the reviewer whose take it is."""
     key = await key_of(connection)

@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 
-from asyncpg import InterfaceError, Pool, PostgresError, Record
+from asyncpg import InterfaceError, PostgresError
 from litestar import Litestar, Response
 from litestar.openapi import OpenAPIConfig
 from litestar.types import ControllerRouterHandler
@@ -19,6 +19,7 @@ from eventstore.heads import count_shards
 from eventstore.names import Names
 from services.api import (
     bookmarks,
+    bulk,
     comparisons,
     health,
     live,
@@ -31,10 +32,12 @@ from services.api import (
     votes,
 )
 from services.api.conditional import answer_conditionally
-from services.api.pages import OPENAPI_RENDER, PAGES, STATIC, render_problem_page
-from services.api.parts import AnyRequest
+from services.api.pages import PAGES
+from services.api.parts import AnyRequest, Senders
 from services.api.problems import Rejected, problem_of, render
+from services.api.rendering import OPENAPI_RENDER, STATIC, render_problem_page
 from services.identity import Identity
+from services.intake import Intake
 from services.logs import configure_logs
 from services.resources import open_pool
 from services.settings import Settings, from_environment
@@ -44,6 +47,7 @@ ROUTES: list[ControllerRouterHandler] = [
     votes.cast_vote,
     votes.retract_vote,
     votes.own_votes,
+    bulk.cast_votes,
     bookmarks.save_bookmark,
     bookmarks.drop_bookmark,
     bookmarks.own_bookmarks,
@@ -76,6 +80,9 @@ A log position is written `shard.position`. Answers built from read models carry
 `Shiplog-Lag-Ms`; `min_position` waits for a write you have seen acknowledged."""
 
 _LARGEST_BODY = 64 * 1024
+# Of one process: bulk requests in hand, and their commits in flight. Single votes have the rest of the pool.
+BULK_SENDERS = 8
+BULK_COMMITS = 3
 _NAMES_SECONDS = 0.5
 _Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]]
 
@@ -105,16 +112,28 @@ def _lifespan(settings: Settings) -> _Lifespan:
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         pool, signals = await open_pool(settings), Signals(settings.redis_url)
         shards, names = await count_shards(pool), Names(pool)
-        appenders = _open_appenders(settings, pool, shards, signals)
+        identity = Identity(settings, pool)
+
+        def on_appended(shard: Shard, stood: Sequence[Stood]) -> None:
+            signals.wake(shard)
+            metrics.observe_group(shard, stood)
+
+        def open_intake(origin: str) -> Intake:
+            return Intake(pool, shards, names, identity, origin, on_appended, bulk_room, settings.bulk_group)
+
+        bulk_room = asyncio.Semaphore(BULK_COMMITS)
+        appenders = Appenders(pool, shards, on_appended, queue=settings.queue_per_shard, group=settings.group)
         streams = live.Live(pool, signals)
         app.state.update(
             pool=pool,
             shards=shards,
             names=names,
-            identity=Identity(settings, pool),
+            identity=identity,
             signals=signals,
             appenders=appenders,
             live=streams,
+            senders=Senders(BULK_SENDERS),
+            open_intake=open_intake,
         )
         refreshing = asyncio.create_task(_keep_fresh(names))
         try:
@@ -125,14 +144,6 @@ def _lifespan(settings: Settings) -> _Lifespan:
                 await part.close()
 
     return lifespan
-
-
-def _open_appenders(settings: Settings, pool: Pool[Record], shards: int, signals: Signals) -> Appenders:
-    def on_appended(shard: Shard, stood: Sequence[Stood]) -> None:
-        signals.wake(shard)
-        metrics.observe_group(shard, stood)
-
-    return Appenders(pool, shards, on_appended, queue=settings.queue_per_shard, group=settings.group)
 
 
 async def _keep_fresh(names: Names) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, TypeVar
 
 import msgspec
@@ -13,6 +12,7 @@ from litestar.openapi.spec import Reference, Schema
 from litestar.typing import FieldDefinition
 from msgspec import Struct
 
+from services import strict
 from services.api.problems import Rejected
 
 T = TypeVar("T", bound=Struct)
@@ -51,30 +51,6 @@ def check_json_type(content_type: str) -> None:
 def decode(body: bytes, type: type[D]) -> D:
     """Raises Rejected with the place of the mistake."""
     try:
-        _refuse_repeated_keys(body)
-        return msgspec.json.decode(body, type=type)
-    except msgspec.DecodeError as error:
-        raise Rejected(400, "invalid", f"{error}.") from None
-    except (UnicodeDecodeError, RecursionError) as error:
-        raise Rejected(400, "invalid", _why(error)) from None
-    except ValueError as error:
-        raise Rejected(400, "invalid", f"The body is not JSON: {error}.") from None
-
-
-def _refuse_repeated_keys(body: bytes) -> None:
-    json.loads(body.decode(), object_pairs_hook=_once, parse_int=len, parse_float=len)
-
-
-def _once(pairs: list[tuple[str, object]]) -> None:
-    keys = [key for key, _ in pairs]
-    if len(set(keys)) < len(keys):
-        repeated = next(key for key in keys if keys.count(key) > 1)
-        raise Rejected(400, "invalid", f"The field {repeated[:60]!r} stands twice in one object.")
-
-
-def _why(error: Exception) -> str:
-    return (
-        "The body is not UTF-8."
-        if isinstance(error, UnicodeDecodeError)
-        else "The body is nested too deeply."
-    )
+        return strict.decode(body, msgspec.json.Decoder(type))
+    except strict.Malformed as error:
+        raise Rejected(400, "invalid", str(error)) from None

@@ -12,13 +12,12 @@ from domain.house import Category
 from domain.log import shard_of
 from domain.rulebooks import DEFAULT
 from domain.verdicts import Label
-from domain.words import Slug
 from projections.shelf import drop_note, put_note, read_shelf
 from projections.snapshot import take_snapshot
 from services.api.access import Voter, open_to_all, reader_of, voter_of, with_own_credentials
 from services.api.bodies import check_json_type, decode
 from services.api.cards import Card, read_cards
-from services.api.lists import Items
+from services.api.lists import Items, SlugInPath
 from services.api.parts import AnyRequest, parts
 from services.api.problems import may_answer
 from services.api.votes import submit
@@ -52,7 +51,7 @@ class Bookmark(Struct, frozen=True):
     request_max_body_size=64 * 1024,
 )
 async def save_bookmark(
-    request: AnyRequest, tool: Slug, voter: str | None = None
+    request: AnyRequest, tool: SlugInPath, voter: str | None = None
 ) -> Response[BookmarkAnswer]:
     """Put a tool on the shelf, with an optional body {"note": ..., "tags": [...]}."""
     note = await _note(request)
@@ -74,7 +73,7 @@ async def save_bookmark(
     responses=may_answer(401, 403, 404),
 )
 async def drop_bookmark(
-    request: AnyRequest, tool: Slug, voter: str | None = None
+    request: AnyRequest, tool: SlugInPath, voter: str | None = None
 ) -> Response[BookmarkAnswer]:
     """Take a tool off the shelf; its note goes with it."""
     who = await voter_of(request, voter)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from decimal import Decimal
 
 from msgspec import Struct
 
@@ -41,9 +42,16 @@ class ScorecardRow(Struct, frozen=True):
     take: TakeShown | None
 
 
+class PanelShown(Struct, frozen=True):
+    ship: int
+    skip: int
+    share: Decimal | None
+    mean_score: Decimal | None
+
+
 class VerdictShown(Struct, frozen=True):
     label: Label
-    panel: PanelSplit
+    panel: PanelShown
     community: Tally
     margin: Margin
     explanation: tuple[str, ...]
@@ -143,7 +151,7 @@ def show_verdict(
     verdict: Verdict = judge(judgements, tally, rulebook)
     return VerdictShown(
         verdict.label,
-        verdict.panel,
+        PanelShown(verdict.panel.ship, verdict.panel.skip, verdict.panel.share, verdict.panel.mean_score),
         verdict.community,
         verdict.margin,
         verdict.explanation,
@@ -155,8 +163,9 @@ def show_verdict(
 
 def pure(card: Card) -> Verdict:
     """The card's verdict as the domain knows it."""
-    v = card.verdict
-    return Verdict(v.label, v.panel, v.community, v.margin, v.explanation, v.rulebook, v.inputs)
+    v, scores = card.verdict, [row.take.score for row in card.scorecard if row.take]
+    panel = PanelSplit(v.panel.ship, v.panel.skip, v.panel.share, v.panel.mean_score, sum(scores))
+    return Verdict(v.label, panel, v.community, v.margin, v.explanation, v.rulebook, v.inputs)
 
 
 def not_shown_yet(slug: str) -> Rejected:

@@ -8,12 +8,12 @@ from msgspec import Struct
 from domain.comparisons import Winner, winner
 from domain.refusals import Unknown
 from domain.rulebooks import DEFAULT
-from domain.words import Slug
 from eventstore.names import Names
 from projections.snapshot import Freshness, Snapshot
 from services.api.access import open_to_all
 from services.api.cards import Card, ReviewerName, TakeShown, not_shown_yet, pure, read_cards
 from services.api.freshness import MinPosition, headers_of, snapshot_at
+from services.api.lists import SlugInPath
 from services.api.parts import AnyRequest, parts
 from services.api.problems import may_answer
 
@@ -35,7 +35,7 @@ class Comparison(Struct, frozen=True):
 
 @get("/v1/comparisons/{left:str}/{right:str}", guards=[open_to_all], responses=may_answer(404))
 async def show_comparison(
-    request: AnyRequest, left: Slug, right: Slug, min_position: MinPosition = None
+    request: AnyRequest, left: SlugInPath, right: SlugInPath, min_position: MinPosition = None
 ) -> Response[Comparison]:
     """Either order is the same comparison, mirrored. A tool against itself is a 404."""
     async with snapshot_at(parts(request).pool, min_position) as snapshot:

@@ -1,19 +1,24 @@
-"""Lists: their shape, their cursors, and slugs named in a query."""
+"""Lists: their shape, their cursors, and slugs named in a path or query."""
 
 from __future__ import annotations
 
 import base64
 import re
-from typing import Generic, TypeVar
+from typing import Annotated, Generic, TypeVar
 
 import msgspec
+from litestar.params import PathParameter
 from msgspec import Struct
 
+from domain.words import END
 from services.api.problems import Rejected
 
 T = TypeVar("T")
-_SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*\Z")
+SLUG_PATTERN = rf"^[a-z0-9]+(-[a-z0-9]+)*{END}"
 MOST_NAMED = 100
+
+# The framework reads its own constraints only: domain.words.Slug binds bodies, this binds addresses.
+SlugInPath = Annotated[str, PathParameter(pattern=SLUG_PATTERN, max_length=100)]
 
 
 class Items(Struct, Generic[T], frozen=True):
@@ -26,7 +31,7 @@ class Items(Struct, Generic[T], frozen=True):
 def slugs_in(text: str) -> list[str]:
     """The slugs of ``a,b,c``, each once. Raises Rejected for what is not a slug, or for more than 100."""
     slugs = list(dict.fromkeys(text.split(",")))
-    wrong = [slug for slug in slugs if not _SLUG.match(slug) or len(slug) > 100]
+    wrong = [slug for slug in slugs if not re.match(SLUG_PATTERN, slug) or len(slug) > 100]
     if wrong:
         raise Rejected(
             400, "invalid", f"tools: {wrong[0][:60]!r} is not a slug. Write slugs, comma-separated."
@@ -36,7 +41,7 @@ def slugs_in(text: str) -> list[str]:
     return slugs
 
 
-def write_cursor(key: tuple[str | int, ...]) -> str:
+def write_cursor(key: tuple[object, ...]) -> str:
     return base64.urlsafe_b64encode(msgspec.json.encode(key)).rstrip(b"=").decode()
 
 

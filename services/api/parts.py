@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 from asyncpg import Pool, Record
@@ -9,9 +11,10 @@ from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 
-from eventstore.appender import Appenders
+from eventstore.appender import Appenders, Overloaded
 from eventstore.names import Names
 from services.identity import Identity
+from services.intake import Intake
 from services.signals import Signals
 
 if TYPE_CHECKING:
@@ -32,6 +35,25 @@ class Parts(Protocol):
     signals: Signals
     appenders: Appenders
     live: Live
+    senders: Senders
+    open_intake: Callable[[str], Intake]
+
+
+class Senders:
+    """At most so many bulk requests in hand at once; the next is told to come back."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._now = most, 0
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        if self._now >= self._most:
+            raise Overloaded
+        self._now += 1
+        try:
+            yield
+        finally:
+            self._now -= 1
 
 
 def parts(connection: Connection) -> Parts:

@@ -47,6 +47,8 @@ _FAULTS = (
     asyncpg.QueryCanceledError,
     asyncpg.LockNotAvailableError,
     asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.PostgresSystemError,
+    asyncpg.InternalServerError,
     asyncpg.InterfaceError,
     OSError,
     TimeoutError,

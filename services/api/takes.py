@@ -10,14 +10,14 @@ from msgspec import Struct
 
 from domain.refusals import Unknown
 from domain.takes import Panel, PublishTake, WithdrawTake, decide, evolve
-from domain.words import Choice, Score, Slug, Text
+from domain.words import Choice, Score, Text
 from eventstore.decisions import Decided, decide_tool
 from projections.panel import PANEL, read_panel
 from projections.scorecard import SCORECARD, read_take_history
 from services.api.access import author_of, for_takes, open_to_all
 from services.api.bodies import StrictJSON
 from services.api.freshness import MinPosition, headers_of, snapshot_at
-from services.api.lists import Items
+from services.api.lists import Items, SlugInPath
 from services.api.parts import AnyRequest, parts
 from services.api.problems import may_answer
 from services.api.tools import announce_house, position_of
@@ -56,7 +56,7 @@ class PastTakeShown(Struct, frozen=True):
     request_max_body_size=64 * 1024,
 )
 async def put_take(
-    request: AnyRequest, slug: Slug, reviewer: Slug, data: PutTakeBody
+    request: AnyRequest, slug: SlugInPath, reviewer: SlugInPath, data: PutTakeBody
 ) -> Response[TakeAnswer]:
     """Publish the reviewer's take (201), or supersede it (200). Earlier takes stay in its history."""
     async with snapshot_at(parts(request).pool, None, [PANEL]) as snapshot:
@@ -71,14 +71,14 @@ async def put_take(
     guards=[for_takes],
     responses=may_answer(401, 403, 404, 410),
 )
-async def withdraw_take(request: AnyRequest, slug: Slug, reviewer: Slug) -> Response[TakeAnswer]:
+async def withdraw_take(request: AnyRequest, slug: SlugInPath, reviewer: SlugInPath) -> Response[TakeAnswer]:
     """Withdraw the take: the scorecard says "No panel take" again."""
     return await _decide(request, WithdrawTake(slug, reviewer))
 
 
 @get("/v1/tools/{slug:str}/takes/{reviewer:str}/history", guards=[open_to_all], responses=may_answer(404))
 async def take_history(
-    request: AnyRequest, slug: Slug, reviewer: Slug, min_position: MinPosition = None
+    request: AnyRequest, slug: SlugInPath, reviewer: SlugInPath, min_position: MinPosition = None
 ) -> Response[Items[PastTakeShown]]:
     """Every revision of the take, newest first."""
     tool = (await parts(request).names.find(slug)).tool

@@ -5,24 +5,25 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
+import msgspec
 from asyncpg import Pool, Record
 from litestar import Response, get
 from litestar.params import QueryParameter
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from domain.rulebooks import DEFAULT
 from domain.verdicts import Tally, count
-from domain.words import Slug
 from projections.hourly_tally import HOURLY_TALLY, read_history
 from projections.snapshot import Freshness
 from projections.tally import TALLY, read_tallies
 from services.api.access import open_to_all
 from services.api.freshness import MinPosition, headers_of, snapshot_at
-from services.api.lists import Items, slugs_in
+from services.api.lists import Items, SlugInPath, slugs_in
 from services.api.parts import AnyRequest, parts
 from services.api.problems import Rejected, may_answer
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MOMENT = {"format": "date-time"}
 
 
 class ToolTally(Struct, frozen=True):
@@ -52,7 +53,7 @@ def of_tool(slug: str, tally: Tally) -> ToolTally:
 
 @get("/v1/tools/{slug:str}/tally", guards=[open_to_all], responses=may_answer(404))
 async def tool_tally(
-    request: AnyRequest, slug: Slug, min_position: MinPosition = None
+    request: AnyRequest, slug: SlugInPath, min_position: MinPosition = None
 ) -> Response[ToolTally]:
     """Ship and skip as they stand; share and interval are null while nobody has voted."""
     tools = {slug: (await parts(request).names.find(slug)).tool}
@@ -78,15 +79,18 @@ async def many_tallies(
 @get("/v1/tools/{slug:str}/history", guards=[open_to_all], responses=may_answer(404))
 async def tool_history(
     request: AnyRequest,
-    slug: Slug,
+    slug: SlugInPath,
     bucket: Literal["hour", "day"] = "day",
-    start: Annotated[datetime | None, QueryParameter(name="from", required=False)] = None,
-    end: Annotated[datetime | None, QueryParameter(name="to", required=False)] = None,
+    start: Annotated[str | None, QueryParameter(name="from", schema_extra=_MOMENT, required=False)] = None,
+    end: Annotated[str | None, QueryParameter(name="to", schema_extra=_MOMENT, required=False)] = None,
     min_position: MinPosition = None,
 ) -> Response[Items[Bucket]]:
     """Casts per hour or day (UTC) from ``from`` up to ``to``, with the tally at each bucket's end."""
     tool = (await parts(request).names.find(slug)).tool
-    times = (_utc(start, "from") or EPOCH, _utc(end, "to") or datetime.now(UTC))
+    times = (
+        EPOCH if start is None else _moment(start, "from"),
+        datetime.now(UTC) if end is None else _moment(end, "to"),
+    )
     async with snapshot_at(parts(request).pool, min_position, [HOURLY_TALLY]) as snapshot:
         rows = await read_history(snapshot, tool, bucket, *times)
         freshness = await snapshot.freshness()
@@ -105,9 +109,12 @@ async def read_now(
     ], freshness
 
 
-def _utc(moment: datetime | None, name: str) -> datetime | None:
-    if moment is not None and moment.tzinfo is None:
+def _moment(text: str, name: str) -> datetime:
+    """An RFC 3339 time with its zone, in UTC. Raises Rejected for anything else, numbers and naive times among it."""
+    try:
+        moment: datetime = msgspec.convert(text, Annotated[datetime, Meta(tz=True)])
+        return moment.astimezone(UTC)
+    except (msgspec.ValidationError, OverflowError):
         raise Rejected(
             400, "invalid", f"{name}: write the time with its zone, for example 2026-03-01T00:00:00Z."
-        )
-    return moment
+        ) from None

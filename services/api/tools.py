@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from domain.house import Category, Details, Pricing
 from domain.log import HOUSE
-from domain.rankings import HOT_WINDOW, Sort, rank
+from domain.rankings import HOT_WINDOW, Rank, Sort, rank
 from domain.rulebooks import DEFAULT
 from domain.tools import PutTool, RetireTool, Tool, decide, evolve
 from domain.words import Line, Name, Slug, Text, Url
@@ -25,7 +25,7 @@ from services.api.access import author_of, for_scope, open_to_all
 from services.api.bodies import StrictJSON
 from services.api.cards import Card, not_shown_yet, pure, read_cards
 from services.api.freshness import MinPosition, headers_of, snapshot_at
-from services.api.lists import Items, read_cursor, write_cursor
+from services.api.lists import SLUG_PATTERN, Items, SlugInPath, read_cursor, write_cursor
 from services.api.parts import AnyRequest, parts
 from services.api.problems import Rejected, may_answer
 
@@ -55,14 +55,16 @@ class ToolAnswer(Struct, frozen=True):
 @get("/v1/tools", guards=[open_to_all], responses=may_answer())
 async def list_tools(
     request: AnyRequest,
-    category: Slug | None = None,
+    category: Annotated[
+        str | None, QueryParameter(pattern=SLUG_PATTERN, max_length=100, required=False)
+    ] = None,
     sort: Sort = "top",
     cursor: Annotated[str | None, QueryParameter(max_length=400, required=False)] = None,
     limit: Annotated[int, QueryParameter(ge=1, le=100)] = 20,
     min_position: MinPosition = None,
 ) -> Response[Items[Card]]:
     """Cards of the tools that are not retired, first by the chosen order; more under ``Link: rel=next``."""
-    after = read_cursor(cursor, tuple[int, ...]) if cursor else None
+    after = _after(cursor, sort) if cursor else None
     async with snapshot_at(parts(request).pool, min_position) as snapshot:
         cards = await read_cards(snapshot, DEFAULT)
         recent = await read_recent(snapshot, datetime.now(UTC) - HOT_WINDOW)
@@ -75,13 +77,15 @@ async def list_tools(
     page = sorted(
         (each for each in listed if after is None or each[0] < after), key=lambda each: each[0], reverse=True
     )
-    more = write_cursor(page[limit - 1][0]) if len(page) > limit else None
+    more = write_cursor((sort, page[limit - 1][0])) if len(page) > limit else None
     headers = headers_of(freshness) | ({"Link": _next_link(request, more)} if more else {})
     return Response(Items([card for _, card in page[:limit]], more), headers=headers)
 
 
 @get("/v1/tools/{slug:str}", guards=[open_to_all], responses=may_answer(404))
-async def show_tool(request: AnyRequest, slug: Slug, min_position: MinPosition = None) -> Response[Card]:
+async def show_tool(
+    request: AnyRequest, slug: SlugInPath, min_position: MinPosition = None
+) -> Response[Card]:
     """The card of one tool, retired or not."""
     tool = (await parts(request).names.find(slug)).tool
     async with snapshot_at(parts(request).pool, min_position) as snapshot:
@@ -102,7 +106,7 @@ async def show_tool(request: AnyRequest, slug: Slug, min_position: MinPosition =
     request_max_body_size=64 * 1024,
 )
 async def put_tool(
-    request: AnyRequest, slug: Slug, data: PutToolBody, if_match: IfMatch = None
+    request: AnyRequest, slug: SlugInPath, data: PutToolBody, if_match: IfMatch = None
 ) -> Response[ToolAnswer]:
     """List a tool (201) or revise it (200). ``If-Match: "3"`` revises revision 3 or nothing."""
     command = PutTool(slug, await _details(request, data), _revision(if_match))
@@ -115,7 +119,9 @@ async def put_tool(
     guards=[for_scope("catalogue:write")],
     responses=may_answer(401, 403, 404, 412),
 )
-async def retire_tool(request: AnyRequest, slug: Slug, if_match: IfMatch = None) -> Response[ToolAnswer]:
+async def retire_tool(
+    request: AnyRequest, slug: SlugInPath, if_match: IfMatch = None
+) -> Response[ToolAnswer]:
     """Close a tool for votes and takes. Its page, history and comparisons stay."""
     return await _decide(request, RetireTool(slug, _revision(if_match)))
 
@@ -176,6 +182,16 @@ def _revision(if_match: str | None) -> int | None:
     if not digits.isascii() or not digits.isdigit() or len(digits) > 9:
         raise Rejected(400, "invalid", 'If-Match: send the revision as it was given, for example "3".')
     return int(digits)
+
+
+def _after(cursor: str, sort: Sort) -> Rank:
+    """Where the page before ended. Raises Rejected for a cursor of another order."""
+    made_for, key = read_cursor(cursor, tuple[Sort, Rank])
+    if made_for != sort:
+        raise Rejected(
+            400, "invalid", f"cursor: it is of the order {made_for!r}. Start from the first page of {sort!r}."
+        )
+    return key
 
 
 def _next_link(request: AnyRequest, cursor: str) -> str:

@@ -9,10 +9,10 @@ from litestar.params import QueryParameter
 
 from domain.refusals import Unknown
 from domain.rulebooks import DEFAULT
-from domain.words import Slug
 from services.api.access import open_to_all
 from services.api.cards import VerdictShown, not_shown_yet, read_cards
 from services.api.freshness import MinPosition, headers_of, snapshot_at
+from services.api.lists import SlugInPath
 from services.api.parts import AnyRequest, parts
 from services.api.problems import may_answer
 
@@ -20,7 +20,7 @@ from services.api.problems import may_answer
 @get("/v1/tools/{slug:str}/verdict", guards=[open_to_all], responses=may_answer(404))
 async def tool_verdict(
     request: AnyRequest,
-    slug: Slug,
+    slug: SlugInPath,
     rulebook: Annotated[str | None, QueryParameter(max_length=100, required=False)] = None,
     min_position: MinPosition = None,
 ) -> Response[VerdictShown]:

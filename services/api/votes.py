@@ -16,7 +16,7 @@ from eventstore.casts import Kind, Stood, Submitted
 from projections.my_votes import read_votes
 from services.api.access import Voter, open_to_all, reader_of, voter_of, with_own_credentials
 from services.api.bodies import StrictJSON
-from services.api.lists import Items, slugs_in
+from services.api.lists import Items, SlugInPath, slugs_in
 from services.api.parts import AnyRequest, parts
 from services.api.problems import Rejected, may_answer
 
@@ -70,7 +70,7 @@ async def cast_vote(request: AnyRequest, data: CastVote) -> Response[VoteAnswer]
 )
 async def retract_vote(
     request: AnyRequest,
-    tool: Slug,
+    tool: SlugInPath,
     voter: str | None = None,
     vote_id: Annotated[UUID | None, QueryParameter(name="id", required=False)] = None,
 ) -> Response[VoteAnswer]:
@@ -109,7 +109,7 @@ async def submit(
         raise Rejected(
             400,
             "invalid-id",
-            "The id must be a UUIDv7 whose time is at most 60 s in the future. Check your clock.",
+            ids.WANTED,
         )
     cast = Submitted(kind, voter.actor, tool, choice, id or ids.mint(), voter.origin, minted=id is None)
     stood: Stood = await parts(request).appenders.append(cast)

@@ -8,9 +8,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 import rich_click as click
 from asyncpg import Pool, Record
@@ -21,6 +20,7 @@ from domain.log import HOUSE
 from projections.engine import advance
 from projections.registry import PROJECTIONS
 from services.cli import supervisor
+from services.cli.embedded.binaries import ServerError
 from services.cli.embedded.postgres import Postgres
 from services.cli.embedded.valkey import Valkey
 from services.cli.instance import data_option, environment
@@ -32,6 +32,7 @@ from services.settings import Settings, from_environment
 
 _EDITOR = "editor"
 _PATIENCE_SECONDS = 60
+_WATCH_SECONDS = 0.5
 err = Console(stderr=True)
 
 
@@ -55,34 +56,62 @@ err = Console(stderr=True)
 def up(data: Path, host: str, port: int, apis: int, workers: int, shards: int, sample: bool) -> None:
     """Start databases, migrations, API, workers and sample catalogue; stop them all with Ctrl-C."""
     data = data.resolve()
-    with _databases(data) as urls:
-        environ = environment(data, *urls)
+    with Databases(data) as databases:
+        environ = environment(data, databases.database_url, databases.redis_url)
         editor = asyncio.run(_prepare(from_environment(environ), shards, sample))
         ports = range(port, port + apis)
         children = [
             *(_child(f"api:{each}", environ, "serve", "--host", host, "--port", str(each)) for each in ports),
             *(_child(f"worker:{each}", environ, "work") for each in range(1, workers + 1)),
         ]
-        asyncio.run(_run(children, f"http://{host}:{port}", editor))
+        asyncio.run(_run(databases, children, f"http://{host}:{port}", editor))
 
 
-@contextmanager
-def _databases(data: Path) -> Iterator[tuple[str, str | None]]:
-    """Their URLs: the environment's, or those of servers of our own that live as long as this does."""
-    own: list[Postgres | Valkey] = []
-    data.mkdir(parents=True, exist_ok=True)
-    try:
-        database_url, redis_url = os.environ.get("DATABASE_URL"), os.environ.get("REDIS_URL")
-        if not database_url:
-            own.append(postgres := Postgres.attach(data) or Postgres.start(data))
-            database_url = postgres.url()
-        if not redis_url:
-            own.append(valkey := Valkey.attach(data) or Valkey.start(data))
-            redis_url = valkey.url()
-        yield database_url, redis_url
-    finally:
-        for server in reversed(own):
-            server.stop()
+class Databases:
+    """Postgres and Valkey: the environment's, or our own, which live as long as this and are started again."""
+
+    def __init__(self, data: Path) -> None:
+        self._data = data
+        self._postgres: Postgres | None = None
+        self._valkey: Valkey | None = None
+        self.database_url = os.environ.get("DATABASE_URL", "")
+        self.redis_url = os.environ.get("REDIS_URL")
+
+    def __enter__(self) -> Self:
+        self._data.mkdir(parents=True, exist_ok=True)
+        try:
+            if not self.database_url:
+                self._postgres = Postgres.attach(self._data) or Postgres.start(self._data)
+                self.database_url = self._postgres.url()
+            if not self.redis_url:
+                self._valkey = Valkey.attach(self._data) or Valkey.start(self._data)
+                self.redis_url = self._valkey.url()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for server in (self._valkey, self._postgres):
+            if server is not None:
+                server.stop()
+
+    async def watch(self) -> None:
+        """Start again, on the same port, whichever of our own has ended."""
+        while True:
+            await asyncio.sleep(_WATCH_SECONDS)
+            await asyncio.to_thread(self._revive)
+
+    def _revive(self) -> None:
+        try:
+            if self._postgres and not self._postgres.running():
+                err.print("[yellow]Postgres ended; starting it again[/]")
+                self._postgres = Postgres.start(self._data, port=self._postgres.port)
+            if self._valkey and not self._valkey.running():
+                err.print("[yellow]Valkey ended; starting it again[/]")
+                self._valkey = Valkey.start(self._data, port=self._valkey.port)
+        except ServerError as error:
+            err.print(f"[bold red]{error}[/]")
 
 
 async def _prepare(settings: Settings, shards: int, sample: bool) -> NewUser | None:
@@ -103,12 +132,15 @@ async def _show_house(pool: Pool[Record]) -> None:
         pass
 
 
-async def _run(children: list[supervisor.Child], url: str, editor: NewUser | None) -> None:
+async def _run(
+    databases: Databases, children: list[supervisor.Child], url: str, editor: NewUser | None
+) -> None:
     """The ready line is printed once, when the API can commit."""
-    announcing = asyncio.create_task(_announce_ready(url, editor))
+    beside = [asyncio.create_task(_announce_ready(url, editor)), asyncio.create_task(databases.watch())]
     await supervisor.supervise(children, on_event=_tell)
-    announcing.cancel()
-    await asyncio.gather(announcing, return_exceptions=True)
+    for task in beside:
+        task.cancel()
+    await asyncio.gather(*beside, return_exceptions=True)
 
 
 async def _announce_ready(url: str, editor: NewUser | None) -> None:

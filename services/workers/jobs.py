@@ -6,7 +6,7 @@ import asyncio
 from typing import TypedDict
 
 import structlog
-from asyncpg import Pool, PostgresError, Record
+from asyncpg import InterfaceError, Pool, PostgresError, Record
 
 from domain.log import Shard
 from eventstore.heads import extend_events
@@ -14,6 +14,7 @@ from projections.engine import CheckpointMoved, advance, behind
 from projections.registry import PROJECTIONS
 from services.signals import Signals
 
+_UNREACHABLE = (PostgresError, InterfaceError, OSError, TimeoutError)
 _log = structlog.get_logger()
 
 
@@ -33,6 +34,8 @@ async def project(ctx: Context, shard: int) -> int:
             await ctx["signals"].announce(advanced.shard, advanced.position)
     except CheckpointMoved:
         _log.info("another worker advanced this shard", shard=shard)
+    except _UNREACHABLE as error:
+        _log.warning("Postgres did not answer; the next sweep goes on", shard=shard, error=str(error))
     return folded
 
 
@@ -40,11 +43,14 @@ async def sweep(ctx: Context) -> int:
     """Project every shard that is behind. Safe beside any other worker; returns the events folded."""
     try:
         return sum(await asyncio.gather(*(project(ctx, shard) for shard in await behind(ctx["pool"]))))
-    except (PostgresError, OSError, TimeoutError) as error:
-        _log.warning("the sweep could not reach Postgres", error=str(error))
+    except _UNREACHABLE as error:
+        _log.warning("Postgres did not answer; the next sweep goes on", error=str(error))
         return 0
 
 
 async def extend(ctx: Context) -> None:
     """Keep partitions of events ahead of the heads."""
-    await extend_events(ctx["pool"])
+    try:
+        await extend_events(ctx["pool"])
+    except _UNREACHABLE as error:
+        _log.warning("Postgres did not answer; partitions are looked at again in a minute", error=str(error))

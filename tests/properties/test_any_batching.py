@@ -21,9 +21,7 @@ from projections.verify import verify_all
 
 VOTERS, TOOLS = 6, 3
 casts = st.lists(
-    st.tuples(
-        st.integers(0, VOTERS - 1), st.integers(0, TOOLS - 1), st.sampled_from(["ship", "skip", None])
-    ),
+    st.tuples(st.integers(0, VOTERS - 1), st.integers(0, TOOLS - 1), st.sampled_from(["ship", "skip", None])),
     max_size=60,
 )
 batches = st.lists(st.integers(1, 9), min_size=1, max_size=8)
@@ -33,7 +31,11 @@ _tools = count(500_000, TOOLS)
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(casts=casts, batches=batches, shards=st.integers(1, 3), group=st.integers(1, 20))
 async def test_same_tallies(
-    module_pool: Pool[Record], casts: list[tuple[int, int, str | None]], batches: list[int], shards: int, group: int
+    module_pool: Pool[Record],
+    casts: list[tuple[int, int, str | None]],
+    batches: list[int],
+    shards: int,
+    group: int,
 ) -> None:
     log = module_pool
     tool, voters = next(_tools), [uuid4() for _ in range(VOTERS)]

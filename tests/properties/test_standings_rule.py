@@ -67,7 +67,9 @@ async def head(log: Pool[Record]) -> int:
 
 async def standings(log: Pool[Record], actors: list[UUID], tool: int) -> dict[Key, tuple[UUID, str | None]]:
     rows = await log.fetch(
-        "SELECT kind, actor, tool, id, choice FROM standings WHERE shard = $1 AND actor = ANY($2)", SHARD, actors
+        "SELECT kind, actor, tool, id, choice FROM standings WHERE shard = $1 AND actor = ANY($2)",
+        SHARD,
+        actors,
     )
     return {
         (row["kind"].decode(), actors.index(row["actor"]), row["tool"] - tool): (row["id"], row["choice"])
@@ -86,7 +88,11 @@ async def check_events(
     )
     chosen: dict[Key, str | None] = {}
     for row in rows:
-        key: Key = ("v" if row["type"].startswith("Vote") else "b", actors.index(row["actor"]), row["tool"] - tool)
+        key: Key = (
+            "v" if row["type"].startswith("Vote") else "b",
+            actors.index(row["actor"]),
+            row["tool"] - tool,
+        )
         assert row["replaced"] == chosen.get(key)
         assert row["choice"] != row["replaced"]
         chosen[key] = row["choice"]

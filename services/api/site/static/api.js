@@ -1,7 +1,12 @@
 // One request to the API: JSON in and out; an error carries the problem's detail.
 
 export async function call(method, path, body) {
-  const options = { method, headers: { Accept: "application/json" }, credentials: "same-origin" };
+  return (await exchange(method, path, body)).answer;
+}
+
+// The same, with the ETag of the answer, and headers of one's own.
+export async function exchange(method, path, body, headers = {}) {
+  const options = { method, headers: { Accept: "application/json", ...headers }, credentials: "same-origin" };
   if (body !== undefined) {
     options.headers["Content-Type"] = "application/json";
     options.body = JSON.stringify(body);
@@ -15,7 +20,7 @@ export async function call(method, path, body) {
   const text = await response.text();
   const answer = text ? JSON.parse(text) : null;
   if (!response.ok) throw Object.assign(new Error(answer?.detail ?? "That did not work."), { status: response.status });
-  return answer;
+  return { answer, etag: response.headers.get("ETag") };
 }
 
 // Makes the world agree with the last wish: one request at a time, and back to what stands when one fails.

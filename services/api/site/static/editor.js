@@ -1,80 +1,105 @@
-// The editors' desk: log in, put a tool, publish a take.
+// The editors' desk. The page holds only what the login may do, so a form may be missing.
 
-import { call } from "./api.js";
+import { call, exchange } from "./api.js";
 
-const logIn = document.querySelector("[data-log-in]");
-const desk = document.querySelector("[data-desk]");
-const putTool = document.querySelector("[data-put-tool]");
-const putTake = document.querySelector("[data-put-take]");
+const ask = document.querySelector("[data-ask]");
+let loaded = { slug: null, etag: null }; // the tool on the form, as it stood
+let written = null; // the position of our last write: what is read afterwards shows it
 
-on(logIn, async ({ name, password }) => {
-  seat(await call("POST", "/v1/session", { name, password }));
-  logIn.reset();
-  return "";
+on("[data-log-in]", async (_, { name, password }) => {
+  await call("POST", "/v1/session", { name, password });
+  location.reload();
 });
 
-on(putTool, async ({ slug, category_slug, category_name, entry, detail, url, ...rest }) => {
+document.querySelector("[data-log-out]")?.addEventListener("click", async () => {
+  await call("DELETE", "/v1/session").catch(() => null);
+  location.reload();
+});
+
+on("[data-put-tool]", async (_, { slug, category_slug, category_name, entry, detail, url, ...rest }) => {
   const category = { slug: category_slug, name: category_name };
   const body = { ...rest, category, pricing: { entry, detail }, url: url || null };
-  const answer = await call("PUT", `/v1/tools/${slug}`, body);
-  return answer.position ? `Revision ${answer.revision} is in the log at ${answer.position}.` : "Nothing to change.";
+  const revised = loaded.slug === slug ? loaded.etag : '"0"'; // revision 0 is "none yet"
+  const { answer, etag } = await exchange("PUT", `/v1/tools/${slug}`, body, { "If-Match": revised });
+  loaded = { slug, etag };
+  return said(answer);
 });
 
-on(putTake, async ({ tool, reviewer, score, choice, text }) => {
-  const answer = await call("PUT", `/v1/tools/${tool}/takes/${reviewer}`, { score: Number(score), choice, text });
-  return answer.position ? `Revision ${answer.revision} is in the log at ${answer.position}.` : "Nothing to change.";
-});
-
-document.querySelector("[data-log-out]").addEventListener("click", async () => {
-  await call("DELETE", "/v1/session").catch(() => null);
-  seat(null);
-});
-
-document.querySelector("[data-load]").addEventListener("click", async () => {
-  const fields = putTool.elements;
-  if (!fields.slug.reportValidity()) return;
+document.querySelector("[data-load]")?.addEventListener("click", async ({ target: { form } }) => {
+  const { slug } = form.elements;
+  if (!slug.reportValidity()) return;
   try {
-    const card = await call("GET", `/v1/tools/${fields.slug.value}`);
-    for (const name of ["name", "tagline", "best_for", "description", "url"]) fields[name].value = card[name] ?? "";
-    fields.category_slug.value = card.category.slug;
-    fields.category_name.value = card.category.name;
-    fields.entry.value = card.pricing.entry;
-    fields.detail.value = card.pricing.detail;
-    tell(putTool, `Revision ${card.revision}.`);
+    const { answer: card, etag } = await read(slug.value);
+    loaded = { slug: slug.value, etag };
+    fill(form.elements, card);
+    tell(form, card.retired_at ? "This tool is retired and can no longer be revised." : `Revision ${card.revision}.`);
   } catch (problem) {
-    tell(putTool, problem.message, true);
+    tell(form, problem.message, true);
   }
 });
 
-putTool.elements.category_slug.addEventListener("change", (event) => {
-  const known = [...document.querySelectorAll("#categories option")].find((each) => each.value === event.target.value);
-  if (known) putTool.elements.category_name.value = known.textContent;
+document.querySelector("[name=category_slug]")?.addEventListener("change", ({ target }) => {
+  const known = [...target.list.options].find((each) => each.value === target.value);
+  if (known) target.form.elements.category_name.value = known.textContent;
 });
 
-seat(await call("GET", "/v1/session").catch(() => null));
+on("[data-put-take]", async (_, { tool, reviewer, score, choice, text }) =>
+  said(await call("PUT", `/v1/tools/${tool}/takes/${reviewer}`, { score: Number(score), choice, text })),
+);
 
-function seat(login) {
-  logIn.hidden = login !== null;
-  desk.hidden = login === null;
-  putTool.hidden = login?.role !== "editor";
-  if (login) document.querySelector("[data-part=who]").textContent = `${login.name} (${login.role})`;
+on("[data-retire]", async (form, { slug }) => {
+  const { answer: card, etag } = await read(slug);
+  if (card.retired_at) return "This tool is already retired.";
+  if (!(await confirmed(card))) return "Nothing was retired.";
+  const { answer } = await exchange("POST", `/v1/tools/${slug}/retire`, undefined, { "If-Match": etag });
+  form.reset();
+  return said(answer);
+});
+
+function read(slug) {
+  return exchange("GET", `/v1/tools/${slug}${written ? `?min_position=${written}` : ""}`);
 }
 
-function on(form, send) {
-  form.addEventListener("submit", async (event) => {
+function fill(fields, card) {
+  for (const name of ["name", "tagline", "best_for", "description", "url"]) fields[name].value = card[name] ?? "";
+  fields.category_slug.value = card.category.slug;
+  fields.category_name.value = card.category.name;
+  fields.entry.value = card.pricing.entry;
+  fields.detail.value = card.pricing.detail;
+}
+
+function confirmed({ name, tally: { total } }) {
+  ask.querySelector("[data-part=name]").textContent = name;
+  const votes = total === 1 ? "1 vote stays as it is." : `${total.toLocaleString("en")} votes stay as they are.`;
+  ask.querySelector("[data-part=votes]").textContent = total ? votes : "";
+  ask.returnValue = "";
+  ask.showModal();
+  return new Promise((answer) => ask.addEventListener("close", () => answer(ask.returnValue === "retire"), { once: true }));
+}
+
+function said({ revision, position }) {
+  if (!position) return "Nothing to change.";
+  written = position;
+  return `Revision ${revision} is in the log at ${position}.`;
+}
+
+function on(selector, send) {
+  const form = document.querySelector(selector);
+  form?.addEventListener("submit", async (event) => {
     event.preventDefault();
     const button = form.querySelector("button:not([type=button])");
-    button.disabled = true;
+    if (button.ariaDisabled) return;
+    button.ariaDisabled = "true"; // unlike disabled, it keeps the focus
     try {
-      tell(form, await send(Object.fromEntries(new FormData(form))));
+      tell(form, await send(form, Object.fromEntries(new FormData(form))));
     } catch (problem) {
       tell(form, problem.message, true);
     }
-    button.disabled = false;
+    button.ariaDisabled = null;
   });
 }
 
-function tell(form, words, wrong = false) {
+function tell(form, words = "", wrong = false) {
   const answer = form.querySelector("[data-part=answer]");
   answer.toggleAttribute("data-wrong", wrong);
   answer.textContent = words;

@@ -1,0 +1,51 @@
+"""Given what happened, when something is asked, then that is decided: one form for every decider."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Generic, TypeVar
+
+import pytest
+
+from domain.refusals import Refusal
+
+State = TypeVar("State")
+Event = TypeVar("Event")
+Command = TypeVar("Command")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Specification(Generic[State, Event, Command, Result]):
+    """``given(events).when(command).then(result)``, or ``.then_refused(Refusal, ...)``."""
+
+    initial: State
+    evolve: Callable[[State, Event], State]
+    decide: Callable[[Command, State], Result]
+
+    def given(self, *events: Event) -> Given[State, Command, Result]:
+        return Given(reduce(self.evolve, events, self.initial), self.decide)
+
+
+@dataclass(frozen=True)
+class Given(Generic[State, Command, Result]):
+    state: State
+    decide: Callable[[Command, State], Result]
+
+    def when(self, command: Command) -> When[Result]:
+        return When(lambda: self.decide(command, self.state))
+
+
+@dataclass(frozen=True)
+class When(Generic[Result]):
+    decided: Callable[[], Result]
+
+    def then(self, expected: Result | Sequence[object]) -> None:
+        assert self.decided() == expected
+
+    def then_refused(self, refusal: type[Refusal], **details: object) -> None:
+        with pytest.raises(refusal) as raised:
+            self.decided()
+        assert raised.value.details == details

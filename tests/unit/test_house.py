@@ -1,0 +1,135 @@
+"""House events: what is stored is read back, and the stored form does not change unnoticed."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import get_args
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from domain.house import (
+    Category,
+    Details,
+    HouseEvent,
+    Pricing,
+    ReviewerSeated,
+    TakePublished,
+    TakeWithdrawn,
+    ToolListed,
+    ToolRetired,
+    ToolRevised,
+    decode,
+    encode,
+)
+
+DETAILS = Details(
+    name="Quill",
+    tagline="Writes.",
+    best_for="Letters",
+    description="It writes.\nIt also reads.",
+    category=Category("writing", "Writing"),
+    url="https://quill.example/",
+    pricing=Pricing("Free", "open source"),
+)
+_DETAILS_STORED = (
+    '"details":{"name":"Quill","tagline":"Writes.","best_for":"Letters",'
+    '"description":"It writes.\\nIt also reads.","category":{"slug":"writing","name":"Writing"},'
+    '"url":"https://quill.example/","pricing":{"entry":"Free","detail":"open source"}}'
+)
+
+# Logs in the world hold these bytes. A change here needs a reader for both forms.
+STORED: dict[HouseEvent, str] = {
+    ToolListed("quill", 1, DETAILS): f'{{"type":"ToolListed","slug":"quill","revision":1,{_DETAILS_STORED}}}',
+    ToolRevised(
+        "quill", 2, DETAILS
+    ): f'{{"type":"ToolRevised","slug":"quill","revision":2,{_DETAILS_STORED}}}',
+    ToolRetired(
+        "quill", 3, DETAILS
+    ): f'{{"type":"ToolRetired","slug":"quill","revision":3,{_DETAILS_STORED}}}',
+    ReviewerSeated("builder", 1, "Builder", "Builds.", "Has built."): (
+        '{"type":"ReviewerSeated","slug":"builder","seat":1,"name":"Builder","tagline":"Builds.","bio":"Has built."}'
+    ),
+    TakePublished("builder", 2, 80, "ship", "It holds.", "skip"): (
+        '{"type":"TakePublished","reviewer":"builder","revision":2,"score":80,"choice":"ship",'
+        '"text":"It holds.","replaced":"skip"}'
+    ),
+    TakeWithdrawn(
+        "builder", 3, "ship"
+    ): '{"type":"TakeWithdrawn","reviewer":"builder","revision":3,"replaced":"ship"}',
+}
+by_type = pytest.mark.parametrize(
+    ("event", "stored"), STORED.items(), ids=[type(event).__name__ for event in STORED]
+)
+
+
+def test_every_event_type_has_its_stored_form_here() -> None:
+    assert {type(event) for event in STORED} == set(get_args(HouseEvent))
+
+
+@by_type
+def test_the_stored_form(event: HouseEvent, stored: str) -> None:
+    assert encode(event).decode() == stored
+
+
+@by_type
+def test_what_was_stored_is_read(event: HouseEvent, stored: str) -> None:
+    assert decode(stored.encode()) == event
+
+
+def test_a_log_written_before_there_was_a_url_is_read() -> None:
+    stored = (
+        b'{"type":"ToolListed","slug":"a","revision":1,"details":{"name":"A","category":{"slug":"c","name":"C"},'
+        b'"pricing":{"entry":"Free"}}}'
+    )
+    event = decode(stored)
+    assert isinstance(event, ToolListed)
+    assert (event.details.url, event.details.tagline, event.details.pricing.detail) == (None, "", "")
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        b'{"type":"ToolExploded","slug":"quill"}',
+        b'{"slug":"quill"}',
+        b"null",
+        b'{"type":"TakeWithdrawn","revision":3}',
+    ],
+)
+def test_an_event_nobody_knows_is_not_taken_for_another(stored: bytes) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        decode(stored)
+
+
+lines = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), max_size=40)
+names = lines.map(lambda line: f"n{line}")
+details = st.builds(
+    Details,
+    name=names,
+    tagline=lines,
+    best_for=lines,
+    description=lines,
+    category=st.builds(Category, st.just("writing"), names),
+    url=st.none(),
+    pricing=st.builds(Pricing, names, lines),
+)
+numbers = st.integers(1, 10**9)
+choices = st.sampled_from(["ship", "skip"])
+events = st.one_of(
+    st.builds(ToolListed, st.just("quill"), numbers, details),
+    st.builds(ToolRevised, st.just("quill"), numbers, details),
+    st.builds(ToolRetired, st.just("quill"), numbers, details),
+    st.builds(ReviewerSeated, st.just("builder"), numbers, names, lines, lines),
+    st.builds(
+        TakePublished, st.just("builder"), numbers, st.integers(0, 100), choices, lines, st.none() | choices
+    ),
+    st.builds(TakeWithdrawn, st.just("builder"), numbers, choices),
+)
+
+
+@settings(deadline=timedelta(seconds=2))
+@given(events)
+def test_any_event_is_read_back_as_it_was(event: HouseEvent) -> None:
+    assert decode(encode(event)) == event
