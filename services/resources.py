@@ -32,7 +32,7 @@ async def open_pool(
     """Connections under the app's role. Raises NotDurable when the server could lose what it acknowledged."""
     pool = await asyncpg.create_pool(
         settings.database_url,
-        min_size=1,
+        min_size=0,
         max_size=size or settings.pool_size,
         timeout=5,
         command_timeout=600,

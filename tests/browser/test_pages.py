@@ -3,97 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 import urllib.request
-from collections.abc import Iterator
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
-from playwright.sync_api import (
-    Browser,
-    BrowserContext,
-    ConsoleMessage,
-    Locator,
-    Page,
-    Playwright,
-    Request,
-    Route,
-    expect,
-    sync_playwright,
-)
+from playwright.sync_api import Browser, Locator, Page, Route, expect
+
+from tests.browser.visit import Visit
 
 CLAUDE = "claude-4-api-tool-use-streaming-prompt-caching"
 SMOL = "smolagents-2-0"
 COMPARISON = f"/compare/{CLAUDE}-vs-{SMOL}"
 SECOND = 1000.0
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 HOSTILE = (
     '<img src=x onerror="document.title=1">\u202e"\'&amp;{{7*7}}</script><script>document.title=2</script>'
 )
-
-
-class Visit:
-    """One person at the site: a browser context of their own, with everything it loaded and complained about."""
-
-    def __init__(self, context: BrowserContext, site: str) -> None:
-        self.context, self.site = context, site
-        self.hosts: set[str] = set()
-        self.complaints: list[str] = []
-        context.on("request", self._loaded)
-        context.on("console", self._said)
-        context.on("weberror", lambda error: self.complaints.append(str(error.error)))
-
-    def _loaded(self, request: Request) -> None:
-        if not request.url.startswith(("data:", "blob:")):
-            self.hosts.add(urlsplit(request.url).netloc)
-
-    def _said(self, message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
-            self.complaints.append(message.text)
-
-    def open(self, path: str) -> Page:
-        page = self.context.new_page()
-        page.goto(self.site + path)
-        return page
-
-
-@pytest.fixture(scope="module")
-def playwright() -> Iterator[Playwright]:
-    with sync_playwright() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def browser(playwright: Playwright, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """Debian's chromium with an empty profile. Skipped without it, except in CI."""
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("chromium is not installed")
-    home: dict[str, str | float | bool] = {**os.environ, "HOME": str(tmp_path_factory.mktemp("chromium"))}
-    browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS, env=home)
-    yield browser
-    browser.close()
-
-
-@pytest.fixture
-def visit(browser: Browser, site: str) -> Iterator[Visit]:
-    """A visit that ends without complaints and without having asked another host for anything."""
-    visit = Visit(browser.new_context(), site)
-    yield visit
-    visit.context.close()
-    assert visit.complaints == []
-    assert visit.hosts == {urlsplit(site).netloc}
 
 
 def side(page: Page, which: str) -> Locator:
@@ -321,6 +246,8 @@ def test_foreign_text_is_shown_as_text(visit: Visit, site: str, editor_key: str,
         "/categories/databases",
         "/bookmarks",
         "/methodology",
+        "/ledger",
+        "/editor",
     ],
 )
 @pytest.mark.parametrize("width", [360, 1280])
@@ -339,6 +266,15 @@ def test_a_name_without_a_place_to_break_fits_too(
     page.set_viewport_size({"width": 360, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     expect(side(page, "left").locator("h2")).to_have_text("W" * 120)
+
+
+def test_the_footer_leads_to_the_ledger_which_says_what_is_so(visit: Visit) -> None:
+    page = visit.open("/")
+    page.get_by_role("navigation", name="Footer").get_by_role("link", name="Ledger of voids").click()
+    expect(page.get_by_role("heading", name="Ledger of voids")).to_be_visible()
+    expect(page.locator(".ledger")).to_have_text(
+        "This version cannot void votes; every recorded vote counts."
+    )
 
 
 def test_the_pages_of_the_api_load_nothing_from_elsewhere(visit: Visit) -> None:

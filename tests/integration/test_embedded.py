@@ -18,8 +18,9 @@ import asyncpg
 import pytest
 from redis import Redis
 
-from services.cli.embedded import binaries
-from services.cli.embedded.binaries import AlreadyRunning, PortTaken, ServerError
+from services.cli.embedded import binaries, daemon
+from services.cli.embedded.binaries import ServerError
+from services.cli.embedded.daemon import AlreadyRunning, PortTaken
 from services.cli.embedded.postgres import Postgres
 from services.cli.embedded.valkey import Valkey
 
@@ -255,9 +256,9 @@ def test_a_taken_port_is_named(data: Path) -> None:
 def test_a_free_port_that_was_lost_is_looked_for_again(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         taken = listener.getsockname()[1]
-        free = binaries._free_port
+        free = daemon._free_port
         ports = iter([taken, taken])
-        monkeypatch.setattr(binaries, "_free_port", lambda: next(ports, None) or free())
+        monkeypatch.setattr(daemon, "_free_port", lambda: next(ports, None) or free())
         assert Postgres.start(data).port != taken
 
 

@@ -1,0 +1,143 @@
+"""What an API test puts on the stage: tools, a panel, people; and the read models brought up to the log."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any, TypeAlias
+from uuid import UUID
+
+import httpx
+from asyncpg import Pool, Record
+
+from domain import reviewers
+from domain.log import Shard
+from eventstore.decisions import Author, decide_house
+from projections.engine import advance, behind
+from projections.registry import PROJECTIONS
+from services.cli.users import create_user
+from services.identity import Role
+from services.settings import Settings
+
+Client: TypeAlias = httpx.AsyncClient
+Log: TypeAlias = "Pool[Record]"
+Headers: TypeAlias = Mapping[str, str]
+
+TOOL: dict[str, object] = {
+    "name": "Quill",
+    "tagline": "Writes.",
+    "category": {"slug": "writing", "name": "Writing"},
+    "pricing": {"entry": "Free", "detail": "open source"},
+}
+SOMEBODY = Author(UUID(int=1), "test")
+INSIDE = ("Traceback", 'File "', ".py", "asyncpg", "msgspec", "litestar", "SELECT ", "0x")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One log that the cases of a module share, an app on it, and what its programs send."""
+
+    client: Client
+    log: Log
+    settings: Settings
+    vote_key: Headers
+    catalogue_key: Headers
+    read_key: Headers
+
+
+async def list_tool(client: Client, key: Headers, slug: str = "quill", **changes: object) -> httpx.Response:
+    listed = await client.put(f"/v1/tools/{slug}", json=TOOL | changes, headers=dict(key))
+    assert listed.status_code in (200, 201), listed.text
+    return listed
+
+
+async def retire_tool(client: Client, key: Headers, slug: str = "quill") -> None:
+    assert (await client.post(f"/v1/tools/{slug}/retire", headers=dict(key))).status_code == 200
+
+
+async def seat_panel(log: Log, *slugs: str) -> None:
+    for slug in slugs:
+        command = reviewers.SeatReviewer(slug, slug.title(), "", "")
+        async with log.acquire() as conn:
+            await decide_house(
+                conn,
+                lambda past, c=command: reviewers.decide(c, reduce(reviewers.evolve, past, {})),
+                SOMEBODY,
+            )
+    await catch_up(log)
+
+
+async def publish(
+    client: Client, key: Headers, tool: str, reviewer: str, score: int, choice: str, text: str = ""
+) -> httpx.Response:
+    body = {"score": score, "choice": choice, "text": text}
+    return await client.put(f"/v1/tools/{tool}/takes/{reviewer}", json=body, headers=dict(key))
+
+
+def new_visitor(client: httpx.AsyncClient) -> httpx.AsyncClient:
+    """Somebody else, with no cookie yet, who asks the same app, also while another answer is awaited."""
+    transport = client._transport
+    if not isinstance(transport, httpx.ASGITransport):
+        transport = _Threaded(transport)
+    return httpx.AsyncClient(transport=transport, base_url=client.base_url)
+
+
+class _Threaded(httpx.AsyncBaseTransport):
+    """Litestar's test client holds the loop until it has an answer; here a thread waits for it."""
+
+    def __init__(self, transport: Any) -> None:
+        self._transport = transport
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        answer: httpx.Response = await asyncio.to_thread(self._transport.handle_request, request)
+        return answer
+
+
+async def vote(
+    client: httpx.AsyncClient, tool: str = "quill", choice: str = "ship", **more: object
+) -> httpx.Response:
+    return await client.post("/v1/votes", json={"tool": tool, "choice": choice, **more})
+
+
+async def vote_as(
+    client: Client, key: Headers, voter: str, choice: str, tool: str = "quill"
+) -> httpx.Response:
+    body = {"tool": tool, "choice": choice, "voter": voter}
+    return await client.post("/v1/votes", json=body, headers=dict(key))
+
+
+async def log_in(client: Client, log: Log, name: str, role: Role, reviewer: str | None = None) -> None:
+    """The client carries the session from here on."""
+    made = await create_user(log, name, role, reviewer)
+    opened = await client.post("/v1/session", json={"name": name, "password": made.password})
+    assert opened.status_code == 200, opened.text
+
+
+async def catch_up(log: Log) -> None:
+    """Fold everything the log has into the read models."""
+    for shard in await behind(log):
+        await catch_up_shard(log, shard)
+
+
+async def catch_up_shard(log: Log, shard: Shard) -> None:
+    while await advance(log, PROJECTIONS, shard):
+        pass
+
+
+async def count_events(log: Log) -> int:
+    return int(await log.fetchval("SELECT count(*) FROM events"))
+
+
+def assert_problem(answer: httpx.Response, *statuses: int) -> None:
+    """One readable problem, of one of these statuses, that tells nothing about the inside."""
+    assert answer.status_code in statuses, f"{answer.status_code}: {answer.text[:500]}"
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    assert problem.keys() == {"type", "title", "status", "detail"}
+    assert problem["type"].startswith("urn:shiplog:")
+    assert problem["status"] == answer.status_code
+    assert problem["title"]
+    assert problem["detail"]
+    assert not [word for word in INSIDE if word in answer.text], answer.text[:500]

@@ -1,0 +1,141 @@
+"""Query plans: what runs for every vote finds its rows by index, in the one partition that has them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+import pytest
+
+from eventstore.decisions import HISTORY_OF_TOOL
+from eventstore.names import NAMED
+from projections.tally import READ, TALLY
+from services.settings import Settings
+from tests.integration.conftest import fresh_database
+from tests.integration.stage import Log
+
+Plan = dict[str, Any]
+
+PEOPLE = """
+INSERT INTO standings (shard, kind, actor, tool, id, position, choice)
+SELECT 1, 'v', gen_random_uuid(), n % 15, gen_random_uuid(), n, 'ship' FROM generate_series(1, 20000) AS n
+"""
+VOTES = """
+INSERT INTO events (shard, position, recorded_at, type, tool, actor, id, origin, choice)
+SELECT s, n, now(), 'VoteCast', n % 15, gen_random_uuid(), gen_random_uuid(), 'test', 'ship'
+  FROM generate_series(1, 10000) AS n, generate_series(1, 3) AS s
+"""
+TAKES = """
+INSERT INTO events (shard, position, recorded_at, type, tool, actor, id, origin, data)
+SELECT 0, n, now(), 'TakePublished', n % 500, gen_random_uuid(), gen_random_uuid(), 'test', '{}'
+  FROM generate_series(1, 10000) AS n
+"""
+SUMS = "INSERT INTO read_models.tally (shard, tool, ship, skip) SELECT 1, n, 1, 1 FROM generate_series(1, 10000) AS n"
+
+# The look-up at the head of append_casts (migrations/0001_log.sql).
+STANDINGS_OF_A_GROUP = """
+SELECT s.choice FROM unnest($1::text[], $2::uuid[], $3::integer[]) AS c (kind, actor, tool)
+  LEFT JOIN standings AS s
+    ON s.shard = $4::smallint AND s.kind = c.kind::"char" AND s.actor = c.actor AND s.tool = c.tool
+"""
+
+
+@pytest.fixture(scope="module")
+async def log(postgres: Any, template: str) -> AsyncIterator[Log]:
+    """Enough rows, and statistics of them, that a wrong plan would be chosen if there were no right one."""
+    async with fresh_database(postgres, template, "plans") as settings:
+        await _fill(settings)
+        async with asyncpg.create_pool(
+            settings.database_url, min_size=1, server_settings={"search_path": "public, read_models"}
+        ) as pool:
+            yield pool
+
+
+async def _fill(settings: Settings) -> None:
+    owner = await asyncpg.connect(settings.database_url)
+    for statement in (PEOPLE, VOTES, TAKES, SUMS, "VACUUM ANALYZE"):
+        await owner.execute(statement)
+    await owner.close()
+
+
+async def plan_of(log: Log, statement: str) -> list[Plan]:
+    """The nodes of the plan that is kept for any arguments."""
+    [row] = await log.fetch(f"EXPLAIN (GENERIC_PLAN, FORMAT JSON) {statement}")
+    return list(_nodes(json.loads(row[0])[0]["Plan"]))
+
+
+def _nodes(plan: Plan) -> list[Plan]:
+    return [plan, *(node for each in plan.get("Plans", []) for node in _nodes(each))]
+
+
+def indexes_on(plan: list[Plan]) -> set[str]:
+    return {node["Index Name"] for node in plan if "Index Name" in node}
+
+
+def scanned_whole(plan: list[Plan]) -> set[str]:
+    return {node["Relation Name"] for node in plan if node["Node Type"] == "Seq Scan"}
+
+
+async def test_an_append_finds_standings_by_their_key(log: Log) -> None:
+    plan = await plan_of(log, STANDINGS_OF_A_GROUP)
+    assert scanned_whole(plan) == set()
+    assert indexes_on(plan) == {"standings_pkey"}
+
+
+async def test_the_append_itself_scans_no_table_whole(log: Log) -> None:
+    """The function's own statements, planned and counted by the server as they run."""
+    counted = (
+        "SELECT relname, seq_scan FROM pg_stat_xact_user_tables WHERE relname IN ('standings', 'events_0')"
+    )
+    append = """
+        SELECT * FROM append_casts(1::smallint, '{v}', '{VoteCast}', array[gen_random_uuid()], '{3}', '{ship}',
+                                   array[gen_random_uuid()], '{test}')
+    """
+    async with log.acquire() as conn:
+        transaction = conn.transaction()
+        await transaction.start()
+        await conn.execute("UPDATE heads SET position = 10000 WHERE shard = 1")
+        await conn.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+        before = dict(map(tuple, await conn.fetch(counted)))
+        await conn.execute(append)
+        assert dict(map(tuple, await conn.fetch(counted))) == before
+        await transaction.rollback()
+
+
+async def test_an_advance_reads_its_range_by_position(log: Log) -> None:
+    plan = await plan_of(log, TALLY.advance)
+    assert scanned_whole(plan) == set()
+    assert {name for name in indexes_on(plan) if name.startswith("events")} <= {
+        "events_0_pkey",
+        "events_1_pkey",
+    }
+
+
+async def test_an_advance_opens_the_partition_of_its_range_only(log: Log) -> None:
+    async with log.acquire() as conn, conn.transaction():
+        await conn.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+        await conn.execute(f"PREPARE range (smallint, bigint, bigint) AS {TALLY.advance}")
+        [row] = await conn.fetch("EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE range (1, 9990, 10000)")
+        await conn.execute("DEALLOCATE range")
+    plan = _nodes(json.loads(row[0])[0]["Plan"])
+    opened = {node["Relation Name"] for node in plan if node.get("Relation Name", "").startswith("events")}
+    assert opened == {"events_0"}
+
+
+async def test_the_history_of_a_tool_is_found_by_tool(log: Log) -> None:
+    plan = await plan_of(log, HISTORY_OF_TOOL)
+    assert scanned_whole(plan) == set()
+    assert any("shard_tool_position" in name or "events_of_house" in name for name in indexes_on(plan))
+
+
+async def test_a_slug_is_found_without_reading_the_log(log: Log) -> None:
+    assert not {name for name in scanned_whole(await plan_of(log, NAMED)) if name.startswith("events")}
+
+
+async def test_tallies_are_found_by_tool(log: Log) -> None:
+    """The key begins with the shard, of which there are few."""
+    plan = await plan_of(log, READ)
+    assert indexes_on(plan) == {"tally_pkey"}
+    assert scanned_whole(plan) == set()
