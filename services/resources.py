@@ -38,6 +38,7 @@ async def open_pool(
         command_timeout=600,
         server_settings={**_APP, "statement_timeout": statement_timeout},
         init=_prepare,
+        reset=_tidy,
     )
     try:
         await check_durable(pool)
@@ -53,6 +54,12 @@ async def check_durable(pool: Pool[Record]) -> None:
         raise NotDurable(
             f"Postgres runs with {', '.join(off)} = off: acknowledged votes could be lost. Turn it on."
         )
+
+
+async def _tidy(conn: Connection[Record]) -> None:
+    """Nobody here changes a session, so a returned connection needs no round trip, unless it was interrupted."""
+    if conn.is_in_transaction():
+        await conn.reset()
 
 
 async def _prepare(conn: Connection[Record]) -> None:

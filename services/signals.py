@@ -17,7 +17,7 @@ from domain.log import Shard
 QUEUE = "shiplog:jobs"
 CHANNEL = "shiplog:advanced"
 
-_WINDOW_SECONDS = 0.01  # wakes of one shard within this time are one job
+_WINDOW_SECONDS = 0.05  # wakes of one shard within this time are one job: three round trips to Redis
 _PATIENCE_SECONDS = 1.0  # no call to Redis may take longer
 _SILENCE_SECONDS = 0.5  # hearing nothing for this long is a hint to look, too
 _log = structlog.get_logger()

@@ -26,6 +26,7 @@ from services.identity import (
 Guard = Callable[[Connection, BaseRouteHandler], Awaitable[None]]
 
 _YEAR_SECONDS = 365 * 24 * 3600
+_KEY = "shiplog api key"
 _UNSAFE = {"POST", "PUT", "PATCH", "DELETE"}
 
 
@@ -110,10 +111,13 @@ async def key_of(connection: Connection) -> ApiKey | None:
     sent = connection.headers.get("authorization")
     if sent is None:
         return None
+    if (known := connection.scope["state"].get(_KEY)) is not None:
+        return cast(ApiKey, known)
     scheme, _, token = sent.partition(" ")
     if scheme.lower() == "bearer" and token.startswith(KEY_PREFIX) and len(token) <= 100 and token.isascii():
         key = await _identity(connection).api_key(token)
         if key is not None:
+            connection.scope["state"][_KEY] = key
             return key
     raise Rejected(
         401,

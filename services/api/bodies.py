@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 from litestar._openapi.schema_generation import SchemaCreator
@@ -48,9 +48,13 @@ def check_json_type(content_type: str) -> None:
         )
 
 
+_decoders: dict[object, msgspec.json.Decoder[Any]] = {}
+
+
 def decode(body: bytes, type: type[D]) -> D:
     """Raises Rejected with the place of the mistake."""
     try:
-        return strict.decode(body, msgspec.json.Decoder(type))
+        decoder = _decoders.get(type) or _decoders.setdefault(type, msgspec.json.Decoder(type))
+        return cast(D, strict.decode(body, decoder))
     except strict.Malformed as error:
         raise Rejected(400, "invalid", str(error)) from None

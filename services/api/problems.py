@@ -40,6 +40,8 @@ class Rejected(Exception):
 
 _REFUSALS: dict[type[Refusal], int] = {Unknown: 404, Retired: 410, RevisionMoved: 412}
 _RETRY = {"Retry-After": "1"}
+# The framework's word for a body whose framing is broken, which it takes for a fault of its own.
+_CUT_SHORT = "client disconnected prematurely"
 _FAULTS = (
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
@@ -77,7 +79,7 @@ def problem_of(error: Exception) -> Rejected:
         case ValidationException():
             return Rejected(400, "invalid", _validation_detail(error))
         case HTTPException():
-            return Rejected(error.status_code, _slug(error.status_code), _http_detail(error), error.headers)
+            return _of_framework(error)
         case _:
             _log.exception("unforeseen error", exc_info=error)
             return Rejected(500, "internal", "Something went wrong on our side. It has been logged.")
@@ -105,6 +107,12 @@ def may_answer(*statuses: int) -> dict[int, ResponseSpec]:
     }
 
 
+def _of_framework(error: HTTPException) -> Rejected:
+    if error.detail == _CUT_SHORT:
+        return Rejected(400, "invalid", "The body broke off, or is not framed as its headers say.")
+    return Rejected(error.status_code, _slug(error.status_code), _http_detail(error), error.headers)
+
+
 def _validation_detail(error: ValidationException) -> str:
     if "'data'" in error.detail or "data" in {
         each.get("key") for each in error.extra or [] if isinstance(each, dict)
@@ -116,6 +124,8 @@ def _validation_detail(error: ValidationException) -> str:
 
 
 def _http_detail(error: HTTPException) -> str:
+    if isinstance(error, ValidationException):
+        return _validation_detail(error)
     return {
         404: "There is nothing at this address.",
         405: "This address does not take that method.",

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from litestar import Response, delete, get, post
 from litestar.datastructures import Cookie
+from litestar.openapi.datastructures import ResponseSpec
 from msgspec import Meta, Struct
 
 from services.api.access import login_of, open_to_all
@@ -68,7 +69,12 @@ async def show_session(request: AnyRequest) -> Response[LoggedIn]:
     return Response(LoggedIn(login.name, login.role), headers={"Cache-Control": "private, no-store"})
 
 
-@delete("/v1/session", status_code=204, guards=[open_to_all], responses=may_answer())
+@delete(
+    "/v1/session",
+    status_code=204,
+    guards=[open_to_all],
+    responses=may_answer() | {204: ResponseSpec(None, description="Closed")},
+)
 async def log_out(request: AnyRequest) -> Response[None]:
     """Close the session."""
     token = request.cookies.get(SESSION_COOKIE, "")

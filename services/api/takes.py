@@ -6,6 +6,7 @@ from datetime import datetime
 from functools import reduce
 
 from litestar import Response, delete, get, put
+from litestar.openapi.datastructures import ResponseSpec
 from msgspec import Struct
 
 from domain.refusals import Unknown
@@ -52,7 +53,8 @@ class PastTakeShown(Struct, frozen=True):
     return_dto=None,
     status_code=200,
     guards=[for_takes],
-    responses=may_answer(401, 403, 404, 410, 413, 415),
+    responses=may_answer(401, 403, 404, 410, 413, 415)
+    | {201: ResponseSpec(TakeAnswer, description="Published")},
     request_max_body_size=64 * 1024,
 )
 async def put_take(

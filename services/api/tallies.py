@@ -32,7 +32,7 @@ class ToolTally(Struct, frozen=True):
     skip: int
     total: int
     share: str | None
-    interval: tuple[str, str] | None
+    interval: Annotated[list[str], Meta(min_length=2, max_length=2)] | None
     preliminary: bool
 
 
@@ -46,7 +46,7 @@ class Bucket(Struct, frozen=True):
 
 
 def of_tool(slug: str, tally: Tally) -> ToolTally:
-    interval = tally.interval and (str(tally.interval[0]), str(tally.interval[1]))
+    interval = tally.interval and [str(end) for end in tally.interval]
     share = None if tally.share is None else str(tally.share)
     return ToolTally(slug, tally.ship, tally.skip, tally.total, share, interval, tally.preliminary)
 

@@ -8,6 +8,7 @@ from typing import Annotated
 from urllib.parse import urlencode
 
 from litestar import Response, get, post, put
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import HeaderParameter, QueryParameter
 from msgspec import Struct
 
@@ -102,7 +103,8 @@ async def show_tool(
     return_dto=None,
     status_code=200,
     guards=[for_scope("catalogue:write")],
-    responses=may_answer(401, 403, 410, 412, 413, 415),
+    responses=may_answer(401, 403, 410, 412, 413, 415)
+    | {201: ResponseSpec(ToolAnswer, description="Listed")},
     request_max_body_size=64 * 1024,
 )
 async def put_tool(

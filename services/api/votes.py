@@ -5,8 +5,13 @@ from __future__ import annotations
 from typing import Annotated
 from uuid import UUID
 
-from litestar import Response, delete, get, post
+import msgspec
+from litestar import Request, Response, delete, get, post
+from litestar.datastructures import Cookie
+from litestar.enums import ScopeType
+from litestar.middleware import ASGIMiddleware
 from litestar.params import QueryParameter
+from litestar.types import ASGIApp, Receive, Scope, Send
 from msgspec import Struct
 
 from domain.log import shard_of
@@ -15,8 +20,9 @@ from eventstore import ids
 from eventstore.casts import Kind, Stood, Submitted
 from projections.my_votes import read_votes
 from services.api.access import Voter, open_to_all, reader_of, voter_of, with_own_credentials
-from services.api.bodies import StrictJSON
+from services.api.bodies import StrictJSON, check_json_type, decode
 from services.api.lists import Items, SlugInPath, slugs_in
+from services.api.metrics import VOTE_SECONDS
 from services.api.parts import AnyRequest, parts
 from services.api.problems import Rejected, may_answer
 
@@ -46,9 +52,41 @@ class OwnVote(Struct, frozen=True):
     position: str
 
 
+class ShortWay(ASGIMiddleware):
+    """Guard, decode, append and answer in one go, by the functions that every route uses.
+
+    What it leaves out is the framework's machinery around a handler, which costs several times the vote itself.
+    Errors are raised into the framework as from any handler; a request with a query takes the long way.
+    """
+
+    scopes = (ScopeType.HTTP,)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        if scope["query_string"]:
+            await next_app(scope, receive, send)
+            return
+        with VOTE_SECONDS.time():
+            await self._answer(Request(scope, receive=receive, send=send), send)
+
+    async def _answer(self, request: AnyRequest, send: Send) -> None:
+        await with_own_credentials(request, request.route_handler)
+        check_json_type(request.headers.get("content-type", ""))
+        answer, cookie = await _cast(request, decode(await request.body(), CastVote))
+        body = msgspec.json.encode(answer)
+        headers = [*_HEADERS, (b"content-length", str(len(body)).encode())]
+        if cookie is not None:
+            headers.append((b"set-cookie", cookie.to_header(header="").encode()))
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+_HEADERS = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
+
+
 @post(
     "/v1/votes",
     status_code=200,
+    middleware=[ShortWay()],
     dto=StrictJSON[CastVote],
     return_dto=None,
     guards=[with_own_credentials],
@@ -57,9 +95,13 @@ class OwnVote(Struct, frozen=True):
 )
 async def cast_vote(request: AnyRequest, data: CastVote) -> Response[VoteAnswer]:
     """Vote ship or skip on a tool; the newest id of a ballot stands."""
+    return _respond(*await _cast(request, data))
+
+
+async def _cast(request: AnyRequest, data: CastVote) -> tuple[VoteAnswer, Cookie | None]:
     voter = await voter_of(request, data.voter)
     tool = await parts(request).names.votable(data.tool)
-    return _answer(voter, await submit(request, voter, "v", tool, data.choice, data.id))
+    return _answer(await submit(request, voter, "v", tool, data.choice, data.id)), voter.cookie
 
 
 @delete(
@@ -77,7 +119,7 @@ async def retract_vote(
     """Take the vote back. Every cast stays in the log; the tally no longer counts it."""
     who = await voter_of(request, voter)
     number = await parts(request).names.votable(tool)
-    return _answer(who, await submit(request, who, "v", number, None, vote_id))
+    return _respond(_answer(await submit(request, who, "v", number, None, vote_id)), who.cookie)
 
 
 @get("/v1/me/votes", guards=[open_to_all], responses=may_answer())
@@ -116,15 +158,11 @@ async def submit(
     return stood
 
 
-def _answer(voter: Voter, stood: Stood) -> Response[VoteAnswer]:
+def _answer(stood: Stood) -> VoteAnswer:
     retracted = stood.choice is None and stood.outcome == "counted"
-    answer = VoteAnswer(
-        "retracted" if retracted else stood.outcome,
-        str(stood.position),
-        stood.id,
-        stood.choice,
-        stood.replaced,
-    )
-    return Response(
-        answer, cookies=[voter.cookie] if voter.cookie else None, headers={"Cache-Control": "no-store"}
-    )
+    outcome = "retracted" if retracted else stood.outcome
+    return VoteAnswer(outcome, str(stood.position), stood.id, stood.choice, stood.replaced)
+
+
+def _respond(answer: VoteAnswer, cookie: Cookie | None) -> Response[VoteAnswer]:
+    return Response(answer, cookies=[cookie] if cookie else None, headers={"Cache-Control": "no-store"})

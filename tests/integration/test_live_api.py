@@ -60,10 +60,8 @@ def test_the_first_state_comes_at_once_and_then_each_change(site: str, tool: str
     with stream(site, tool) as seen:
         first = next(seen)
         assert first["event"] == "tally"
-        assert json.loads(first["data"]) == {
-            **{"tool": tool, "ship": 0, "skip": 0, "total": 0},
-            **{"share": None, "interval": None, "preliminary": True},
-        }
+        nobody_yet = {"ship": 0, "skip": 0, "total": 0, "share": None, "interval": None, "preliminary": True}
+        assert json.loads(first["data"]) == {"tool": tool, **nobody_yet}
         shard, number = map(int, vote(site, tool, "skip").split("."))
         changed = next(seen)
         assert (json.loads(changed["data"])["skip"], json.loads(changed["data"])["share"]) == (1, "0.0000")

@@ -46,7 +46,9 @@ async def redis(valkey: Valkey) -> AsyncIterator[Redis]:
 
 async def until(true: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while not await true():
+        while True:
+            if await true():
+                return
             await asyncio.sleep(0.01)
 
 

@@ -1,0 +1,75 @@
+"""The machine's own limits: apps that answer nothing, and COPY into a table with the same keys."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import asyncpg
+from litestar import Litestar, asgi, post
+from litestar.types import Receive, Scope, Send
+
+_ANSWER = b'{"outcome":"counted"}'
+_HEAD = {
+    "type": "http.response.start",
+    "status": 200,
+    "headers": [(b"content-type", b"application/json"), (b"content-length", str(len(_ANSWER)).encode())],
+}
+
+EQUAL_TABLE = "CREATE TABLE equal_events (LIKE events INCLUDING ALL)"
+
+
+async def bare(scope: Any, receive: Any, send: Any) -> None:
+    """Reads the body and answers."""
+    if scope["type"] == "lifespan":
+        await _lifespan(receive, send)
+        return
+    await _answer(receive, send)
+
+
+@asgi("/v1/votes", copy_scope=False)
+async def mounted(scope: Scope, receive: Receive, send: Send) -> None:
+    await _answer(receive, send)
+
+
+@post("/plain", status_code=200)
+async def plain(data: dict[str, str]) -> dict[str, str]:
+    return {"outcome": "counted"}
+
+
+def litestar() -> Litestar:
+    return Litestar([mounted, plain])
+
+
+async def _answer(receive: Any, send: Any) -> None:
+    while (await receive()).get("more_body"):
+        pass
+    await send(_HEAD)
+    await send({"type": "http.response.body", "body": _ANSWER})
+
+
+async def _lifespan(receive: Any, send: Any) -> None:
+    while True:
+        message = await receive()
+        await send({"type": message["type"] + ".complete"})
+        if message["type"] == "lifespan.shutdown":
+            return
+
+
+async def copy_rate(database_url: str, rows: int, batch: int) -> float:
+    """Rows a second, one connection, a commit per batch, into a table like ``events`` with its key."""
+    conn = await asyncpg.connect(database_url)
+    await conn.execute(f"DROP TABLE IF EXISTS equal_events; {EQUAL_TABLE}")
+    template = await conn.fetchrow("SELECT * FROM events WHERE type = 'VoteCast' LIMIT 1")
+    assert template is not None
+    columns = list(template.keys())
+    records = [tuple({**template, "position": n}.values()) for n in range(1, rows + 1)]
+    started = time.perf_counter()
+    for start in range(0, rows, batch):
+        await conn.copy_records_to_table(
+            "equal_events", records=records[start : start + batch], columns=columns
+        )
+    seconds = time.perf_counter() - started
+    await conn.execute("DROP TABLE equal_events")
+    await conn.close()
+    return rows / seconds

@@ -1,0 +1,90 @@
+"""Requests that are no good HTTP, byte by byte to a real server: refused, and the server answers the next one."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+pytestmark = pytest.mark.xdist_group("instance")
+
+VOTE = b'{"tool":"smolagents-2-0","choice":"ship"}'
+POST = b"POST /v1/votes HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+GET = b"GET /v1/tools HTTP/1.1\r\n"
+LENGTH = b"Content-Length: %d\r\n" % len(VOTE)
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(VOTE), VOTE)
+PATIENCE_SECONDS = 20
+
+REFUSED = {
+    "two lengths": POST + b"Content-Length: 5\r\n" + LENGTH + b"\r\n" + VOTE,
+    "a length below 0": POST + b"Content-Length: -1\r\n\r\n" + VOTE,
+    "a length that is no number": POST + b"Content-Length: many\r\n\r\n" + VOTE,
+    "a malformed chunk": POST + b"Transfer-Encoding: chunked\r\n\r\nZZ\r\n" + VOTE + b"\r\n0\r\n\r\n",
+    "an unknown transfer encoding": POST + b"Transfer-Encoding: xchunked\r\n\r\n" + VOTE,
+    "a header of 200 KiB": GET + b"Host: a\r\nX-Long: " + b"a" * 200_000 + b"\r\n\r\n",
+    "a thousand headers": GET + b"Host: a\r\n" + b"".join(b"X-%d: 1\r\n" % n for n in range(1_000)) + b"\r\n",
+    "a header with NUL": GET + b"Host: a\r\nX: a\0b\r\n\r\n",
+    "a folded header": GET + b"Host: a\r\nX: a\r\n b\r\n\r\n",
+    "a space before the colon": GET + b"Host : a\r\n\r\n",
+    "an address of 100 KB": b"GET /v1/tools?" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+    "an address with NUL": b"GET /v1/to\0ols HTTP/1.1\r\nHost: a\r\n\r\n",
+    "another protocol": b"\x16\x03\x01\x02\x00hello\r\n\r\n",
+}
+
+# What the server lets through. Behind no proxy there is nobody who would read it another way.
+LET_THROUGH = {
+    "length and chunked together": POST + LENGTH + CHUNKED,
+    "a header of 64 KiB": GET + b"Host: a\r\nX-Long: " + b"a" * 65_536 + b"\r\n\r\n",
+    "two hosts": GET + b"Host: a\r\nHost: b\r\n\r\n",
+    "no host": GET + b"\r\n",
+}
+
+
+@contextmanager
+def connected(site: str) -> Iterator[socket.socket]:
+    address = urlsplit(site)
+    with socket.create_connection((address.hostname, address.port), PATIENCE_SECONDS) as connection:
+        yield connection
+
+
+def status_of(site: str, request: bytes) -> int:
+    """0 where the server closes without a word."""
+    with connected(site) as connection:
+        connection.sendall(request)
+        first = connection.makefile("rb").readline()
+    return int(first.split()[1]) if first else 0
+
+
+@pytest.mark.parametrize("request_", REFUSED.values(), ids=REFUSED)
+def test_it_is_refused_and_the_next_is_answered(site: str, request_: bytes) -> None:
+    assert status_of(site, request_) in (0, 400, 414, 431)
+    assert httpx.get(f"{site}/healthz").status_code == 200
+
+
+@pytest.mark.xfail(strict=True, reason="the server accepts it")
+@pytest.mark.parametrize("request_", LET_THROUGH.values(), ids=LET_THROUGH)
+def test_it_should_be_refused(site: str, request_: bytes) -> None:
+    assert status_of(site, request_) in (0, 400, 431)
+
+
+def test_bodies_that_never_end_hold_up_nobody(site: str) -> None:
+    with connected(site) as first, connected(site) as second:
+        first.sendall(POST + b"Content-Length: 100\r\n\r\n{")
+        second.sendall(POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n")
+        assert httpx.get(f"{site}/v1/tools?limit=1").status_code == 200
+        assert (
+            httpx.post(f"{site}/v1/votes", content=VOTE, headers={"Content-Type": "text/plain"}).status_code
+            == 415
+        )
+
+
+def test_a_body_in_single_bytes_is_a_body(site: str) -> None:
+    with connected(site) as connection:
+        connection.sendall(POST + b"Content-Length: 2\r\n\r\n")
+        for byte in (b"{", b"}"):
+            connection.sendall(byte)
+        assert connection.makefile("rb").readline().split()[1] == b"400"
