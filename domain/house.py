@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 from msgspec import Struct
 
+from domain.refusals import NotUnderstood
 from domain.words import Choice, Line, Name, Score, Slug, Text, Url
 
 
@@ -79,6 +80,7 @@ class TakeWithdrawn(Struct, frozen=True, tag=True):
 
 HouseEvent = ToolListed | ToolRevised | ToolRetired | ReviewerSeated | TakePublished | TakeWithdrawn
 
+
 _decoder = msgspec.json.Decoder(HouseEvent)
 
 
@@ -87,5 +89,9 @@ def encode(event: HouseEvent) -> bytes:
 
 
 def decode(data: bytes) -> HouseEvent:
-    event: HouseEvent = _decoder.decode(data)
+    """Raises NotUnderstood for what a newer version may have written."""
+    try:
+        event: HouseEvent = _decoder.decode(data)
+    except msgspec.ValidationError as error:
+        raise NotUnderstood(data=data.decode()[:200], error=str(error)) from None
     return event

@@ -22,6 +22,12 @@ class Unknown(Refusal):
     slug = "not-found"
 
 
+class NotUnderstood(Refusal):
+    """The log holds an event that this version does not know: {error} Upgrade this process first: {data}"""
+
+    slug = "not-understood"
+
+
 class Retired(Refusal):
     """The tool {tool!r} is retired. Its page and history stay; it takes no votes, takes or revisions."""
 

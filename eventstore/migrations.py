@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 from asyncpg import Connection, Record
@@ -29,7 +30,13 @@ class MigrationError(Exception):
 
 def read_migrations(folder: Path = FOLDER) -> list[Migration]:
     """In order of version. Raises MigrationError for a file not named NNNN_name.sql or without migrate:up."""
-    return [_read(path) for path in sorted(folder.glob("*.sql"))]
+    found = [_read(path) for path in sorted(folder.glob("*.sql"))]
+    for one, other in pairwise(found):
+        if one.version == other.version:
+            raise MigrationError(
+                f"{one.name} and {other.name} are both {one.version}: give each its own number."
+            )
+    return found
 
 
 def _read(path: Path) -> Migration:

@@ -63,7 +63,7 @@ def _secret(environ: Mapping[str, str]) -> bytes:
 
 def _number(environ: Mapping[str, str], name: str, default: int) -> int:
     value = environ.get(name) or str(default)
-    if not value.isdigit() or int(value) == 0:
+    if not (value.isascii() and value.isdigit() and int(value)):
         raise SettingsError(
             f"{name} is {value!r}. Set it to a whole number above 0, or leave it out for {default}."
         )

@@ -32,6 +32,7 @@ from services.api import (
     votes,
 )
 from services.api.conditional import answer_conditionally
+from services.api.framing import refuse_ambiguous
 from services.api.pages import PAGES
 from services.api.parts import AnyRequest, Senders
 from services.api.problems import Rejected, problem_of, render
@@ -83,6 +84,7 @@ _LARGEST_BODY = 64 * 1024
 # Of one process: bulk requests in hand, and their commits in flight. Single votes have the rest of the pool.
 BULK_SENDERS = 8
 BULK_COMMITS = 3
+_MOST_PARAMETERS = 50
 _NAMES_SECONDS = 0.5
 _Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]]
 
@@ -97,13 +99,17 @@ def create_app(settings: Settings | None = None) -> Litestar:
         exception_handlers={Exception: _answer_problem},
         before_request=_refuse_repeated_parameters,
         openapi_config=OpenAPIConfig(
-            title="Shiplog", version="1.0.0", description=DESCRIPTION, render_plugins=[OPENAPI_RENDER]
+            title="Shiplog",
+            version="1.0.0",
+            description=DESCRIPTION,
+            render_plugins=[OPENAPI_RENDER],
+            use_handler_docstrings=True,
         ),
         request_max_body_size=_LARGEST_BODY,
         # An error is answered and logged by problems.py, once.
         logging_config=None,
     )
-    app.asgi_handler = answer_conditionally(app.asgi_handler)
+    app.asgi_handler = refuse_ambiguous(answer_conditionally(app.asgi_handler))
     return app
 
 
@@ -156,7 +162,11 @@ async def _keep_fresh(names: Names) -> None:
 
 async def _refuse_repeated_parameters(request: AnyRequest) -> None:
     names = [name for name, _ in request.query_params.multi_items()]
-    repeated = {name for name in names if names.count(name) > 1} if len(names) <= 50 else set(names[:1])
+    if len(names) > _MOST_PARAMETERS:
+        raise Rejected(
+            400, "invalid", f"There are {len(names)} query parameters; no address here takes so many."
+        )
+    repeated = {name for name in names if names.count(name) > 1}
     if repeated:
         raise Rejected(
             400, "invalid", f"The query parameter {min(repeated)[:60]!r} stands there more than once."

@@ -7,6 +7,7 @@ from itertools import groupby
 
 import msgspec
 from litestar import get
+from litestar.params import FromPath
 from msgspec import Struct
 
 from domain.house import Category
@@ -68,7 +69,7 @@ async def home(request: AnyRequest) -> Page:
 
 
 @get("/compare/{pair:str}", guards=[open_to_all], include_in_schema=False)
-async def compare(request: AnyRequest, pair: str) -> Page:
+async def compare(request: AnyRequest, pair: FromPath[str]) -> Page:
     left, right = await find_pair(parts(request).names, pair)
     async with take_snapshot(parts(request).pool) as snapshot:
         comparison, freshness = await read_comparison(snapshot, parts(request).names, left, right)
@@ -77,7 +78,7 @@ async def compare(request: AnyRequest, pair: str) -> Page:
 
 
 @get("/tools/{slug:str}", guards=[open_to_all], include_in_schema=False)
-async def tool(request: AnyRequest, slug: str) -> Page:
+async def tool(request: AnyRequest, slug: FromPath[str]) -> Page:
     number = (await parts(request).names.find(_checked(slug, "tool"))).tool
     async with take_snapshot(parts(request).pool) as snapshot:
         cards = await read_cards(snapshot, DEFAULT, [number])
@@ -89,7 +90,7 @@ async def tool(request: AnyRequest, slug: str) -> Page:
 
 
 @get("/reviewers/{slug:str}", guards=[open_to_all], include_in_schema=False)
-async def reviewer(request: AnyRequest, slug: str) -> Page:
+async def reviewer(request: AnyRequest, slug: FromPath[str]) -> Page:
     async with take_snapshot(parts(request).pool) as snapshot:
         panel = {each.slug: each for each in await read_panel(snapshot)}
         cards = await read_cards(snapshot, DEFAULT) if slug in panel else {}
@@ -108,7 +109,7 @@ async def reviewer(request: AnyRequest, slug: str) -> Page:
 
 
 @get("/categories/{slug:str}", guards=[open_to_all], include_in_schema=False)
-async def category(request: AnyRequest, slug: str) -> Page:
+async def category(request: AnyRequest, slug: FromPath[str]) -> Page:
     async with take_snapshot(parts(request).pool) as snapshot:
         numbers = [each.tool for each in await read_entries(snapshot) if each.details.category.slug == slug]
         cards = await read_cards(snapshot, DEFAULT, numbers)

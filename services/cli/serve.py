@@ -37,7 +37,7 @@ def serve(data: Path, host: str, port: int, processes: int) -> None:
             workers=processes,
             loop=Loops.uvloop,
             websockets=False,
-            http1_settings=HTTP1Settings(header_read_timeout=10_000, max_buffer_size=128 * 1024),
+            http1_settings=HTTP1Settings(header_read_timeout=10_000, max_buffer_size=32 * 1024),
             workers_kill_timeout=8,
             log_level=LogLevels.warning,
         ).serve()

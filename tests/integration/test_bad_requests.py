@@ -32,15 +32,10 @@ REFUSED = {
     "a space before the colon": GET + b"Host : a\r\n\r\n",
     "an address of 100 KB": b"GET /v1/tools?" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
     "an address with NUL": b"GET /v1/to\0ols HTTP/1.1\r\nHost: a\r\n\r\n",
-    "another protocol": b"\x16\x03\x01\x02\x00hello\r\n\r\n",
-}
-
-# What the server lets through. Behind no proxy there is nobody who would read it another way.
-LET_THROUGH = {
-    "length and chunked together": POST + LENGTH + CHUNKED,
     "a header of 64 KiB": GET + b"Host: a\r\nX-Long: " + b"a" * 65_536 + b"\r\n\r\n",
     "two hosts": GET + b"Host: a\r\nHost: b\r\n\r\n",
     "no host": GET + b"\r\n",
+    "another protocol": b"\x16\x03\x01\x02\x00hello\r\n\r\n",
 }
 
 
@@ -65,10 +60,9 @@ def test_it_is_refused_and_the_next_is_answered(site: str, request_: bytes) -> N
     assert httpx.get(f"{site}/healthz").status_code == 200
 
 
-@pytest.mark.xfail(strict=True, reason="the server accepts it")
-@pytest.mark.parametrize("request_", LET_THROUGH.values(), ids=LET_THROUGH)
-def test_it_should_be_refused(site: str, request_: bytes) -> None:
-    assert status_of(site, request_) in (0, 400, 431)
+@pytest.mark.xfail(strict=True, reason="the HTTP library takes the length away before anybody can see it")
+def test_length_and_chunked_together_should_be_refused(site: str) -> None:
+    assert status_of(site, POST + LENGTH + CHUNKED) in (0, 400)
 
 
 def test_bodies_that_never_end_hold_up_nobody(site: str) -> None:

@@ -8,7 +8,7 @@ import httpx
 import pytest
 import requests
 import schemathesis
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
@@ -104,4 +104,5 @@ async def _send(stage: Stage, case: schemathesis.Case) -> httpx.Response:
     wire = requests.Request(**case.as_transport_kwargs(base_url="http://shiplog.test")).prepare()
     assert wire.method is not None
     assert wire.url is not None
+    assume(len(wire.url) < 60_000)  # longer than the client can send
     return await visitor.request(wire.method, wire.url, headers=dict(wire.headers), content=wire.body)

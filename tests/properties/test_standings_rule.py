@@ -39,17 +39,18 @@ async def test_sql_and_domain_answer_alike(
     positions: dict[tuple[Key, UUID], str] = {}
     for group in groups:
         submitted = [
-            Submitted(key[0], actors[key[1]], tool + key[2], choice, id, "test") for key, id, choice in group
+            Submitted(key[0], actors[key[1]], tool + key[2], choice, vote_id, "test")
+            for key, vote_id, choice in group
         ]
         async with log.acquire() as conn:
             stood = await append_casts(conn, SHARD, submitted)
-        for (key, id, choice), answer in zip(group, stood, strict=True):
-            ballot, cast = ballots.get(key, BLANK), Cast(id, choice)
+        for (key, vote_id, choice), answer in zip(group, stood, strict=True):
+            ballot, cast = ballots.get(key, BLANK), Cast(vote_id, choice)
             assert as_domain(answer) == decide(ballot, cast)
             ballots[key] = evolve(ballot, cast)
             assert answer.id == ballots[key].id
             if answer.outcome == "counted":  # the same id again answers the same position
-                assert positions.setdefault((key, id), str(answer.position)) == str(answer.position)
+                assert positions.setdefault((key, vote_id), str(answer.position)) == str(answer.position)
     assert await standings(log, actors, tool) == {
         key: (ballot.id, ballot.choice) for key, ballot in ballots.items()
     }

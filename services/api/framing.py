@@ -1,0 +1,38 @@
+"""Framing: requests whose host or length can be read in two ways are refused before anything reads them."""
+
+from __future__ import annotations
+
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from services.api.problems import MEDIA_TYPE, Rejected, render
+
+
+def refuse_ambiguous(app: ASGIApp) -> ASGIApp:
+    """Around the whole app. The server passes on what proxies in front of it may have read differently."""
+
+    async def asgi(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != ScopeType.HTTP or (why := _ambiguity(scope)) is None:
+            await app(scope, receive, send)
+            return
+        body = render(Rejected(400, "ambiguous", why)).content
+        headers = [
+            (b"content-type", MEDIA_TYPE.encode()),
+            (b"content-length", str(len(body)).encode()),
+            (b"connection", b"close"),
+        ]
+        await send({"type": "http.response.start", "status": 400, "headers": headers})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
+    return asgi
+
+
+def _ambiguity(scope: Scope) -> str | None:
+    names = [name for name, value in scope["headers"] if value]
+    if names.count(b"host") != 1 and scope["http_version"] != "2":
+        return "Send exactly one Host header."
+    if names.count(b"content-length") > 1:
+        return "Send one Content-Length."
+    if b"content-length" in names and b"transfer-encoding" in names:
+        return "Send either Content-Length or Transfer-Encoding, not both."
+    return None
