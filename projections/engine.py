@@ -18,11 +18,13 @@ from msgspec import Struct
 
 from domain.log import Shard
 
+# A shard is claimed whole, or not at all: read models that advance together stay at one position.
 CLAIM = """
 SELECT c.projection, c.position, h.position AS head
   FROM checkpoints AS c JOIN heads AS h USING (shard)
  WHERE c.shard = $1 AND c.position < h.position
-   FOR NO KEY UPDATE OF c SKIP LOCKED
+   AND (SELECT pg_try_advisory_xact_lock(hashtext('shiplog advance'), $1))
+   FOR NO KEY UPDATE OF c
 """
 MOVE = "UPDATE checkpoints SET position = $4 WHERE shard = $1 AND projection = $2 AND position = $3"
 BEHIND = """

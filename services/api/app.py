@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
@@ -110,6 +111,19 @@ def create_app(settings: Settings | None = None) -> Litestar:
         logging_config=None,
     )
     app.asgi_handler = refuse_ambiguous(answer_conditionally(app.asgi_handler))
+    return app
+
+
+def create_server() -> Litestar:
+    """The app as a process of its own.
+
+    What it is made of lives as long as the process, so the collector is told to leave it alone and to look less
+    often: a request's objects die by their counts. Walking them all cost two fifths of a vote's time.
+    """
+    app = create_app()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 50)
     return app
 
 

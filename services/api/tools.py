@@ -21,7 +21,7 @@ from domain.words import Line, Name, Slug, Text, Url
 from eventstore.decisions import Decided, decide_tool
 from projections.catalogue import read_categories
 from projections.hourly_tally import read_recent
-from projections.snapshot import take_snapshot
+from projections.snapshot import Freshness, take_snapshot
 from services.api.access import author_of, for_scope, open_to_all
 from services.api.bodies import StrictJSON
 from services.api.cards import Card, not_shown_yet, pure, read_cards
@@ -88,13 +88,19 @@ async def show_tool(
     request: AnyRequest, slug: SlugInPath, min_position: MinPosition = None
 ) -> Response[Card]:
     """The card of one tool, retired or not."""
+    card, freshness = await read_card(request, slug, min_position)
+    return Response(card, headers=headers_of(freshness) | {"ETag": f'"{card.revision}"'})
+
+
+async def read_card(request: AnyRequest, slug: str, min_position: str | None) -> tuple[Card, Freshness]:
+    """Raises Unknown, or Rejected while the catalogue has not folded the tool yet."""
     tool = (await parts(request).names.find(slug)).tool
     async with snapshot_at(parts(request).pool, min_position) as snapshot:
         cards = await read_cards(snapshot, DEFAULT, [tool])
         freshness = await snapshot.freshness()
     if tool not in cards:
         raise not_shown_yet(slug)
-    return Response(cards[tool], headers=headers_of(freshness) | {"ETag": f'"{cards[tool].revision}"'})
+    return cards[tool], freshness
 
 
 @put(

@@ -29,7 +29,7 @@ def serve(data: Path, host: str, port: int, processes: int) -> None:
             os.environ["REDIS_URL"] = settings.redis_url
         logging.getLogger("asyncio").setLevel(logging.ERROR)
         Granian(
-            "services.api.app:create_app",
+            "services.api.app:create_server",
             factory=True,
             interface=Interfaces.ASGI,
             address=host,
