@@ -11,8 +11,6 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from domain.words import Choice
-
 Outcome = Literal["counted", "unchanged", "superseded"]
 
 
@@ -55,16 +53,3 @@ def decide(ballot: Ballot, cast: Cast) -> Answer:
     if after.id != cast.id:
         return Answer("superseded", after.choice, None)
     return Answer("counted" if after.counted else "unchanged", after.choice, after.replaced)
-
-
-class TallyDelta(Struct, frozen=True):
-    ship: int
-    skip: int
-
-
-def delta(choice: Choice | None, replaced: Choice | None) -> TallyDelta:
-    """What one vote event adds to its tool's tally."""
-    return TallyDelta(
-        (choice == "ship") - (replaced == "ship"),
-        (choice == "skip") - (replaced == "skip"),
-    )

@@ -82,6 +82,8 @@ class Appender:
         """Settle a group. When the database rejects an item's data, the halves are tried apart."""
         try:
             stood = await self._append([cast for cast, _ in group])
+            _answer(group, stood)
+            self._on_appended(self._shard, stood)
         except REFUSED_DATA as error:
             if len(group) == 1:
                 return _fail(group, error)
@@ -90,9 +92,8 @@ class Appender:
             await self._commit(group[middle:])
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
             _fail(group, Unsettled(str(error)))
-        else:
-            self._on_appended(self._shard, stood)
-            _answer(group, stood)
+        except Exception as error:  # noqa: BLE001 - callers hear of it, and the lane goes on
+            _fail(group, error)
 
     async def _append(self, casts: list[Submitted]) -> list[Stood]:
         async with asyncio.timeout(self._timeout), self._pool.acquire() as conn:

@@ -162,13 +162,12 @@ class Intake:
         casts, self._lanes[shard] = self._lanes[shard], []
         await self._room.acquire()
         self._last[shard] = asyncio.create_task(self._append(Shard(shard), casts))
+        # Also when it is cancelled before it began.
+        self._last[shard].add_done_callback(lambda _: self._room.release())
 
     async def _append(self, shard: Shard, casts: list[Submitted]) -> None:
-        try:
-            async with self._pool.acquire() as conn:
-                stood = await append_casts(conn, shard, casts)
-        finally:
-            self._room.release()
+        async with self._pool.acquire() as conn:
+            stood = await append_casts(conn, shard, casts)
         self._on_appended(shard, stood)
         self.answered.count(Counter(answer.outcome for answer in stood))
 

@@ -24,6 +24,7 @@ WAITING = Gauge("shiplog_waiting_casts", "Casts that wait for a commit")
 BEHIND = Gauge("shiplog_events_behind", "Events that a read model has not folded", ["read_model"])
 LAG = Gauge("shiplog_lag_seconds", "Age of the oldest event that a read model has not folded", ["read_model"])
 
+VOTE_ERRORS = Counter("shiplog_vote_errors", "Votes that were not taken, by reason", ["reason"])
 VOTE_SECONDS = Histogram("shiplog_vote_seconds", "From a vote's arrival to its answer, whatever it was")
 
 # The vote route measures itself: the framework's way costs it a quarter of its time.

@@ -22,7 +22,7 @@ from projections.my_votes import read_votes
 from services.api.access import Voter, open_to_all, reader_of, voter_of, with_own_credentials
 from services.api.bodies import StrictJSON, check_json_type, decode
 from services.api.lists import Items, SlugInPath, slugs_in
-from services.api.metrics import VOTE_SECONDS
+from services.api.metrics import VOTE_ERRORS, VOTE_SECONDS
 from services.api.parts import AnyRequest, parts
 from services.api.problems import Rejected, may_answer
 
@@ -66,7 +66,11 @@ class ShortWay(ASGIMiddleware):
             await next_app(scope, receive, send)
             return
         with VOTE_SECONDS.time():
-            await self._answer(Request(scope, receive=receive, send=send), send)
+            try:
+                await self._answer(Request(scope, receive=receive, send=send), send)
+            except Exception as error:
+                VOTE_ERRORS.labels(type(error).__name__).inc()
+                raise
 
     async def _answer(self, request: AnyRequest, send: Send) -> None:
         await with_own_credentials(request, request.route_handler)

@@ -175,3 +175,16 @@ async def test_positions_are_gapless_in_every_shard(pool: Log) -> None:
     rows = await pool.fetch("SELECT shard, count(*), min(position), max(position) FROM events GROUP BY shard")
     assert {row["shard"] for row in rows} == {1, 2, 3}
     assert all(row["count"] == row["max"] and row["min"] == 1 for row in rows)
+
+
+async def test_a_listener_that_fails_stops_no_lane(pool: Log) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a listener is broken")
+
+    appenders = Appenders(pool, 3, fail)
+    try:
+        for _ in range(2):
+            cast = Submitted("v", UUID(int=7), 1, "ship", mint(), "test")
+            assert (await asyncio.wait_for(appenders.append(cast), 5)).choice == "ship"
+    finally:
+        await appenders.close()

@@ -7,8 +7,7 @@ from itertools import permutations
 
 import pytest
 
-from domain.votes import BLANK, Answer, Ballot, Cast, TallyDelta, decide, delta, evolve
-from domain.words import Choice
+from domain.votes import BLANK, Answer, Ballot, Cast, decide, evolve
 from eventstore.ids import mint
 from tests.unit.specification import Specification
 
@@ -65,24 +64,6 @@ def test_any_order_of_arrival_leaves_the_newest_id() -> None:
     casts = [Cast(FIRST, "ship"), Cast(SECOND, None), Cast(THIRD, "skip")]
     ends = {(end.id, end.choice) for each in permutations(casts) for end in [_fold(each)]}
     assert ends == {(THIRD, "skip")}
-
-
-@pytest.mark.parametrize(
-    ("choice", "replaced", "expected"),
-    [
-        ("ship", None, (1, 0)),
-        ("skip", None, (0, 1)),
-        ("ship", "skip", (1, -1)),
-        ("skip", "ship", (-1, 1)),
-        (None, "ship", (-1, 0)),
-        (None, "skip", (0, -1)),
-        (None, None, (0, 0)),
-    ],
-)
-def test_what_a_vote_adds_to_its_tally(
-    choice: Choice | None, replaced: Choice | None, expected: tuple[int, int]
-) -> None:
-    assert delta(choice, replaced) == TallyDelta(*expected)
 
 
 def _fold(casts: tuple[Cast, ...]) -> Ballot:
