@@ -16,18 +16,11 @@ from domain.votes import Outcome
 from eventstore.ids import mint_after
 
 APPEND_CASTS = """
-SELECT outcome, position, id, choice, replaced
-  FROM append_casts($1, $2::text[], $3::text[], $4::uuid[], $5::integer[], $6::text[], $7::uuid[], $8::text[])
+SELECT ord, outcome, position, id, choice, replaced, changed
+  FROM append_casts($1, $2::text[], $3::uuid[], $4::integer[], $5::text[], $6::uuid[], $7::text[])
 """
 
 Kind = Literal["v", "b"]
-
-_TYPES: dict[tuple[Kind, bool], str] = {
-    ("v", True): "VoteCast",
-    ("v", False): "VoteRetracted",
-    ("b", True): "BookmarkSaved",
-    ("b", False): "BookmarkDropped",
-}
 
 
 class Submitted(Struct, frozen=True):
@@ -102,11 +95,29 @@ async def _append(conn: PoolConnectionProxy[Record], shard: Shard, casts: Sequen
         APPEND_CASTS,
         shard,
         [cast.kind for cast in casts],
-        [_TYPES[cast.kind, cast.choice is not None] for cast in casts],
         [cast.actor for cast in casts],
         [cast.tool for cast in casts],
         [cast.choice for cast in casts],
         [cast.id for cast in casts],
         [cast.origin for cast in casts],
     )
-    return [Stood(row[0], Position(shard, row[1]), row[2], row[3], row[4]) for row in rows]
+    return _answers(shard, casts, rows)
+
+
+def _answers(shard: Shard, casts: Sequence[Submitted], rows: Sequence[Record]) -> list[Stood]:
+    """The first row holds the position before the group; the others answer casts whose ballot was not blank.
+
+    Every other cast counted, replaced nothing, and has the next position.
+    """
+    told = {row[0]: row for row in rows}
+    last = told[0][2]
+    answers = []
+    for number, cast in enumerate(casts, 1):
+        row = told.get(number)
+        if row is None:
+            last += 1
+            answers.append(Stood("counted", Position(shard, last), cast.id, cast.choice, None))
+        else:
+            last += row[6]
+            answers.append(Stood(row[1], Position(shard, row[2]), row[3], row[4], row[5]))
+    return answers

@@ -161,8 +161,9 @@ SELECT e.shard, e.position, e.actor, s.slug, e.id, e.choice, e.type, e.replaced
   FROM events AS e JOIN slugs AS s USING (tool) WHERE e.shard > 0 ORDER BY e.shard, e.position
 """
 STANDINGS = """
-SELECT t.shard, t.position, t.actor, s.slug, t.id, t.choice
-  FROM standings AS t JOIN slugs AS s USING (tool) WHERE t.kind = 'v'
+SELECT t.shard, t.position, t.actor, s.slug, coalesce(t.id, e.id), t.choice
+  FROM standings AS t JOIN slugs AS s USING (tool) LEFT JOIN events AS e USING (shard, position)
+ WHERE t.kind = 'v'
 """
 SHARDS = """
 SELECT h.shard, h.position AS head, count(e.position) AS events, coalesce(max(e.position), 0) AS last,

@@ -68,7 +68,9 @@ async def head(log: Pool[Record]) -> int:
 
 async def standings(log: Pool[Record], actors: list[UUID], tool: int) -> dict[Key, tuple[UUID, str | None]]:
     rows = await log.fetch(
-        "SELECT kind, actor, tool, id, choice FROM standings WHERE shard = $1 AND actor = ANY($2)",
+        """SELECT s.kind, s.actor, s.tool, coalesce(s.id, e.id) AS id, s.choice
+             FROM standings AS s LEFT JOIN events AS e USING (shard, position)
+            WHERE s.shard = $1 AND s.actor = ANY($2)""",
         SHARD,
         actors,
     )
