@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from asyncio import Future, Protocol, Transport
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import cast
 
 from msgspec import Struct
 
@@ -31,32 +34,85 @@ def post(path: str, body: bytes, headers: Sequence[str] = ()) -> bytes:
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
-async def drive(port: int, requests: Sequence[bytes], connections: int) -> Load:
-    """Send every request once, spread over the connections; returns when all are answered."""
-    turn = iter(requests)
-    latencies: list[float] = []
-    statuses: dict[int, int] = {}
-    started = time.perf_counter()
-    await asyncio.gather(*(_connection(port, turn, latencies, statuses) for _ in range(connections)))
-    return Load(time.perf_counter() - started, statuses, sorted(latencies))
+async def drive(port: int, requests: Sequence[bytes], connections: int, rate: float | None = None) -> Load:
+    """Send every request once, spread over the connections; returns when all are answered.
+
+    With a ``rate`` (requests a second) each has its moment, and its latency counts from there: a server that
+    falls behind is not spared the requests it kept waiting.
+    """
+    run = _Run(requests, rate)
+    loop = asyncio.get_running_loop()
+    senders = [
+        (await loop.create_connection(lambda: _Sender(run), "127.0.0.1", port))[1] for _ in range(connections)
+    ]
+    started = run.begin(loop)
+    for sender in senders:
+        sender.send_next()
+    await asyncio.gather(*(sender.done for sender in senders))
+    return Load(time.perf_counter() - started, dict(run.statuses), sorted(run.latencies))
 
 
-async def _connection(
-    port: int, turn: Iterator[bytes], latencies: list[float], statuses: dict[int, int]
-) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 20)
-    for request in turn:
-        started = time.perf_counter()
-        writer.write(request)
-        status = await _answer(reader)
-        latencies.append(time.perf_counter() - started)
-        statuses[status] = statuses.get(status, 0) + 1
-    writer.close()
+class _Run:
+    """What all connections of a run share."""
+
+    def __init__(self, requests: Sequence[bytes], rate: float | None) -> None:
+        self.turn: Iterator[tuple[int, bytes]] = iter(enumerate(requests))
+        self.rate = rate
+        self.started = 0.0
+        self.latencies: list[float] = []
+        self.statuses: Counter[int] = Counter()
+
+    def begin(self, loop: asyncio.AbstractEventLoop) -> float:
+        self.loop, self.started = loop, time.perf_counter()
+        return self.started
+
+    def due(self, number: int) -> float:
+        return self.started + number / self.rate if self.rate else 0.0
 
 
-async def _answer(reader: asyncio.StreamReader) -> int:
-    head = await reader.readuntil(b"\r\n\r\n")
-    length = head.lower().partition(b"content-length:")[2].partition(b"\r")[0]
-    if length:
-        await reader.readexactly(int(length))
-    return int(head[9:12])
+class _Sender(Protocol):
+    """One connection. An answer is complete when as many bytes of body came as its head announced."""
+
+    def __init__(self, run: _Run) -> None:
+        self._run = run
+        self._received = b""
+        self._since = 0.0
+        self.done: Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(Transport, transport)
+
+    def send_next(self) -> None:
+        for number, request in self._run.turn:
+            due = self._run.due(number)
+            wait = due - time.perf_counter() if due else 0.0
+            if wait > 0:
+                self._run.loop.call_later(wait, self._send, request, due)
+            else:
+                self._send(request, due or time.perf_counter())
+            return
+        self._transport.close()
+        self.done.set_result(None)
+
+    def _send(self, request: bytes, since: float) -> None:
+        self._since = since
+        self._transport.write(request)
+
+    def data_received(self, data: bytes) -> None:
+        received = self._received = self._received + data
+        head, end, body = received.partition(b"\r\n\r\n")
+        if not end or len(body) < _length(head):
+            return
+        self._received = b""
+        self._run.latencies.append(time.perf_counter() - self._since)
+        self._run.statuses[int(head[9:12])] += 1
+        self.send_next()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self.done.done():
+            self.done.set_exception(error or ConnectionError("the server closed the connection"))
+
+
+def _length(head: bytes) -> int:
+    at = head.find(b"ength: ")
+    return int(head[at + 7 : head.find(b"\r", at) if b"\r" in head[at:] else None]) if at >= 0 else 0

@@ -50,6 +50,11 @@ class Names:
             raise Retired(tool=slug)
         return named.tool
 
+    def votable_now(self, slug: str) -> int | None:
+        """The tool's number, if it is known without asking and takes votes."""
+        named = self._known.get(slug)
+        return None if named is None or named.retired else named.tool
+
     async def refresh(self) -> None:
         """Forget everything if the house has moved on."""
         head = await self._pool.fetchval(HOUSE_HEAD, HOUSE)

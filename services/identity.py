@@ -11,6 +11,7 @@ from typing import Literal
 from uuid import UUID
 
 from asyncpg import Pool, Record
+from asyncpg.pgproto import pgproto
 from msgspec import Struct
 
 from services.settings import Settings
@@ -28,11 +29,12 @@ VISITOR_COOKIE = "shiplog_visitor"
 SESSION_COOKIE = "shiplog_session"
 KEY_PREFIX = "slk_"
 _VISITOR_BYTES = 16
+_STALE: tuple[float, ApiKey | None] = (0.0, None)
 _KEY_SECONDS = 1.0  # how long a revoked key may go on working
 
 
 class ApiKey(Struct, frozen=True):
-    id: UUID
+    id: str
     scopes: frozenset[str]
 
 
@@ -42,14 +44,28 @@ class Login(Struct, frozen=True):
     reviewer: str | None
 
 
+class Keyed:
+    """HMAC-SHA256 (RFC 2104) under one key, whose two halves are hashed once: a third of the time of each digest."""
+
+    def __init__(self, key: bytes) -> None:
+        block = key.ljust(sha256().block_size, b"\0")
+        self._inner, self._outer = (sha256(block.translate(flip)) for flip in (hmac.trans_36, hmac.trans_5C))
+
+    def digest(self, message: bytes) -> bytes:
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(message)
+        outer.update(inner.digest())
+        return outer.digest()
+
+
 class Identity:
     """Turns what a request carries into pseudonyms, keys and logins. Forged or foreign input is nobody."""
 
     def __init__(self, settings: Settings, pool: Pool[Record]) -> None:
         self._pool = pool
-        self._cookie_key = settings.key("visitor cookie")
-        self._pseudonym_key = settings.key("pseudonym")
-        self._digest_key = settings.key("api keys and sessions")
+        self._cookies = Keyed(settings.key("visitor cookie"))
+        self._pseudonyms = Keyed(settings.key("pseudonym"))
+        self._digests = Keyed(settings.key("api keys and sessions"))
         self._keys: dict[bytes, tuple[float, ApiKey | None]] = {}
 
     def mint_visitor(self) -> str:
@@ -69,16 +85,20 @@ class Identity:
 
     def pseudonym(self, kind: Literal["visitor", "voter", "user"], name: bytes) -> UUID:
         """The actor that stands for somebody in the log; without the secret it leads back to nobody."""
-        keyed = hmac.digest(self._pseudonym_key, kind.encode() + b"\0" + name, sha256)
-        return UUID(bytes=keyed[:16])
+        return pgproto.UUID(self._pseudonyms.digest(kind.encode() + b"\0" + name)[:16])
 
     def digest(self, token: str) -> bytes:
         """What is stored of a key or session token."""
-        return hmac.digest(self._digest_key, token.encode(), sha256)
+        return self._digests.digest(token.encode())
+
+    def fresh_key(self, token: str) -> ApiKey | None:
+        """The key, if it was looked up within the last second."""
+        fresh, key = self._keys.get(self.digest(token), _STALE)
+        return key if fresh > time.monotonic() else None
 
     async def api_key(self, token: str) -> ApiKey | None:
         digest = self.digest(token)
-        fresh, key = self._keys.get(digest, (0.0, None))
+        fresh, key = self._keys.get(digest, _STALE)
         if fresh < time.monotonic():
             row = await self._pool.fetchrow(FIND_KEY, digest)
             key = ApiKey(row["id"], frozenset(row["scopes"])) if row else None
@@ -94,8 +114,7 @@ class Identity:
         return Login(row["name"], row["role"], row["reviewer"]) if row else None
 
     def _signed(self, raw: bytes) -> str:
-        seal = hmac.digest(self._cookie_key, raw, sha256)
-        return f"{_base64(raw)}.{_base64(seal)}"
+        return f"{_base64(raw)}.{_base64(self._cookies.digest(raw))}"
 
 
 def _base64(raw: bytes) -> str:

@@ -26,6 +26,7 @@ from services.identity import (
 Guard = Callable[[Connection, BaseRouteHandler], Awaitable[None]]
 
 _YEAR_SECONDS = 365 * 24 * 3600
+VOTER_BYTES = 128
 _KEY = "shiplog api key"
 _UNSAFE = {"POST", "PUT", "PATCH", "DELETE"}
 
@@ -100,10 +101,14 @@ def check_same_origin(connection: Connection) -> None:
     if connection.scope.get("method") not in _UNSAFE:
         return
     headers = connection.headers
-    origin, site = headers.get("origin"), headers.get("sec-fetch-site", "same-origin")
-    foreign = origin is not None and origin.partition("://")[2] != headers.get("host")
-    if foreign or site not in ("same-origin", "none"):
+    if is_foreign(headers.get("origin"), headers.get("host"), headers.get("sec-fetch-site")):
         raise Rejected(403, "cross-site", "This write comes from a page of another site, so it was not done.")
+
+
+def is_foreign(origin: str | None, host: str | None, site: str | None) -> bool:
+    """Whether a browser says by these three headers that a page of another site is behind a request."""
+    elsewhere = origin is not None and origin.partition("://")[2] != host
+    return elsewhere or site not in (None, "same-origin", "none")
 
 
 async def key_of(connection: Connection) -> ApiKey | None:
@@ -138,11 +143,11 @@ async def voter_of(request: AnyRequest, named: str | None) -> Voter:
         if named is not None:
             raise Rejected(403, "forbidden", "Only an API key with votes:write may name a voter.")
         return _visitor(request)
-    if not named or len(named.encode()) > 128 or "\0" in named:
+    if not named or len(named.encode()) > VOTER_BYTES or "\0" in named:
         raise Rejected(
             400, "invalid", "With an API key, name the voter: 'voter', 1 to 128 bytes, without NUL."
         )
-    return Voter(_identity(request).pseudonym("voter", named.encode()), f"key:{key.id}")
+    return Voter(_identity(request).pseudonym("voter", named.encode()), key.id)
 
 
 def reader_of(request: AnyRequest) -> UUID | None:
@@ -154,7 +159,7 @@ async def author_of(request: AnyRequest) -> Author:
     """Who decides on the catalogue or the panel; the route's guard has let them in."""
     key = await key_of(request)
     if key is not None:
-        return Author(_identity(request).pseudonym("user", key.id.bytes), f"key:{key.id}")
+        return Author(_identity(request).pseudonym("user", key.id.encode()), key.id)
     login = cast(Login, await login_of(request))
     return Author(_identity(request).pseudonym("user", login.name.encode()), f"user:{login.role}")
 

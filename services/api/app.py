@@ -38,6 +38,7 @@ from services.api.pages import PAGES
 from services.api.parts import AnyRequest, Senders
 from services.api.problems import Rejected, problem_of, render
 from services.api.rendering import OPENAPI_RENDER, STATIC, render_problem_page
+from services.api.short_way import ShortWay
 from services.identity import Identity
 from services.intake import Intake
 from services.logs import configure_logs
@@ -110,7 +111,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
         # An error is answered and logged by problems.py, once.
         logging_config=None,
     )
-    app.asgi_handler = refuse_ambiguous(answer_conditionally(app.asgi_handler))
+    app.asgi_handler = ShortWay(app, refuse_ambiguous(answer_conditionally(app.asgi_handler)))
     return app
 
 

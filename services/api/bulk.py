@@ -49,7 +49,7 @@ async def cast_votes(request: AnyRequest) -> Response[Answered]:
     encoding = _encoding(request)
     key = await key_of(request)
     with parts(request).senders.one():
-        intake = parts(request).open_intake(f"key:{key.id}" if key else "")
+        intake = parts(request).open_intake(key.id if key else "")
         try:
             answered = await _take_all(request, encoding, intake)
         finally:

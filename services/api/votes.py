@@ -5,13 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 from uuid import UUID
 
-import msgspec
-from litestar import Request, Response, delete, get, post
+from litestar import Response, delete, get, post
 from litestar.datastructures import Cookie
-from litestar.enums import ScopeType
-from litestar.middleware import ASGIMiddleware
 from litestar.params import QueryParameter
-from litestar.types import ASGIApp, Receive, Scope, Send
 from msgspec import Struct
 
 from domain.log import shard_of
@@ -20,11 +16,13 @@ from eventstore import ids
 from eventstore.casts import Kind, Stood, Submitted
 from projections.my_votes import read_votes
 from services.api.access import Voter, open_to_all, reader_of, voter_of, with_own_credentials
-from services.api.bodies import StrictJSON, check_json_type, decode
+from services.api.bodies import StrictJSON
 from services.api.lists import Items, SlugInPath, slugs_in
-from services.api.metrics import VOTE_ERRORS, VOTE_SECONDS
 from services.api.parts import AnyRequest, parts
 from services.api.problems import Rejected, may_answer
+
+PATH = "/v1/votes"
+LARGEST = 16 * 1024
 
 
 class CastVote(Struct, frozen=True, forbid_unknown_fields=True):
@@ -52,60 +50,20 @@ class OwnVote(Struct, frozen=True):
     position: str
 
 
-class ShortWay(ASGIMiddleware):
-    """Guard, decode, append and answer in one go, by the functions that every route uses.
-
-    What it leaves out is the framework's machinery around a handler, which costs several times the vote itself.
-    Errors are raised into the framework as from any handler; a request with a query takes the long way.
-    """
-
-    scopes = (ScopeType.HTTP,)
-
-    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        if scope["query_string"]:
-            await next_app(scope, receive, send)
-            return
-        with VOTE_SECONDS.time():
-            try:
-                await self._answer(Request(scope, receive=receive, send=send), send)
-            except Exception as error:
-                VOTE_ERRORS.labels(type(error).__name__).inc()
-                raise
-
-    async def _answer(self, request: AnyRequest, send: Send) -> None:
-        await with_own_credentials(request, request.route_handler)
-        check_json_type(request.headers.get("content-type", ""))
-        answer, cookie = await _cast(request, decode(await request.body(), CastVote))
-        body = msgspec.json.encode(answer)
-        headers = [*_HEADERS, (b"content-length", str(len(body)).encode())]
-        if cookie is not None:
-            headers.append((b"set-cookie", cookie.to_header(header="").encode()))
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": body, "more_body": False})
-
-
-_HEADERS = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
-
-
 @post(
-    "/v1/votes",
+    PATH,
     status_code=200,
-    middleware=[ShortWay()],
     dto=StrictJSON[CastVote],
     return_dto=None,
     guards=[with_own_credentials],
     responses=may_answer(401, 403, 404, 410, 413, 415),
-    request_max_body_size=16 * 1024,
+    request_max_body_size=LARGEST,
 )
 async def cast_vote(request: AnyRequest, data: CastVote) -> Response[VoteAnswer]:
     """Vote ship or skip on a tool; the newest id of a ballot stands."""
-    return _respond(*await _cast(request, data))
-
-
-async def _cast(request: AnyRequest, data: CastVote) -> tuple[VoteAnswer, Cookie | None]:
     voter = await voter_of(request, data.voter)
     tool = await parts(request).names.votable(data.tool)
-    return _answer(await submit(request, voter, "v", tool, data.choice, data.id)), voter.cookie
+    return _respond(answer_to(await submit(request, voter, "v", tool, data.choice, data.id)), voter.cookie)
 
 
 @delete(
@@ -123,7 +81,7 @@ async def retract_vote(
     """Take the vote back. Every cast stays in the log; the tally no longer counts it."""
     who = await voter_of(request, voter)
     number = await parts(request).names.votable(tool)
-    return _respond(_answer(await submit(request, who, "v", number, None, vote_id)), who.cookie)
+    return _respond(answer_to(await submit(request, who, "v", number, None, vote_id)), who.cookie)
 
 
 @get("/v1/me/votes", guards=[open_to_all], responses=may_answer())
@@ -162,7 +120,7 @@ async def submit(
     return stood
 
 
-def _answer(stood: Stood) -> VoteAnswer:
+def answer_to(stood: Stood) -> VoteAnswer:
     retracted = stood.choice is None and stood.outcome == "counted"
     outcome = "retracted" if retracted else stood.outcome
     return VoteAnswer(outcome, str(stood.position), stood.id, stood.choice, stood.replaced)

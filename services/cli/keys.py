@@ -7,20 +7,21 @@ import secrets
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar, get_args
-from uuid import UUID
 
 import msgspec
 import rich_click as click
 from asyncpg import Pool, Record
 from msgspec import Struct
 
-from eventstore.ids import mint
 from services.cli.instance import data_option, instance
 from services.identity import KEY_PREFIX, Identity, Scope
 from services.resources import open_pool
 from services.settings import Settings
 
-CREATE = "INSERT INTO api_keys (id, name, digest, scopes) VALUES ($1, $2, $3, $4)"
+ONE_AT_A_TIME = "LOCK TABLE api_keys IN SHARE ROW EXCLUSIVE MODE"
+CREATE = """
+INSERT INTO api_keys (id, name, digest, scopes) SELECT 'k' || count(*) + 1, $1, $2, $3 FROM api_keys RETURNING id
+"""
 LIST = "SELECT id, name, scopes, revoked_at IS NOT NULL AS revoked FROM api_keys ORDER BY created_at"
 REVOKE = "UPDATE api_keys SET revoked_at = now() WHERE id = $1 AND revoked_at IS NULL"
 
@@ -28,7 +29,9 @@ T = TypeVar("T")
 
 
 class NewKey(Struct, frozen=True):
-    id: UUID
+    """``id`` is a short name: it stands in every event that came by the key."""
+
+    id: str
     key: str
 
 
@@ -64,8 +67,8 @@ def list_(data: Path) -> None:
 
 @keys.command()
 @data_option
-@click.argument("id", type=click.UUID)
-def revoke(data: Path, id: UUID) -> None:
+@click.argument("id")
+def revoke(data: Path, id: str) -> None:
     """End a key; it stops working within a second."""
     with instance(data) as settings:
         done = in_database(settings, lambda pool: pool.execute(REVOKE, id))
@@ -75,9 +78,11 @@ def revoke(data: Path, id: UUID) -> None:
 
 
 async def create_key(settings: Settings, pool: Pool[Record], name: str, scopes: tuple[Scope, ...]) -> NewKey:
-    made = NewKey(mint(), KEY_PREFIX + secrets.token_urlsafe(32))
-    await pool.execute(CREATE, made.id, name, Identity(settings, pool).digest(made.key), list(scopes))
-    return made
+    key = KEY_PREFIX + secrets.token_urlsafe(32)
+    async with pool.acquire() as conn, conn.transaction():
+        await conn.execute(ONE_AT_A_TIME)
+        made = await conn.fetchval(CREATE, name, Identity(settings, pool).digest(key), list(scopes))
+    return NewKey(made, key)
 
 
 def in_database(settings: Settings, act: Callable[[Pool[Record]], Awaitable[T]]) -> T:

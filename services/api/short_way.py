@@ -1,0 +1,173 @@
+"""The short way of a vote: one that is plain in every respect is answered here, before the app's router.
+
+It refuses nothing. What is not plain beyond doubt, or would be refused, goes the long way with its body put back,
+so that every error is the documented route's own. Once a vote is in the queue its fate is told here.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import cached_property
+from typing import Any, cast
+from uuid import UUID
+
+import msgspec
+from litestar import Litestar
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, HTTPRequestEvent, Receive, Scope, Send
+from msgspec import Struct
+
+from domain.words import Choice
+from eventstore import ids
+from eventstore.casts import Submitted
+from services.api.access import VOTER_BYTES, is_foreign
+from services.api.metrics import Meter
+from services.api.parts import Parts
+from services.api.problems import problem_of, render
+from services.api.votes import LARGEST, PATH, answer_to
+from services.identity import VISITOR_COOKIE
+
+
+class PlainVote(Struct, frozen=True, forbid_unknown_fields=True):
+    tool: str
+    choice: Choice
+    voter: str | None = None
+    id: UUID | None = None
+
+    @property
+    def strings(self) -> int:
+        """Names and values in the body, when no field stands there twice."""
+        return 4 + 2 * (self.voter is not None) + 2 * (self.id is not None)
+
+
+class ShortWay:
+    """Around the whole app."""
+
+    def __init__(self, app: Litestar, long_way: ASGIApp) -> None:
+        self._app, self._long_way = app, long_way
+        self._meter = Meter(long_way, "POST", PATH)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if (
+            scope["type"] != ScopeType.HTTP
+            or scope["path"] != PATH
+            or scope["method"] != "POST"
+            or scope["query_string"]
+        ):
+            await self._long_way(scope, receive, send)
+            return
+        started = time.perf_counter()
+        headers = _plain_headers(scope["headers"])
+        if headers is None:
+            await self._long_way(scope, receive, send)
+            return
+        message = await _body(receive, int(headers[b"content-length"]))
+        cast_ = self._cast(headers, message)
+        if cast_ is None:
+            await self._long_way(scope, _again(message, receive), send)
+            return
+        try:
+            stood = await self._parts.appenders.append(cast_)
+        except Exception as error:  # noqa: BLE001 - every error has its answer
+            problem = render(problem_of(error)).to_asgi_response(None, None)  # type: ignore[arg-type]
+            await problem(scope, receive, send)
+            self._meter.observe(problem.status_code, started)
+            return
+        body = msgspec.json.encode(answer_to(stood))
+        length = (b"content-length", b"%d" % len(body))
+        await send({"type": "http.response.start", "status": 200, "headers": [*_HEADERS, length]})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+        self._meter.observe(200, started)
+
+    @cached_property
+    def _parts(self) -> Parts:
+        """Once the app has started."""
+        return cast(Parts, self._app.state)
+
+    def _cast(self, headers: dict[bytes, bytes], message: HTTPRequestEvent) -> Submitted | None:
+        """What to append, if nothing about the request is in doubt."""
+        vote = _decode(message)
+        if vote is None or (tool := self._parts.names.votable_now(vote.tool)) is None:
+            return None
+        if vote.id is not None and not ids.is_acceptable(vote.id):
+            return None
+        who = self._named(headers, vote.voter) if vote.voter is not None else self._visitor(headers)
+        if who is None:
+            return None
+        return Submitted("v", who[0], tool, vote.choice, vote.id or ids.mint(), who[1], vote.id is None)
+
+    def _named(self, headers: dict[bytes, bytes], voter: str) -> tuple[UUID, str] | None:
+        scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
+        key = self._parts.identity.fresh_key(token.decode("latin-1")) if scheme == b"Bearer" else None
+        name = voter.encode()
+        if key is None or "votes:write" not in key.scopes or not 0 < len(name) <= VOTER_BYTES:
+            return None
+        return self._parts.identity.pseudonym("voter", name), key.id
+
+    def _visitor(self, headers: dict[bytes, bytes]) -> tuple[UUID, str] | None:
+        """Somebody with our cookie and no other, from a page of ours."""
+        name, _, value = headers.get(b"cookie", b"").partition(b"=")
+        if name != _VISITOR or b"authorization" in headers or _foreign(headers):
+            return None
+        actor = self._parts.identity.visitor(value.decode("latin-1"))
+        return None if actor is None else (actor, "web")
+
+
+_VISITOR = VISITOR_COOKIE.encode()
+_OF_BROWSERS = (b"origin", b"host", b"sec-fetch-site")
+_HEADERS = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
+_decoder = msgspec.json.Decoder(PlainVote)
+
+
+def _plain_headers(sent: Any) -> dict[bytes, bytes] | None:
+    """Each name once, and a body of plain JSON whose length is told."""
+    headers = dict(sent)
+    plain = (
+        len(headers) == len(sent)
+        and headers.get(b"content-type") == b"application/json"
+        and b"host" in headers
+        and _is_short(headers.get(b"content-length", b""))
+        and b"transfer-encoding" not in headers
+        and b"content-encoding" not in headers
+    )
+    return headers if plain else None
+
+
+def _foreign(headers: dict[bytes, bytes]) -> bool:
+    said = {name: headers[name].decode("latin-1") for name in _OF_BROWSERS if name in headers}
+    return is_foreign(*map(said.get, _OF_BROWSERS))
+
+
+def _is_short(length: bytes) -> bool:
+    return len(length) <= 5 and length.isdigit() and int(length) <= LARGEST
+
+
+async def _body(receive: Receive, length: int) -> HTTPRequestEvent:
+    """All of it in one message; whether more follows is only known to who asks, so its length tells."""
+    message = cast(HTTPRequestEvent, await receive())
+    while len(message.get("body", b"")) < length and message.get("more_body"):
+        more = cast(HTTPRequestEvent, await receive())
+        message = {**more, "body": message.get("body", b"") + more.get("body", b"")}
+    return message
+
+
+def _decode(message: HTTPRequestEvent) -> PlainVote | None:
+    """Without escapes and with as many strings as its fields account for, no field can stand twice."""
+    body = message.get("body", b"")
+    if message["type"] != "http.request" or b"\\" in body:
+        return None
+    try:
+        vote = _decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return vote if body.count(b'"') == 2 * vote.strings else None
+
+
+def _again(message: HTTPRequestEvent, receive: Receive) -> Receive:
+    """The message that was taken, then those after it."""
+    taken: list[HTTPRequestEvent] = [message]
+
+    async def receive_again() -> Any:
+        return taken.pop() if taken else await receive()
+
+    return receive_again
