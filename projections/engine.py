@@ -13,7 +13,6 @@ from typing import Literal
 
 import msgspec
 from asyncpg import Connection, Pool, Record
-from asyncpg.pool import PoolConnectionProxy
 from msgspec import Struct
 
 from domain.log import Shard
@@ -26,7 +25,6 @@ SELECT c.projection, c.position, h.position AS head
    AND (SELECT pg_try_advisory_xact_lock(hashtext('shiplog advance'), $1))
    FOR NO KEY UPDATE OF c
 """
-MOVE = "UPDATE checkpoints SET position = $4 WHERE shard = $1 AND projection = $2 AND position = $3"
 BEHIND = """
 SELECT c.shard FROM checkpoints AS c JOIN heads AS h USING (shard)
  GROUP BY c.shard HAVING bool_or(c.position < h.position) ORDER BY c.shard
@@ -41,6 +39,11 @@ START_AGAIN = """
 INSERT INTO checkpoints (shard, projection) SELECT shard, $1 FROM heads
 ON CONFLICT (shard, projection) DO UPDATE SET position = 0
 """
+
+# Of shard $1, what is after $2 and up to $3.
+RANGE = """events AS (
+    SELECT * FROM public.events WHERE shard = $1 AND position > $2 AND position <= $3
+)"""
 
 # How much of a shard one transaction folds: long enough to be cheap, short enough to be seen soon.
 BATCH = 50_000
@@ -87,21 +90,20 @@ class Projection(Struct, frozen=True, dict=True):
         return f"DROP {'TABLE' if self.view is None else 'VIEW'} IF EXISTS read_models.{self.name}"
 
     @cached_property
-    def advance(self) -> str:
-        """Merge the range ($2, $3] of shard $1 into the table; gives the keys that moved."""
+    def merge(self) -> str:
+        """Merge what the SELECT gives of ``events`` into the table."""
         listed = ", ".join(("shard", *self.columns))
         return f"""
-            WITH {self._range}, folded AS ({self._folded})
-            INSERT INTO read_models.{self.name} AS t ({listed}) SELECT {listed} FROM folded
-            ON CONFLICT ({self._key}) DO UPDATE SET {self._merge}
-            RETURNING {", ".join(f"t.{key}" for key in self.keys)}"""
+            INSERT INTO read_models.{self.name} AS t ({listed})
+            SELECT {listed} FROM ({self._folded}) AS folded
+            ON CONFLICT ({self._key}) DO UPDATE SET {self._merge}"""
 
     @cached_property
     def differences(self) -> str:
         """Rows of shard $1 that the log up to $3, recounted from $2 = 0, and the table do not share."""
         listed = ", ".join(("shard", *self.columns))
         return f"""
-            WITH {self._range}, folded AS ({self._folded}),
+            WITH {RANGE}, folded AS ({self._folded}),
             recounted AS (SELECT {listed} FROM folded),
             kept AS (SELECT {listed} FROM read_models.{self.name} WHERE shard = $1)
             SELECT 'log' AS says, * FROM (SELECT * FROM recounted EXCEPT SELECT * FROM kept) AS missing
@@ -111,12 +113,6 @@ class Projection(Struct, frozen=True, dict=True):
     @property
     def _key(self) -> str:
         return ", ".join(("shard", *self.keys))
-
-    @property
-    def _range(self) -> str:
-        return """events AS (
-                SELECT * FROM public.events WHERE shard = $1 AND position > $2 AND position <= $3
-            )"""
 
     @property
     def _folded(self) -> str:
@@ -134,12 +130,11 @@ class Projection(Struct, frozen=True, dict=True):
 
 
 class Advanced(Struct, frozen=True):
-    """What one transaction moved: up to where, by how many events, and the keys that changed, by read model."""
+    """What one transaction moved: up to where, and by how many events."""
 
     shard: Shard
     position: int
     events: int
-    changed: dict[str, tuple[tuple[object, ...], ...]]
 
 
 class CheckpointMoved(Exception):
@@ -169,25 +164,31 @@ async def behind(pool: Pool[Record]) -> list[Shard]:
 async def advance(
     pool: Pool[Record], projections: Sequence[Projection], shard: Shard, *, batch: int = BATCH
 ) -> Advanced | None:
-    """Move the shard's read models on by one range, in one transaction. None when there is nothing to claim."""
+    """Move the shard's read models on by one range, in one transaction. None when there is nothing to claim.
+
+    Those furthest behind move, and no further than to where the next ones wait for them: once at one
+    position, all go on together.
+    """
     async with pool.acquire() as conn, conn.transaction():
         claimed = {row["projection"]: row for row in await conn.fetch(CLAIM, shard)}
         due = [projection for projection in projections if projection.name in claimed]
         if not due:
             return None
-        upto = min(min(claimed[p.name]["head"], claimed[p.name]["position"] + batch) for p in due)
         start = min(claimed[p.name]["position"] for p in due)
-        changed = {p.name: await _fold(conn, p, shard, claimed[p.name]["position"], upto) for p in due}
-        return Advanced(shard, upto, upto - start, changed)
+        moving = [p for p in due if claimed[p.name]["position"] == start]
+        ahead = [claimed[p.name]["position"] for p in due if p not in moving]
+        upto = min([*ahead, claimed[due[0].name]["head"], start + batch])
+        names = [projection.name for projection in moving]
+        if await conn.fetchval(fold(moving), shard, start, upto, names) != len(moving):
+            raise CheckpointMoved
+        return Advanced(shard, upto, upto - start)
 
 
-async def _fold(
-    conn: PoolConnectionProxy[Record], projection: Projection, shard: Shard, start: int, upto: int
-) -> tuple[tuple[object, ...], ...]:
-    """One read model, over (start, upto]; one that is ahead of ``upto`` waits for the others."""
-    if start >= upto:
-        return ()
-    keys = await conn.fetch(projection.advance, shard, start, upto)
-    if await conn.execute(MOVE, shard, projection.name, start, upto) != "UPDATE 1":
-        raise CheckpointMoved
-    return tuple(tuple(key) for key in keys)
+def fold(projections: Sequence[Projection]) -> str:
+    """Fold a range into all the tables and move their checkpoints; gives how many of these stood at its start."""
+    merges = ", ".join(f"{projection.name} AS ({projection.merge})" for projection in projections)
+    return f"""
+        WITH {RANGE}, {merges}, moved AS (
+            UPDATE checkpoints SET position = $3 WHERE shard = $1 AND position = $2 AND projection = ANY($4)
+            RETURNING projection)
+        SELECT count(*) FROM moved"""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import asyncpg
 from asyncpg import Connection, Pool, Record
 
@@ -27,16 +29,16 @@ class NotDurable(Exception):
 
 
 async def open_pool(
-    settings: Settings, *, statement_timeout: str = "3s", size: int | None = None
+    settings: Settings, *, session: Mapping[str, str] = {}, size: int | None = None
 ) -> Pool[Record]:
-    """Connections under the app's role. Raises NotDurable when the server could lose what it acknowledged."""
+    """Connections under the app's role; ``session`` sets what is different there. Raises NotDurable when the server could lose what it acknowledged."""
     pool = await asyncpg.create_pool(
         settings.database_url,
         min_size=0,
         max_size=size or settings.pool_size,
         timeout=5,
         command_timeout=600,
-        server_settings={**_APP, "statement_timeout": statement_timeout},
+        server_settings={**_APP, **session},
         init=_prepare,
         reset=_tidy,
     )

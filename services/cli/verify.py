@@ -41,5 +41,5 @@ def verify(data: Path, as_json: bool) -> None:
 
 
 async def _verify(settings: Settings) -> list[Verified]:
-    async with await open_pool(settings, statement_timeout="0", size=2) as pool:
+    async with await open_pool(settings, session={"statement_timeout": "0"}, size=2) as pool:
         return await verify_all(pool, PROJECTIONS)

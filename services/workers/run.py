@@ -21,6 +21,9 @@ from services.signals import QUEUE, Signals, decode_job, encode_job, redis_setti
 from services.workers.jobs import Context, extend, project, sweep
 
 _SWEEP_SECONDS = 1.0
+# A fold may take longer than an answer, and holds its range in memory. It reads by key alone: a plan made
+# while the log was empty stays right when it is full.
+FOLDING = {"statement_timeout": "60s", "work_mem": "64MB", "enable_seqscan": "off"}
 _log = structlog.get_logger()
 
 
@@ -40,8 +43,7 @@ async def work(settings: Settings) -> None:
 
 @asynccontextmanager
 async def _context(settings: Settings) -> AsyncIterator[Context]:
-    """A fold may take longer than an answer: its statements have a minute."""
-    pool = await open_pool(settings, statement_timeout="60s")
+    pool = await open_pool(settings, session=FOLDING)
     signals = Signals(settings.redis_url)
     try:
         yield Context(pool=pool, signals=signals)

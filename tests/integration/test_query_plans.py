@@ -9,14 +9,20 @@ from typing import Any
 import asyncpg
 import pytest
 
+from domain.log import Shard
 from eventstore.decisions import HISTORY_OF_TOOL
 from eventstore.names import NAMED
-from projections.tally import READ, TALLY
+from projections.engine import advance, fold
+from projections.registry import PROJECTIONS
+from projections.tally import READ
+from services.resources import open_pool
 from services.settings import Settings
+from services.workers.run import FOLDING
 from tests.integration.conftest import fresh_database
 from tests.integration.stage import Log
 
 Plan = dict[str, Any]
+FOLDED = [projection for projection in PROJECTIONS if projection.view is None]
 
 PEOPLE = """
 INSERT INTO standings (shard, kind, actor, tool, id, position, choice)
@@ -106,8 +112,8 @@ async def test_an_append_planned_on_empty_tables_reads_no_more_when_they_are_ful
 
 
 async def test_an_advance_reads_its_range_by_position(log: Log) -> None:
-    plan = await plan_of(log, TALLY.advance, "1", "9990", "10000")
-    assert scanned_whole(plan) == set()
+    plan = await plan_of(log, fold(FOLDED), "1", "9990", "10000", "'{}'")
+    assert scanned_whole(plan) <= {"checkpoints"}  # all of it is one page
     assert {name for name in indexes_on(plan) if name.startswith("events")} <= {
         "events_0_pkey",
         "events_1_pkey",
@@ -115,9 +121,42 @@ async def test_an_advance_reads_its_range_by_position(log: Log) -> None:
 
 
 async def test_an_advance_opens_the_partition_of_its_range_only(log: Log) -> None:
-    plan = await plan_of(log, TALLY.advance, "1", "9980", "9990")
+    plan = await plan_of(log, fold(FOLDED), "1", "9980", "9990", "'{}'")
     opened = {node["Relation Name"] for node in plan if node.get("Relation Name", "").startswith("events")}
     assert opened == {"events_0"}
+
+
+async def test_an_advance_planned_on_an_empty_log_reads_its_range_alone_when_it_is_full(
+    postgres: Any, template: str
+) -> None:
+    """One worker's connection from the first vote on."""
+    async with (
+        fresh_database(postgres, template, "grown") as settings,
+        await open_pool(settings, session=FOLDING, size=1) as worker,
+    ):
+        owner = await asyncpg.connect(settings.database_url)
+        await owner.fetchval(APPEND)
+        await advance(worker, PROJECTIONS, Shard(1))
+        await owner.execute(VOTES.replace("generate_series(1, 10000)", "generate_series(101, 10000)"))
+        await owner.execute("UPDATE heads SET position = 10000; UPDATE checkpoints SET position = 9990")
+        await owner.close()
+        before = await _read_by(worker)
+        await advance(worker, PROJECTIONS, Shard(1))
+        seq_scans, fetched = (
+            after - then for after, then in zip(await _read_by(worker), before, strict=True)
+        )
+        assert (seq_scans, fetched) == (0, 10)
+
+
+async def _read_by(worker: Log) -> tuple[int, int]:
+    """Whole scans of the log, and rows fetched from it by index, as far as the worker's connection has told."""
+    async with worker.acquire() as conn:
+        await conn.execute("SELECT pg_stat_force_next_flush()")
+        row = await conn.fetchrow(
+            "SELECT sum(seq_scan)::bigint, sum(idx_tup_fetch)::bigint FROM pg_stat_user_tables WHERE relname LIKE 'events_%'"
+        )
+    assert row is not None
+    return row[0], row[1]
 
 
 async def test_the_history_of_a_tool_is_found_by_tool(log: Log) -> None:
