@@ -46,20 +46,21 @@ class Appender:
         self._most_queued, self._group, self._timeout = queue, group, timeout
         self._queued: deque[Waiting] = deque()
         self._arrived = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
         self._task = asyncio.create_task(self._run(), name=f"appender {shard}")
 
     @property
     def waiting(self) -> int:
         return len(self._queued)
 
-    async def append(self, cast: Submitted) -> Stood:
-        """Raises Overloaded when nothing was tried, Unsettled when the outcome is unknown."""
+    def append(self, cast: Submitted) -> Future[Stood]:
+        """The answer, after the commit. Raises Overloaded when nothing was tried; gives Unsettled if unknown."""
         if len(self._queued) >= self._most_queued:
             raise Overloaded
-        answer: Future[Stood] = asyncio.get_running_loop().create_future()
+        answer: Future[Stood] = self._loop.create_future()
         self._queued.append((cast, answer))
         self._arrived.set()
-        return await answer
+        return answer
 
     async def close(self) -> None:
         """Commit what waits, then stop."""
@@ -135,8 +136,8 @@ class Appenders:
     def waiting(self) -> int:
         return sum(lane.waiting for lane in self._lanes.values())
 
-    async def append(self, cast: Submitted) -> Stood:
-        return await self._lanes[shard_of(cast.actor, self._shards)].append(cast)
+    def append(self, cast: Submitted) -> Future[Stood]:
+        return self._lanes[shard_of(cast.actor, self._shards)].append(cast)
 
     async def close(self) -> None:
         await asyncio.gather(*(lane.close() for lane in self._lanes.values()))

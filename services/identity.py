@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hmac
 import secrets
 import time
+from contextlib import suppress
 from hashlib import sha256
 from typing import Literal
 from uuid import UUID
 
-from asyncpg import Pool, Record
+from asyncpg import InterfaceError, Pool, PostgresError, Record
 from asyncpg.pgproto import pgproto
 from msgspec import Struct
 
@@ -67,6 +69,7 @@ class Identity:
         self._pseudonyms = Keyed(settings.key("pseudonym"))
         self._digests = Keyed(settings.key("api keys and sessions"))
         self._keys: dict[bytes, tuple[float, ApiKey | None]] = {}
+        self._renewal: asyncio.Task[None] | None = None
 
     def mint_visitor(self) -> str:
         """A new visitor's cookie value."""
@@ -91,21 +94,31 @@ class Identity:
         """What is stored of a key or session token."""
         return self._digests.digest(token.encode())
 
-    def fresh_key(self, token: str) -> ApiKey | None:
-        """The key, if it was looked up within the last second."""
-        fresh, key = self._keys.get(self.digest(token), _STALE)
-        return key if fresh > time.monotonic() else None
+    def fresh_key(self, token: bytes) -> ApiKey | None:
+        """The key, if it was looked up within the last second. One that is in use is looked up again in time."""
+        digest = self._digests.digest(token)
+        fresh, key = self._keys.get(digest, _STALE)
+        left = fresh - time.monotonic()
+        if left < _KEY_SECONDS / 2 and key is not None and (self._renewal is None or self._renewal.done()):
+            self._renewal = asyncio.create_task(self._renew(digest), name="renew a key")
+        return key if left > 0 else None
 
     async def api_key(self, token: str) -> ApiKey | None:
         digest = self.digest(token)
         fresh, key = self._keys.get(digest, _STALE)
-        if fresh < time.monotonic():
-            row = await self._pool.fetchrow(FIND_KEY, digest)
-            key = ApiKey(row["id"], frozenset(row["scopes"])) if row else None
-            if len(self._keys) > 10_000:
-                self._keys.clear()
-            self._keys[digest] = (time.monotonic() + _KEY_SECONDS, key)
+        return key if fresh > time.monotonic() else await self._look_up(digest)
+
+    async def _look_up(self, digest: bytes) -> ApiKey | None:
+        row = await self._pool.fetchrow(FIND_KEY, digest)
+        key = ApiKey(row["id"], frozenset(row["scopes"])) if row else None
+        if len(self._keys) > 10_000:
+            self._keys.clear()
+        self._keys[digest] = (time.monotonic() + _KEY_SECONDS, key)
         return key
+
+    async def _renew(self, digest: bytes) -> None:
+        with suppress(PostgresError, InterfaceError, OSError, TimeoutError):  # who asks next is told
+            await self._look_up(digest)
 
     async def login(self, token: str | None) -> Login | None:
         if not token:

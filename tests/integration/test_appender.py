@@ -98,7 +98,7 @@ async def test_a_poisoned_item_does_not_fail_its_neighbours(pool: Log, place: in
 async def test_a_full_queue_refuses_and_forgets_nothing(settings: Settings, pool: Log) -> None:
     async with appender(pool, queue=5, group=1) as lane:
         async with held(settings):
-            accepted = [asyncio.create_task(lane.append(cast())) for _ in range(5)]
+            accepted = [asyncio.ensure_future(lane.append(cast())) for _ in range(5)]
             await until_waiting(settings)
             with pytest.raises(Overloaded):
                 await lane.append(cast())
@@ -114,7 +114,7 @@ async def test_a_cut_connection_leaves_it_unsettled_and_a_resend_settles_it(
     sent = cast(id=mint())
     async with appender(pool) as lane:
         async with held(settings) as owner:
-            unsettled = asyncio.create_task(lane.append(sent))
+            unsettled = asyncio.ensure_future(lane.append(sent))
             await owner.execute("SELECT pg_terminate_backend($1)", await until_waiting(settings))
             with pytest.raises(Unsettled):
                 await unsettled
@@ -164,7 +164,7 @@ async def test_an_id_of_the_callers_own_is_never_changed(pool: Log) -> None:
 
 async def test_closing_commits_what_waits(pool: Log) -> None:
     lanes = Appenders(pool, 3, lambda *_: None, queue=1_000, group=10)
-    waiting = [asyncio.create_task(lanes.append(cast())) for _ in range(200)]
+    waiting = [asyncio.ensure_future(lanes.append(cast())) for _ in range(200)]
     await asyncio.sleep(0)
     await lanes.close()
     assert {(await each).outcome for each in waiting} == {"counted"}
