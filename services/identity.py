@@ -86,7 +86,7 @@ class Identity:
         genuine = hmac.compare_digest(self._signed(raw).encode(), cookie.encode())
         return self.pseudonym("visitor", raw) if genuine else None
 
-    def pseudonym(self, kind: Literal["visitor", "voter", "user"], name: bytes) -> UUID:
+    def pseudonym(self, kind: Literal["visitor", "voter", "user", "address"], name: bytes) -> UUID:
         """The actor that stands for somebody in the log; without the secret it leads back to nobody."""
         return pgproto.UUID(self._pseudonyms.digest(kind.encode() + b"\0" + name)[:16])
 

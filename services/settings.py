@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from hashlib import sha256
 from hmac import digest as hmac
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import TypeAlias
 
 from msgspec import Struct
 
+Network: TypeAlias = IPv4Network | IPv6Network
+
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """``secret`` signs cookies and keys pseudonyms: keep it, and keep it the same in every process of one log."""
+    """``secret`` signs cookies and keys pseudonyms: keep it, and keep it the same in every process of one log.
+
+    Limits are per minute, that of a key per second; 0 is no limit.
+    """
 
     database_url: str
     secret: bytes
@@ -19,6 +26,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     queue_per_shard: int = 20_000
     group: int = 1_000
     bulk_group: int = 2_000
+    limit_visitor: int = 60
+    limit_address: int = 30
+    limit_key: int = 0
+    limit_login: int = 10
+    trusted_proxies: tuple[Network, ...] = ()
 
     def key(self, purpose: str) -> bytes:
         """A 32-byte key for one purpose, derived from the secret."""
@@ -41,6 +53,11 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
         queue_per_shard=_number(environ, "SHIPLOG_QUEUE_PER_SHARD", 20_000),
         group=_number(environ, "SHIPLOG_GROUP", 1_000),
         bulk_group=_number(environ, "SHIPLOG_BULK_GROUP", 2_000),
+        limit_visitor=_limit(environ, "SHIPLOG_LIMIT_VISITOR", 60),
+        limit_address=_limit(environ, "SHIPLOG_LIMIT_ADDRESS", 30),
+        limit_key=_limit(environ, "SHIPLOG_LIMIT_KEY", 0),
+        limit_login=_limit(environ, "SHIPLOG_LIMIT_LOGIN", 10),
+        trusted_proxies=_networks(environ, "SHIPLOG_TRUSTED_PROXIES"),
     )
 
 
@@ -68,3 +85,22 @@ def _number(environ: Mapping[str, str], name: str, default: int) -> int:
             f"{name} is {value!r}. Set it to a whole number above 0, or leave it out for {default}."
         )
     return int(value)
+
+
+def _limit(environ: Mapping[str, str], name: str, default: int) -> int:
+    value = environ.get(name) or str(default)
+    if not (value.isascii() and value.isdigit() and len(value) <= 9):
+        raise SettingsError(
+            f"{name} is {value!r}. Set it to a whole number, 0 for no limit, or leave it out for {default}."
+        )
+    return int(value)
+
+
+def _networks(environ: Mapping[str, str], name: str) -> tuple[Network, ...]:
+    value = environ.get(name) or ""
+    try:
+        return tuple(ip_network(network.strip()) for network in value.split(",") if value)
+    except ValueError as error:
+        raise SettingsError(
+            f"{name} is {value!r}: {error}. Set it to the addresses of your proxies, as 10.0.0.0/8,192.0.2.1."
+        ) from None

@@ -20,7 +20,7 @@ from services.cli.keys import create_key
 from services.cli.migrate import migrate_database
 from services.resources import open_pool
 from services.settings import Settings
-from tests.support import Instance, start_instance
+from tests.support import UNLIMITED, Instance, start_instance
 
 SECRET = b"a secret of thirty-two characters"
 
@@ -60,13 +60,13 @@ _numbers = count(1)
 async def _new_log(postgres: Postgres, template: str) -> AsyncIterator[Settings]:
     name = f"test_{next(_numbers)}"
     await _administer(postgres, f"CREATE DATABASE {name} TEMPLATE {template}")
-    yield Settings(database_url=postgres.url(name), secret=SECRET)
+    yield Settings(database_url=postgres.url(name), secret=SECRET, **UNLIMITED)
     await _administer(postgres, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
 async def settings(postgres: Postgres, template: str) -> AsyncIterator[Settings]:
-    """A new, empty log with three shards of people; no Redis."""
+    """A new, empty log with three shards of people; no Redis, and no limits."""
     async with _new_log(postgres, template) as settings:
         yield settings
 

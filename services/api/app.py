@@ -34,6 +34,7 @@ from services.api import (
 )
 from services.api.conditional import answer_conditionally
 from services.api.framing import refuse_ambiguous
+from services.api.limited import Gate
 from services.api.pages import PAGES
 from services.api.parts import AnyRequest, Senders
 from services.api.problems import Rejected, problem_of, render
@@ -133,7 +134,7 @@ def _lifespan(settings: Settings) -> _Lifespan:
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         pool, signals = await open_pool(settings), Signals(settings.redis_url)
         shards, names = await count_shards(pool), Names(pool)
-        identity = Identity(settings, pool)
+        identity, gate = Identity(settings, pool), await Gate(settings).open()
 
         def on_appended(shard: Shard, stood: Sequence[Stood]) -> None:
             signals.wake(shard)
@@ -153,6 +154,7 @@ def _lifespan(settings: Settings) -> _Lifespan:
             signals=signals,
             appenders=appenders,
             live=streams,
+            gate=gate,
             senders=Senders(BULK_SENDERS),
             open_intake=open_intake,
         )
@@ -161,7 +163,7 @@ def _lifespan(settings: Settings) -> _Lifespan:
             yield
         finally:
             refreshing.cancel()
-            for part in (streams, appenders, signals, pool):
+            for part in (streams, appenders, signals, gate, pool):
                 await part.close()
 
     return lifespan

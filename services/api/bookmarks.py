@@ -17,6 +17,7 @@ from projections.snapshot import take_snapshot
 from services.api.access import Voter, open_to_all, reader_of, voter_of, with_own_credentials
 from services.api.bodies import check_json_type, decode
 from services.api.cards import Card, read_cards
+from services.api.limited import Headers, admit_voter
 from services.api.lists import Items, SlugInPath
 from services.api.parts import AnyRequest, parts
 from services.api.problems import may_answer
@@ -47,7 +48,7 @@ class Bookmark(Struct, frozen=True):
     "/v1/me/bookmarks/{tool:str}",
     status_code=200,
     guards=[with_own_credentials],
-    responses=may_answer(401, 403, 404, 413, 415),
+    responses=may_answer(401, 403, 404, 413, 415, 429),
     request_max_body_size=64 * 1024,
 )
 async def save_bookmark(
@@ -56,33 +57,33 @@ async def save_bookmark(
     """Put a tool on the shelf, with an optional body {"note": ..., "tags": [...]}."""
     note = await _note(request)
     who = await voter_of(request, voter)
+    limits = await admit_voter(request, who)
     number = (await parts(request).names.find(tool)).tool
     stood = await submit(request, who, "b", number, SAVED, None)
     if note is not None:
         shard = shard_of(who.actor, parts(request).shards)
         await put_note(parts(request).pool, shard, who.actor, number, note.note, note.tags)
-    return _answer(
-        who, BookmarkAnswer("saved" if stood.outcome == "counted" else "unchanged", str(stood.position))
-    )
+    outcome = "saved" if stood.outcome == "counted" else "unchanged"
+    return _answer(who, BookmarkAnswer(outcome, str(stood.position)), limits)
 
 
 @delete(
     "/v1/me/bookmarks/{tool:str}",
     status_code=200,
     guards=[with_own_credentials],
-    responses=may_answer(401, 403, 404),
+    responses=may_answer(401, 403, 404, 429),
 )
 async def drop_bookmark(
     request: AnyRequest, tool: SlugInPath, voter: str | None = None
 ) -> Response[BookmarkAnswer]:
     """Take a tool off the shelf; its note goes with it."""
     who = await voter_of(request, voter)
+    limits = await admit_voter(request, who)
     number = (await parts(request).names.find(tool)).tool
     stood = await submit(request, who, "b", number, None, None)
     await drop_note(parts(request).pool, shard_of(who.actor, parts(request).shards), who.actor, number)
-    return _answer(
-        who, BookmarkAnswer("dropped" if stood.outcome == "counted" else "unchanged", str(stood.position))
-    )
+    outcome = "dropped" if stood.outcome == "counted" else "unchanged"
+    return _answer(who, BookmarkAnswer(outcome, str(stood.position)), limits)
 
 
 @get("/v1/me/bookmarks", guards=[open_to_all], responses=may_answer())
@@ -115,10 +116,9 @@ def _tool(card: Card) -> ToolSaved:
     return ToolSaved(card.slug, card.name, card.category, card.verdict.label)
 
 
-def _answer(who: Voter, answer: BookmarkAnswer) -> Response[BookmarkAnswer]:
-    return Response(
-        answer, cookies=[who.cookie] if who.cookie else None, headers={"Cache-Control": "no-store"}
-    )
+def _answer(who: Voter, answer: BookmarkAnswer, limits: Headers) -> Response[BookmarkAnswer]:
+    cookies = [who.cookie] if who.cookie else None
+    return Response(answer, cookies=cookies, headers={"Cache-Control": "no-store", **limits})
 
 
 def _private(items: list[Bookmark]) -> Response[Items[Bookmark]]:

@@ -12,6 +12,7 @@ from litestar.openapi.spec.enums import OpenAPIType
 from litestar.openapi.spec.operation import Operation
 
 from services.api.access import for_key, key_of
+from services.api.limited import admit_key
 from services.api.parts import AnyRequest, parts
 from services.api.problems import Rejected, may_answer
 from services.intake import Answered, Intake
@@ -40,7 +41,7 @@ class _BulkOperation(Operation):
     "/v1/votes/bulk",
     status_code=200,
     guards=[for_key("votes:write")],
-    responses=may_answer(401, 403, 413, 415),
+    responses=may_answer(401, 403, 413, 415, 429),
     request_max_body_size=MOST_BYTES,
     operation_class=_BulkOperation,
 )
@@ -48,13 +49,15 @@ async def cast_votes(request: AnyRequest) -> Response[Answered]:
     """Good lines are stored, bad ones are named; a line's id makes sending it again harmless."""
     encoding = _encoding(request)
     key = await key_of(request)
+    origin = key.id if key else ""
+    limits = await admit_key(request, origin)
     with parts(request).senders.one():
-        intake = parts(request).open_intake(key.id if key else "")
+        intake = parts(request).open_intake(origin)
         try:
             answered = await _take_all(request, encoding, intake)
         finally:
             intake.abandon()
-    return Response(answered, headers={"Cache-Control": "no-store"})
+    return Response(answered, headers={"Cache-Control": "no-store", **limits})
 
 
 async def _take_all(request: AnyRequest, encoding: Encoding, intake: Intake) -> Answered:

@@ -18,6 +18,7 @@ from services.intake import Intake
 from services.signals import Signals
 
 if TYPE_CHECKING:
+    from services.api.limited import Gate
     from services.api.live import Live
 
 # The framework's type parameters for handler, user and auth are not used here.
@@ -35,6 +36,7 @@ class Parts(Protocol):
     signals: Signals
     appenders: Appenders
     live: Live
+    gate: Gate
     senders: Senders
     open_intake: Callable[[str], Intake]
 

@@ -13,6 +13,7 @@ from msgspec import Meta, Struct
 
 from services.api.access import login_of, open_to_all
 from services.api.bodies import StrictJSON
+from services.api.limited import admit_login
 from services.api.parts import AnyRequest, parts
 from services.api.problems import Rejected, may_answer
 from services.identity import SESSION_COOKIE, Role
@@ -41,11 +42,12 @@ class LoggedIn(Struct, frozen=True):
     return_dto=None,
     status_code=200,
     guards=[open_to_all],
-    responses=may_answer(401, 413, 415),
+    responses=may_answer(401, 413, 415, 429),
     request_max_body_size=4 * 1024,
 )
 async def log_in(request: AnyRequest, data: LogIn) -> Response[LoggedIn]:
     """Open a session; the cookie is HttpOnly and lasts twelve hours."""
+    limits = await admit_login(request, data.name)
     user = await parts(request).pool.fetchrow(FIND_USER, data.name) if "\0" not in data.name else None
     genuine = await is_genuine(user["password"] if user else None, data.password)
     if user is None or not genuine:
@@ -55,9 +57,8 @@ async def log_in(request: AnyRequest, data: LogIn) -> Response[LoggedIn]:
         OPEN_SESSION, parts(request).identity.digest(token), user["name"], _LIFETIME
     )
     cookie = _cookie(token, request.url.scheme == "https", int(_LIFETIME.total_seconds()))
-    return Response(
-        LoggedIn(user["name"], user["role"]), cookies=[cookie], headers={"Cache-Control": "no-store"}
-    )
+    headers = {"Cache-Control": "no-store", **limits}
+    return Response(LoggedIn(user["name"], user["role"]), cookies=[cookie], headers=headers)
 
 
 @get("/v1/session", guards=[open_to_all], responses=may_answer(401))

@@ -1,7 +1,7 @@
 """The short way of a vote: one that is plain in every respect is answered here, before the app's router.
 
 It refuses nothing. What is not plain beyond doubt, or would be refused, goes the long way with its body put back,
-so that every error is the documented route's own. Once a vote is in the queue its fate is told here.
+so that every error is the documented route's own. Once a vote is counted against a limit its fate is told here.
 """
 
 from __future__ import annotations
@@ -67,6 +67,7 @@ class ShortWay:
             await self._long_way(scope, _again(message, receive), send)
             return
         try:
+            limits = await self._parts.gate.admit_known(cast_.origin, cast_.actor)
             stood = await self._parts.appenders.append(cast_)
         except Exception as error:  # noqa: BLE001 - every error has its answer
             problem = render(problem_of(error)).to_asgi_response(None, None)  # type: ignore[arg-type]
@@ -75,7 +76,9 @@ class ShortWay:
             return
         body = msgspec.json.encode(answer_to(stood))
         length = (b"content-length", b"%d" % len(body))
-        await send({"type": "http.response.start", "status": 200, "headers": [*_HEADERS, length]})
+        announced = [(name.lower().encode(), value.encode()) for name, value in limits.items()]
+        start = [*_HEADERS, length, *announced]
+        await send({"type": "http.response.start", "status": 200, "headers": start})
         await send({"type": "http.response.body", "body": body, "more_body": False})
         self._meter.observe(200, started)
 

@@ -17,6 +17,7 @@ from eventstore.casts import Kind, Stood, Submitted
 from projections.my_votes import read_votes
 from services.api.access import Voter, open_to_all, reader_of, voter_of, with_own_credentials
 from services.api.bodies import StrictJSON
+from services.api.limited import Headers, admit_voter
 from services.api.lists import Items, SlugInPath, slugs_in
 from services.api.parts import AnyRequest, parts
 from services.api.problems import Rejected, may_answer
@@ -56,21 +57,23 @@ class OwnVote(Struct, frozen=True):
     dto=StrictJSON[CastVote],
     return_dto=None,
     guards=[with_own_credentials],
-    responses=may_answer(401, 403, 404, 410, 413, 415),
+    responses=may_answer(401, 403, 404, 410, 413, 415, 429),
     request_max_body_size=LARGEST,
 )
 async def cast_vote(request: AnyRequest, data: CastVote) -> Response[VoteAnswer]:
     """Vote ship or skip on a tool; the newest id of a ballot stands."""
     voter = await voter_of(request, data.voter)
+    limits = await admit_voter(request, voter)
     tool = await parts(request).names.votable(data.tool)
-    return _respond(answer_to(await submit(request, voter, "v", tool, data.choice, data.id)), voter.cookie)
+    stood = await submit(request, voter, "v", tool, data.choice, data.id)
+    return _respond(answer_to(stood), voter.cookie, limits)
 
 
 @delete(
     "/v1/votes/{tool:str}",
     status_code=200,
     guards=[with_own_credentials],
-    responses=may_answer(401, 403, 404, 410),
+    responses=may_answer(401, 403, 404, 410, 429),
 )
 async def retract_vote(
     request: AnyRequest,
@@ -80,8 +83,10 @@ async def retract_vote(
 ) -> Response[VoteAnswer]:
     """Take the vote back. Every cast stays in the log; the tally no longer counts it."""
     who = await voter_of(request, voter)
+    limits = await admit_voter(request, who)
     number = await parts(request).names.votable(tool)
-    return _respond(answer_to(await submit(request, who, "v", number, None, vote_id)), who.cookie)
+    stood = await submit(request, who, "v", number, None, vote_id)
+    return _respond(answer_to(stood), who.cookie, limits)
 
 
 @get("/v1/me/votes", guards=[open_to_all], responses=may_answer())
@@ -126,5 +131,6 @@ def answer_to(stood: Stood) -> VoteAnswer:
     return VoteAnswer(outcome, str(stood.position), stood.id, stood.choice, stood.replaced)
 
 
-def _respond(answer: VoteAnswer, cookie: Cookie | None) -> Response[VoteAnswer]:
-    return Response(answer, cookies=[cookie] if cookie else None, headers={"Cache-Control": "no-store"})
+def _respond(answer: VoteAnswer, cookie: Cookie | None, limits: Headers) -> Response[VoteAnswer]:
+    headers = {"Cache-Control": "no-store", **limits}
+    return Response(answer, cookies=[cookie] if cookie else None, headers=headers)

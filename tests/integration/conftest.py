@@ -19,6 +19,7 @@ from services.cli.keys import create_key
 from services.resources import open_pool
 from services.settings import Settings
 from tests.integration.stage import Headers, Log, Stage, list_tool, seat_panel
+from tests.support import UNLIMITED
 
 _SECRET = b"the secret of the shared log, 32+"
 _numbers = count(1)
@@ -30,7 +31,7 @@ async def fresh_database(postgres: Postgres, template: str, purpose: str) -> Asy
     name = f"{purpose}_{next(_numbers)}"
     owner = await asyncpg.connect(postgres.url("postgres"))
     await owner.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-    yield Settings(database_url=postgres.url(name), secret=_SECRET)
+    yield Settings(database_url=postgres.url(name), secret=_SECRET, **UNLIMITED)
     await owner.execute(f"DROP DATABASE {name} WITH (FORCE)")
     await owner.close()
 

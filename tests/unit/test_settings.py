@@ -48,6 +48,38 @@ def test_numbers_are_whole_and_above_0(name: str, value: str) -> None:
         from_environment({**LEAST, name: value})
 
 
+LIMITS = ["SHIPLOG_LIMIT_VISITOR", "SHIPLOG_LIMIT_ADDRESS", "SHIPLOG_LIMIT_KEY", "SHIPLOG_LIMIT_LOGIN"]
+
+
+def test_limits_are_set_and_taken_away() -> None:
+    settings = from_environment({**LEAST, **dict(zip(LIMITS, ["0", "1", "2", ""], strict=True))})
+    assert (settings.limit_visitor, settings.limit_address, settings.limit_key) == (0, 1, 2)
+    assert settings.limit_login == from_environment(LEAST).limit_login
+
+
+@pytest.mark.parametrize("name", LIMITS)
+@pytest.mark.parametrize("value", ["-1", "1.5", "ten", " 4", "1e3", "1" * 10])
+def test_a_limit_is_a_whole_number(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match="0 for no limit"):
+        from_environment({**LEAST, name: value})
+
+
+def test_proxies_are_trusted_by_address_and_by_network() -> None:
+    settings = from_environment({**LEAST, "SHIPLOG_TRUSTED_PROXIES": "10.0.0.0/8, 192.0.2.1,fd00::/8"})
+    assert [str(network) for network in settings.trusted_proxies] == [
+        "10.0.0.0/8",
+        "192.0.2.1/32",
+        "fd00::/8",
+    ]
+    assert from_environment(LEAST).trusted_proxies == ()
+
+
+@pytest.mark.parametrize("value", ["proxy.example", "10.0.0.1/8", "10.0.0.0/33", "10.0.0.1,", ",", "*"])
+def test_what_is_no_network_is_not_trusted(value: str) -> None:
+    with pytest.raises(SettingsError, match=r"SHIPLOG_TRUSTED_PROXIES is .*Set it to"):
+        from_environment({**LEAST, "SHIPLOG_TRUSTED_PROXIES": value})
+
+
 def test_each_purpose_has_a_key_of_its_own() -> None:
     settings = from_environment(LEAST)
     keys = {settings.key(purpose) for purpose in ("visitor cookie", "pseudonym", "api keys and sessions")}
