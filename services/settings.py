@@ -26,8 +26,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     queue_per_shard: int = 20_000
     group: int = 1_000
     bulk_group: int = 2_000
-    limit_visitor: int = 60
-    limit_address: int = 30
+    limit_visitor: int = 300
+    limit_address: int = 300
     limit_key: int = 0
     limit_login: int = 10
     trusted_proxies: tuple[Network, ...] = ()
@@ -53,8 +53,8 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
         queue_per_shard=_number(environ, "SHIPLOG_QUEUE_PER_SHARD", 20_000),
         group=_number(environ, "SHIPLOG_GROUP", 1_000),
         bulk_group=_number(environ, "SHIPLOG_BULK_GROUP", 2_000),
-        limit_visitor=_limit(environ, "SHIPLOG_LIMIT_VISITOR", 60),
-        limit_address=_limit(environ, "SHIPLOG_LIMIT_ADDRESS", 30),
+        limit_visitor=_limit(environ, "SHIPLOG_LIMIT_VISITOR", 300),
+        limit_address=_limit(environ, "SHIPLOG_LIMIT_ADDRESS", 300),
         limit_key=_limit(environ, "SHIPLOG_LIMIT_KEY", 0),
         limit_login=_limit(environ, "SHIPLOG_LIMIT_LOGIN", 10),
         trusted_proxies=_networks(environ, "SHIPLOG_TRUSTED_PROXIES"),
