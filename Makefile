@@ -28,15 +28,18 @@ bench: .venv/ready  ## Ours against the machine's limits and against peers
 faults: .venv/ready  ## Kills, cuts and floods: ARGS="--full" for the long version
 	@$(BIN)/pytest -m slow tests/faults $(ARGS)
 
-lock: .venv/ready  ## Resolve the dependencies anew, into requirements.lock
+lock: .venv/ready  ## Resolve the dependencies anew, ours and those of the benchmarks' peers
 	$(BIN)/uv pip compile -q pyproject.toml --group dev --universal --upgrade --generate-hashes \
 		--no-header --no-emit-index-url -o requirements.lock
+	$(BIN)/uv pip compile -q benchmarks/peers/python/requirements.in --universal --upgrade --generate-hashes \
+		--no-header --no-emit-index-url -o benchmarks/peers/python/requirements.lock
+	! command -v npm >/dev/null || npm update --package-lock-only --ignore-scripts --prefix benchmarks/peers/node
 
 format: .venv/ready  ## Format, and fix what can be fixed
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
 clean:  ## Remove what this Makefile made
-	rm -rf .venv
+	rm -rf .venv .bench
 
 .venv/ready: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Shiplog needs Python 3.11 or newer: make PYTHON=python3.12 up")'

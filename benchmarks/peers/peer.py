@@ -1,0 +1,28 @@
+"""The shape of a peer."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from msgspec import Struct
+
+from benchmarks.measured import Measured
+from services.cli.embedded.postgres import Postgres
+
+
+class Setting(Struct, frozen=True):
+    """One way to run a peer; `run` takes the number of votes."""
+
+    words: str
+    run: Callable[[int], Awaitable[Measured]]
+
+
+class Peer(Struct, frozen=True):
+    """Of its settings the fastest is measured; `votes` take two to three seconds on two cores.
+
+    `prepare` raises NotHere when something that the peer needs is missing.
+    """
+
+    name: str
+    votes: int
+    prepare: Callable[[Postgres], Awaitable[list[Setting]]]

@@ -1,0 +1,57 @@
+"""The library eventsourcing: a ballot is an aggregate, saved alone or a hundred at a time."""
+
+from __future__ import annotations
+
+from functools import partial
+from urllib.parse import urlsplit
+
+from benchmarks.measured import Measured
+from benchmarks.peers.database import new_database, stored
+from benchmarks.peers.packages import PYTHON, python, version
+from benchmarks.peers.peer import Peer, Setting
+from benchmarks.peers.processes import ran
+from services.cli.embedded.postgres import Postgres
+
+COUNTS = ("SELECT count(*) FROM ballots_events", "SELECT count(DISTINCT originator_id) FROM ballots_events")
+THREADS = (1, 4, 16)
+
+
+async def _prepare(each: int, postgres: Postgres) -> list[Setting]:
+    """With inserts by the library's own database function, or not, as it does by default."""
+    interpreter = python()
+    url = await new_database(postgres, f"eventsourcing_{each}")
+    await ran([interpreter, "eventsourcing_votes.py", "0", "1", "1"], PYTHON, _environment(url, "no"))
+    words = ", ".join(version(name) for name in ("eventsourcing", "psycopg"))
+    return [
+        Setting(
+            f"{words}; {threads} threads, database functions: {functions}",
+            partial(_run, url, interpreter, each, threads, functions),
+        )
+        for functions in ("no", "yes")
+        for threads in THREADS
+    ]
+
+
+async def _run(url: str, interpreter: str, each: int, threads: int, functions: str, votes: int) -> Measured:
+    command = [interpreter, "eventsourcing_votes.py", str(votes), str(each), str(threads)]
+    return await stored(url, COUNTS, ran(command, PYTHON, _environment(url, functions)))
+
+
+def _environment(url: str, functions: str) -> dict[str, str]:
+    where = urlsplit(url)
+    return {
+        "PERSISTENCE_MODULE": "eventsourcing.postgres",
+        "POSTGRES_DBNAME": where.path.strip("/"),
+        "POSTGRES_HOST": str(where.hostname),
+        "POSTGRES_PORT": str(where.port),
+        "POSTGRES_USER": str(where.username),
+        "POSTGRES_PASSWORD": str(where.password),
+        "POSTGRES_POOL_SIZE": str(max(THREADS)),
+        "POSTGRES_ENABLE_DB_FUNCTIONS": functions,
+    }
+
+
+PEERS = (
+    Peer("peer: eventsourcing, one ballot a save", 1_500, partial(_prepare, 1)),
+    Peer("peer: eventsourcing, 100 ballots a save", 12_000, partial(_prepare, 100)),
+)
