@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from functools import cached_property
+from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID
 
@@ -84,8 +85,8 @@ class ShortWay:
 
     @cached_property
     def _parts(self) -> Parts:
-        """Once the app has started."""
-        return cast(Parts, self._app.state)
+        """As they are once the app has started: the state itself looks each name up under a lock."""
+        return cast(Parts, SimpleNamespace(**self._app.state.dict()))
 
     def _cast(self, headers: dict[bytes, bytes], message: HTTPRequestEvent) -> Submitted | None:
         """What to append, if nothing about the request is in doubt."""
