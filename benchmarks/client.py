@@ -11,6 +11,8 @@ from typing import cast
 
 from msgspec import Struct
 
+TRY_AGAIN = 503
+
 
 class Load(Struct, frozen=True):
     """What a run of requests came to. ``latencies`` in seconds, sorted."""
@@ -34,13 +36,21 @@ def post(path: str, body: bytes, headers: Sequence[str] = ()) -> bytes:
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
-async def drive(port: int, requests: Sequence[bytes], connections: int, rate: float | None = None) -> Load:
+async def drive(
+    port: int,
+    requests: Sequence[bytes],
+    connections: int,
+    rate: float | None = None,
+    *,
+    obedient: bool = False,
+) -> Load:
     """Send every request once, spread over the connections; returns when all are answered.
 
     With a ``rate`` (requests a second) each has its moment, and its latency counts from there: a server that
-    falls behind is not spared the requests it kept waiting.
+    falls behind is not spared the requests it kept waiting. Who is ``obedient`` and told to come back does so,
+    as often as it takes.
     """
-    run = _Run(requests, rate)
+    run = _Run(requests, rate, obedient=obedient)
     loop = asyncio.get_running_loop()
     senders = [
         (await loop.create_connection(lambda: _Sender(run), "127.0.0.1", port))[1] for _ in range(connections)
@@ -55,7 +65,8 @@ async def drive(port: int, requests: Sequence[bytes], connections: int, rate: fl
 class _Run:
     """What all connections of a run share."""
 
-    def __init__(self, requests: Sequence[bytes], rate: float | None) -> None:
+    def __init__(self, requests: Sequence[bytes], rate: float | None, *, obedient: bool) -> None:
+        self.obedient = obedient
         self.turn: Iterator[tuple[int, bytes]] = iter(enumerate(requests))
         self.rate = rate
         self.started = 0.0
@@ -95,7 +106,7 @@ class _Sender(Protocol):
         self.done.set_result(None)
 
     def _send(self, request: bytes, since: float) -> None:
-        self._since = since
+        self._since, self._request = since, request
         self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
@@ -104,8 +115,12 @@ class _Sender(Protocol):
         if not end or len(body) < _length(head):
             return
         self._received = b""
+        status = int(head[9:12])
+        self._run.statuses[status] += 1
+        if status == TRY_AGAIN and self._run.obedient:
+            self._run.loop.call_later(_number(head, b"etry-After: "), self._send, self._request, self._since)
+            return
         self._run.latencies.append(time.perf_counter() - self._since)
-        self._run.statuses[int(head[9:12])] += 1
         self.send_next()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -114,5 +129,10 @@ class _Sender(Protocol):
 
 
 def _length(head: bytes) -> int:
-    at = head.find(b"ength: ")
-    return int(head[at + 7 : head.find(b"\r", at) if b"\r" in head[at:] else None]) if at >= 0 else 0
+    return _number(head, b"ontent-length: ")
+
+
+def _number(head: bytes, name: bytes) -> int:
+    """The value of a header, named without its first letter, which servers write either way; 0 without it."""
+    _, found, rest = head.lower().partition(name.lower())
+    return int(rest.partition(b"\r")[0]) if found else 0

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
 import asyncpg
 from litestar import Litestar, asgi, post
 from litestar.types import Receive, Scope, Send
+from uuid_utils.compat import uuid7
 
 _ANSWER = b'{"outcome":"counted"}'
 _HEAD = {
@@ -16,6 +19,20 @@ _HEAD = {
     "headers": [(b"content-type", b"application/json"), (b"content-length", str(len(_ANSWER)).encode())],
 }
 
+_NOW = datetime.now(UTC)
+_COLUMNS = (
+    "position",
+    "recorded_at",
+    "actor",
+    "id",
+    "tool",
+    "shard",
+    "type",
+    "choice",
+    "replaced",
+    "origin",
+    "data",
+)
 EQUAL_TABLE = "CREATE TABLE equal_events (LIKE events INCLUDING ALL)"
 
 
@@ -60,14 +77,14 @@ async def copy_rate(database_url: str, rows: int, batch: int) -> float:
     """Rows a second, one connection, a commit per batch, into a table like ``events`` with its key."""
     conn = await asyncpg.connect(database_url)
     await conn.execute(f"DROP TABLE IF EXISTS equal_events; {EQUAL_TABLE}")
-    template = await conn.fetchrow("SELECT * FROM events WHERE type = 'VoteCast' LIMIT 1")
-    assert template is not None
-    columns = list(template.keys())
-    records = [tuple({**template, "position": n}.values()) for n in range(1, rows + 1)]
+    records = [
+        (number, _NOW, uuid4(), uuid7(), 1, 1, "VoteCast", "ship", None, "k1", None)
+        for number in range(1, rows + 1)
+    ]
     started = time.perf_counter()
     for start in range(0, rows, batch):
         await conn.copy_records_to_table(
-            "equal_events", records=records[start : start + batch], columns=columns
+            "equal_events", records=records[start : start + batch], columns=_COLUMNS
         )
     seconds = time.perf_counter() - started
     await conn.execute("DROP TABLE equal_events")

@@ -8,10 +8,11 @@ from msgspec import Struct
 
 
 class Measured(Struct, frozen=True):
-    """Requests or votes or rows a second; the 99th percentile of a request in milliseconds, if there were any."""
+    """Requests or votes or rows a second; percentiles of a request, or of a wait, in milliseconds if there were any."""
 
     rate: float
     p99_ms: float | None = None
+    p50_ms: float | None = None
 
 
 Measure = Callable[[], Awaitable[Measured]]

@@ -15,8 +15,19 @@ from msgspec import Struct
 
 
 class Shiplog(Struct, frozen=True):
-    port: int
+    ports: list[int]
     data: Path
+    pid: int
+
+    @property
+    def port(self) -> int:
+        return self.ports[0]
+
+    def peak_memory(self) -> float:
+        """The most that any API process has held, in MiB, where the system tells (Linux)."""
+        peaks = [_peak(pid) for pid in _children(self.pid) if "serve" in _command(pid)]
+        workers = [_peak(pid) for parent in _children(self.pid) for pid in _children(parent)]
+        return max(peaks + workers, default=0.0)
 
     def key(self) -> str:
         words = ["keys", "create", "bench", "--scope", "votes:write", "--json", "--data", str(self.data)]
@@ -26,11 +37,22 @@ class Shiplog(Struct, frozen=True):
 
 @contextmanager
 def shiplog(data: Path) -> Iterator[Shiplog]:
-    """`shiplog up`: one API process and one worker."""
+    """`shiplog up`: two API processes, of which most loads use the first, and one worker."""
     port = free_port()
-    command = [sys.executable, "-m", "services.cli", "up", "--data", str(data), "--port", str(port)]
-    with _process(command, port):
-        yield Shiplog(port, data)
+    command = [
+        sys.executable,
+        "-m",
+        "services.cli",
+        "up",
+        "--data",
+        str(data),
+        "--port",
+        str(port),
+        "--api",
+        "2",
+    ]
+    with _process(command, port + 1) as pid:
+        yield Shiplog([port, port + 1], data, pid)
 
 
 @contextmanager
@@ -45,14 +67,30 @@ def nothing(target: str, *options: str) -> Iterator[int]:
 
 
 @contextmanager
-def _process(command: list[str], port: int) -> Iterator[None]:
+def _process(command: list[str], port: int) -> Iterator[int]:
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         _wait_for(port, process)
-        yield
+        yield process.pid
     finally:
         process.terminate()
         process.wait(30)
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def _command(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text()
+
+
+def _peak(pid: int) -> float:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:")), 0.0)
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:

@@ -12,7 +12,7 @@ from benchmarks.peers.packages import PYTHON, python, version
 from benchmarks.peers.peer import Peer, Setting
 from benchmarks.peers.processes import listening, said
 from benchmarks.servers import free_port
-from benchmarks.votes import vote
+from benchmarks.votes import uniform
 from services.cli.embedded.postgres import Postgres
 
 CONNECTIONS = 64
@@ -52,7 +52,7 @@ async def _load(port: int, votes: int) -> Ran:
 
 async def _drive(port: int, votes: int) -> Load:
     headers = ["Content-Type: application/json"]
-    load = await drive(port, [post("/votes", vote(), headers) for _ in range(votes)], CONNECTIONS)
+    load = await drive(port, [post("/votes", uniform(), headers) for _ in range(votes)], CONNECTIONS)
     assert load.statuses.keys() == {200}, load.statuses
     return load
 

@@ -17,7 +17,7 @@ from benchmarks.measured import Measured
 from benchmarks.peers.database import Ran, new_database, stored
 from benchmarks.peers.packages import node, version
 from benchmarks.peers.peer import Peer, Setting
-from benchmarks.votes import vote
+from benchmarks.votes import uniform
 from services.cli.embedded.postgres import Postgres
 
 PACKAGE = "@eventide/message-db"
@@ -92,7 +92,7 @@ async def _writer(conn: Connection[Record], messages: Iterator[tuple[str, str, s
 
 def _message(category: str) -> tuple[str, str, str]:
     """Its id, its stream and its data."""
-    cast = json.loads(vote())
+    cast = json.loads(uniform())
     stream = f"{category.format(**cast)}-{cast['voter'].replace(' ', '')}"
     return str(uuid7()), stream, json.dumps({"tool": cast["tool"], "choice": cast["choice"]})
 
