@@ -23,7 +23,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     secret: bytes
     redis_url: str | None = None
     pool_size: int = 16
-    queue_per_shard: int = 20_000
+    queue_per_shard: int = 1_000
     group: int = 1_000
     bulk_group: int = 2_000
     limit_visitor: int = 300
@@ -50,7 +50,7 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
         redis_url=environ.get("REDIS_URL") or None,
         secret=_secret(environ),
         pool_size=_number(environ, "SHIPLOG_POOL_SIZE", 16),
-        queue_per_shard=_number(environ, "SHIPLOG_QUEUE_PER_SHARD", 20_000),
+        queue_per_shard=_number(environ, "SHIPLOG_QUEUE_PER_SHARD", 1_000),
         group=_number(environ, "SHIPLOG_GROUP", 1_000),
         bulk_group=_number(environ, "SHIPLOG_BULK_GROUP", 2_000),
         limit_visitor=_limit(environ, "SHIPLOG_LIMIT_VISITOR", 300),

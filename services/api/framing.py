@@ -5,7 +5,7 @@ from __future__ import annotations
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from services.api.problems import MEDIA_TYPE, Rejected, render
+from services.api.problems import Rejected, messages
 
 
 def refuse_ambiguous(app: ASGIApp) -> ASGIApp:
@@ -15,14 +15,8 @@ def refuse_ambiguous(app: ASGIApp) -> ASGIApp:
         if scope["type"] != ScopeType.HTTP or (why := _ambiguity(scope)) is None:
             await app(scope, receive, send)
             return
-        body = render(Rejected(400, "ambiguous", why)).content
-        headers = [
-            (b"content-type", MEDIA_TYPE.encode()),
-            (b"content-length", str(len(body)).encode()),
-            (b"connection", b"close"),
-        ]
-        await send({"type": "http.response.start", "status": 400, "headers": headers})
-        await send({"type": "http.response.body", "body": body, "more_body": False})
+        for message in messages(Rejected(400, "ambiguous", why, {"Connection": "close"})):
+            await send(message)
 
     return asgi
 

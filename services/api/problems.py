@@ -11,6 +11,7 @@ import structlog
 from litestar import Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.openapi.datastructures import ResponseSpec
+from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent
 from msgspec import Struct
 
 from domain.refusals import Refusal, Retired, RevisionMoved, Unknown
@@ -18,6 +19,7 @@ from eventstore.appender import Overloaded, Unsettled
 from projections.snapshot import NotThereYet
 
 MEDIA_TYPE = "application/problem+json"
+Answer = tuple[HTTPResponseStartEvent, HTTPResponseBodyEvent]
 _log = structlog.get_logger()
 
 
@@ -94,6 +96,17 @@ def render(rejected: Rejected) -> Response[bytes]:
         status_code=rejected.status,
         media_type=MEDIA_TYPE,
         headers={"Cache-Control": "no-store", **rejected.headers},
+    )
+
+
+def messages(rejected: Rejected) -> Answer:
+    """The same answer as ASGI messages, where there is no framework around."""
+    answer = render(rejected)
+    named = {"Content-Type": MEDIA_TYPE, "Content-Length": str(len(answer.content)), **answer.headers}
+    headers = [(name.lower().encode(), value.encode()) for name, value in named.items()]
+    return (
+        {"type": "http.response.start", "status": rejected.status, "headers": headers},
+        {"type": "http.response.body", "body": answer.content, "more_body": False},
     )
 
 

@@ -20,11 +20,12 @@ from msgspec import Struct
 
 from domain.words import Choice
 from eventstore import ids
+from eventstore.appender import Overloaded
 from eventstore.casts import Submitted
 from services.api.access import VOTER_BYTES, is_foreign
 from services.api.metrics import Meter
 from services.api.parts import Parts
-from services.api.problems import problem_of, render
+from services.api.problems import Answer, messages, problem_of
 from services.api.votes import LARGEST, PATH, answer_to
 from services.identity import VISITOR_COOKIE
 
@@ -54,41 +55,43 @@ class ShortWay:
             or scope["path"] != PATH
             or scope["method"] != "POST"
             or scope["query_string"]
+            or (headers := _plain_headers(scope["headers"])) is None
         ):
             await self._long_way(scope, receive, send)
             return
         started = time.perf_counter()
-        headers = _plain_headers(scope["headers"])
-        if headers is None:
-            await self._long_way(scope, receive, send)
-            return
         message = await _body(receive, int(headers[b"content-length"]))
-        cast_ = self._cast(headers, message)
-        if cast_ is None:
+        submitted = self._submit(headers, message)
+        if submitted is None:
             await self._long_way(scope, _again(message, receive), send)
             return
+        start, body = await self._settle(submitted)
+        await send(start)
+        await send(body)
+        self._meter.observe(start["status"], started)
+
+    async def _settle(self, submitted: Submitted) -> Answer:
         try:
-            limits = await self._parts.gate.admit_known(cast_.origin, cast_.actor)
-            stood = await self._parts.appenders.append(cast_)
+            limits = await self._parts.gate.admit_known(submitted.origin, submitted.actor)
+            stood = await self._parts.appenders.append(submitted)
+        except Overloaded:
+            return _FULL
         except Exception as error:  # noqa: BLE001 - every error has its answer
-            problem = render(problem_of(error)).to_asgi_response(None, None)  # type: ignore[arg-type]
-            await problem(scope, receive, send)
-            self._meter.observe(problem.status_code, started)
-            return
+            return messages(problem_of(error))
         body = msgspec.json.encode(answer_to(stood))
-        length = (b"content-length", b"%d" % len(body))
-        announced = [(name.lower().encode(), value.encode()) for name, value in limits.items()]
-        start = [*_HEADERS, length, *announced]
-        await send({"type": "http.response.start", "status": 200, "headers": start})
-        await send({"type": "http.response.body", "body": body, "more_body": False})
-        self._meter.observe(200, started)
+        headers = [*_HEADERS, (b"content-length", b"%d" % len(body))]
+        headers.extend((name.lower().encode(), value.encode()) for name, value in limits.items())
+        return (
+            {"type": "http.response.start", "status": 200, "headers": headers},
+            {"type": "http.response.body", "body": body, "more_body": False},
+        )
 
     @cached_property
     def _parts(self) -> Parts:
         """As they are once the app has started: the state itself looks each name up under a lock."""
         return cast(Parts, SimpleNamespace(**self._app.state.dict()))
 
-    def _cast(self, headers: dict[bytes, bytes], message: HTTPRequestEvent) -> Submitted | None:
+    def _submit(self, headers: dict[bytes, bytes], message: HTTPRequestEvent) -> Submitted | None:
         """What to append, if nothing about the request is in doubt."""
         vote = _decode(message)
         if vote is None or (tool := self._parts.names.votable_now(vote.tool)) is None:
@@ -117,6 +120,7 @@ class ShortWay:
         return None if actor is None else (actor, "web")
 
 
+_FULL = messages(problem_of(Overloaded()))
 _VISITOR = VISITOR_COOKIE.encode()
 _OF_BROWSERS = (b"origin", b"host", b"sec-fetch-site")
 _HEADERS = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))

@@ -14,6 +14,8 @@ from granian.log import LogLevels
 
 from services.cli.instance import data_option, instance
 
+MOST_CONNECTIONS = 8_192  # of one process
+
 
 @click.command()
 @data_option
@@ -39,5 +41,8 @@ def serve(data: Path, host: str, port: int, processes: int) -> None:
             websockets=False,
             http1_settings=HTTP1Settings(header_read_timeout=10_000, max_buffer_size=32 * 1024),
             workers_kill_timeout=8,
+            # Whoever cannot be served is told so by the app, rather than left waiting at the door.
+            backlog=MOST_CONNECTIONS,
+            backpressure=MOST_CONNECTIONS,
             log_level=LogLevels.warning,
         ).serve()

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from litestar import Litestar
 from litestar.types import Receive, Scope, Send
 
+from eventstore.appender import Appenders, Overloaded, Unsettled
 from eventstore.ids import mint
 from services.api.bodies import decode
 from services.api.problems import Rejected
@@ -175,6 +176,21 @@ async def test_the_short_way_counts_in_the_metrics_of_every_route(ways: Ways, st
     await ways.both.post("/v1/votes", **plain(stage))
     await ways.long_only.post("/v1/votes", **plain(stage))
     assert counted((await ways.both.get("/metrics")).text) == before + 2
+
+
+@pytest.mark.parametrize(("error", "kind"), [(Overloaded(), "try-again"), (Unsettled("cut"), "unsettled")])
+async def test_a_vote_that_cannot_be_taken_is_told_when_to_come_back(
+    ways: Ways, stage: Stage, monkeypatch: pytest.MonkeyPatch, error: Exception, kind: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise error
+
+    for client in (ways.both, ways.long_only):
+        monkeypatch.setattr(Appenders, "append", refuse)
+        answer = await client.post("/v1/votes", **plain(stage))
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        assert answer.json()["type"] == f"urn:shiplog:{kind}"
+    assert ways.long == 0
 
 
 TOKENS = ('"tool"', '"choice"', '"voter"', '"id"', '"quill"', '"ship"', '"skip"', '"v"', f'"{ID}"')
