@@ -16,7 +16,7 @@ from projections.registry import PROJECTIONS
 from services.cli.instance import data_option, instance
 from services.settings import Settings
 
-DEFAULT_SHARDS = 4
+DEFAULT_SHARDS = 2
 
 
 class Migrated(Struct, frozen=True):
