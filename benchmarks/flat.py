@@ -1,0 +1,114 @@
+"""Whether the log stays as fast when it grows: the same loads on a small log and on a large one, and its size."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import asyncpg
+import uvloop
+from rich.console import Console
+from rich.progress import Progress, TaskID
+from rich.table import Table
+
+from benchmarks import ours
+from benchmarks.measured import Measured
+from benchmarks.servers import Shiplog, shiplog
+from services.cli.embedded.postgres import Postgres
+
+SMALL = 100_000
+GROUP = 5_000
+
+# Voters made by the server itself, which is many times faster than sending them; each is new.
+FILL = """
+SELECT count(*) FROM append_casts($1::smallint, array_fill('v'::text, ARRAY[$2::integer]),
+    array(SELECT gen_random_uuid() FROM generate_series(1, $2::integer)),
+    array(SELECT 1 + n % 10 FROM generate_series(1, $2::integer) AS n),
+    array(SELECT CASE WHEN n % 5 < 3 THEN 'ship' ELSE 'skip' END FROM generate_series(1, $2::integer) AS n),
+    array(SELECT uuidv7() FROM generate_series(1, $2::integer)), array_fill('k1'::text, ARRAY[$2::integer]))
+"""
+SHARDS = "SELECT shard FROM heads WHERE shard > 0 ORDER BY shard"
+PARTITIONS = "SELECT extend_events(max(position) + 4194304) FROM heads"
+EVENTS = "SELECT sum(position)::bigint FROM heads"
+BEHIND = (
+    "SELECT coalesce(sum(h.position - c.position), 0) FROM checkpoints AS c JOIN heads AS h USING (shard)"
+)
+BYTES = """
+SELECT sum(pg_relation_size(oid)) FROM pg_class WHERE relname ~ '^(events|standings)' AND relkind IN ('r', 'i')
+"""
+
+
+async def main(size: int, runs: int) -> None:
+    with (
+        tempfile.TemporaryDirectory(prefix="shiplog-bench-") as folder,
+        shiplog(Path(folder) / "data") as server,
+        Progress(console=Console(stderr=True)) as progress,
+    ):
+        running = Postgres.attach(server.data)
+        assert running is not None
+        url, key = running.url(), server.key()
+        await _fill(url, SMALL, progress)
+        small = await _measure(server, key, runs)
+        await _fill(url, size, progress)
+        large = await _measure(server, key, runs)
+        conn = await asyncpg.connect(url)
+        events, size_bytes = await conn.fetchval(EVENTS), await conn.fetchval(BYTES)
+        await conn.close()
+    table = Table(
+        "what", f"at {SMALL:,}", f"at {size:,}", "ratio", title=f"medians of {runs} runs, votes a second"
+    )
+    for name in small:
+        table.add_row(name, f"{small[name]:,.0f}", f"{large[name]:,.0f}", f"{large[name] / small[name]:.2f}")
+    per_vote = f"{size_bytes / events:.1f} bytes on disk a vote, with indexes and standings"
+    Console(width=120).print(table, f"{events:,} events; {per_vote}", sep="\n", highlight=False)
+
+
+async def _measure(server: Shiplog, key: str, runs: int) -> dict[str, float]:
+    loads: dict[str, Callable[[], Awaitable[Measured]]] = {
+        "one vote a request": lambda: ours.single(server.port, key, 20_000),
+        "bulk over HTTP, new votes": lambda: ours.bulk(server.port, key, 200_000),
+    }
+    rates: dict[str, list[float]] = {name: [] for name in loads}
+    for name, load in loads.items():
+        await load()  # connections, plans and caches
+        for _ in range(runs):
+            rates[name].append((await load()).rate)
+    return {name: statistics.median(each) for name, each in rates.items()}
+
+
+async def _fill(url: str, upto: int, progress: Progress) -> None:
+    """A connection per shard; returns when everything is appended, folded and vacuumed."""
+    conn = await asyncpg.connect(url)
+    shards = [row[0] for row in await conn.fetch(SHARDS)]
+    left = max(0, upto - await conn.fetchval(EVENTS))
+    task = progress.add_task(f"filling to {upto:,}", total=left)
+    await asyncio.gather(*(_fill_shard(url, shard, left // len(shards), progress, task) for shard in shards))
+    progress.update(task, description="folding")
+    while await conn.fetchval(BEHIND):  # noqa: ASYNC110 - nothing to be told by
+        await asyncio.sleep(0.2)
+    progress.update(task, description="vacuuming")
+    await conn.execute("VACUUM ANALYZE")
+    await conn.execute("CHECKPOINT")
+    await conn.close()
+
+
+async def _fill_shard(url: str, shard: int, votes: int, progress: Progress, task: TaskID) -> None:
+    conn = await asyncpg.connect(url)
+    for number, _ in enumerate(range(0, votes, GROUP)):
+        if number % 200 == 0:
+            await conn.execute(PARTITIONS)
+        await conn.fetchval(FILL, shard, GROUP)
+        progress.advance(task, GROUP)
+    await conn.close()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="benchmarks.flat", description=__doc__)
+    parser.add_argument("--size", type=int, default=20_000_000, help="events in the large log")
+    parser.add_argument("--runs", type=int, default=3)
+    options = parser.parse_args()
+    uvloop.run(main(options.size, options.runs))
