@@ -41,6 +41,7 @@ BULK = "ours: bulk over HTTP, new votes"
 ZIPF = "ours: bulk, tools by Zipf's law"
 HOT = "ours: bulk, one hot tool"
 CHANGED = "ours: bulk, voters who change their votes"
+BESIDE = f"ours: {ours.BESIDE} single votes/s beside bulk at full speed"
 IMPORT = "ours: import from a file"
 SEEN = "ours: answered to seen, at 2,000 single votes/s"
 SEEN_BULK = "ours: answered to seen, at 20,000 bulk votes/s"
@@ -134,6 +135,7 @@ def _ours(
         ZIPF: partial(ours.bulk, server.port, key, votes, zipf),
         HOT: partial(ours.bulk, server.port, key, votes, hot),
         CHANGED: partial(ours.bulk, server.port, key, votes, changed),
+        BESIDE: partial(ours.single_beside_bulk, server.port, key, 2 * votes),
         IMPORT: partial(ours.imported, server, folder, votes),
         SEEN: partial(ours.seen_under_singles, server.port, key),
         SEEN_BULK: partial(ours.seen_under_bulk, server.port, key),

@@ -24,6 +24,7 @@ EACH = 5_000
 SECONDS_WATCHED = 5.0
 STEADY = 2_000
 STEADY_BULK = 20_000
+BESIDE = 200
 CROWD = 6_000
 
 T = TypeVar("T")
@@ -79,6 +80,14 @@ async def seen_under_bulk(port: int, key: str) -> Measured:
     count = int(STEADY_BULK * SECONDS_WATCHED)
     requests = bulks(count // 1_000, 1_000, key)
     return await _seen(port, key, drive(port, requests, SENDERS, STEADY_BULK / 1_000), each=1_000)
+
+
+async def single_beside_bulk(port: int, key: str, count: int) -> Measured:
+    """Visitors while senders of bulk votes send as fast as they can."""
+    sending = asyncio.create_task(bulk(port, key, count))
+    load = await drive(port, singles(int(BESIDE * SECONDS_WATCHED), key), CONNECTIONS, BESIDE)
+    await sending
+    return _answered(load)
 
 
 async def crowded(port: int, key: str, count: int) -> Measured:

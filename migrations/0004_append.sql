@@ -2,7 +2,7 @@
 
 -- A ballot mostly stands as its event says, id included: then id is null here, and 16 bytes are saved.
 ALTER TABLE standings ALTER COLUMN id DROP NOT NULL;
-ALTER TABLE standings SET (fillfactor = 98);
+ALTER TABLE standings SET (fillfactor = 100);
 
 -- Appends a group of casts to one shard, set at a time. A ballot stands at most once in a group.
 --

@@ -52,5 +52,5 @@ async def test_new_partitions_are_full_and_frozen_at_once(settings: Settings) ->
     for number in range(4):
         assert "autovacuum_freeze_min_age=0" in await owner.fetchval(OPTIONS, f"events_{number}")
         assert "fillfactor=100" in await owner.fetchval(OPTIONS, f"events_{number}_pkey")
-    assert "fillfactor=98" in await owner.fetchval(OPTIONS, "standings")
+    assert "fillfactor=100" in await owner.fetchval(OPTIONS, "standings")
     await owner.close()
