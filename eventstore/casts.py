@@ -1,23 +1,27 @@
-"""Casts on their way into the log: a group to one shard in one statement, an answer for each."""
+"""Casts on their way into the log: columns to one shard in one statement, a row back for each that met a ballot."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Literal
 from uuid import UUID
 
 from asyncpg import Record
 from asyncpg.pool import PoolConnectionProxy
 from msgspec import Struct
-from msgspec.structs import replace
 
 from domain.log import Position, Shard
 from domain.votes import Outcome
-from eventstore.ids import mint_after
+from eventstore.ids import mint, mint_after
 
+# What is short travels as the text of an array, which costs a tenth of making an array of Python's objects.
+# A uuid is dearer to read from text than to send as one: of asyncpg's own kind, whose bytes are at hand.
 APPEND_CASTS = """
 SELECT ord, outcome, position, id, choice, replaced, changed
-  FROM append_casts($1, $2::text[], $3::uuid[], $4::integer[], $5::text[], $6::uuid[], $7::text[])
+  FROM append_casts($1, $2::text::text[], $3::uuid[], $4::text::integer[], $5::text::text[],
+                    $6::uuid[], $7::text::text[])
 """
 
 Kind = Literal["v", "b"]
@@ -48,76 +52,155 @@ class Stood(Struct, frozen=True):
     replaced: str | None
 
 
+class Columns(Struct):
+    """A group of casts as the statement takes them, in their order; tools as digits.
+
+    ``minted``: the numbers, from 0, of those whose id is our own.
+    """
+
+    kinds: list[Kind] = []
+    actors: list[UUID] = []
+    tools: list[str] = []
+    choices: list[str | None] = []
+    ids: list[UUID] = []
+    origins: list[str] = []
+    minted: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def mint(self) -> UUID:
+        """An id of our own for the next cast."""
+        self.minted.add(len(self))
+        return mint()
+
+    def only(self, numbers: Sequence[int]) -> Columns:
+        """These casts; ``minted`` is not told."""
+        if len(numbers) == len(self):
+            return self
+        return Columns(
+            [self.kinds[n] for n in numbers],
+            [self.actors[n] for n in numbers],
+            [self.tools[n] for n in numbers],
+            [self.choices[n] for n in numbers],
+            [self.ids[n] for n in numbers],
+            [self.origins[n] for n in numbers],
+        )
+
+
+class Round(Struct, frozen=True):
+    """The casts ``numbers`` are committed. ``told`` are the rows of those that met a ballot, or left it blank.
+
+    Every other one counted, replaced nothing, and has the next position after ``before``, in their order.
+    """
+
+    numbers: Sequence[int]
+    before: int
+    told: dict[int, Record]
+
+
 async def append_casts(
     conn: PoolConnectionProxy[Record], shard: Shard, casts: Sequence[Submitted]
 ) -> list[Stood]:
-    """Append casts in their order; answers in the same order, after the commit.
-
-    A ballot's casts are decided one after the other, so a group is cut into rounds in which each ballot stands
-    once: nearly always one round, one statement, one commit. When a call fails, some rounds may be in the log;
-    sending the same ids again settles all of them.
-    """
+    """Append casts in their order; answers in the same order, after the commit."""
+    columns = _columns(casts)
     answers: dict[int, Stood] = {}
-    for numbers in _rounds(casts):
-        group = [casts[number] for number in numbers]
-        answers.update(zip(numbers, await _append_anew(conn, shard, group), strict=True))
+    for each in await append_columns(conn, shard, columns):
+        answers.update(zip(each.numbers, _answers(shard, casts, each), strict=True))
     return [answers[number] for number in range(len(casts))]
 
 
-def _rounds(casts: Sequence[Submitted]) -> list[list[int]]:
+def outcomes(rounds: Sequence[Round]) -> Counter[Outcome]:
+    """How many casts had which outcome."""
+    counts: Counter[Outcome] = Counter(row["outcome"] for each in rounds for row in each.told.values())
+    counts["counted"] += sum(len(each.numbers) - len(each.told) for each in rounds)
+    return counts
+
+
+async def append_columns(conn: PoolConnectionProxy[Record], shard: Shard, columns: Columns) -> list[Round]:
+    """Append casts in their order; returns after the commit.
+
+    A ballot's casts are decided one after the other, so a group is cut into rounds in which each ballot stands
+    once: nearly always one round, one statement, one commit. Minted ids that came out behind their ballot's are
+    minted anew in ``columns``, and appended again. When a call fails, some rounds may be in the log; sending the
+    same ids again settles all of them.
+    """
+    done, waiting = [], _rounds(columns)
+    while waiting:
+        numbers = waiting.pop(0)
+        before, told = await _append(conn, shard, columns, numbers)
+        behind = {n for n in columns.minted & told.keys() if told[n]["outcome"] == "superseded"}
+        if behind:
+            for n in behind:
+                columns.ids[n] = mint_after(told.pop(n)["id"])
+            waiting.insert(0, sorted(behind))
+            numbers = [n for n in numbers if n not in behind]
+        done.append(Round(numbers, before, told))
+    return done
+
+
+def _rounds(columns: Columns) -> list[Sequence[int]]:
     """The n-th cast of a ballot is in the n-th round."""
+    if len(set(columns.actors)) == len(columns):
+        return [range(len(columns))]
     rounds: list[list[int]] = []
-    met: dict[tuple[Kind, UUID, int], int] = {}
-    for number, cast in enumerate(casts):
-        ballot = (cast.kind, cast.actor, cast.tool)
+    met: dict[tuple[Kind, UUID, str], int] = {}
+    for number, ballot in enumerate(zip(columns.kinds, columns.actors, columns.tools, strict=True)):
         turn = met[ballot] = met.get(ballot, -1) + 1
         if turn == len(rounds):
             rounds.append([])
         rounds[turn].append(number)
-    return rounds
+    return list(rounds)
 
 
-async def _append_anew(
-    conn: PoolConnectionProxy[Record], shard: Shard, casts: Sequence[Submitted]
-) -> list[Stood]:
-    """Append a round; ids of our own that came out behind their ballot's are minted anew, and appended again."""
-    stood = await _append(conn, shard, casts)
-    behind = [n for n, cast in enumerate(casts) if cast.minted and stood[n].outcome == "superseded"]
-    if behind:
-        again = [replace(casts[n], id=mint_after(stood[n].id)) for n in behind]
-        for n, answer in zip(behind, await _append_anew(conn, shard, again), strict=True):
-            stood[n] = answer
-    return stood
-
-
-async def _append(conn: PoolConnectionProxy[Record], shard: Shard, casts: Sequence[Submitted]) -> list[Stood]:
-    rows = await conn.fetch(
+async def _append(
+    conn: PoolConnectionProxy[Record], shard: Shard, columns: Columns, numbers: Sequence[int]
+) -> tuple[int, dict[int, Record]]:
+    """One round: the position before it, and the rows that answer its casts, by their numbers."""
+    sent = columns.only(numbers)
+    first, *rows = await conn.fetch(
         APPEND_CASTS,
         shard,
+        _array(sent.kinds),
+        sent.actors,
+        _array(sent.tools),
+        _array(map(_quoted, sent.choices)),
+        sent.ids,
+        _array(map(_quoted, sent.origins)),
+    )
+    return first["position"], {numbers[row["ord"] - 1]: row for row in rows}
+
+
+def _array(elements: Iterable[str]) -> str:
+    """The text of an array: PostgreSQL manual, section 8.15.6."""
+    return "{" + ",".join(elements) + "}"
+
+
+@lru_cache(1024)
+def _quoted(text: str | None) -> str:
+    return "NULL" if text is None else '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _columns(casts: Sequence[Submitted]) -> Columns:
+    return Columns(
         [cast.kind for cast in casts],
         [cast.actor for cast in casts],
-        [cast.tool for cast in casts],
+        [str(cast.tool) for cast in casts],
         [cast.choice for cast in casts],
         [cast.id for cast in casts],
         [cast.origin for cast in casts],
+        {number for number, cast in enumerate(casts) if cast.minted},
     )
-    return _answers(shard, casts, rows)
 
 
-def _answers(shard: Shard, casts: Sequence[Submitted], rows: Sequence[Record]) -> list[Stood]:
-    """The first row holds the position before the group; the others answer casts whose ballot was not blank.
-
-    Every other cast counted, replaced nothing, and has the next position.
-    """
-    told = {row[0]: row for row in rows}
-    last = told[0][2]
-    answers = []
-    for number, cast in enumerate(casts, 1):
-        row = told.get(number)
+def _answers(shard: Shard, casts: Sequence[Submitted], each: Round) -> Iterator[Stood]:
+    last = each.before
+    for number in each.numbers:
+        row = each.told.get(number)
         if row is None:
             last += 1
-            answers.append(Stood("counted", Position(shard, last), cast.id, cast.choice, None))
+            yield Stood("counted", Position(shard, last), casts[number].id, casts[number].choice, None)
         else:
-            last += row[6]
-            answers.append(Stood(row[1], Position(shard, row[2]), row[3], row[4], row[5]))
-    return answers
+            last += row["changed"]
+            at = Position(shard, row["position"])
+            yield Stood(row["outcome"], at, row["id"], row["choice"], row["replaced"])

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from uuid import UUID
 
 import uuid_utils.compat
+from asyncpg.pgproto import pgproto
 
 _CLOCK_SHIFT = 80  # the clock is the first 48 of 128 bits
 _BELOW_CLOCK = (1 << _CLOCK_SHIFT) - 1
 _MARKS = 0xF << 76 | 0b11 << 62  # version and variant
 _V7 = 7 << 76 | 0b10 << 62
+_ACTOR_BITS = 22
+_OF_ACTOR = (1 << _ACTOR_BITS) - 1
 MOST_AHEAD_MS = 60_000
 WANTED = "The id must be a UUIDv7 whose time is at most 60 s in the future. Check your clock."
 
@@ -30,8 +34,35 @@ def milliseconds_of(id: UUID) -> int:
     return id.int >> _CLOCK_SHIFT
 
 
+def ids_at(milliseconds: int) -> Callable[[int, UUID], UUID]:
+    """Ids of one moment that ascend with a number below 2**40, and are the same whenever they are asked for.
+
+    The last 22 bits are the actor's, so that the same number in two files is hardly ever the same id.
+    """
+    first = milliseconds << _CLOCK_SHIFT | _V7
+
+    def id_of(number: int, actor: UUID) -> UUID:
+        return pgproto.UUID((first | number << _ACTOR_BITS | actor.int & _OF_ACTOR).to_bytes(16))
+
+    return id_of
+
+
 def is_acceptable(id: UUID) -> bool:
     """A UUIDv7 of the RFC's variant, not more than a minute in the future."""
-    number = id.int
-    is_v7 = number & _MARKS == _V7
-    return is_v7 and number >> _CLOCK_SHIFT <= time.time_ns() // 1_000_000 + MOST_AHEAD_MS
+    return acceptance()(id)
+
+
+def acceptance() -> Callable[[UUID], bool]:
+    """``is_acceptable`` as of now, for many ids."""
+    limit = (latest() + 1) << _CLOCK_SHIFT
+
+    def is_acceptable(id: UUID) -> bool:
+        number = id.int
+        return number & _MARKS == _V7 and number < limit
+
+    return is_acceptable
+
+
+def latest() -> int:
+    """The milliseconds that an id may claim at most."""
+    return time.time_ns() // 1_000_000 + MOST_AHEAD_MS

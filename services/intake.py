@@ -1,45 +1,30 @@
-"""Intake: votes as lines of JSON, decoded in blocks, spread over shards, appended in large groups."""
+"""Intake: votes by the line, from their columns to the columns of their shards, appended in large groups."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 from uuid import UUID
 
-import msgspec
 from asyncpg import Pool, Record
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from domain.log import Shard, shard_of
 from domain.refusals import Refusal
-from domain.words import Choice
+from domain.votes import Outcome
 from eventstore import ids
-from eventstore.appender import OnAppended
-from eventstore.casts import Submitted, append_casts
+from eventstore.casts import Columns, append_columns, outcomes
 from eventstore.names import Names
-from services import strict
 from services.identity import Identity
-from services.unpacking import LONGEST_LINE
+from services.vote_lines import VOTER_BYTES, BadLine, Decoded, decode
 
 MOST_LISTED = 100
-_VOTER_BYTES = 128
-_FIELDS = (b'"tool"', b'"choice"', b'"voter"')
 
-
-class VoteLine(Struct, frozen=True, forbid_unknown_fields=True):
-    tool: str
-    choice: Choice
-    voter: Annotated[str, Meta(min_length=1, max_length=_VOTER_BYTES)]
-    id: UUID | None = None
-
-
-class BadLine(Struct, frozen=True):
-    """``line`` counts from 1."""
-
-    line: int
-    type: str
-    detail: str
+OnCommitted: TypeAlias = Callable[[Shard, "Counter[Outcome]"], None]
+# The id of a line that has none, by its number and actor: the same whenever the line is sent.
+LineId: TypeAlias = Callable[[int, UUID], UUID]
 
 
 class Answered(Struct):
@@ -52,15 +37,30 @@ class Answered(Struct):
     rejected_total: int = 0
     rejected: list[BadLine] = []
 
-    def reject(self, line: int, slug: str, detail: str) -> None:
-        self.rejected_total += 1
-        if len(self.rejected) < MOST_LISTED:
-            self.rejected.append(BadLine(line, f"urn:shiplog:{slug}", detail))
+    def reject(self, bad: Sequence[BadLine]) -> None:
+        self.rejected_total += len(bad)
+        self.rejected += bad[: MOST_LISTED - len(self.rejected)]
 
-    def count(self, outcomes: Counter[str]) -> None:
-        self.counted += outcomes["counted"]
-        self.unchanged += outcomes["unchanged"]
-        self.superseded += outcomes["superseded"]
+    def count(self, counts: Counter[Outcome]) -> None:
+        self.counted += counts["counted"]
+        self.unchanged += counts["unchanged"]
+        self.superseded += counts["superseded"]
+
+
+class Commits:
+    """What all senders of a process share: a shard's groups are in flight one by one, and few of all shards."""
+
+    def __init__(self, pool: Pool[Record], shards: int, most: int, on_committed: OnCommitted) -> None:
+        self.shards, self._pool, self._on_committed = shards, pool, on_committed
+        self._room = asyncio.Semaphore(most)
+        self._turns = [asyncio.Lock() for _ in range(shards + 1)]
+
+    async def append(self, shard: Shard, columns: Columns) -> Counter[Outcome]:
+        # A group that waits for its shard takes no room from the others.
+        async with self._turns[shard], self._room, self._pool.acquire() as conn:
+            counts = outcomes(await append_columns(conn, shard, columns))
+        self._on_committed(shard, counts)
+        return counts
 
 
 class Intake:
@@ -68,120 +68,83 @@ class Intake:
 
     def __init__(
         self,
-        pool: Pool[Record],
-        shards: int,
+        commits: Commits,
         names: Names,
         identity: Identity,
+        *,
         origin: str,
-        on_appended: OnAppended,
-        room: asyncio.Semaphore,
         group: int,
+        line_id: LineId | None = None,
     ) -> None:
-        self._pool, self._shards, self._names, self._identity = pool, shards, names, identity
-        self._origin, self._on_appended, self._room, self._group = origin, on_appended, room, group
-        self._lanes: list[list[Submitted]] = [[] for _ in range(shards + 1)]
+        """Without ``line_id`` a line that has no id is given a minted one."""
+        self._commits, self._names, self._identity = commits, names, identity
+        self._origin, self._group, self._line_id = origin, group, line_id
+        self._lanes = [Columns() for _ in range(commits.shards + 1)]
         self._last: dict[int, asyncio.Task[None]] = {}
-        self._tools: dict[str, int | Refusal] = {}
         self.answered = Answered()
 
-    async def take(self, block: bytes) -> None:
-        """Whole lines. Raises what the append raises."""
-        lines = block.split(b"\n")
-        if not lines[-1]:
-            lines.pop()
-        first = self.answered.received + 1
-        self.answered.received += len(lines)
-        for number, vote in self._decode(block, lines, first):
-            tool = self._tools.get(vote.tool)
-            if tool is None:
-                tool = await self._look_up(vote.tool)
-            self._place(number, vote, tool)
+    async def take(self, block: bytes) -> list[BadLine]:
+        """Whole lines; the bad ones among them, in their order. Raises what the append raises."""
+        if not block:
+            return []
+        decoded = decode(block, self.answered.received + 1)
+        tools = {slug: await self._look_up(slug) for slug in {vote.tool for vote in decoded.votes}}
+        self.answered.received += len(decoded.votes) + len(decoded.bad)
+        self._place(decoded, tools)
+        decoded.bad.sort(key=lambda bad: bad.line)
+        self.answered.reject(decoded.bad)
         for shard, lane in enumerate(self._lanes):
             if len(lane) >= self._group:
-                await self._send(shard)
+                await self._send(Shard(shard))
+        return decoded.bad
 
     async def finish(self) -> Answered:
         """Append what is left, and wait for all of it."""
         for shard, lane in enumerate(self._lanes):
             if lane:
-                await self._send(shard)
+                await self._send(Shard(shard))
         await asyncio.gather(*self._last.values())
-        self.answered.rejected.sort(key=lambda bad: bad.line)
         return self.answered
 
     def abandon(self) -> None:
         for task in self._last.values():
             task.cancel()
 
-    def _decode(self, block: bytes, lines: list[bytes], first: int) -> list[tuple[int, VoteLine]]:
-        """All lines at once when nothing looks odd about the block; else one by one, to name the bad ones."""
-        votes = _decode_plain(block, lines)
-        if votes is not None:
-            return list(enumerate(votes, first))
-        decoded = ((number, self._decode_line(number, line)) for number, line in enumerate(lines, first))
-        return [(number, vote) for number, vote in decoded if vote is not None]
-
-    def _decode_line(self, number: int, line: bytes) -> VoteLine | None:
-        if len(line) > LONGEST_LINE:
-            self.answered.reject(number, "invalid", f"The line is longer than {LONGEST_LINE} bytes.")
-            return None
+    async def _look_up(self, slug: str) -> str | Refusal:
         try:
-            return strict.decode(line, _decoder)
-        except strict.Malformed as error:
-            self.answered.reject(number, "invalid", str(error))
-            return None
-
-    async def _look_up(self, slug: str) -> int | Refusal:
-        try:
-            tool: int | Refusal = await self._names.votable(slug)
+            return str(await self._names.votable(slug))
         except Refusal as refusal:
-            tool = refusal
-        if len(self._tools) < 10_000:
-            self._tools[slug] = tool
-        return tool
+            return refusal
 
-    def _place(self, number: int, vote: VoteLine, tool: int | Refusal) -> None:
-        voter = vote.voter.encode()
-        if isinstance(tool, Refusal):
-            self.answered.reject(number, tool.slug, str(tool))
-        elif len(voter) > _VOTER_BYTES or 0 in voter:
-            self.answered.reject(number, "invalid", "voter: 1 to 128 bytes, without NUL.")
-        elif vote.id is not None and not ids.is_acceptable(vote.id):
-            self.answered.reject(number, "invalid-id", ids.WANTED)
-        else:
-            actor = self._identity.pseudonym("voter", voter)
-            cast = Submitted(
-                "v", actor, tool, vote.choice, vote.id or ids.mint(), self._origin, vote.id is None
-            )
-            self._lanes[shard_of(actor, self._shards)].append(cast)
+    def _place(self, decoded: Decoded, tools: dict[str, str | Refusal]) -> None:
+        """Each vote into the columns of its shard. This loop is most of what a vote costs here."""
+        lanes, shards, pseudonym = self._lanes, self._commits.shards, self._identity.pseudonym
+        line_id, is_acceptable = self._line_id, ids.acceptance()
+        for number, vote in zip(decoded.numbers, decoded.votes, strict=True):
+            tool, voter, vote_id = tools[vote.tool], vote.voter.encode(), vote.id
+            if isinstance(tool, Refusal):
+                decoded.reject(number, tool.slug, str(tool))
+            elif len(voter) > VOTER_BYTES or b"\0" in voter:
+                decoded.reject(number, "invalid", "voter: 1 to 128 bytes, without NUL.")
+            elif vote_id is not None and not is_acceptable(vote_id):
+                decoded.reject(number, "invalid-id", ids.WANTED)
+            else:
+                actor = pseudonym("voter", voter)
+                lane = lanes[shard_of(actor, shards)]
+                if vote_id is None:
+                    vote_id = lane.mint() if line_id is None else line_id(number, actor)
+                lane.actors.append(actor)
+                lane.tools.append(tool)
+                lane.choices.append(vote.choice)
+                lane.ids.append(vote_id)
 
-    async def _send(self, shard: int) -> None:
+    async def _send(self, shard: Shard) -> None:
         """One group of a shard is in flight at a time, so that a ballot's lines are decided in their order."""
         if shard in self._last:
             await self._last[shard]
-        casts, self._lanes[shard] = self._lanes[shard], []
-        await self._room.acquire()
-        self._last[shard] = asyncio.create_task(self._append(Shard(shard), casts))
-        # Also when it is cancelled before it began.
-        self._last[shard].add_done_callback(lambda _: self._room.release())
+        lane, self._lanes[shard] = self._lanes[shard], Columns()
+        lane.kinds, lane.origins = ["v"] * len(lane), [self._origin] * len(lane)
+        self._last[shard] = asyncio.create_task(self._append(shard, lane))
 
-    async def _append(self, shard: Shard, casts: list[Submitted]) -> None:
-        async with self._pool.acquire() as conn:
-            stood = await append_casts(conn, shard, casts)
-        self._on_appended(shard, stood)
-        self.answered.count(Counter(answer.outcome for answer in stood))
-
-
-_decoder = msgspec.json.Decoder(VoteLine)
-
-
-def _decode_plain(block: bytes, lines: list[bytes]) -> list[VoteLine] | None:
-    """Without escapes and with each field as often as there are values of it, no field can stand twice."""
-    if b"\\" in block or any(block.count(field) != len(lines) for field in _FIELDS):
-        return None
-    try:
-        votes = _decoder.decode_lines(block)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
-    with_id = sum(vote.id is not None for vote in votes)
-    return votes if len(votes) == len(lines) and block.count(b'"id"') == with_id else None
+    async def _append(self, shard: Shard, lane: Columns) -> None:
+        self.answered.count(await self._commits.append(shard, lane))

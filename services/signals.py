@@ -64,6 +64,10 @@ class Signals:
             )
         self._lanes[shard].set()
 
+    async def wake_now(self, shard: Shard) -> None:
+        """The same, for who is about to end: returns when it is told."""
+        await self._try("wake", lambda queue: _enqueue(queue, shard))
+
     async def announce(self, shard: Shard, position: int) -> None:
         """Tell the API processes that read models have moved."""
         message = msgspec.json.encode({"shard": shard, "position": position})

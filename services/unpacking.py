@@ -77,6 +77,14 @@ class Zstd:
             raise Damaged
 
 
+def encoding_of(head: bytes) -> Encoding:
+    """By the first bytes (RFC 1952 section 2.3.1, RFC 8878 section 3.1); pzstd begins with a frame to skip."""
+    if head.startswith(b"\x1f\x8b"):
+        return "gzip"
+    skipped = head[1:4] == b"\x2a\x4d\x18" and head[0] >> 4 == 5
+    return "zstd" if skipped or head.startswith(b"\x28\xb5\x2f\xfd") else "identity"
+
+
 def unpacker(encoding: Encoding) -> Unpacker:
     kinds: dict[Encoding, type[Plain | Gzip | Zstd]] = {"identity": Plain, "gzip": Gzip, "zstd": Zstd}
     return kinds[encoding]()

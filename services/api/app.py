@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 
@@ -14,6 +15,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.types import ControllerRouterHandler
 
 from domain.log import Shard
+from domain.votes import Outcome
 from eventstore.appender import Appenders
 from eventstore.casts import Stood
 from eventstore.heads import count_shards
@@ -41,7 +43,7 @@ from services.api.problems import Rejected, problem_of, render
 from services.api.rendering import OPENAPI_RENDER, STATIC, render_problem_page
 from services.api.short_way import ShortWay
 from services.identity import Identity
-from services.intake import Intake
+from services.intake import Commits, Intake
 from services.logs import configure_logs
 from services.resources import open_pool
 from services.settings import Settings, from_environment
@@ -136,14 +138,17 @@ def _lifespan(settings: Settings) -> _Lifespan:
         shards, names = await count_shards(pool), Names(pool)
         identity, gate = Identity(settings, pool), await Gate(settings).open()
 
-        def on_appended(shard: Shard, stood: Sequence[Stood]) -> None:
+        def on_committed(shard: Shard, outcomes: Counter[Outcome]) -> None:
             signals.wake(shard)
-            metrics.observe_group(shard, stood)
+            metrics.observe_group(outcomes)
+
+        def on_appended(shard: Shard, stood: Sequence[Stood]) -> None:
+            on_committed(shard, Counter(answer.outcome for answer in stood))
 
         def open_intake(origin: str) -> Intake:
-            return Intake(pool, shards, names, identity, origin, on_appended, bulk_room, settings.bulk_group)
+            return Intake(commits, names, identity, origin=origin, group=settings.bulk_group)
 
-        bulk_room = asyncio.Semaphore(BULK_COMMITS)
+        commits = Commits(pool, shards, BULK_COMMITS, on_committed)
         appenders = Appenders(pool, shards, on_appended, queue=settings.queue_per_shard, group=settings.group)
         streams = live.Live(pool, signals)
         app.state.update(

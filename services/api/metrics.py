@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import collections
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from asyncpg import InterfaceError, PostgresError
 from litestar import Response, get
@@ -12,8 +11,7 @@ from litestar.plugins.prometheus import PrometheusConfig, PrometheusMiddleware
 from litestar.types import ASGIApp
 from prometheus_client import Counter, Gauge, Histogram, generate_latest
 
-from domain.log import Shard
-from eventstore.casts import Stood
+from domain.votes import Outcome
 from projections.lag import read_lag
 from services.api.access import open_to_all
 from services.api.parts import AnyRequest, parts
@@ -54,9 +52,9 @@ class Meter:
         return count.labels(*labels.values()), seconds.labels(*labels.values())
 
 
-def observe_group(_: Shard, stood: Sequence[Stood]) -> None:
-    GROUPS.observe(len(stood))
-    for outcome, casts in collections.Counter(answer.outcome for answer in stood).items():
+def observe_group(outcomes: Mapping[Outcome, int]) -> None:
+    GROUPS.observe(sum(outcomes.values()))
+    for outcome, casts in outcomes.items():
         CASTS.labels(outcome).inc(casts)
 
 

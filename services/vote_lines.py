@@ -1,0 +1,99 @@
+"""Vote lines: NDJSON decoded in blocks, and bad lines named by their numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta, Struct
+
+from domain.words import Choice
+from services import strict
+from services.unpacking import LONGEST_LINE
+
+VOTER_BYTES = 128
+_FIELDS = (b'"tool"', b'"choice"', b'"voter"')
+_FEW = 16  # lines that are decoded one by one to find the bad ones among them
+
+
+class VoteLine(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    tool: str
+    choice: Choice
+    voter: Annotated[str, Meta(min_length=1, max_length=VOTER_BYTES)]
+    id: UUID | None = None
+
+
+class BadLine(Struct, frozen=True):
+    """``line`` counts from 1."""
+
+    line: int
+    type: str
+    detail: str
+
+
+class Decoded(Struct):
+    """The votes of a block, each with the number of its line, and the lines that are none."""
+
+    numbers: list[int] = []
+    votes: list[VoteLine] = []
+    bad: list[BadLine] = []
+
+    def reject(self, number: int, slug: str, detail: str) -> None:
+        self.bad.append(BadLine(number, f"urn:shiplog:{slug}", detail))
+
+
+def decode(block: bytes, first: int) -> Decoded:
+    """Whole lines, the first of which is number ``first``."""
+    decoded = Decoded()
+    votes = _decode_plain(block, block.count(b"\n") + (not block.endswith(b"\n")))
+    if votes is None:
+        _decode_apart(decoded, block.removesuffix(b"\n").split(b"\n"), first)
+    else:
+        decoded.numbers, decoded.votes = list(range(first, first + len(votes))), votes
+    return decoded
+
+
+def _decode_apart(decoded: Decoded, lines: Sequence[bytes], first: int) -> None:
+    """By halves, as long as there is something odd about them; the last few one by one."""
+    if len(lines) <= _FEW:
+        for number, line in enumerate(lines, first):
+            _decode_line(decoded, number, line)
+        return
+    middle = len(lines) // 2
+    for half, start in ((lines[:middle], first), (lines[middle:], first + middle)):
+        votes = _decode_plain(b"\n".join(half), len(half))
+        if votes is None:
+            _decode_apart(decoded, half, start)
+        else:
+            decoded.numbers += range(start, start + len(half))
+            decoded.votes += votes
+
+
+def _decode_line(decoded: Decoded, number: int, line: bytes) -> None:
+    if len(line) > LONGEST_LINE:
+        decoded.reject(number, "invalid", f"The line is longer than {LONGEST_LINE} bytes.")
+        return
+    try:
+        vote = strict.decode(line, _decoder)
+    except strict.Malformed as error:
+        decoded.reject(number, "invalid", str(error))
+    else:
+        decoded.numbers.append(number)
+        decoded.votes.append(vote)
+
+
+def _decode_plain(block: bytes, lines: int) -> list[VoteLine] | None:
+    """Without escapes and with each field as often as there are values of it, no field can stand twice."""
+    if b"\\" in block or any(block.count(field) != lines for field in _FIELDS):
+        return None
+    try:
+        votes = _decoder.decode_lines(block)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    with_id = sum([vote.id is not None for vote in votes])
+    return votes if len(votes) == lines and block.count(b'"id"') == with_id else None
+
+
+_decoder = msgspec.json.Decoder(VoteLine)

@@ -1,0 +1,104 @@
+"""Lines in any blocks and groups have the outcomes, and leave the standings, that the rule gives one by one."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from itertools import count
+from uuid import UUID
+
+from asyncpg import Pool, Record
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from domain.refusals import Unknown
+from domain.votes import BLANK, Ballot, Cast, decide, evolve
+from eventstore import ids
+from eventstore.heads import count_shards
+from eventstore.names import Names
+from services.identity import Identity
+from services.intake import Answered, Commits, Intake
+from services.settings import Settings
+
+IDS = sorted(ids.mint() for _ in range(6))
+MOMENT = ids.milliseconds_of(IDS[0]) - 1
+STANDING = """
+SELECT coalesce(s.id, e.id) AS id, s.choice FROM standings AS s LEFT JOIN events AS e USING (shard, position)
+ WHERE s.actor = $1 AND s.tool = $2
+"""
+
+Line = tuple[int, int, str, UUID | None]  # voter, tool, choice, id
+lines = st.lists(
+    st.tuples(
+        st.integers(0, 4),
+        st.integers(0, 1),
+        st.sampled_from(["ship", "skip"]),
+        st.none() | st.sampled_from(IDS),
+    ),
+    max_size=40,
+)
+_tools = count(900_000, 2)
+
+
+class Numbered(Names):
+    """Slugs that are numbers."""
+
+    async def votable(self, slug: str) -> int:
+        if not slug.isdigit():
+            raise Unknown(kind="tool", name=slug)
+        return int(slug)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    lines=lines,
+    bad=st.sets(st.integers(0, 40)),
+    block=st.integers(1, 15),
+    group=st.integers(1, 20),
+    in_flight=st.integers(1, 3),
+)
+async def test_any_blocks_and_groups(
+    module_pool: Pool[Record], lines: list[Line], bad: set[int], block: int, group: int, in_flight: int
+) -> None:
+    log, tool = module_pool, next(_tools)
+    identity = Identity(Settings(database_url="", secret=b"s" * 32), log)
+    commits = Commits(log, await count_shards(log), in_flight, lambda *_: None)
+    intake = Intake(commits, Numbered(log), identity, origin="test", group=group, line_id=ids.ids_at(MOMENT))
+    sent = [
+        b"nonsense" if n in bad else _text(voter, tool + t, choice, own)
+        for n, (voter, t, choice, own) in enumerate(lines)
+    ]
+    for start in range(0, len(sent), block):
+        await intake.take(b"\n".join(sent[start : start + block]) + b"\n")
+    answered = await intake.finish()
+
+    ballots: dict[tuple[UUID, int], Ballot] = {}
+    outcomes: Counter[str] = Counter()
+    for number, (voter, t, choice, own) in enumerate(lines, 1):
+        if number - 1 in bad:
+            continue
+        actor = identity.pseudonym("voter", _name(voter, tool))
+        cast = Cast(own or ids.ids_at(MOMENT)(number, actor), choice)
+        ballot = ballots.get((actor, tool + t), BLANK)
+        outcomes[decide(ballot, cast).outcome] += 1
+        ballots[actor, tool + t] = evolve(ballot, cast)
+    assert _outcomes(answered) == outcomes
+    assert [each.line for each in answered.rejected] == [n + 1 for n in sorted(bad) if n < len(lines)]
+    for (actor, number), ballot in ballots.items():
+        row = await log.fetchrow(STANDING, actor, number)
+        assert row is not None
+        assert (row["id"], row["choice"]) == (ballot.id, ballot.choice)
+
+
+def _name(voter: int, tool: int) -> bytes:
+    """Somebody else in every example."""
+    return b"%d of %d" % (voter, tool)
+
+
+def _text(voter: int, tool: int, choice: str, id: UUID | None) -> bytes:
+    vote = {"tool": str(tool), "choice": choice, "voter": _name(voter, tool - tool % 2).decode()}
+    return json.dumps(vote | ({"id": str(id)} if id else {})).encode()
+
+
+def _outcomes(answered: Answered) -> Counter[str]:
+    return +Counter(counted=answered.counted, unchanged=answered.unchanged, superseded=answered.superseded)
