@@ -9,7 +9,7 @@ from asyncpg import PostgresError
 from rich.console import Console
 
 from eventstore.migrations import MigrationError
-from services.cli import keys, migrate, serve, status, up, users, verify, work
+from services.cli import import_votes, keys, migrate, serve, status, up, users, verify, work
 from services.cli.embedded.binaries import ServerError
 from services.resources import NotDurable
 from services.settings import SettingsError
@@ -31,6 +31,7 @@ for command in (
     migrate.migrate,
     serve.serve,
     work.work,
+    import_votes.import_,
     verify.verify,
     status.status,
     keys.keys,

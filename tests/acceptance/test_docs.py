@@ -23,7 +23,12 @@ def test_the_readme_runs(instance: Instance) -> None:
     script = "\n".join(
         re.findall(r"^```sh\n(.*?)^```", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
     )
-    environment = {**os.environ, "SITE": instance.url, "PATH": f"{ROOT}/.venv/bin:{os.environ['PATH']}"}
+    environment = {
+        **os.environ,
+        "SITE": instance.url,
+        "SHIPLOG_DATA": str(instance.data),
+        "PATH": f"{ROOT}/.venv/bin:{os.environ['PATH']}",
+    }
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
         env=environment,
@@ -35,6 +40,7 @@ def test_the_readme_runs(instance: Instance) -> None:
     assert '"outcome":"counted"' in done.stdout
     assert '"outcome":"retracted"' in done.stdout
     assert '"ship":1' in done.stdout
+    assert done.stdout.count(": 1 counted, 0 unchanged, 0 superseded, 0 rejected") == 2
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

@@ -1,0 +1,93 @@
+"""A history: a file of votes or a pipe, read piece by piece, until it ends or somebody says stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+import sys
+from asyncio import Future
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+
+from services.unpacking import Lines, encoding_of, unpacker
+
+_PIECE = 128 * 1024
+_LONGEST_MARK = 4  # bytes that tell the encoding
+
+
+class History:
+    """``size`` and ``modified_ms`` are known of a file, also as standard input; of a pipe they are not."""
+
+    def __init__(self, descriptor: int) -> None:
+        found = os.fstat(descriptor)
+        self.is_file = stat.S_ISREG(found.st_mode)
+        self.size = found.st_size if self.is_file else None
+        self.modified_ms = found.st_mtime_ns // 1_000_000 if self.is_file else None
+        self.read = 0
+        self.stopped_by: int | None = None
+        self._descriptor = descriptor
+        self._waiting: Future[None] | None = None
+
+    def stop(self, number: int) -> None:
+        """By a signal. Nothing is read any more; ``blocks`` ends."""
+        self.stopped_by = number
+        self._go_on()
+
+    async def blocks(self) -> AsyncIterator[bytes]:
+        """Whole lines. Raises Damaged."""
+        unpacking, lines = None, Lines()
+        async for piece in self._pieces():
+            unpacking = unpacking or unpacker(encoding_of(piece))
+            for unpacked in unpacking.unpack(piece):
+                yield lines.cut(unpacked)
+                if self.stopped_by:
+                    return
+        if unpacking and not self.stopped_by:
+            unpacking.finish()
+            yield lines.last()
+
+    async def _pieces(self) -> AsyncIterator[bytes]:
+        head = b""
+        while not self.stopped_by and (piece := await self._piece()):
+            head += piece
+            if len(head) >= _LONGEST_MARK:
+                yield head
+                head = b""
+        if head:
+            yield head
+
+    async def _piece(self) -> bytes:
+        await self._until_readable()
+        piece = b"" if self.stopped_by else os.read(self._descriptor, _PIECE)
+        self.read += len(piece)
+        return piece
+
+    async def _until_readable(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._waiting = loop.create_future()
+        try:
+            loop.add_reader(self._descriptor, self._go_on)
+        except PermissionError:  # files, and /dev/null: there is nothing to wait for
+            return await asyncio.sleep(0)
+        try:
+            await self._waiting
+        finally:
+            loop.remove_reader(self._descriptor)
+
+    def _go_on(self) -> None:
+        if self._waiting and not self._waiting.done():
+            self._waiting.set_result(None)
+
+
+@contextmanager
+def open_history(path: str) -> Iterator[History]:
+    """A file, or standard input for ``-``."""
+    if path == "-":
+        yield History(sys.stdin.fileno())
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield History(descriptor)
+    finally:
+        os.close(descriptor)
