@@ -9,7 +9,7 @@ import secrets
 import time
 from contextlib import suppress
 from hashlib import sha256
-from typing import Literal
+from typing import Literal, get_args
 from uuid import UUID
 
 from asyncpg import InterfaceError, Pool, PostgresError, Record
@@ -20,6 +20,7 @@ from services.settings import Settings
 
 Scope = Literal["votes:write", "catalogue:write", "read"]
 Role = Literal["editor", "reviewer"]
+Kind = Literal["visitor", "voter", "user", "address"]
 
 FIND_KEY = "SELECT id, scopes FROM api_keys WHERE digest = $1 AND revoked_at IS NULL"
 FIND_SESSION = """
@@ -47,11 +48,15 @@ class Login(Struct, frozen=True):
 
 
 class Keyed:
-    """HMAC-SHA256 (RFC 2104) under one key, whose two halves are hashed once: a third of the time of each digest."""
+    """HMAC-SHA256 (RFC 2104) under one key, whose two halves are hashed once: a third of the time of each digest.
 
-    def __init__(self, key: bytes) -> None:
+    So is the ``prefix`` of all messages.
+    """
+
+    def __init__(self, key: bytes, prefix: bytes = b"") -> None:
         block = key.ljust(sha256().block_size, b"\0")
         self._inner, self._outer = (sha256(block.translate(flip)) for flip in (hmac.trans_36, hmac.trans_5C))
+        self._inner.update(prefix)
 
     def digest(self, message: bytes) -> bytes:
         inner, outer = self._inner.copy(), self._outer.copy()
@@ -66,7 +71,8 @@ class Identity:
     def __init__(self, settings: Settings, pool: Pool[Record]) -> None:
         self._pool = pool
         self._cookies = Keyed(settings.key("visitor cookie"))
-        self._pseudonyms = Keyed(settings.key("pseudonym"))
+        key = settings.key("pseudonym")
+        self._pseudonyms = {kind: Keyed(key, kind.encode() + b"\0") for kind in get_args(Kind)}
         self._digests = Keyed(settings.key("api keys and sessions"))
         self._keys: dict[bytes, tuple[float, ApiKey | None]] = {}
         self._renewal: asyncio.Task[None] | None = None
@@ -86,9 +92,9 @@ class Identity:
         genuine = hmac.compare_digest(self._signed(raw).encode(), cookie.encode())
         return self.pseudonym("visitor", raw) if genuine else None
 
-    def pseudonym(self, kind: Literal["visitor", "voter", "user", "address"], name: bytes) -> UUID:
+    def pseudonym(self, kind: Kind, name: bytes) -> UUID:
         """The actor that stands for somebody in the log; without the secret it leads back to nobody."""
-        return pgproto.UUID(self._pseudonyms.digest(kind.encode() + b"\0" + name)[:16])
+        return pgproto.UUID(self._pseudonyms[kind].digest(name)[:16])
 
     def digest(self, token: str) -> bytes:
         """What is stored of a key or session token."""

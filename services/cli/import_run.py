@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,7 +28,6 @@ from services.unpacking import Damaged
 from services.vote_lines import BadLine
 
 ORIGIN = "import"
-GROUP = 4_000  # votes: a head is held for some 50 ms, and single votes wait no longer
 COMMITS = 3  # in flight: one waits for the disk while two have a core each
 _PATIENT = {"statement_timeout": "60s", "lock_timeout": "60s"}
 _TENDED = 200_000  # lines; the partition that is kept ahead of every head has room for millions
@@ -47,11 +47,13 @@ async def run(
 ) -> tuple[Answered, Ended]:
     """Import all of it, or as far as it comes. ``moment`` is the time, in milliseconds, of lines without an id."""
     configure_logs()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 50)
     async with await open_pool(settings, session=_PATIENT, size=COMMITS + 1) as pool:
         moved: set[Shard] = set()
         commits = Commits(pool, await count_shards(pool), COMMITS, lambda shard, _: moved.add(shard))
         names, identity = Names(pool), Identity(settings, pool)
-        intake = Intake(commits, names, identity, origin=ORIGIN, group=GROUP, line_id=ids_at(moment))
+        intake = Intake(commits, names, identity, origin=ORIGIN, group=settings.bulk_group, line_id=ids_at(moment))
         try:
             with _stopping(history):
                 ended = await _take_all(pool, names, history, intake, reject, show)
