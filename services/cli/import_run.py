@@ -53,7 +53,9 @@ async def run(
         moved: set[Shard] = set()
         commits = Commits(pool, await count_shards(pool), COMMITS, lambda shard, _: moved.add(shard))
         names, identity = Names(pool), Identity(settings, pool)
-        intake = Intake(commits, names, identity, origin=ORIGIN, group=settings.bulk_group, line_id=ids_at(moment))
+        intake = Intake(
+            commits, names, identity, origin=ORIGIN, group=settings.bulk_group, line_id=ids_at(moment)
+        )
         try:
             with _stopping(history):
                 ended = await _take_all(pool, names, history, intake, reject, show)
