@@ -91,6 +91,10 @@ async def main(runs: int, scale: float, *, with_peers: bool) -> None:
             for name, measure in measures.items():
                 progress.update(task, description=name)
                 measured[name].append(await measure())
+                if not progress.console.is_terminal:
+                    progress.console.print(
+                        f"{name}: {measured[name][-1].rate:,.0f} a second", highlight=False
+                    )
                 progress.advance(task)
         checked = await check_log(_database(server))
         memory = server.peak_memory()

@@ -25,9 +25,8 @@ class Shiplog(Struct, frozen=True):
 
     def peak_memory(self) -> float:
         """The most that any API process has held, in MiB, where the system tells (Linux)."""
-        peaks = [_peak(pid) for pid in _children(self.pid) if "serve" in _command(pid)]
-        workers = [_peak(pid) for parent in _children(self.pid) for pid in _children(parent)]
-        return max(peaks + workers, default=0.0)
+        serving = [pid for pid in _children(self.pid) if "\0serve\0" in _read(pid, "cmdline")]
+        return max(_peak(pid) for parent in serving for pid in [parent, *_children(parent)])
 
     def key(self) -> str:
         words = ["keys", "create", "bench", "--scope", "votes:write", "--json", "--data", str(self.data)]
@@ -78,19 +77,20 @@ def _process(command: list[str], port: int) -> Iterator[int]:
 
 
 def _children(pid: int) -> list[int]:
-    try:
-        return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []
-
-
-def _command(pid: int) -> str:
-    return Path(f"/proc/{pid}/cmdline").read_text()
+    return [int(each) for each in _read(pid, f"task/{pid}/children").split()]
 
 
 def _peak(pid: int) -> float:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    lines = _read(pid, "status").splitlines()
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:")), 0.0)
+
+
+def _read(pid: int, what: str) -> str:
+    """Empty for a process that has ended."""
+    try:
+        return Path(f"/proc/{pid}/{what}").read_text()
+    except OSError:
+        return ""
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
