@@ -90,27 +90,3 @@ BEGIN
       FROM compared AS c
      WHERE c.newest IS NOT NULL OR NOT c.changed;
 END $$;
-
--- Positions only grow: the pages of a partition's key are filled to the end.
-CREATE OR REPLACE FUNCTION extend_events(upto bigint) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
-DECLARE
-    span CONSTANT bigint := 4194304;
-    lower_bound bigint;
-BEGIN
-    PERFORM pg_advisory_xact_lock(hashtext('shiplog extend_events'));
-    FOR lower_bound IN SELECT n * span FROM generate_series(0, upto / span) AS n
-    LOOP
-        IF to_regclass(format('events_%s', lower_bound / span)) IS NULL THEN
-            EXECUTE format(
-                'CREATE TABLE events_%s PARTITION OF events FOR VALUES FROM (%s) TO (%s)',
-                lower_bound / span, lower_bound, lower_bound + span);
-            EXECUTE format('ALTER INDEX events_%s_pkey SET (fillfactor = 100)', lower_bound / span);
-        END IF;
-    END LOOP;
-END $$;
-DO $$ DECLARE name text; BEGIN
-    FOR name IN SELECT indexrelid::regclass::text FROM pg_index WHERE indrelid IN
-        (SELECT inhrelid FROM pg_inherits WHERE inhparent = 'events'::regclass) AND indisprimary
-    LOOP EXECUTE format('ALTER INDEX %s SET (fillfactor = 100)', name); END LOOP;
-END $$;

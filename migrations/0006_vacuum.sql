@@ -1,7 +1,8 @@
 -- migrate:up
 
 -- What is appended never changes: its first vacuum freezes it, and no later one
--- has to come back to a partition that is full. See docs/decisions/0011.
+-- has to come back to a partition that is full. Positions only grow: the pages of
+-- a partition's key are filled to the end. See docs/decisions/0011.
 CREATE OR REPLACE FUNCTION extend_events(upto bigint) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
 DECLARE
@@ -22,7 +23,10 @@ BEGIN
 END $$;
 DO $$ DECLARE partition regclass; BEGIN
     FOR partition IN SELECT inhrelid FROM pg_inherits WHERE inhparent = 'events'::regclass
-    LOOP EXECUTE format('ALTER TABLE %s SET (autovacuum_freeze_min_age = 0)', partition); END LOOP;
+    LOOP
+        EXECUTE format('ALTER TABLE %s SET (autovacuum_freeze_min_age = 0)', partition);
+        EXECUTE format('ALTER INDEX %s_pkey SET (fillfactor = 100)', partition);
+    END LOOP;
 END $$;
 
 -- A tenth of the ballots may change before their table is vacuumed, not a fifth:
