@@ -17,6 +17,7 @@ from services.cli.embedded.binaries import ENVIRONMENT, Account, ServerError
 SECONDS_TO_CLAIM = 60.0
 SECONDS_TO_READY = 300.0
 SECONDS_BETWEEN_LOOKS = 0.005
+SECONDS_TO_REAP = 1.0
 
 
 class AlreadyRunning(ServerError):
@@ -117,10 +118,15 @@ class Daemon:
         self._process = process
 
     def running(self) -> bool:
+        # Until it is reaped its number is taken: we, and a new server, would believe it alive.
         if self._process is not None:
             self._process.poll()
         found = holder(self.lock)
-        return found is not None and found.pid == self.pid
+        running = found is not None and found.pid == self.pid
+        if not running and self._process is not None:
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(SECONDS_TO_REAP)
+        return running
 
     def stop(self, *steps: tuple[signal.Signals, float]) -> None:
         """Sends each signal in turn until the server is gone, giving each its seconds."""
