@@ -64,7 +64,7 @@ def up(data: Path, host: str, port: int, apis: int, workers: int, shards: int, s
             *(_child(f"api:{each}", environ, "serve", "--host", host, "--port", str(each)) for each in ports),
             *(_child(f"worker:{each}", environ, "work") for each in range(1, workers + 1)),
         ]
-        asyncio.run(_run(databases, children, f"http://{host}:{port}", editor))
+        asyncio.run(_run(databases, children, [f"http://{host}:{each}" for each in ports], editor))
 
 
 class Databases:
@@ -133,19 +133,19 @@ async def _show_house(pool: Pool[Record]) -> None:
 
 
 async def _run(
-    databases: Databases, children: list[supervisor.Child], url: str, editor: NewUser | None
+    databases: Databases, children: list[supervisor.Child], urls: list[str], editor: NewUser | None
 ) -> None:
-    """The ready line is printed once, when the API can commit."""
-    beside = [asyncio.create_task(_announce_ready(url, editor)), asyncio.create_task(databases.watch())]
+    """The ready line is printed once, when every API process can commit."""
+    beside = [asyncio.create_task(_announce_ready(urls, editor)), asyncio.create_task(databases.watch())]
     await supervisor.supervise(children, on_event=_tell)
     for task in beside:
         task.cancel()
     await asyncio.gather(*beside, return_exceptions=True)
 
 
-async def _announce_ready(url: str, editor: NewUser | None) -> None:
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while not await asyncio.to_thread(_is_ready, url):
+async def _announce_ready(urls: list[str], editor: NewUser | None) -> None:
+    url, deadline = urls[0], time.monotonic() + _PATIENCE_SECONDS
+    while not await asyncio.to_thread(lambda: all(map(_is_ready, urls))):
         if time.monotonic() > deadline:
             err.print(
                 f"[bold red]The API at {url} is not ready after {_PATIENCE_SECONDS} s; still trying.[/]"
