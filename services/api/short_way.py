@@ -1,7 +1,7 @@
 """The short way of a vote: one that is plain in every respect is answered here, before the app's router.
 
-It refuses nothing. What is not plain beyond doubt, or would be refused, goes the long way with its body put back,
-so that every error is the documented route's own. Once a vote is counted against a limit its fate is told here.
+What is not plain beyond doubt, or would be refused, goes the long way with its body put back, so that its error is
+the documented route's own. Who is over the limit, and what becomes of a vote in the queue, is told here.
 """
 
 from __future__ import annotations
