@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from asyncio import Future
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from itertools import islice
 
 import asyncpg
@@ -16,6 +17,10 @@ from eventstore.casts import Stood, Submitted, append_casts
 
 # One item's data is at fault, not the connection.
 REFUSED_DATA = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
+
+# How long a lane waits for the commit of another, and how much a group must grow in a turn of the loop to wait on.
+_PATIENCE_SECONDS = 0.02
+_GROWTH = 1.125
 
 Waiting = tuple[Submitted, "Future[Stood]"]
 OnAppended = Callable[[Shard, Sequence[Stood]], None]
@@ -29,6 +34,28 @@ class Unsettled(Exception):
     """The database did not confirm. Send the same vote with the same id again: it counts once."""
 
 
+class Turns:
+    """One commit in flight at a time, for all lanes: what arrives meanwhile makes larger groups, which cost less.
+
+    A commit that takes long, because its shard is locked elsewhere, keeps nobody waiting for longer than a moment.
+    """
+
+    def __init__(self) -> None:
+        self._free = asyncio.Semaphore()
+
+    @asynccontextmanager
+    async def one(self) -> AsyncIterator[None]:
+        try:
+            await asyncio.wait_for(self._free.acquire(), _PATIENCE_SECONDS)
+        except TimeoutError:
+            yield
+            return
+        try:
+            yield
+        finally:
+            self._free.release()
+
+
 class Appender:
     """One shard's queue, and the one task that empties it. ``append`` returns after the commit."""
 
@@ -37,12 +64,13 @@ class Appender:
         pool: Pool[Record],
         shard: Shard,
         on_appended: OnAppended,
+        turns: Turns,
         *,
         queue: int,
         group: int,
         timeout: float,
     ) -> None:
-        self._pool, self._shard, self._on_appended = pool, shard, on_appended
+        self._pool, self._shard, self._on_appended, self._turns = pool, shard, on_appended, turns
         self._most_queued, self._group, self._timeout = queue, group, timeout
         self._queued: deque[Waiting] = deque()
         self._arrived = asyncio.Event()
@@ -74,10 +102,25 @@ class Appender:
             await self._arrived.wait()
             self._arrived.clear()
             while self._queued:
-                group = list(islice(self._queued, self._group))
-                await self._commit(group)
-                for _ in group:
-                    self._queued.popleft()
+                async with self._turns.one():
+                    await self._gather()
+                    await self._commit_next()
+
+    async def _gather(self) -> None:
+        """Requests that have arrived but were not heard yet are in the next turns of the loop: take them along.
+
+        What trickles in is not waited for: each turn must bring a good part of what is there.
+        """
+        seen = 0.0
+        while seen < len(self._queued) < self._group:
+            seen = len(self._queued) * _GROWTH
+            await asyncio.sleep(0)
+
+    async def _commit_next(self) -> None:
+        group = list(islice(self._queued, self._group))
+        await self._commit(group)
+        for _ in group:
+            self._queued.popleft()
 
     async def _commit(self, group: list[Waiting]) -> None:
         """Settle a group. When the database rejects an item's data, the halves are tried apart."""
@@ -126,9 +169,9 @@ class Appenders:
         group: int = 1_000,
         timeout: float = 3.0,
     ) -> None:
-        self._shards = shards
+        self._shards, turns = shards, Turns()
         self._lanes = {
-            shard: Appender(pool, Shard(shard), on_appended, queue=queue, group=group, timeout=timeout)
+            shard: Appender(pool, Shard(shard), on_appended, turns, queue=queue, group=group, timeout=timeout)
             for shard in range(1, shards + 1)
         }
 

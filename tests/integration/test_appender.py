@@ -11,8 +11,8 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from domain.log import Shard
-from eventstore.appender import Appender, Appenders, Overloaded, Unsettled
+from domain.log import Shard, shard_of
+from eventstore.appender import Appender, Appenders, Overloaded, Turns, Unsettled
 from eventstore.casts import Stood, Submitted
 from eventstore.ids import milliseconds_of, mint
 from services.settings import Settings
@@ -36,7 +36,9 @@ def cast(choice: str | None = "ship", actor: UUID | None = None, id: UUID | None
 
 @asynccontextmanager
 async def appender(log: Log, **limits: Any) -> AsyncIterator[Appender]:
-    lane = Appender(log, SHARD, lambda *_: None, **({"queue": 100, "group": 50, "timeout": 20.0} | limits))
+    lane = Appender(
+        log, SHARD, lambda *_: None, Turns(), **({"queue": 100, "group": 50, "timeout": 20.0} | limits)
+    )
     yield lane
     await lane.close()
 
@@ -78,7 +80,7 @@ async def test_whoever_listens_hears_of_every_group(pool: Log) -> None:
         assert shard == SHARD
         heard.extend(each.position.number for each in stood)
 
-    lane = Appender(pool, SHARD, hear, queue=100, group=7, timeout=20.0)
+    lane = Appender(pool, SHARD, hear, Turns(), queue=100, group=7, timeout=20.0)
     await asyncio.gather(*(lane.append(cast()) for _ in range(20)))
     await lane.close()
     assert sorted(heard) == list(range(1, 21))
@@ -178,6 +180,27 @@ async def test_positions_are_gapless_in_every_shard(pool: Log) -> None:
     rows = await pool.fetch("SELECT shard, count(*), min(position), max(position) FROM events GROUP BY shard")
     assert {row["shard"] for row in rows} == {1, 2, 3}
     assert all(row["count"] == row["max"] and row["min"] == 1 for row in rows)
+
+
+async def test_lanes_commit_in_turn_and_share_their_commits(pool: Log) -> None:
+    """What arrives during one shard's commit is one group of the other, not many."""
+    groups: list[Shard] = []
+    lanes = Appenders(pool, 2, lambda shard, _: groups.append(shard))
+    await asyncio.gather(*(lanes.append(cast()) for _ in range(200)))
+    await lanes.close()
+    assert sorted(groups) == [1, 2]
+
+
+async def test_a_locked_shard_keeps_no_other_lane_waiting(pool: Log, settings: Settings) -> None:
+    lanes = Appenders(pool, 2, lambda *_: None)
+    actors = {shard_of(actor, 2): actor for actor in (uuid4() for _ in range(100))}
+    async with held(settings):
+        locked = asyncio.ensure_future(lanes.append(cast(actor=actors[SHARD])))
+        await until_waiting(settings)
+        assert (await lanes.append(cast(actor=actors[Shard(2)]))).outcome == "counted"
+        assert not locked.done()
+    assert (await locked).outcome == "counted"
+    await lanes.close()
 
 
 async def test_a_listener_that_fails_stops_no_lane(pool: Log) -> None:
