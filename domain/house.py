@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 import msgspec
 from msgspec import Struct
 
@@ -78,7 +80,18 @@ class TakeWithdrawn(Struct, frozen=True, tag=True):
     replaced: Choice
 
 
-HouseEvent = ToolListed | ToolRevised | ToolRetired | ReviewerSeated | TakePublished | TakeWithdrawn
+class ReplayAccepted(Struct, frozen=True, tag=True):
+    """An editor made a rebuilt read model the live one although ``drift`` rows differ."""
+
+    replay: UUID
+    projection: str
+    drift: int
+    reason: Line
+
+
+HouseEvent = (
+    ToolListed | ToolRevised | ToolRetired | ReviewerSeated | TakePublished | TakeWithdrawn | ReplayAccepted
+)
 
 
 _decoder = msgspec.json.Decoder(HouseEvent)

@@ -40,6 +40,11 @@ INSERT INTO checkpoints (shard, projection) SELECT shard, $1 FROM heads
 ON CONFLICT (shard, projection) DO UPDATE SET position = 0
 """
 
+DROP_CHECKPOINTS = "DELETE FROM checkpoints WHERE projection = $1"
+CANCEL_REPLAYS = """
+UPDATE replays SET state = 'cancelled', ended_at = clock_timestamp() WHERE projection = $1 AND ended_at IS NULL
+"""
+
 # Of shard $1, what is after $2 and up to $3.
 RANGE = """events AS (
     SELECT * FROM public.events WHERE shard = $1 AND position > $2 AND position <= $3
@@ -72,6 +77,16 @@ class Projection(Struct, frozen=True, dict=True):
         return tuple(column for column in self.columns if column not in self.keys)
 
     @cached_property
+    def beside(self) -> Projection:
+        """The same fold into a table of its own, while it is rebuilt."""
+        return msgspec.structs.replace(self, name=f"{self.name}__next")
+
+    @cached_property
+    def last(self) -> Projection:
+        """The version that the last cut-over replaced. It moves on with the live one, so it can come back at once."""
+        return msgspec.structs.replace(self, name=f"{self.name}__last")
+
+    @cached_property
     def digest(self) -> str:
         return sha256(msgspec.json.encode(self)).hexdigest()
 
@@ -93,24 +108,75 @@ class Projection(Struct, frozen=True, dict=True):
 
     @cached_property
     def merge(self) -> str:
-        """Merge what the SELECT gives of ``events`` into the table."""
-        listed = ", ".join(("shard", *self.columns))
+        """Merge what the SELECT gives of ``events`` into the table, in the order of the key: ranges that are merged
+        side by side meet each other's rows in one order.
+        """
         return f"""
-            INSERT INTO read_models.{self.name} AS t ({listed})
-            SELECT {listed} FROM ({self._folded}) AS folded
+            INSERT INTO read_models.{self.name} AS t ({self._listed})
+            SELECT {self._listed} FROM ({self._folded}) AS folded ORDER BY {self._key}
             ON CONFLICT ({self._key}) DO UPDATE SET {self._merge}"""
 
     @cached_property
     def differences(self) -> str:
         """Rows of shard $1 that the log up to $3, recounted from $2 = 0, and the table do not share."""
-        listed = ", ".join(("shard", *self.columns))
         return f"""
             WITH {RANGE}, folded AS ({self._folded}),
-            recounted AS (SELECT {listed} FROM folded),
-            kept AS (SELECT {listed} FROM read_models.{self.name} WHERE shard = $1)
+            recounted AS (SELECT {self._listed} FROM folded),
+            kept AS (SELECT {self._listed} FROM read_models.{self.name} WHERE shard = $1)
             SELECT 'log' AS says, * FROM (SELECT * FROM recounted EXCEPT SELECT * FROM kept) AS missing
             UNION ALL
             SELECT 'read model', * FROM (SELECT * FROM kept EXCEPT SELECT * FROM recounted) AS extra"""
+
+    @cached_property
+    def fold_range(self) -> str:
+        """Of shard $1, merge what is after $2 and up to $3."""
+        return f"WITH {RANGE} {self.merge}"
+
+    @cached_property
+    def digest_rows(self) -> str:
+        """Of shard $1: how many rows, and the sum of the first 64 bits of their MD5s, whatever their order.
+
+        Sums add: the digest of several shards is the sum of theirs, and a row that changes can be taken out and put
+        in again.
+        """
+        return f"""
+            SELECT count(*) AS rows, coalesce(sum(('x' || left(md5(row_text), 16))::bit(64)::bigint), 0) AS digest
+              FROM (SELECT ROW({self._listed})::text AS row_text
+                      FROM read_models.{self.name} WHERE shard = $1) AS kept"""
+
+    @cached_property
+    def changes(self) -> str:
+        """Rows of shard $1 that the live table and the version beside it do not share."""
+        return f"""
+            WITH live AS (SELECT {self._listed} FROM read_models.{self.name} WHERE shard = $1),
+            beside AS (SELECT {self._listed} FROM read_models.{self.beside.name} WHERE shard = $1)
+            SELECT 'log' AS says, * FROM (SELECT * FROM beside EXCEPT SELECT * FROM live) AS missing
+            UNION ALL
+            SELECT 'read model', * FROM (SELECT * FROM live EXCEPT SELECT * FROM beside) AS extra"""
+
+    @property
+    def cut_over(self) -> str:
+        """The version beside becomes the live table, which stays as the last one."""
+        beside, last = self.beside.name, self.last.name
+        return f"""
+            LOCK TABLE read_models.{self.name}, read_models.{beside} IN ACCESS EXCLUSIVE MODE;
+            DROP TABLE IF EXISTS read_models.{last};
+            ALTER TABLE read_models.{self.name} RENAME TO {last};
+            ALTER TABLE read_models.{beside} RENAME TO {self.name}"""
+
+    @property
+    def roll_back(self) -> str:
+        """The live table and the last one change places."""
+        beside, last = self.beside.name, self.last.name
+        return f"""
+            LOCK TABLE read_models.{self.name}, read_models.{last} IN ACCESS EXCLUSIVE MODE;
+            ALTER TABLE read_models.{self.name} RENAME TO {beside};
+            ALTER TABLE read_models.{last} RENAME TO {self.name};
+            ALTER TABLE read_models.{beside} RENAME TO {last}"""
+
+    @property
+    def _listed(self) -> str:
+        return ", ".join(("shard", *self.columns))
 
     @property
     def _key(self) -> str:
@@ -129,6 +195,11 @@ class Projection(Struct, frozen=True, dict=True):
             return ", ".join(f"{value} = t.{value} + excluded.{value}" for value in self.values)
         newest = ", ".join(f"{value} = excluded.{value}" for value in self.values)
         return f"{newest} WHERE excluded.position > t.position"
+
+
+def versions(projections: Sequence[Projection]) -> list[Projection]:
+    """Each live read model, and those beside it that a checkpoint may be kept for."""
+    return [each for live in projections for each in (live, live.beside, live.last)]
 
 
 class Advanced(Struct, frozen=True):
@@ -150,12 +221,21 @@ async def install(conn: Connection[Record], projections: Sequence[Projection]) -
     for projection in fresh:
         async with conn.transaction():
             await conn.execute("SET LOCAL ROLE shiplog_app")
+            await _drop_versions(conn, projection)
             await conn.execute(projection.drop)
             await conn.execute(projection.create)
             await conn.execute(WRITE_DEFINITION, projection.name, projection.digest)
             if projection.view is None:
                 await conn.execute(START_AGAIN, projection.name)
     return [projection.name for projection in fresh]
+
+
+async def _drop_versions(conn: Connection[Record], projection: Projection) -> None:
+    """What was rebuilt by another definition is of no use any more."""
+    for each in (projection.beside, projection.last):
+        await conn.execute(DROP_CHECKPOINTS, each.name)
+        await conn.execute(f"DROP TABLE IF EXISTS read_models.{each.name}")
+    await conn.execute(CANCEL_REPLAYS, projection.name)
 
 
 async def behind(pool: Pool[Record]) -> list[Shard]:
@@ -173,7 +253,7 @@ async def advance(
     """
     async with pool.acquire() as conn, conn.transaction():
         claimed = {row["projection"]: row for row in await conn.fetch(CLAIM, shard)}
-        due = [projection for projection in projections if projection.name in claimed]
+        due = [projection for projection in versions(projections) if projection.name in claimed]
         if not due:
             return None
         start = min(claimed[p.name]["position"] for p in due)

@@ -66,6 +66,13 @@ def for_scope(scope: Scope) -> Guard:
     return guard
 
 
+async def for_editors(connection: Connection, _: BaseRouteHandler) -> None:
+    """A person with the role, logged in."""
+    if await key_of(connection) is not None:
+        raise Rejected(403, "forbidden", "No API key is good for this. Log in as an editor.")
+    await _require_login(connection, "editor")
+
+
 def for_key(scope: Scope) -> Guard:
     """Programs alone: an API key with the scope."""
 

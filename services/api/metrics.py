@@ -13,6 +13,7 @@ from prometheus_client import Counter, Gauge, Histogram, generate_latest
 
 from domain.votes import Outcome
 from projections.lag import read_lag
+from projections.verify import read_drift
 from services.api.access import open_to_all
 from services.api.parts import AnyRequest, parts
 
@@ -23,6 +24,7 @@ GROUPS = Histogram(
 WAITING = Gauge("shiplog_waiting_casts", "Casts that wait for a commit")
 BEHIND = Gauge("shiplog_events_behind", "Events that a read model has not folded", ["read_model"])
 LAG = Gauge("shiplog_lag_seconds", "Age of the oldest event that a read model has not folded", ["read_model"])
+DRIFT = Gauge("shiplog_drift_rows", "Rows that differed from the log at the last recount", ["read_model"])
 
 http_metrics = PrometheusConfig(app_name="shiplog", prefix="shiplog", group_path=True)
 
@@ -66,7 +68,10 @@ async def metrics(request: AnyRequest) -> Response[bytes]:
         for lag in await read_lag(parts(request).pool):
             BEHIND.labels(lag.projection).set(lag.events)
             LAG.labels(lag.projection).set(lag.seconds)
+        for projection, rows in (await read_drift(parts(request).pool)).items():
+            DRIFT.labels(projection).set(rows)
     except (PostgresError, InterfaceError, OSError, TimeoutError):
         BEHIND.clear()  # unknown is not zero
         LAG.clear()
+        DRIFT.clear()
     return Response(generate_latest(), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -9,7 +9,7 @@ from asyncpg import PostgresError
 from rich.console import Console
 
 from eventstore.migrations import MigrationError
-from services.cli import import_votes, keys, migrate, serve, status, up, users, verify, work
+from services.cli import import_votes, keys, migrate, replay, serve, status, up, users, verify, work
 from services.cli.embedded.binaries import ServerError
 from services.resources import NotDurable
 from services.settings import SettingsError
@@ -33,6 +33,7 @@ for command in (
     work.work,
     import_votes.import_,
     verify.verify,
+    replay.replay,
     status.status,
     keys.keys,
     users.users,

@@ -1,4 +1,4 @@
-"""Jobs: project a shard that moved, sweep for those nobody was woken for, keep partitions ahead."""
+"""Jobs: project a shard that moved, sweep for those nobody was woken for, keep partitions ahead, replay, recount."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from domain.log import Shard
 from eventstore.heads import extend_events
 from projections.engine import CheckpointMoved, advance, behind
 from projections.registry import PROJECTIONS
+from projections.replay import run
+from projections.replays import NotNow, read_replays
+from projections.verify import verify_slice
 from services.signals import Signals
 
 _UNREACHABLE = (PostgresError, InterfaceError, OSError, TimeoutError)
@@ -54,3 +57,26 @@ async def extend(ctx: Context) -> None:
         await extend_events(ctx["pool"])
     except _UNREACHABLE as error:
         _log.warning("Postgres did not answer; partitions are looked at again in a minute", error=str(error))
+
+
+async def replay(ctx: Context) -> int:
+    """Take replays that are under way on to their end, whoever began them. Returns how many there were."""
+    try:
+        going_on = [each for each in await read_replays(ctx["pool"]) if each.goes_on]
+        for each in going_on:
+            await run(ctx["pool"], PROJECTIONS, each.id)
+    except (*_UNREACHABLE, NotNow) as error:
+        _log.warning("a replay was interrupted; it goes on from where it was", error=str(error))
+        return 0
+    return len(going_on)
+
+
+async def recount(ctx: Context) -> None:
+    """Hold one read model to the log in one shard: in turn, all of them."""
+    try:
+        verified = await verify_slice(ctx["pool"], PROJECTIONS)
+    except _UNREACHABLE as error:
+        _log.warning("a recount did not end; what it was to find is unknown", error=str(error))
+        return
+    if verified.drift:
+        _log.error("a read model differs from the log", read_model=verified.projection, rows=verified.rows)

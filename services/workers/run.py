@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import cast
 
@@ -18,9 +18,10 @@ from services.logs import configure_logs
 from services.resources import open_pool
 from services.settings import Settings
 from services.signals import QUEUE, Signals, decode_job, encode_job, redis_settings
-from services.workers.jobs import Context, extend, project, sweep
+from services.workers.jobs import Context, extend, project, recount, replay, sweep
 
 _SWEEP_SECONDS = 1.0
+_LOOK_SECONDS = 0.5  # for a replay that was asked for, or left behind by a process that died
 # A fold may take longer than an answer, and holds its range in memory. It reads by key alone: a plan made
 # while the log was empty stays right when it is full.
 FOLDING = {"statement_timeout": "60s", "work_mem": "64MB", "enable_seqscan": "off"}
@@ -35,10 +36,15 @@ async def work(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with _context(settings) as ctx:
         await extend(ctx)
-        working = asyncio.create_task(_work(ctx, settings.redis_url))
-        await asyncio.wait([working, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
-        working.cancel()
-        await asyncio.gather(working, return_exceptions=True)
+        working = [
+            asyncio.create_task(_work(ctx, settings.redis_url)),
+            asyncio.create_task(_repeat(replay, ctx, _LOOK_SECONDS)),
+            asyncio.create_task(_repeat(recount, ctx, settings.recount_seconds)),
+        ]
+        await asyncio.wait([*working, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
+        for task in working:
+            task.cancel()
+        await asyncio.gather(*working, return_exceptions=True)
 
 
 @asynccontextmanager
@@ -50,6 +56,13 @@ async def _context(settings: Settings) -> AsyncIterator[Context]:
     finally:
         await signals.close()
         await asyncio.wait_for(pool.close(), 5)
+
+
+async def _repeat(job: Callable[[Context], Awaitable[object]], ctx: Context, seconds: float) -> None:
+    """What takes long has a loop of its own, so that no sweep waits for it, and needs no Redis."""
+    while True:
+        await asyncio.sleep(seconds)
+        await job(ctx)
 
 
 async def _work(ctx: Context, redis_url: str | None) -> None:
