@@ -27,10 +27,11 @@ GROUP = 5_000
 FILL = """
 SELECT count(*) FROM append_casts($1::smallint, array_fill('v'::text, ARRAY[$2::integer]),
     array(SELECT gen_random_uuid() FROM generate_series(1, $2::integer)),
-    array(SELECT 1 + n % 10 FROM generate_series(1, $2::integer) AS n),
+    array(SELECT ($3::integer[])[1 + n % 10] FROM generate_series(1, $2::integer) AS n),
     array(SELECT CASE WHEN n % 5 < 3 THEN 'ship' ELSE 'skip' END FROM generate_series(1, $2::integer) AS n),
     array(SELECT uuidv7() FROM generate_series(1, $2::integer)), array_fill('k1'::text, ARRAY[$2::integer]))
 """
+TEN_TOOLS = "SELECT array(SELECT tool FROM slugs ORDER BY tool LIMIT 10)"
 SHARDS = "SELECT shard FROM heads WHERE shard > 0 ORDER BY shard"
 PARTITIONS = "SELECT extend_events(max(position) + 4194304) FROM heads"
 EVENTS = "SELECT sum(position)::bigint FROM heads"
@@ -51,9 +52,9 @@ async def main(size: int, runs: int) -> None:
         running = Postgres.attach(server.data)
         assert running is not None
         url, key = running.url(), server.key()
-        await _fill(url, SMALL, progress)
+        await fill(url, SMALL, progress)
         small = await _measure(server, key, runs)
-        await _fill(url, size, progress)
+        await fill(url, size, progress)
         large = await _measure(server, key, runs)
         conn = await asyncpg.connect(url)
         events, size_bytes = await conn.fetchval(EVENTS), await conn.fetchval(BYTES)
@@ -80,7 +81,7 @@ async def _measure(server: Shiplog, key: str, runs: int) -> dict[str, float]:
     return {name: statistics.median(each) for name, each in rates.items()}
 
 
-async def _fill(url: str, upto: int, progress: Progress) -> None:
+async def fill(url: str, upto: int, progress: Progress) -> None:
     """A connection per shard; returns when everything is appended, folded and vacuumed."""
     conn = await asyncpg.connect(url)
     shards = [row[0] for row in await conn.fetch(SHARDS)]
@@ -98,10 +99,11 @@ async def _fill(url: str, upto: int, progress: Progress) -> None:
 
 async def _fill_shard(url: str, shard: int, votes: int, progress: Progress, task: TaskID) -> None:
     conn = await asyncpg.connect(url)
+    tools = await conn.fetchval(TEN_TOOLS)
     for number, _ in enumerate(range(0, votes, GROUP)):
         if number % 200 == 0:
             await conn.execute(PARTITIONS)
-        await conn.fetchval(FILL, shard, GROUP)
+        await conn.fetchval(FILL, shard, GROUP, tools)
         progress.advance(task, GROUP)
     await conn.close()
 

@@ -22,6 +22,12 @@ class Unknown(Refusal):
     slug = "not-found"
 
 
+class NotListedYet(Refusal):
+    """The tool {tool!r} was not listed yet at that moment. Ask for a later one."""
+
+    slug = "not-found"
+
+
 class NotUnderstood(Refusal):
     """The log holds an event that this version does not know: {error} Upgrade this process first: {data}"""
 

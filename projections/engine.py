@@ -179,6 +179,11 @@ class Projection(Struct, frozen=True, dict=True):
         return ", ".join(("shard", *self.columns))
 
     @property
+    def as_of(self) -> str:
+        """The read model's columns, folded from whatever ``events`` is narrowed to: see past.py."""
+        return f"SELECT {', '.join(('shard', *self.columns))} FROM ({self._folded}) AS folded"
+
+    @property
     def _key(self) -> str:
         return ", ".join(("shard", *self.keys))
 

@@ -55,6 +55,9 @@ class Snapshot:
         self._read.add(projection.name)
         return await self._conn.fetch(query, *args)
 
+    def check_listed(self, slug: str, tool: int) -> None:
+        """Raises NotListedYet where a past is read from before the tool. Now, whatever has a number is listed."""
+
     async def freshness(self) -> Freshness:
         rows = await self._conn.fetch(FRESHNESS, sorted(self._read))
         positions = tuple(Position(row["shard"], row["position"]) for row in rows)

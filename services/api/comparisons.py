@@ -12,7 +12,7 @@ from eventstore.names import Names
 from projections.snapshot import Freshness, Snapshot
 from services.api.access import open_to_all
 from services.api.cards import Card, ReviewerName, TakeShown, not_shown_yet, pure, read_cards
-from services.api.freshness import MinPosition, headers_of, snapshot_at
+from services.api.freshness import AsOf, MinPosition, headers_of, snapshot_at
 from services.api.lists import SlugInPath
 from services.api.parts import AnyRequest, parts
 from services.api.problems import may_answer
@@ -35,10 +35,14 @@ class Comparison(Struct, frozen=True):
 
 @get("/v1/comparisons/{left:str}/{right:str}", guards=[open_to_all], responses=may_answer(404))
 async def show_comparison(
-    request: AnyRequest, left: SlugInPath, right: SlugInPath, min_position: MinPosition = None
+    request: AnyRequest,
+    left: SlugInPath,
+    right: SlugInPath,
+    as_of: AsOf = None,
+    min_position: MinPosition = None,
 ) -> Response[Comparison]:
     """Either order is the same comparison, mirrored. A tool against itself is a 404."""
-    async with snapshot_at(parts(request).pool, min_position) as snapshot:
+    async with snapshot_at(parts(request).pool, min_position, as_of=as_of) as snapshot:
         comparison, freshness = await read_comparison(snapshot, parts(request).names, left, right)
     return Response(comparison, headers=headers_of(freshness))
 
@@ -46,10 +50,12 @@ async def show_comparison(
 async def read_comparison(
     snapshot: Snapshot, names: Names, left: str, right: str
 ) -> tuple[Comparison, Freshness]:
-    """Raises Unknown for a slug without a tool, and for a tool against itself."""
+    """Raises Unknown for a slug without a tool and for a tool against itself, NotListedYet before both were."""
     if left == right:
         raise Unknown(kind="comparison", name=f"{left}-vs-{right}")
     tools = [(await names.find(slug)).tool for slug in (left, right)]
+    for slug, tool in zip((left, right), tools, strict=True):
+        snapshot.check_listed(slug, tool)
     cards = await read_cards(snapshot, DEFAULT, tools)
     for slug, tool in zip((left, right), tools, strict=True):
         if tool not in cards:

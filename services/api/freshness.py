@@ -1,4 +1,4 @@
-"""Freshness: what an answer shows, in its headers; and waiting for a position that the client has seen."""
+"""Freshness: what an answer shows, in its headers; waiting for a position that the client has seen, or looking back."""
 
 from __future__ import annotations
 
@@ -10,10 +10,15 @@ from asyncpg import Pool, Record
 from litestar.params import QueryParameter
 
 from domain.log import Position, parse_position
+from domain.moments import Moment, parse_moment
+from eventstore.moments import find_moment
 from projections.engine import Projection
+from projections.past import look_back
 from projections.registry import PROJECTIONS
 from projections.snapshot import Freshness, Snapshot, reach, take_snapshot
 from services.api.problems import Rejected
+
+LONGEST_MOMENT = 2_000
 
 MinPosition = Annotated[
     str | None,
@@ -24,17 +29,49 @@ MinPosition = Annotated[
         required=False,
     ),
 ]
+AsOf = Annotated[
+    str | None,
+    QueryParameter(
+        name="as_of",
+        description=(
+            "Show the state as of this moment: a time that has passed (2026-03-01T00:00:00Z), a position "
+            "(3.1842), or a position of every shard, as Shiplog-Position has them."
+        ),
+        max_length=LONGEST_MOMENT,
+        required=False,
+    ),
+]
 
 
 @asynccontextmanager
 async def snapshot_at(
-    pool: Pool[Record], min_position: str | None, projections: Sequence[Projection] = PROJECTIONS
+    pool: Pool[Record],
+    min_position: str | None,
+    projections: Sequence[Projection] = PROJECTIONS,
+    *,
+    as_of: str | None = None,
 ) -> AsyncIterator[Snapshot]:
-    """A snapshot that shows at least ``min_position``. Raises Rejected or NotThereYet."""
+    """A snapshot of the state ``as_of`` a moment, or of the newest, which shows at least ``min_position``.
+
+    Raises Rejected for what is no position or moment, NotThereYet, and what ``find_moment`` raises.
+    """
     if min_position is not None:
         await reach(pool, projections, _wanted(min_position))
-    async with take_snapshot(pool) as snapshot:
-        yield snapshot
+    if as_of is None:
+        async with take_snapshot(pool) as snapshot:
+            yield snapshot
+    else:
+        positions = await find_moment(pool, moment_in(as_of, "as_of"))
+        async with look_back(pool, positions) as (past,):
+            yield past
+
+
+def moment_in(text: str, parameter: str) -> Moment:
+    """Raises Rejected, which says how a moment is written."""
+    try:
+        return parse_moment(text)
+    except ValueError as error:
+        raise Rejected(400, "invalid", f"{parameter}: {error}") from None
 
 
 def headers_of(freshness: Freshness) -> dict[str, str]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import re
 from typing import Annotated, Generic, TypeVar
+from urllib.parse import urlencode
 
 import msgspec
 from litestar.params import PathParameter
 from msgspec import Struct
 
 from domain.words import END
+from services.api.parts import AnyRequest
 from services.api.problems import Rejected
 
 T = TypeVar("T")
@@ -53,3 +55,8 @@ def read_cursor(cursor: str, type: type[T]) -> T:
         raise Rejected(
             400, "invalid", "cursor: this is not a cursor of this list. Start from the first page."
         ) from None
+
+
+def next_link(request: AnyRequest, cursor: str) -> str:
+    url = request.url.with_replacements(query=urlencode(dict(request.query_params) | {"cursor": cursor}))
+    return f'<{url.path}?{url.query}>; rel="next"'

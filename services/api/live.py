@@ -20,7 +20,7 @@ from services.api.access import open_to_all
 from services.api.lists import slugs_in
 from services.api.parts import AnyRequest, parts
 from services.api.problems import may_answer
-from services.api.tallies import ToolTally, read_now
+from services.api.tallies import ToolTally, read_tallies_of
 from services.signals import Signals
 
 HEARTBEAT_SECONDS = 15.0
@@ -93,7 +93,7 @@ class Live:
         watched = {slug: tool for subscriber in self._subscribers for slug, tool in subscriber.tools.items()}
         if not watched:
             return
-        tallies, freshness = await read_now(self._pool, watched)
+        tallies, freshness = await read_tallies_of(self._pool, watched)
         by_slug = {tally.tool: tally for tally in tallies}
         for subscriber in self._subscribers:
             subscriber.offer(by_slug, freshness)
@@ -114,7 +114,7 @@ async def stream_tallies(
     """`tally` events carrying state, first at once and then on change; the id is the log position shown."""
     names = parts(request).names
     subscriber = Subscriber({slug: (await names.find(slug)).tool for slug in slugs_in(tools)})
-    tallies, freshness = await read_now(parts(request).pool, subscriber.tools)
+    tallies, freshness = await read_tallies_of(parts(request).pool, subscriber.tools)
     subscriber.offer({tally.tool: tally for tally in tallies}, freshness)
     return ServerSentEvent(
         _frames(parts(request).live, subscriber),

@@ -14,8 +14,9 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent
 from msgspec import Struct
 
-from domain.refusals import Refusal, Retired, RevisionMoved, Unknown
+from domain.refusals import NotListedYet, Refusal, Retired, RevisionMoved, Unknown
 from eventstore.appender import Overloaded, Unsettled
+from eventstore.moments import NoSuchEvent, NotAVector, NotYet, StillOpen
 from projections.snapshot import NotThereYet
 
 MEDIA_TYPE = "application/problem+json"
@@ -40,7 +41,15 @@ class Rejected(Exception):
         super().__init__(detail)
 
 
-_REFUSALS: dict[type[Refusal], int] = {Unknown: 404, Retired: 410, RevisionMoved: 412}
+_REFUSALS: dict[type[Refusal], int] = {
+    Unknown: 404,
+    NotListedYet: 404,
+    NoSuchEvent: 404,
+    NotYet: 400,
+    NotAVector: 400,
+    Retired: 410,
+    RevisionMoved: 412,
+}
 _RETRY = {"Retry-After": "1"}
 # The framework's word for a body whose framing is broken, which it takes for a fault of its own.
 _CUT_SHORT = "client disconnected prematurely"
@@ -66,7 +75,7 @@ def problem_of(error: Exception) -> Rejected:
             return error
         case Refusal():
             return Rejected(_REFUSALS.get(type(error), 409), error.slug, str(error))
-        case Overloaded() | NotThereYet():
+        case Overloaded() | NotThereYet() | StillOpen():
             return Rejected(503, "try-again", type(error).__doc__ or "", _RETRY)
         case Unsettled():
             return Rejected(503, "unsettled", Unsettled.__doc__ or "", _RETRY)

@@ -17,7 +17,7 @@ from projections.hourly_tally import HOURLY_TALLY, read_history
 from projections.snapshot import Freshness
 from projections.tally import TALLY, read_tallies
 from services.api.access import open_to_all
-from services.api.freshness import MinPosition, headers_of, snapshot_at
+from services.api.freshness import AsOf, MinPosition, headers_of, snapshot_at
 from services.api.lists import Items, SlugInPath, slugs_in
 from services.api.parts import AnyRequest, parts
 from services.api.problems import Rejected, may_answer
@@ -53,11 +53,11 @@ def of_tool(slug: str, tally: Tally) -> ToolTally:
 
 @get("/v1/tools/{slug:str}/tally", guards=[open_to_all], responses=may_answer(404))
 async def tool_tally(
-    request: AnyRequest, slug: SlugInPath, min_position: MinPosition = None
+    request: AnyRequest, slug: SlugInPath, as_of: AsOf = None, min_position: MinPosition = None
 ) -> Response[ToolTally]:
-    """Ship and skip as they stand; share and interval are null while nobody has voted."""
+    """Ship and skip as they stand, or stood; share and interval are null while nobody has voted."""
     tools = {slug: (await parts(request).names.find(slug)).tool}
-    tallies, freshness = await read_now(parts(request).pool, tools, min_position)
+    tallies, freshness = await read_tallies_of(parts(request).pool, tools, min_position, as_of)
     return Response(tallies[0], headers=headers_of(freshness))
 
 
@@ -67,12 +67,13 @@ async def many_tallies(
     tools: Annotated[
         str, QueryParameter(description="Slugs, comma-separated, at most 100", max_length=12_000)
     ],
+    as_of: AsOf = None,
     min_position: MinPosition = None,
 ) -> Response[Items[ToolTally]]:
-    """The tallies of several tools, all at one position, in the order asked."""
+    """The tallies of several tools, all at one moment, in the order asked."""
     names = parts(request).names
     numbers = {slug: (await names.find(slug)).tool for slug in slugs_in(tools)}
-    tallies, freshness = await read_now(parts(request).pool, numbers, min_position)
+    tallies, freshness = await read_tallies_of(parts(request).pool, numbers, min_position, as_of)
     return Response(Items(tallies), headers=headers_of(freshness))
 
 
@@ -97,11 +98,13 @@ async def tool_history(
     return Response(Items([Bucket(*row) for row in rows]), headers=headers_of(freshness))
 
 
-async def read_now(
-    pool: Pool[Record], tools: dict[str, int], min_position: str | None = None
+async def read_tallies_of(
+    pool: Pool[Record], tools: dict[str, int], min_position: str | None = None, as_of: str | None = None
 ) -> tuple[list[ToolTally], Freshness]:
-    """The tallies of these tools at one moment, and which moment."""
-    async with snapshot_at(pool, min_position, [TALLY]) as snapshot:
+    """The tallies of these tools at one moment, and which moment. Raises NotListedYet."""
+    async with snapshot_at(pool, min_position, [TALLY], as_of=as_of) as snapshot:
+        for slug, tool in tools.items():
+            snapshot.check_listed(slug, tool)
         votes = await read_tallies(snapshot, list(tools.values()))
         freshness = await snapshot.freshness()
     return [

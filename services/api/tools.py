@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from functools import reduce
 from typing import Annotated
-from urllib.parse import urlencode
 
 from litestar import Response, get, post, put
 from litestar.openapi.datastructures import ResponseSpec
@@ -25,8 +24,8 @@ from projections.snapshot import Freshness, take_snapshot
 from services.api.access import author_of, for_scope, open_to_all
 from services.api.bodies import StrictJSON
 from services.api.cards import Card, not_shown_yet, pure, read_cards
-from services.api.freshness import MinPosition, headers_of, snapshot_at
-from services.api.lists import SLUG_PATTERN, Items, SlugInPath, read_cursor, write_cursor
+from services.api.freshness import AsOf, MinPosition, headers_of, snapshot_at
+from services.api.lists import SLUG_PATTERN, Items, SlugInPath, next_link, read_cursor, write_cursor
 from services.api.parts import AnyRequest, parts
 from services.api.problems import Rejected, may_answer
 
@@ -53,7 +52,7 @@ class ToolAnswer(Struct, frozen=True):
     position: str | None
 
 
-@get("/v1/tools", guards=[open_to_all], responses=may_answer())
+@get("/v1/tools", guards=[open_to_all], responses=may_answer(404))
 async def list_tools(
     request: AnyRequest,
     category: Annotated[
@@ -62,13 +61,21 @@ async def list_tools(
     sort: Sort = "top",
     cursor: Annotated[str | None, QueryParameter(max_length=400, required=False)] = None,
     limit: Annotated[int, QueryParameter(ge=1, le=100)] = 20,
+    as_of: AsOf = None,
     min_position: MinPosition = None,
 ) -> Response[Items[Card]]:
-    """Cards of the tools that are not retired, first by the chosen order; more under ``Link: rel=next``."""
+    """Cards of the tools that are not retired, first by the chosen order; more under ``Link: rel=next``.
+
+    ``hot`` is of the last days only, and has no ``as_of``.
+    """
+    if as_of is not None and sort == "hot":
+        raise Rejected(
+            400, "invalid", "sort: hot is of the last days only. Choose another order for the past."
+        )
     after = _after(cursor, sort) if cursor else None
-    async with snapshot_at(parts(request).pool, min_position) as snapshot:
+    async with snapshot_at(parts(request).pool, min_position, as_of=as_of) as snapshot:
         cards = await read_cards(snapshot, DEFAULT)
-        recent = await read_recent(snapshot, datetime.now(UTC) - HOT_WINDOW)
+        recent = await read_recent(snapshot, datetime.now(UTC) - HOT_WINDOW) if sort == "hot" else {}
         freshness = await snapshot.freshness()
     listed = [
         ((*rank(sort, pure(card), recent.get(tool, 0)), tool), card)
@@ -79,23 +86,26 @@ async def list_tools(
         (each for each in listed if after is None or each[0] < after), key=lambda each: each[0], reverse=True
     )
     more = write_cursor((sort, page[limit - 1][0])) if len(page) > limit else None
-    headers = headers_of(freshness) | ({"Link": _next_link(request, more)} if more else {})
+    headers = headers_of(freshness) | ({"Link": next_link(request, more)} if more else {})
     return Response(Items([card for _, card in page[:limit]], more), headers=headers)
 
 
 @get("/v1/tools/{slug:str}", guards=[open_to_all], responses=may_answer(404))
 async def show_tool(
-    request: AnyRequest, slug: SlugInPath, min_position: MinPosition = None
+    request: AnyRequest, slug: SlugInPath, as_of: AsOf = None, min_position: MinPosition = None
 ) -> Response[Card]:
-    """The card of one tool, retired or not."""
-    card, freshness = await read_card(request, slug, min_position)
+    """The card of one tool, retired or not, as it is or as it was."""
+    card, freshness = await read_card(request, slug, min_position, as_of)
     return Response(card, headers=headers_of(freshness) | {"ETag": f'"{card.revision}"'})
 
 
-async def read_card(request: AnyRequest, slug: str, min_position: str | None) -> tuple[Card, Freshness]:
-    """Raises Unknown, or Rejected while the catalogue has not folded the tool yet."""
+async def read_card(
+    request: AnyRequest, slug: str, min_position: str | None, as_of: str | None
+) -> tuple[Card, Freshness]:
+    """Raises Unknown, NotListedYet, or Rejected while the catalogue has not folded the tool yet."""
     tool = (await parts(request).names.find(slug)).tool
-    async with snapshot_at(parts(request).pool, min_position) as snapshot:
+    async with snapshot_at(parts(request).pool, min_position, as_of=as_of) as snapshot:
+        snapshot.check_listed(slug, tool)
         cards = await read_cards(snapshot, DEFAULT, [tool])
         freshness = await snapshot.freshness()
     if tool not in cards:
@@ -200,8 +210,3 @@ def _after(cursor: str, sort: Sort) -> Rank:
             400, "invalid", f"cursor: it is of the order {made_for!r}. Start from the first page of {sort!r}."
         )
     return key
-
-
-def _next_link(request: AnyRequest, cursor: str) -> str:
-    url = request.url.with_replacements(query=urlencode(dict(request.query_params) | {"cursor": cursor}))
-    return f'<{url.path}?{url.query}>; rel="next"'

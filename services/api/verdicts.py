@@ -11,7 +11,7 @@ from domain.refusals import Unknown
 from domain.rulebooks import DEFAULT
 from services.api.access import open_to_all
 from services.api.cards import VerdictShown
-from services.api.freshness import MinPosition, headers_of
+from services.api.freshness import AsOf, MinPosition, headers_of
 from services.api.lists import SlugInPath
 from services.api.parts import AnyRequest
 from services.api.problems import may_answer
@@ -23,10 +23,11 @@ async def tool_verdict(
     request: AnyRequest,
     slug: SlugInPath,
     rulebook: Annotated[str | None, QueryParameter(max_length=100, required=False)] = None,
+    as_of: AsOf = None,
     min_position: MinPosition = None,
 ) -> Response[VerdictShown]:
-    """The verdict now. ``rulebook`` names another rulebook by its digest."""
+    """The verdict now, or as of a moment. ``rulebook`` names another rulebook by its digest."""
     if rulebook not in (None, DEFAULT.digest):
         raise Unknown(kind="rulebook", name=rulebook)
-    card, freshness = await read_card(request, slug, min_position)
+    card, freshness = await read_card(request, slug, min_position, as_of)
     return Response(card.verdict, headers=headers_of(freshness))

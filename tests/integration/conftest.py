@@ -39,17 +39,23 @@ async def fresh_database(postgres: Postgres, template: str, purpose: str) -> Asy
 @pytest.fixture(scope="module")
 async def stage(postgres: Postgres, template: str) -> AsyncIterator[Stage]:
     """A log with the tool `quill` and the reviewer `builder`, shared by a module."""
-    async with fresh_database(postgres, template, "stage") as settings:
-        app = create_app(settings)
-        async with (
-            await open_pool(settings, size=4) as log,
-            _running(app),
-            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://shiplog.test") as client,
-        ):
-            keys = [await _key(settings, log, scope) for scope in ("votes:write", "catalogue:write", "read")]
-            await list_tool(client, keys[1])
-            await seat_panel(log, "builder")
-            yield Stage(client, log, settings, *keys)
+    async with fresh_database(postgres, template, "stage") as settings, stage_on(settings) as stage:
+        await list_tool(stage.client, stage.catalogue_key)
+        await seat_panel(stage.log, "builder")
+        yield stage
+
+
+@asynccontextmanager
+async def stage_on(settings: Settings) -> AsyncIterator[Stage]:
+    """An app on a log, and keys to it."""
+    app = create_app(settings)
+    async with (
+        await open_pool(settings, size=4) as log,
+        _running(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://shiplog.test") as client,
+    ):
+        keys = [await _key(settings, log, scope) for scope in ("votes:write", "catalogue:write", "read")]
+        yield Stage(client, log, settings, *keys)
 
 
 @pytest.fixture

@@ -412,6 +412,50 @@ async def test_a_moment_is_written_whole_and_with_its_zone(stage: Stage, name: s
     assert_problem(await get(stage, f"/v1/tools/quill/history?{name}={moment}"), 400)
 
 
+AS_OF = [
+    "/v1/tools/quill?", "/v1/tools/quill/tally?", "/v1/tools/quill/verdict?", "/v1/tallies?tools=quill&", "/v1/tools?",
+]  # fmt: skip
+NEITHER_TIME_NOR_POSITION = [
+    *MOMENTS, "now", "1772323200.5", "-1.5", "1.-5", "1.5,1.6", "1.5,1.5", "1.5,", ",", "1.1;2.2", "01.5", "1.5%00", "1.5%0A",
+    "99999.1", "1.9999999999999999999", "2026-03-01T00:00:00+02:00", "2026-03-01T00:00:00.1234567Z", "%D9%A1.5", "1." * 1_000,
+    "1.1," * 300 + "2.1", "0.1,1.0", "9999-12-31T23:59:59Z",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("moment", NEITHER_TIME_NOR_POSITION)
+async def test_as_of_is_a_time_that_has_passed_or_a_position(stage: Stage, moment: str) -> None:
+    for address in AS_OF:
+        assert_problem(await get(stage, f"{address}as_of={moment}"), 400)
+    assert_problem(await get(stage, f"/v1/diff?from={moment}&to=0.1"), 400)
+    assert_problem(await get(stage, f"/v1/diff?from=0.1&to={moment}"), 400)
+
+
+@pytest.mark.parametrize("position", ["9999.1", "1.0", "0.0", "1.999999999999999999", "0.1,1.9,2.9,3.9"])
+async def test_as_of_a_position_that_is_not_there(stage: Stage, position: str) -> None:
+    assert_problem(await get(stage, f"/v1/tools/quill/tally?as_of={position}"), 404)
+
+
+async def test_as_of_twice(stage: Stage) -> None:
+    assert_problem(await get(stage, "/v1/tools/quill/tally?as_of=0.1&as_of=0.2"), 400)
+
+
+DIFF_CURSORS = [
+    b'["0.1","0.1",0,0]',
+    b'["S","S",-1,0]',
+    b'["S","S",0,-1]',
+    b'["S","S",3000000000,0]',
+    b"{}",
+    b"[1]",
+    b'["S","S",1e3,0]',
+]
+
+
+@pytest.mark.parametrize("cursor", DIFF_CURSORS)
+async def test_a_cursor_of_no_page_of_this_diff(stage: Stage, cursor: bytes) -> None:
+    made = base64.urlsafe_b64encode(cursor.replace(b"S", b"0.1,1.0,2.0,3.0")).decode()
+    assert_problem(await get(stage, f"/v1/diff?from=0.1,1.0,2.0,3.0&to=0.1,1.0,2.0,3.0&cursor={made}"), 400)
+
+
 @pytest.mark.parametrize(
     "position",
     [

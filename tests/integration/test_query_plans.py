@@ -11,10 +11,17 @@ import pytest
 
 from domain.log import Shard
 from eventstore.decisions import HISTORY_OF_TOOL
+from eventstore.moments import PREFIXES
 from eventstore.names import NAMED
-from projections.engine import advance, fold
+from projections import bookmark_counts, catalogue, changes, panel, scorecard
+from projections.bookmark_counts import BOOKMARK_COUNTS
+from projections.catalogue import CATALOGUE
+from projections.engine import Projection, advance, fold
+from projections.panel import PANEL
+from projections.past import BY_KEY, as_of
 from projections.registry import PROJECTIONS
-from projections.tally import READ
+from projections.scorecard import SCORECARD
+from projections.tally import READ, TALLY
 from services.resources import open_pool
 from services.settings import Settings
 from services.workers.run import FOLDING
@@ -39,6 +46,8 @@ SELECT 0, n, now(), 'TakePublished', n % 500, gen_random_uuid(), gen_random_uuid
   FROM generate_series(1, 10000) AS n
 """
 SUMS = "INSERT INTO read_models.tally (shard, tool, ship, skip) SELECT 1, n, 1, 1 FROM generate_series(1, 10000) AS n"
+
+HEADS = "UPDATE heads SET position = 10000"
 
 # A group of 100 new voters, and what the server read for it since the transaction began.
 APPEND = """
@@ -66,15 +75,16 @@ async def log(postgres: Any, template: str) -> AsyncIterator[Log]:
 
 async def _fill(settings: Settings) -> None:
     owner = await asyncpg.connect(settings.database_url)
-    for statement in (PEOPLE, VOTES, TAKES, SUMS, "VACUUM ANALYZE"):
+    for statement in (PEOPLE, VOTES, TAKES, SUMS, HEADS, "VACUUM ANALYZE"):
         await owner.execute(statement)
     await owner.close()
 
 
-async def plan_of(log: Log, statement: str, *arguments: str) -> list[Plan]:
+async def plan_of(log: Log, statement: str, *arguments: str, settings: str = "SELECT") -> list[Plan]:
     """The nodes of the plan that is kept for any arguments, as the app keeps it."""
     async with log.acquire() as conn, conn.transaction():
         await conn.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+        await conn.execute(settings)
         await conn.execute(f"PREPARE kept AS {statement}")
         [row] = await conn.fetch(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE kept ({', '.join(arguments)})")
         await conn.execute("DEALLOCATE kept")
@@ -92,6 +102,15 @@ def indexes_on(plan: list[Plan]) -> set[str]:
 def scanned_whole(plan: list[Plan]) -> set[str]:
     """But for the partition kept ahead of the log, which has no rows to look through."""
     return {node["Relation Name"] for node in plan if node["Node Type"] == "Seq Scan"} - {"events_1"}
+
+
+def rows_read(plan: list[Plan]) -> int:
+    """Of the log, by the scans that fetch rows, those filtered out among them."""
+    return sum(
+        round(node["Actual Loops"] * (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)))
+        for node in plan
+        if node.get("Relation Name", "").startswith("events_")
+    )
 
 
 async def test_an_append_planned_on_empty_tables_reads_no_more_when_they_are_full(
@@ -169,6 +188,63 @@ async def test_a_slug_is_found_without_reading_the_log(log: Log) -> None:
     assert not {
         name for name in scanned_whole(await plan_of(log, NAMED, "'quill'", "0")) if name.startswith("events")
     }
+
+
+@pytest.mark.parametrize(
+    ("projection", "query"),
+    [(TALLY, READ), (BOOKMARK_COUNTS, bookmark_counts.READ)],
+    ids=["tally", "bookmarks"],
+)
+async def test_a_past_tally_reads_blocks_and_the_events_after_them(
+    log: Log, projection: Projection, query: str
+) -> None:
+    plan = await plan_of(
+        log, as_of(projection, query, 2), "'{3}'", "'{0,1,2}'", "'{10,10,9000}'", settings=BY_KEY
+    )
+    assert scanned_whole(plan) == set()
+    assert {name for name in indexes_on(plan) if name.startswith("events")} <= {
+        "events_0_pkey",
+        "events_1_pkey",
+    }
+    assert any(name.startswith("block_") for name in indexes_on(plan))
+    assert 9_000 <= rows_read(plan) <= 9_040
+
+
+@pytest.mark.parametrize(
+    ("projection", "query"),
+    [(CATALOGUE, catalogue.READ), (SCORECARD, scorecard.READ)],
+    ids=["catalogue", "scorecard"],
+)
+async def test_the_past_of_a_tool_reads_its_own_events(log: Log, projection: Projection, query: str) -> None:
+    plan = await plan_of(
+        log, as_of(projection, query, 2), "'{7}'", "'{0,1,2}'", "'{4000,10,9000}'", settings=BY_KEY
+    )
+    assert scanned_whole(plan) == set()
+    assert rows_read(plan) == 8
+
+
+async def test_the_past_of_the_panel_reads_its_seats(log: Log) -> None:
+    plan = await plan_of(log, as_of(PANEL, panel.READ, 1), "'{0,1,2}'", "'{4000,10,9000}'", settings=BY_KEY)
+    assert scanned_whole(plan) == set()
+    assert rows_read(plan) == 0
+
+
+async def test_a_moment_is_found_by_halving(log: Log) -> None:
+    plan = await plan_of(log, PREFIXES, "now()", "1", "5", settings=BY_KEY)
+    assert scanned_whole(plan) <= {"heads"}
+    assert rows_read(plan) <= 4 * 15
+
+
+@pytest.mark.parametrize(
+    ("query", "arguments"),
+    [(changes.CHANGED, ("0", "20")), (changes.VOTES, ("'{3,4}'",)), (changes.HOUSE_EVENTS, ())],
+    ids=["tools", "votes", "house"],
+)
+async def test_a_diff_reads_between_its_moments(log: Log, query: str, arguments: tuple[str, ...]) -> None:
+    span = ("'{0,1,2}'", "'{3000,1000,2000}'", "'{4000,1100,2050}'") if arguments else ("3000", "4000", "50")
+    plan = await plan_of(log, query, *span, *arguments, settings=BY_KEY)
+    assert scanned_whole(plan) == set()
+    assert rows_read(plan) <= 2 * 1_000 + 4 * 150
 
 
 async def test_tallies_are_found_by_tool(log: Log) -> None:

@@ -1,0 +1,167 @@
+"""Hindsight: what the log had come to at any moment, folded one event at a time in plain Python.
+
+It shares no code with the product. Its rules: events are in the order of time, shard and position; a ballot, one
+actor's vote on one tool, says what its last event says; so do a bookmark, a reviewer's take and a tool's details.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+
+EVENTS = """
+SELECT shard, position, recorded_at, type, tool, actor, choice, data::text FROM events
+ ORDER BY recorded_at, shard, position
+"""
+Order = tuple[datetime, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    shard: int
+    position: int
+    recorded_at: datetime
+    type: str
+    tool: int
+    actor: bytes
+    choice: str | None
+    data: dict[str, Any]
+
+    @property
+    def order(self) -> Order:
+        return self.recorded_at, self.shard, self.position
+
+    @property
+    def place(self) -> str:
+        return f"{self.shard}.{self.position}"
+
+
+@dataclass(slots=True)
+class State:
+    """Everything that answers show, after the events so far."""
+
+    heads: dict[int, int]
+    ballots: dict[tuple[bytes, int], str | None] = field(default_factory=dict)
+    saved: dict[tuple[bytes, int], bool] = field(default_factory=dict)
+    takes: dict[tuple[int, str], Happened] = field(default_factory=dict)
+    tools: dict[int, Happened] = field(default_factory=dict)
+    panel: dict[str, int] = field(default_factory=dict)
+    votes: Counter[tuple[int, str | None]] = field(default_factory=Counter)
+
+    def add(self, event: Happened) -> None:
+        self.heads[event.shard] = event.position
+        match event.type:
+            case "VoteCast" | "VoteRetracted":
+                key = event.actor, event.tool
+                self.votes[event.tool, self.ballots.get(key)] -= 1
+                self.votes[event.tool, event.choice] += 1
+                self.ballots[key] = event.choice
+            case "BookmarkSaved" | "BookmarkDropped":
+                self.saved[event.actor, event.tool] = event.type == "BookmarkSaved"
+            case "TakePublished" | "TakeWithdrawn":
+                self.takes[event.tool, event.data["reviewer"]] = event
+            case "ToolListed" | "ToolRevised" | "ToolRetired":
+                self.tools[event.tool] = event
+            case "ReviewerSeated":
+                self.panel[event.data["slug"]] = event.data["seat"]
+
+    @property
+    def vector(self) -> str:
+        return ",".join(f"{shard}.{position}" for shard, position in sorted(self.heads.items()))
+
+    def tally(self, tool: int) -> tuple[int, int]:
+        return self.votes[tool, "ship"], self.votes[tool, "skip"]
+
+    def bookmarks(self, tool: int) -> int:
+        return sum(saved for (_, of), saved in self.saved.items() if of == tool)
+
+    def scorecard(self, tool: int) -> list[tuple[str, int | None, str | None, int | None]]:
+        """(reviewer, score, choice, revision) in the order of seats; Nones where there is no standing take."""
+        rows = []
+        for reviewer in sorted(self.panel, key=lambda slug: self.panel[slug]):
+            take = self.takes.get((tool, reviewer))
+            stands = take is not None and take.type == "TakePublished"
+            shown = (
+                (take.data["score"], take.choice, take.data["revision"]) if take and stands else (None,) * 3
+            )
+            rows.append((reviewer, *shown))
+        return rows
+
+    def card(self, tool: int) -> dict[str, Any]:
+        """The parts of a card that events decide, as ``seen`` takes them from an answer."""
+        listed, (ship, skip) = self.tools[tool], self.tally(tool)
+        retired = listed.type == "ToolRetired"
+        return {
+            "slug": listed.data["slug"],
+            "name": listed.data["details"]["name"],
+            "revision": listed.data["revision"],
+            "retired": listed.recorded_at if retired else None,
+            "ship": ship,
+            "skip": skip,
+            "bookmarks": self.bookmarks(tool),
+            "scorecard": self.scorecard(tool),
+            "label": self.label(tool),
+            "position": self.vector,
+        }
+
+    def label(self, tool: int) -> str:
+        choices = [choice for _, _, choice, _ in self.scorecard(tool) if choice]
+        ship, skip = choices.count("ship"), choices.count("skip")
+        return "Unreviewed" if not choices else "Ship" if ship > skip else "Skip" if skip > ship else "Split"
+
+
+def seen(card: dict[str, Any]) -> dict[str, Any]:
+    """An answered card, as ``State.card`` says it must be."""
+    takes = [(row["reviewer"]["slug"], row["take"] or {}) for row in card["scorecard"]]
+    retired = card["retired_at"]
+    return {
+        **{part: card[part] for part in ("slug", "name", "revision", "bookmarks")},
+        "retired": retired and datetime.fromisoformat(retired),
+        "ship": card["tally"]["ship"],
+        "skip": card["tally"]["skip"],
+        "scorecard": [
+            (slug, take.get("score"), take.get("choice"), take.get("revision")) for slug, take in takes
+        ],
+        "label": card["verdict"]["label"],
+        "position": card["verdict"]["position"],
+    }
+
+
+async def read_history(conn: asyncpg.Connection[asyncpg.Record]) -> list[Happened]:
+    """Every event, in the log's own order."""
+    rows = await conn.fetch(EVENTS)
+    return [Happened(*row[:4], row[4] or 0, row[5].bytes, row[6], json.loads(row[7] or "{}")) for row in rows]
+
+
+def state_of(history: Iterable[Happened], shards: Sequence[int]) -> State:
+    state = State(dict.fromkeys(shards, 0))
+    for event in history:
+        state.add(event)
+    return state
+
+
+def state_at_each(
+    history: Sequence[Happened], ends: Iterable[Order], shards: Sequence[int]
+) -> Iterator[State]:
+    """The state after everything up to each of these, which must rise."""
+    state, left = State(dict.fromkeys(shards, 0)), deque(history)
+    for end in ends:
+        while left and left[0].order <= end:
+            state.add(left.popleft())
+        yield state
+
+
+def whole(time: datetime) -> Order:
+    """After everything of that time."""
+    return time, 2**15, 0
+
+
+def prefixes(history: Sequence[Happened], vector: str) -> list[Happened]:
+    ends = dict(tuple(map(int, part.split("."))) for part in vector.split(","))
+    return [event for event in history if event.position <= ends[event.shard]]
