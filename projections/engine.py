@@ -97,7 +97,7 @@ class Projection(Struct, frozen=True, dict=True):
         listed = ", ".join(("shard", *self.columns))
         return f"""
             INSERT INTO read_models.{self.name} AS t ({listed})
-            SELECT {listed} FROM ({self._folded}) AS folded
+            SELECT {listed} FROM ({self.folded}) AS folded
             ON CONFLICT ({self._key}) DO UPDATE SET {self._merge}"""
 
     @cached_property
@@ -105,7 +105,7 @@ class Projection(Struct, frozen=True, dict=True):
         """Rows of shard $1 that the log up to $3, recounted from $2 = 0, and the table do not share."""
         listed = ", ".join(("shard", *self.columns))
         return f"""
-            WITH {RANGE}, folded AS ({self._folded}),
+            WITH {RANGE}, folded AS ({self.folded}),
             recounted AS (SELECT {listed} FROM folded),
             kept AS (SELECT {listed} FROM read_models.{self.name} WHERE shard = $1)
             SELECT 'log' AS says, * FROM (SELECT * FROM recounted EXCEPT SELECT * FROM kept) AS missing
@@ -117,7 +117,7 @@ class Projection(Struct, frozen=True, dict=True):
         return ", ".join(("shard", *self.keys))
 
     @property
-    def _folded(self) -> str:
+    def folded(self) -> str:
         if self.shape == "sum":
             return self.select
         return f"""SELECT DISTINCT ON ({self._key}) * FROM ({self.select}) AS every
