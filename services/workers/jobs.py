@@ -1,19 +1,25 @@
-"""Jobs: project a shard that moved, sweep for those nobody was woken for, keep partitions ahead."""
+"""Jobs: project a shard that moved, sweep for those nobody was woken for, keep partitions ahead, seal history."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import structlog
 from asyncpg import InterfaceError, Pool, PostgresError, Record
 
 from domain.log import Shard
 from eventstore.heads import extend_events
+from eventstore.sealed.manifest import SegmentError
+from eventstore.sealed.seal import due
+from eventstore.sealed.seal import seal as seal_segment
 from projections.engine import CheckpointMoved, advance, behind
 from projections.registry import PROJECTIONS
+from services.resources import Sealing
 from services.signals import Signals
 
+# In one run of `seal`, so that what else is done by the minute is not kept waiting.
+_MOST_SEGMENTS = 4
 _UNREACHABLE = (PostgresError, InterfaceError, OSError, TimeoutError)
 _log = structlog.get_logger()
 
@@ -23,6 +29,7 @@ class Context(TypedDict):
 
     pool: Pool[Record]
     signals: Signals
+    sealing: NotRequired[Sealing | None]
 
 
 async def project(ctx: Context, shard: int) -> int:
@@ -54,3 +61,20 @@ async def extend(ctx: Context) -> None:
         await extend_events(ctx["pool"])
     except _UNREACHABLE as error:
         _log.warning("Postgres did not answer; partitions are looked at again in a minute", error=str(error))
+
+
+async def seal(ctx: Context) -> int:
+    """Seal the oldest of what is due. Safe beside any other worker; returns the segments made."""
+    sealing, made = ctx.get("sealing"), 0
+    if sealing is None:
+        return 0
+    try:
+        for segment in (await due(ctx["pool"], sealing.store, sealing.plan))[:_MOST_SEGMENTS]:
+            if await seal_segment(ctx["pool"], sealing.store, segment, sealing.threads):
+                _log.info("sealed", segment=str(segment), events=segment.count)
+                made += 1
+    except SegmentError as error:
+        _log.error("history cannot be sealed", error=str(error))
+    except _UNREACHABLE as error:
+        _log.warning("sealing is tried again in a minute", error=str(error))
+    return made
