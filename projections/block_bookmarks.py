@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from projections.engine import Projection
+from projections.projection import Projection
 
 BLOCK_BOOKMARKS = Projection(
     name="block_bookmarks",
@@ -10,10 +10,10 @@ BLOCK_BOOKMARKS = Projection(
     keys=("tool", "block"),
     columns={"tool": "integer", "block": "integer", "saved": "bigint NOT NULL"},
     select="""
-        SELECT shard, tool, CAST((position - 1) / 16384 AS integer) AS block,
+        SELECT shard, tool, CAST((position - 1) >> 14 AS integer) AS block,
                count(*) FILTER (WHERE type = 'BookmarkSaved') - count(*) FILTER (WHERE type = 'BookmarkDropped') AS saved
           FROM events
          WHERE type IN ('BookmarkSaved', 'BookmarkDropped')
-         GROUP BY shard, tool, (position - 1) / 16384
+         GROUP BY shard, tool, (position - 1) >> 14
     """,
 )

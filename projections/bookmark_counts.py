@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from projections.engine import Projection
+from projections.projection import Projection
 from projections.snapshot import Snapshot
 
 BOOKMARK_COUNTS = Projection(

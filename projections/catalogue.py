@@ -10,7 +10,7 @@ from asyncpg import Record
 from msgspec import Struct
 
 from domain.house import Category, Details
-from projections.engine import Projection
+from projections.projection import Projection
 from projections.snapshot import Snapshot
 
 CATALOGUE = Projection(

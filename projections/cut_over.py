@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from domain.house import ReplayAccepted
 from eventstore.decisions import Author, decide_house
-from projections.engine import Projection
+from projections.projection import Projection
 from projections.replays import NotNow
 
 # In the order of shards, as whoever holds several does it.

@@ -10,7 +10,7 @@ from asyncpg.pool import PoolConnectionProxy
 from msgspec import Struct
 
 from domain.log import Position, Shard
-from projections.engine import Projection
+from projections.projection import Projection
 
 CHECKPOINT = "SELECT position FROM checkpoints WHERE shard = $1 AND projection = $2"
 MOST_ROWS = 100

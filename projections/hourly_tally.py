@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from projections.engine import Projection
+from projections.projection import Projection
 from projections.snapshot import Snapshot
 
 HOURLY_TALLY = Projection(

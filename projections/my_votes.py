@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from domain.log import Position, Shard
 from domain.words import Choice
-from projections.engine import Projection
+from projections.projection import Projection
 
 # A ballot that was only ever retracted has no event, and stands at position 0.
 MY_VOTES = Projection(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from projections.engine import Projection
+from projections.projection import Projection
 from projections.snapshot import Snapshot
 
 PANEL = Projection(

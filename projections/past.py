@@ -20,8 +20,8 @@ from projections.block_bookmarks import BLOCK_BOOKMARKS
 from projections.block_tally import BLOCK, BLOCK_TALLY
 from projections.bookmark_counts import BOOKMARK_COUNTS
 from projections.catalogue import CATALOGUE
-from projections.engine import Projection
 from projections.panel import PANEL
+from projections.projection import Projection
 from projections.scorecard import SCORECARD
 from projections.snapshot import Freshness, NotThereYet, Snapshot
 from projections.tally import TALLY

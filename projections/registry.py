@@ -6,7 +6,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 import projections
-from projections.engine import Projection
+from projections.projection import Projection
 
 
 def _found() -> dict[str, Projection]:

@@ -20,7 +20,8 @@ from asyncpg.pool import PoolConnectionProxy
 from domain.log import Shard
 from projections.cut_over import cut_over, patiently
 from projections.digests import Comparison, compare
-from projections.engine import Projection, advance
+from projections.engine import advance
+from projections.projection import Projection
 from projections.replays import RUNNING, Replay, find, is_running, read_replay
 
 RANGE_EVENTS = 500_000

@@ -11,7 +11,7 @@ from asyncpg import Pool, Record, UniqueViolationError
 from msgspec import Struct
 
 from domain.refusals import Refusal, Unknown
-from projections.engine import Projection
+from projections.projection import Projection
 
 State: TypeAlias = Literal["running", "paused", "equal", "different", "cut-over", "rolled-back", "cancelled"]
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from msgspec import Struct
 
 from domain.words import Choice
-from projections.engine import Projection
+from projections.projection import Projection
 from projections.snapshot import Snapshot
 
 # A withdrawn take keeps its row, with no choice.

@@ -10,7 +10,7 @@ from asyncpg import Pool, Record
 from msgspec import Struct
 
 from domain.log import Position, Shard
-from projections.engine import Projection
+from projections.projection import Projection
 
 SHELF = Projection(
     name="shelf",

@@ -12,7 +12,7 @@ from asyncpg.pool import PoolConnectionProxy
 from msgspec import Struct
 
 from domain.log import Position
-from projections.engine import Projection
+from projections.projection import Projection
 
 FRESHNESS = """
 SELECT f.shard, f.position,

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from domain.log import Position, Shard
 from projections.digests import Digest, digest_of, one_moment, shown
-from projections.engine import Projection
+from projections.projection import Projection
 
 # What the append keeps has no checkpoint: it is always at the head.
 CHECKPOINTS = """
@@ -38,11 +38,14 @@ READ = "SELECT shard, projection, position, digest, drift, rows, verified_at FRO
 
 
 class Verified(Struct, frozen=True):
-    """``drift`` counts the rows that differ; ``rows`` shows the first hundred, and which side says so."""
+    """``drift`` counts the rows that differ; ``rows`` shows the first hundred, and which side says so.
+
+    ``digest`` is of what the read model holds; None where no table was looked at, but sealed history.
+    """
 
     projection: str
     position: str
-    digest: str
+    digest: str | None
     drift: int
     rows: list[str]
 

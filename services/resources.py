@@ -1,4 +1,4 @@
-"""Resources: the pool of Postgres connections, opened here and nowhere else."""
+"""Resources: the pool of Postgres connections, and the folder of segments, opened here and nowhere else."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from collections.abc import Mapping
 
 import asyncpg
 from asyncpg import Connection, Pool, Record
+from msgspec import Struct
 
-from services.settings import Settings
+from eventstore.sealed.seal import Plan
+from eventstore.sealed.store import Store
+from services.settings import Settings, SettingsError
 
 # The app works as a role that cannot change history, with bounds on everything that waits.
 _APP = {
@@ -48,6 +51,22 @@ async def open_pool(
         await pool.close()
         raise
     return pool
+
+
+class Sealing(Struct, frozen=True):
+    """Where history is sealed, in which portions, and on how many threads DuckDB works."""
+
+    store: Store
+    plan: Plan
+    threads: int
+
+
+def sealing_of(settings: Settings) -> Sealing:
+    """Raises SettingsError when no folder is set."""
+    if settings.segments is None:
+        raise SettingsError("SHIPLOG_SEGMENTS is not set. Set it to the folder that keeps sealed history.")
+    plan = Plan(settings.segment, settings.seal_behind)
+    return Sealing(Store(settings.segments.resolve()), plan, settings.fold_threads)
 
 
 async def check_durable(pool: Pool[Record]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 from hmac import digest as hmac
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
 from typing import TypeAlias
 
 from msgspec import Struct
@@ -17,7 +18,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     """``secret`` signs cookies and keys pseudonyms: keep it, and keep it the same in every process of one log.
 
     Limits are per minute, that of a key per second; 0 is no limit. Every ``recount_seconds`` a worker verifies one read
-    model in one shard.
+    model in one shard. Without ``segments`` no history is sealed.
     """
 
     database_url: str
@@ -33,6 +34,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     limit_key: int = 0
     limit_login: int = 10
     trusted_proxies: tuple[Network, ...] = ()
+    segments: Path | None = None
+    segment: int = 1_048_576
+    seal_behind: int = 65_536
+    fold_threads: int = 2
 
     def key(self, purpose: str) -> bytes:
         """A 32-byte key for one purpose, derived from the secret."""
@@ -61,6 +66,10 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
         limit_key=_limit(environ, "SHIPLOG_LIMIT_KEY", 0),
         limit_login=_limit(environ, "SHIPLOG_LIMIT_LOGIN", 10),
         trusted_proxies=_networks(environ, "SHIPLOG_TRUSTED_PROXIES"),
+        segments=Path(environ["SHIPLOG_SEGMENTS"]) if environ.get("SHIPLOG_SEGMENTS") else None,
+        segment=_number(environ, "SHIPLOG_SEGMENT", 1_048_576),
+        seal_behind=_number(environ, "SHIPLOG_SEAL_BEHIND", 65_536),
+        fold_threads=_number(environ, "SHIPLOG_FOLD_THREADS", 2),
     )
 
 

@@ -12,8 +12,8 @@ from litestar.params import QueryParameter
 from domain.log import Position, parse_position
 from domain.moments import Moment, parse_moment
 from eventstore.moments import find_moment
-from projections.engine import Projection
 from projections.past import look_back
+from projections.projection import Projection
 from projections.registry import PROJECTIONS
 from projections.snapshot import Freshness, Snapshot, reach, take_snapshot
 from services.api.problems import Rejected

@@ -88,7 +88,7 @@ class Recounted(Struct, frozen=True):
 
     projection: str
     position: str
-    digest: str
+    digest: str | None
     drift: int
     rows: list[str]
 

@@ -51,8 +51,17 @@ def instance(data: Path) -> Iterator[Settings]:
 
 def environment(data: Path, database_url: str, redis_url: str | None) -> dict[str, str]:
     """What the processes of an instance are told; what the environment says already goes first."""
-    ours = {"DATABASE_URL": database_url, "SHIPLOG_SECRET": secret_of(data)}
+    ours = {
+        "DATABASE_URL": database_url,
+        "SHIPLOG_SECRET": secret_of(data),
+        "SHIPLOG_SEGMENTS": str(segments_folder(data)),
+    }
     return {**ours, **({"REDIS_URL": redis_url} if redis_url else {}), **os.environ}
+
+
+def segments_folder(data: Path) -> Path:
+    """SHIPLOG_SEGMENTS, or the folder beside the embedded databases."""
+    return Path(os.environ.get("SHIPLOG_SEGMENTS") or data / "segments")
 
 
 def secret_of(data: Path) -> str:

@@ -7,14 +7,26 @@ import sys
 import rich_click as click
 from asyncpg import PostgresError
 from rich.console import Console
+from rich.markup import escape
 
 from eventstore.migrations import MigrationError
-from services.cli import import_votes, keys, migrate, replay, serve, status, up, users, verify, work
+from eventstore.sealed.duck import DuckDBMissing
+from eventstore.sealed.manifest import SegmentError
+from services.cli import import_votes, keys, migrate, replay, seal, serve, status, up, users, verify, work
 from services.cli.embedded.binaries import ServerError
 from services.resources import NotDurable
 from services.settings import SettingsError
 
-_EXPECTED = (ServerError, SettingsError, MigrationError, NotDurable, PostgresError, OSError)
+_EXPECTED = (
+    ServerError,
+    SettingsError,
+    MigrationError,
+    SegmentError,
+    DuckDBMissing,
+    NotDurable,
+    PostgresError,
+    OSError,
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -34,6 +46,8 @@ for command in (
     import_votes.import_,
     verify.verify,
     replay.replay,
+    seal.seal,
+    seal.segments,
     status.status,
     keys.keys,
     users.users,
@@ -45,5 +59,7 @@ def main() -> None:
     try:
         shiplog()
     except _EXPECTED as error:
-        Console(stderr=True).print(f"[bold red]shiplog:[/] {error}", highlight=False, soft_wrap=True)
+        Console(stderr=True).print(
+            f"[bold red]shiplog:[/] {escape(str(error))}", highlight=False, soft_wrap=True
+        )
         sys.exit(2)

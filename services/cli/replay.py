@@ -26,7 +26,7 @@ from eventstore.decisions import Author
 from projections import replay as replaying
 from projections import replays
 from projections.cut_over import Accepted, cut_over, roll_back
-from projections.engine import Projection
+from projections.projection import Projection
 from projections.registry import PROJECTIONS
 from projections.replays import Replay
 from services.cli.instance import data_option, instance

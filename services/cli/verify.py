@@ -12,8 +12,9 @@ from msgspec import Struct
 
 from projections.registry import PROJECTIONS
 from projections.verify import Verified, verify_all
+from projections.verify_sealed import verify_segments
 from services.cli.instance import data_option, instance
-from services.resources import open_pool
+from services.resources import open_pool, sealing_of
 from services.settings import Settings
 
 
@@ -24,11 +25,14 @@ class Report(Struct, frozen=True):
 
 @click.command()
 @data_option
+@click.option(
+    "--sealed", is_flag=True, help="Hold sealed history to the log instead, and what is folded from it."
+)
 @click.option("--json", "as_json", is_flag=True)
-def verify(data: Path, as_json: bool) -> None:
+def verify(data: Path, sealed: bool, as_json: bool) -> None:
     """Recount the read models from the log. Exit status 1 when a row differs."""
     with instance(data) as settings:
-        verified = asyncio.run(_verify(settings))
+        verified = asyncio.run(_verify(settings, sealed))
     report = Report(not any(each.drift for each in verified), verified)
     if as_json:
         click.echo(msgspec.json.encode(report))
@@ -40,6 +44,9 @@ def verify(data: Path, as_json: bool) -> None:
     sys.exit(0 if report.equal else 1)
 
 
-async def _verify(settings: Settings) -> list[Verified]:
+async def _verify(settings: Settings, sealed: bool) -> list[Verified]:
     async with await open_pool(settings, session={"statement_timeout": "0"}, size=2) as pool:
+        if sealed:
+            sealing = sealing_of(settings)
+            return await verify_segments(pool, sealing.store, PROJECTIONS, threads=sealing.threads)
         return await verify_all(pool, PROJECTIONS)

@@ -1,22 +1,28 @@
-"""Jobs: project a shard that moved, sweep for those nobody was woken for, keep partitions ahead, replay, recount."""
+"""Jobs: project a shard that moved, sweep for those nobody was woken for; partitions, replays, recounts, sealing."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import structlog
 from asyncpg import InterfaceError, Pool, PostgresError, Record
 
 from domain.log import Shard
 from eventstore.heads import extend_events
+from eventstore.sealed.manifest import SegmentError
+from eventstore.sealed.seal import due
+from eventstore.sealed.seal import seal as seal_segment
 from projections.engine import CheckpointMoved, advance, behind
 from projections.registry import PROJECTIONS
 from projections.replay import run
 from projections.replays import NotNow, read_replays
 from projections.verify import verify_slice
+from services.resources import Sealing
 from services.signals import Signals
 
+# In one run of `seal`, so that what else is done by the minute is not kept waiting.
+_MOST_SEGMENTS = 4
 _UNREACHABLE = (PostgresError, InterfaceError, OSError, TimeoutError)
 _log = structlog.get_logger()
 
@@ -26,6 +32,7 @@ class Context(TypedDict):
 
     pool: Pool[Record]
     signals: Signals
+    sealing: NotRequired[Sealing | None]
 
 
 async def project(ctx: Context, shard: int) -> int:
@@ -80,3 +87,20 @@ async def recount(ctx: Context) -> None:
         return
     if verified.drift:
         _log.error("a read model differs from the log", read_model=verified.projection, rows=verified.rows)
+
+
+async def seal(ctx: Context) -> int:
+    """Seal the oldest of what is due. Safe beside any other worker; returns the segments made."""
+    sealing, made = ctx.get("sealing"), 0
+    if sealing is None:
+        return 0
+    try:
+        for segment in (await due(ctx["pool"], sealing.store, sealing.plan))[:_MOST_SEGMENTS]:
+            if await seal_segment(ctx["pool"], sealing.store, segment, sealing.threads):
+                _log.info("sealed", segment=str(segment), events=segment.count)
+                made += 1
+    except SegmentError as error:
+        _log.error("history cannot be sealed", error=str(error))
+    except _UNREACHABLE as error:
+        _log.warning("sealing is tried again in a minute", error=str(error))
+    return made

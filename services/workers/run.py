@@ -1,4 +1,4 @@
-"""The worker process: arq while Redis answers, the sweep alone while it does not."""
+"""The worker process: arq while Redis answers, the sweep alone while it does not; and what is done by the minute."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from arq.typing import WorkerCoroutine
 from arq.worker import Worker
 from redis.exceptions import RedisError
 
+from eventstore.sealed.duck import is_installed
 from services.logs import configure_logs
-from services.resources import open_pool
+from services.resources import Sealing, open_pool, sealing_of
 from services.settings import Settings
 from services.signals import QUEUE, Signals, decode_job, encode_job, redis_settings
-from services.workers.jobs import Context, extend, project, recount, replay, sweep
+from services.workers.jobs import Context, extend, project, recount, replay, seal, sweep
 
 _SWEEP_SECONDS = 1.0
+_MINUTE_SECONDS = 60.0
 _LOOK_SECONDS = 0.5  # for a replay that was asked for, or left behind by a process that died
 # A fold may take longer than an answer, and holds its range in memory. It reads by key alone: a plan made
 # while the log was empty stays right when it is full.
@@ -40,6 +42,8 @@ async def work(settings: Settings) -> None:
             asyncio.create_task(_work(ctx, settings.redis_url)),
             asyncio.create_task(_repeat(replay, ctx, _LOOK_SECONDS)),
             asyncio.create_task(_repeat(recount, ctx, settings.recount_seconds)),
+            asyncio.create_task(_repeat(extend, ctx, _MINUTE_SECONDS)),
+            asyncio.create_task(_repeat(seal, ctx, _MINUTE_SECONDS)),
         ]
         await asyncio.wait([*working, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
         for task in working:
@@ -52,7 +56,7 @@ async def _context(settings: Settings) -> AsyncIterator[Context]:
     pool = await open_pool(settings, session=FOLDING)
     signals = Signals(settings.redis_url)
     try:
-        yield Context(pool=pool, signals=signals)
+        yield Context(pool=pool, signals=signals, sealing=_sealing(settings))
     finally:
         await signals.close()
         await asyncio.wait_for(pool.close(), 5)
@@ -61,8 +65,14 @@ async def _context(settings: Settings) -> AsyncIterator[Context]:
 async def _repeat(job: Callable[[Context], Awaitable[object]], ctx: Context, seconds: float) -> None:
     """What takes long has a loop of its own, so that no sweep waits for it, and needs no Redis."""
     while True:
-        await asyncio.sleep(seconds)
         await job(ctx)
+        await asyncio.sleep(seconds)
+
+
+def _sealing(settings: Settings) -> Sealing | None:
+    if settings.segments is not None and not is_installed():
+        _log.info("history is not sealed: pip install 'shiplog[segments]'")
+    return sealing_of(settings) if settings.segments is not None and is_installed() else None
 
 
 async def _work(ctx: Context, redis_url: str | None) -> None:
@@ -79,7 +89,6 @@ async def _work_with_redis(ctx: Context, redis_url: str) -> None:
         functions=[func(cast(WorkerCoroutine, project), keep_result=0, max_tries=1, timeout=20)],
         cron_jobs=[
             cron(cast(WorkerCoroutine, sweep), second=set(range(60)), keep_result=0, timeout=20),
-            cron(cast(WorkerCoroutine, extend), second={30}, keep_result=0, timeout=30),
         ],
         queue_name=QUEUE,
         redis_settings=redis_settings(redis_url),

@@ -16,9 +16,10 @@ from eventstore.names import NAMED
 from projections import bookmark_counts, catalogue, changes, panel, scorecard
 from projections.bookmark_counts import BOOKMARK_COUNTS
 from projections.catalogue import CATALOGUE
-from projections.engine import Projection, advance, fold
+from projections.engine import advance, fold
 from projections.panel import PANEL
 from projections.past import BY_KEY, as_of
+from projections.projection import Projection
 from projections.registry import PROJECTIONS
 from projections.scorecard import SCORECARD
 from projections.tally import READ, TALLY

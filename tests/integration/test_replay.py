@@ -15,7 +15,8 @@ from eventstore.ids import mint
 from projections import replay as replaying
 from projections import replays
 from projections.cut_over import Accepted, cut_over, roll_back
-from projections.engine import Projection, advance
+from projections.engine import advance
+from projections.projection import Projection
 from projections.registry import PROJECTIONS
 from projections.replay import run
 from projections.replays import NotNow, UnderWay, begin, cancel, pause, read_replay, resume

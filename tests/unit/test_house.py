@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import get_args
+from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +15,7 @@ from domain.house import (
     Details,
     HouseEvent,
     Pricing,
+    ReplayAccepted,
     ReviewerSeated,
     TakePublished,
     TakeWithdrawn,
@@ -59,6 +61,10 @@ STORED: dict[HouseEvent, str] = {
     TakeWithdrawn(
         "builder", 3, "ship"
     ): '{"type":"TakeWithdrawn","reviewer":"builder","revision":3,"replaced":"ship"}',
+    ReplayAccepted(UUID(int=7), "tally", 2, "Counted by hand."): (
+        '{"type":"ReplayAccepted","replay":"00000000-0000-0000-0000-000000000007","projection":"tally","drift":2,'
+        '"reason":"Counted by hand."}'
+    ),
 }
 by_type = pytest.mark.parametrize(
     ("event", "stored"), STORED.items(), ids=[type(event).__name__ for event in STORED]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from services.settings import Settings, SettingsError, from_environment
@@ -23,6 +25,13 @@ def test_everything_there_can_be() -> None:
     assert settings.redis_url == "redis://host/0"
 
 
+def test_history_is_sealed_where_a_folder_is_named() -> None:
+    assert from_environment(LEAST).segments is None
+    assert from_environment({**LEAST, "SHIPLOG_SEGMENTS": ""}).segments is None
+    settings = from_environment({**LEAST, "SHIPLOG_SEGMENTS": "/srv/sealed", "SHIPLOG_SEGMENT": "1000"})
+    assert (settings.segments, settings.segment) == (Path("/srv/sealed"), 1000)
+
+
 def test_no_redis_is_no_redis() -> None:
     assert from_environment({**LEAST, "REDIS_URL": ""}).redis_url is None
 
@@ -41,7 +50,9 @@ def test_a_short_secret_is_refused_and_not_repeated() -> None:
     assert "hunter2" not in str(refused.value)
 
 
-@pytest.mark.parametrize("name", ["SHIPLOG_POOL_SIZE", "SHIPLOG_QUEUE_PER_SHARD", "SHIPLOG_GROUP"])
+@pytest.mark.parametrize(
+    "name", ["SHIPLOG_POOL_SIZE", "SHIPLOG_QUEUE_PER_SHARD", "SHIPLOG_GROUP", "SHIPLOG_SEAL_BEHIND"]
+)
 @pytest.mark.parametrize("value", ["0", "-1", "1.5", "ten", " 4", "1e3"])
 def test_numbers_are_whole_and_above_0(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match="whole number above 0"):

@@ -1,0 +1,140 @@
+"""Sealed history: how fast it is sealed, what a vote takes, and how fast DuckDB folds it beside Postgres."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import asyncpg
+import uvloop
+from asyncpg import Pool, Record
+from rich.console import Console
+from rich.progress import Progress, TaskID
+from rich.table import Table
+
+from domain.log import Shard
+from eventstore.heads import read_heads
+from eventstore.sealed.manifest import Segment
+from eventstore.sealed.seal import Plan, due, seal
+from eventstore.sealed.store import Store
+from projections.projection import RANGE
+from projections.sealed import fold_segments, listed
+from projections.tally import TALLY
+from services.cli.embedded.postgres import Postgres
+from services.cli.migrate import migrate_database
+from services.resources import open_pool
+from services.settings import Settings
+
+GROUP = 5_000
+# Ids as clients make them: a time and 74 random bits. A voter of shard 1 casts some ten votes within some
+# 100,000 of their neighbours', a visit on a busy site; a voter of shard 2 casts one.
+FILL = """
+WITH made AS (
+    SELECT DISTINCT ON (actor, tool) *
+      FROM (SELECT CASE WHEN $1 = 1 THEN CAST(md5(CAST(CAST(($3 + n + random() * 100000) / 10 AS bigint) AS text)) AS uuid)
+                        ELSE gen_random_uuid() END AS actor,
+                   1 + CAST(200 * random() * random() AS integer) AS tool,
+                   CASE WHEN random() < 0.6 THEN 'ship' ELSE 'skip' END AS choice,
+                   CAST(left(CAST(uuidv7() AS text), 15) || substr(CAST(gen_random_uuid() AS text), 16) AS uuid) AS id
+              FROM generate_series(1, $2::integer) AS n) AS every
+), grouped AS (
+    SELECT CAST(count(*) AS integer) AS many, array_agg(actor ORDER BY id) AS actors, array_agg(tool ORDER BY id) AS tools,
+           array_agg(choice ORDER BY id) AS choices, array_agg(id ORDER BY id) AS ids FROM made
+)
+SELECT count(*) FROM grouped, LATERAL append_casts($1::smallint, array_fill('v'::text, ARRAY[many]),
+    actors, tools, choices, ids, array_fill('k1'::text, ARRAY[many]))
+"""
+KINDS = {Shard(1): "ten votes a voter", Shard(2): "one vote a voter"}
+PARTITIONS = "SELECT extend_events(max(position) + 4194304) FROM heads"
+FOLD = f"WITH {RANGE} SELECT {listed(TALLY)} FROM ({TALLY.folded}) AS folded"
+
+
+async def main(size: int, runs: int) -> None:
+    with tempfile.TemporaryDirectory(prefix="shiplog-bench-") as folder:
+        postgres = Postgres.start(Path(folder) / "data")
+        settings = Settings(
+            database_url=postgres.url("postgres"), secret=b"of a benchmark, and of nothing else"
+        )
+        try:
+            await migrate_database(settings, len(KINDS))
+            await _fill(settings.database_url, size)
+            session = {"statement_timeout": "0", "enable_seqscan": "off"}
+            async with await open_pool(settings, session=session) as pool:
+                await _report(pool, Store(Path(folder) / "segments"), runs)
+        finally:
+            postgres.stop("immediate")
+
+
+async def _report(pool: Pool[Record], store: Store, runs: int) -> None:
+    plan = Plan(behind=0, short=True)
+    rates = [await _sealed(pool, store, segment) for segment in await due(pool, store, plan)]
+    heads = await read_heads(pool)
+    events = sum(heads[shard] for shard in KINDS)
+
+    async def in_postgres() -> None:
+        for shard in KINDS:
+            await pool.fetch(FOLD, shard, 0, heads[shard])
+
+    table = Table("what", "figure", title=f"{events:,} votes in {len(rates)} segments")
+    table.add_row("sealed, events a second (median of segments)", f"{statistics.median(rates):,.0f}")
+    for shard, kind in KINDS.items():
+        table.add_row(f"bytes a vote, {kind}", f"{_bytes(store, shard) / heads[shard]:.2f}")
+    first = await _rate(events, lambda: fold_segments(store, TALLY))
+    table.add_row("tally, DuckDB, first fold with its check, events a second", f"{first:,.0f}")
+    for name, fold in {
+        "DuckDB, 2 threads": lambda: fold_segments(store, TALLY),
+        "Postgres": in_postgres,
+    }.items():
+        each = [await _rate(events, fold) for _ in range(runs)]
+        table.add_row(f"tally, {name}, events a second (median of {runs})", f"{statistics.median(each):,.0f}")
+    Console(width=120).print(table, highlight=False)
+
+
+async def _sealed(pool: Pool[Record], store: Store, segment: Segment) -> float:
+    return await _rate(segment.count, lambda: seal(pool, store, segment))
+
+
+async def _rate(events: int, work: Callable[[], Awaitable[object]]) -> float:
+    started = time.perf_counter()
+    await work()
+    return events / (time.perf_counter() - started)
+
+
+def _bytes(store: Store, shard: Shard) -> int:
+    return sum(store.path(segment).stat().st_size for segment in store.segments(shard))
+
+
+async def _fill(url: str, size: int) -> None:
+    with Progress(console=Console(stderr=True)) as progress:
+        task = progress.add_task("filling", total=size)
+        each = size // len(KINDS)
+        await asyncio.gather(*(_fill_shard(url, shard, each, progress, task) for shard in KINDS))
+    conn = await asyncpg.connect(url)
+    await conn.execute("VACUUM ANALYZE")
+    await conn.execute("CHECKPOINT")
+    await conn.close()
+
+
+async def _fill_shard(url: str, shard: int, votes: int, progress: Progress, task: TaskID) -> None:
+    conn = await asyncpg.connect(url)
+    for sent in range(0, votes, GROUP):
+        if sent % (200 * GROUP) == 0:
+            await conn.execute(PARTITIONS)
+        await conn.fetchval(FILL, shard, GROUP, sent)
+        progress.advance(task, GROUP)
+    await conn.close()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="benchmarks.segments", description=__doc__)
+    parser.add_argument(
+        "--size", type=int, default=10_000_000, help="votes sent, half of them by voters of one vote"
+    )
+    parser.add_argument("--runs", type=int, default=7)
+    options = parser.parse_args()
+    uvloop.run(main(options.size, options.runs))

@@ -1,0 +1,99 @@
+"""DuckDB, as an optional extra: opened for one piece of work, on files of one folder, and never fetching anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from eventstore.sealed.manifest import SegmentError
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+# Of segments $files, the columns of `events`. An id that no fold reads is not put together.
+EVENTS = """(
+    SELECT position, recorded_at, actor,
+           CAST((CAST(id_high AS UHUGEINT) << 64) | CAST(id_low AS UHUGEINT) AS UUID) AS id,
+           tool, shard, type, choice, replaced, origin, data
+      FROM read_parquet($files))"""
+
+STAGED = """
+CREATE TEMP TABLE staged (
+    position BIGINT, moment BIGINT, actor UUID, id UUID, tool INTEGER, shard SMALLINT,
+    type VARCHAR, choice VARCHAR, replaced VARCHAR, origin VARCHAR, data JSON)
+"""
+# As Postgres writes CSV: what is empty and not in quotes is null.
+READ = """(FORMAT csv, HEADER false, AUTO_DETECT false, DELIMITER ',', QUOTE '"', ESCAPE '"',
+    NULLSTR '', ALLOW_QUOTED_NULLS false, NEW_LINE '\\n', MAX_LINE_SIZE 16777216)"""
+WRITE = """
+COPY (
+    SELECT position, make_timestamptz(moment) AS recorded_at, actor,
+           CAST(CAST(id AS UHUGEINT) >> 64 AS UBIGINT) AS id_high,
+           CAST(CAST(id AS UHUGEINT) & 18446744073709551615 AS UBIGINT) AS id_low,
+           tool, shard, type, choice, replaced, origin, data
+      FROM staged
+) TO '{path}' (
+    FORMAT parquet, PARQUET_VERSION V2, COMPRESSION zstd, ROW_GROUP_SIZE 262144, DICTIONARY_SIZE_LIMIT 131072)
+"""
+
+_CONFIG: dict[str, str | bool | int | float | list[str]] = {
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+    "allow_community_extensions": False,
+}
+
+
+class DuckDBMissing(Exception):
+    """Sealed history needs DuckDB: pip install 'shiplog[segments]'."""
+
+    def __str__(self) -> str:
+        return str(self.__doc__)
+
+
+def is_installed() -> bool:
+    return find_spec("duckdb") is not None
+
+
+@contextmanager
+def opened(threads: int, *folders: Path) -> Iterator[DuckDBPyConnection]:
+    """Nothing outside the folders can be read or written, but for a place to spill to. Raises DuckDBMissing."""
+    if not is_installed():
+        raise DuckDBMissing
+    import duckdb
+
+    with TemporaryDirectory(prefix="shiplog-spill-") as spill, duckdb.connect(config=_CONFIG) as duck:
+        duck.execute("SET TimeZone = 'UTC'")
+        duck.execute("SET threads = $1", [threads])
+        duck.execute("SET temp_directory = $1", [spill])
+        duck.execute("SET allowed_directories = $1", [[str(folder) for folder in folders]])
+        duck.execute("SET enable_external_access = false")
+        duck.execute("SET lock_configuration = true")
+        try:
+            yield duck
+        except duckdb.Error as error:
+            raise SegmentError(f"DuckDB could not do it: {error}") from error
+
+
+def read_csv(duck: DuckDBPyConnection, table: str, path: Path) -> None:
+    """Fill a table from what Postgres wrote."""
+    duck.execute(f"COPY {table} FROM '{quoted(path)}' {READ}")
+
+
+def write_segment(duck: DuckDBPyConnection, csv: Path, path: Path) -> None:
+    # In the order in which Postgres sent them, which COPY keeps. Staged first: a cast of a column that is read from CSV would be tried on its text.
+    duck.execute(STAGED)
+    read_csv(duck, "staged", csv)
+    duck.execute(WRITE.format(path=quoted(path)))
+
+
+def run(duck: DuckDBPyConnection, query: str, files: Sequence[Path], **values: object) -> DuckDBPyConnection:
+    """A query in which {events} are those of the files."""
+    return duck.execute(query.replace("{events}", EVENTS), {"files": [str(file) for file in files], **values})
+
+
+def quoted(path: Path) -> str:
+    return str(path).replace("'", "''")

@@ -1,0 +1,71 @@
+"""Folding sealed history: the SELECT that Postgres runs over `events`, run by DuckDB over segments."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+from domain.log import Shard
+from eventstore.sealed import duck
+from eventstore.sealed.manifest import Segment, SegmentError
+from eventstore.sealed.store import Store
+from projections.projection import Projection
+
+Row: TypeAlias = tuple[object, ...]
+
+# The engine's RANGE, in segments: they are of the shard already.
+SEALED_RANGE = "events AS (SELECT * FROM {events} WHERE position > $start AND position <= $upto)"
+
+
+async def fold_segments(
+    store: Store,
+    projection: Projection,
+    shard: Shard | None = None,
+    start: int = 0,
+    upto: int | None = None,
+    *,
+    threads: int = 2,
+) -> list[Row]:
+    """The read model's rows, shard and columns, over what is after ``start`` and up to ``upto``, or all that is sealed.
+
+    Of one shard, or of every shard that has segments. The segments it needs are checked first.
+    Raises SegmentError, also for what is not sealed.
+    """
+
+    def fold() -> list[Row]:
+        segments = needed(store, shard, start, upto)
+        if not segments:
+            return []
+        with duck.opened(threads, store.folder) as connection:
+            bounds = {"start": start, "upto": upto or segments[-1].last}
+            return duck.run(connection, folded(projection), paths(store, segments), **bounds).fetchall()
+
+    return await asyncio.to_thread(fold)
+
+
+def needed(store: Store, shard: Shard | None, start: int, upto: int | None) -> list[Segment]:
+    """The segments of a range, checked; of the shard that reaches furthest, the last comes last."""
+    segments = store.segments(shard)
+    for each in {segment.shard for segment in segments} if shard is None else {shard}:
+        last = max((segment.last for segment in segments if segment.shard == each), default=0)
+        if upto is not None and last < upto:
+            raise SegmentError(f"Shard {each} is sealed up to position {last}, not up to {upto}.")
+    within = [each for each in segments if each.last > start and (upto is None or each.first <= upto)]
+    for segment in within:
+        store.check(segment)
+    return sorted(within, key=lambda segment: segment.last)
+
+
+def paths(store: Store, segments: Sequence[Segment]) -> list[Path]:
+    return [store.path(segment) for segment in segments]
+
+
+def listed(projection: Projection) -> str:
+    return ", ".join(("shard", *projection.columns))
+
+
+def folded(projection: Projection) -> str:
+    """For ``duck.run``: what the engine merges, after $start and up to $upto."""
+    return f"WITH {SEALED_RANGE} SELECT {listed(projection)} FROM ({projection.folded}) AS folded"

@@ -1,0 +1,111 @@
+"""`shiplog seal` and `shiplog segments`: put history into segments now, and check those there are."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import rich_click as click
+from asyncpg import Pool, Record
+from msgspec import Struct
+from msgspec.structs import replace
+
+from eventstore.sealed.manifest import Manifest, Segment
+from eventstore.sealed.seal import due
+from eventstore.sealed.seal import seal as seal_segment
+from eventstore.sealed.store import Store
+from services.cli.instance import data_option, instance, segments_folder
+from services.cli.seal_progress import Show, shown
+from services.resources import Sealing, open_pool, sealing_of
+from services.settings import Settings
+
+# Ranges are read by key alone, and a whole segment may take longer than an answer.
+_SESSION = {"statement_timeout": "0", "enable_seqscan": "off"}
+
+
+class Sealed(Struct, frozen=True):
+    """What scripts are told; ``positions`` is how many were sealed, and ``rate`` how many a second."""
+
+    segments: list[Segment]
+    positions: int
+    seconds: float
+    rate: float
+
+
+class Segments(Struct, frozen=True):
+    """``damaged`` says what is wrong, and where; ``segments`` are those that are sound."""
+
+    sound: bool
+    segments: list[Manifest]
+    damaged: list[str]
+
+
+@click.command()
+@data_option
+@click.option("--all", "everything", is_flag=True, help="Up to the head, in a shorter last segment.")
+@click.option("--json", "as_json", is_flag=True)
+def seal(data: Path, everything: bool, as_json: bool) -> None:
+    """Seal what is due now: history as Parquet files that never change. Workers do the same by the minute."""
+    with instance(data) as settings:
+        started = time.monotonic()
+        made = asyncio.run(_seal(settings, everything, as_json))
+        seconds = max(time.monotonic() - started, 1e-6)
+    positions = sum(segment.count for segment in made)
+    sealed = Sealed(made, positions, seconds, positions / seconds)
+    click.echo(msgspec.json.encode(sealed) if as_json else _summary(sealed))
+
+
+async def _seal(settings: Settings, everything: bool, quiet: bool) -> list[Segment]:
+    sealing = sealing_of(settings)
+    if everything:
+        sealing = replace(sealing, plan=replace(sealing.plan, short=True))
+    async with await open_pool(settings, session=_SESSION, size=2) as pool:
+        segments = await due(pool, sealing.store, sealing.plan)
+        with shown(sum(segment.count for segment in segments), quiet=quiet) as show:
+            return await _seal_each(pool, sealing, segments, show)
+
+
+async def _seal_each(
+    pool: Pool[Record], sealing: Sealing, segments: Sequence[Segment], show: Show
+) -> list[Segment]:
+    made: list[Segment] = []
+    for segment in segments:
+        if await seal_segment(pool, sealing.store, segment, sealing.threads):
+            made.append(segment)
+        show(segment.count)
+    return made
+
+
+def _summary(sealed: Sealed) -> str:
+    if not sealed.segments:
+        return "Nothing is due."
+    return (
+        f"{len(sealed.segments)} segments with {sealed.positions:,} events in {sealed.seconds:,.1f} s, "
+        f"{sealed.rate:,.0f} a second"
+    )
+
+
+@click.command()
+@data_option
+@click.option("--json", "as_json", is_flag=True)
+def segments(data: Path, as_json: bool) -> None:
+    """List the sealed segments and check every byte of them. Needs no database. Exit status 1 when one is damaged."""
+    folder = segments_folder(data)
+    if not folder.is_dir():
+        raise click.UsageError(f"There are no segments in {folder}. Name the folder in SHIPLOG_SEGMENTS.")
+    sound, damaged = Store(folder).review()
+    found = Segments(not damaged, sound, damaged)
+    if as_json:
+        click.echo(msgspec.json.encode(found))
+    else:
+        for manifest in found.segments:
+            click.echo(
+                f"{manifest.segment!s:32} {manifest.content.count:>12,} events  {manifest.sha256[:16]}"
+            )
+        for damage in found.damaged:
+            click.echo(damage, err=True)
+    sys.exit(0 if found.sound else 1)
