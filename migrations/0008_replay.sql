@@ -7,6 +7,7 @@ CREATE TABLE replays (
     state         text         NOT NULL DEFAULT 'running' CHECK (state IN
                   ('running', 'paused', 'equal', 'different', 'cut-over', 'rolled-back', 'cancelled')),
     hold          boolean      NOT NULL DEFAULT false,
+    source        text         NOT NULL DEFAULT 'postgres' CHECK (source IN ('postgres', 'segments')),
     started_at    timestamptz  NOT NULL DEFAULT clock_timestamp(),
     resumed_at    timestamptz  NOT NULL DEFAULT clock_timestamp(),
     joined_at     timestamptz,

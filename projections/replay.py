@@ -18,11 +18,14 @@ from asyncpg import Pool, Record
 from asyncpg.pool import PoolConnectionProxy
 
 from domain.log import Shard
+from eventstore.sealed.manifest import SegmentError
+from eventstore.sealed.store import Store
 from projections.cut_over import cut_over, patiently
 from projections.digests import Comparison, compare
 from projections.engine import advance
 from projections.projection import Projection
-from projections.replays import RUNNING, Replay, find, is_running, read_replay
+from projections.replay_sealed import NoSegments, fold_sealed
+from projections.replays import RUNNING, Replay, find, is_running, pause, read_replay
 
 RANGE_EVENTS = 500_000
 NEAR = 20_000  # events: so many may be folded while their shard's advance waits
@@ -77,17 +80,25 @@ NOT_ALONE = "SELECT pg_advisory_unlock(hashtext('shiplog replay'), hashtext($1))
 
 
 async def run(
-    pool: Pool[Record], projections: Sequence[Projection], id: UUID, *, parallel: int = PARALLEL
+    pool: Pool[Record],
+    projections: Sequence[Projection],
+    id: UUID,
+    store: Store | None = None,
+    *,
+    parallel: int = PARALLEL,
 ) -> Replay:
     """Take a running replay on from where it is, until it is compared, and cut over if both versions agree.
 
     Returns early when it is paused or cancelled, or when another process runs it. Whatever dies on the way, the next
-    call goes on. It does not rely on workers, and does not mind them.
+    call goes on. It does not rely on workers, and does not mind them. One that reads sealed history is paused by a
+    damaged segment: raises SegmentError, or NoSegments without a store.
     """
     async with _alone(pool, id) as mine:
         replay = await read_replay(pool, id)
         if mine and replay.goes_on:
-            await _run(pool, projections, find(projections, replay.projection), replay, parallel)
+            live = find(projections, replay.projection)
+            await _read_sealed(pool, live, replay, store, parallel)
+            await _run(pool, projections, live, replay, parallel)
     return await read_replay(pool, id)
 
 
@@ -111,11 +122,26 @@ async def _run(
         await cut_over(pool, live, replay.id)
 
 
+async def _read_sealed(
+    pool: Pool[Record], live: Projection, replay: Replay, store: Store | None, threads: int
+) -> None:
+    if replay.source == "segments" and replay.state == RUNNING:
+        try:
+            await fold_sealed(pool, store, live, replay.id, await _shards(pool), threads)
+        except (SegmentError, NoSegments):
+            await pause(pool, replay.id)
+            raise
+
+
+async def _shards(pool: Pool[Record]) -> list[Shard]:
+    return [Shard(row[0]) for row in await pool.fetch(SHARDS)]
+
+
 async def _rebuild(
     pool: Pool[Record], projections: Sequence[Projection], live: Projection, id: UUID, parallel: int
 ) -> None:
     """Fold, join, compare; or stop early, where somebody pauses it or gives it up."""
-    shards = [Shard(row[0]) for row in await pool.fetch(SHARDS)]
+    shards = await _shards(pool)
     while await _cover(pool, live, id, shards) > NEAR:
         await _fold_ranges(pool, live, id, shards, parallel)
         if not await is_running(pool, id):

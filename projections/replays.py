@@ -13,13 +13,15 @@ from msgspec import Struct
 from domain.refusals import Refusal, Unknown
 from projections.projection import Projection
 
+# Where the sealed part of the log is read. What is not sealed is always Postgres'.
+Source: TypeAlias = Literal["postgres", "segments"]
 State: TypeAlias = Literal["running", "paused", "equal", "different", "cut-over", "rolled-back", "cancelled"]
 
 RUNNING: State = "running"
 
 # Progress by shard, and the rate since the replay last went on.
 READ = """
-SELECT r.id, r.projection, r.state, r.hold, r.started_at, r.ended_at, r.position, r.digest, r.replaces, r.drift, r.rows,
+SELECT r.id, r.projection, r.state, r.hold, r.source, r.started_at, r.ended_at, r.position, r.digest, r.replaces, r.drift, r.rows,
        r.reason, coalesce(p.done, 0)::bigint AS done, coalesce(p.total, 0)::bigint AS total,
        coalesce(p.lately / nullif(extract(epoch FROM p.last - r.resumed_at), 0), 0)::float8 AS rate
   FROM replays AS r
@@ -33,7 +35,7 @@ SELECT r.id, r.projection, r.state, r.hold, r.started_at, r.ended_at, r.position
  ORDER BY r.started_at DESC LIMIT 100
 """
 STATE = "SELECT state FROM replays WHERE id = $1"
-BEGIN = "INSERT INTO replays (id, projection, hold) VALUES ($1, $2, $3)"
+BEGIN = "INSERT INTO replays (id, projection, hold, source) VALUES ($1, $2, $3, $4)"
 MOVE = """
 UPDATE replays SET state = $2, resumed_at = CASE WHEN $2 = 'running' THEN clock_timestamp() ELSE resumed_at END
  WHERE id = $1 AND state = $3
@@ -72,6 +74,7 @@ class Replay(Struct, frozen=True):
     projection: str
     state: State
     hold: bool
+    source: Source
     started_at: datetime
     ended_at: datetime | None
     position: str | None
@@ -105,12 +108,14 @@ def find(projections: Sequence[Projection], name: str) -> Projection:
     return found
 
 
-async def begin(pool: Pool[Record], projection: Projection, *, hold: bool = False) -> UUID:
+async def begin(
+    pool: Pool[Record], projection: Projection, *, hold: bool = False, source: Source = "postgres"
+) -> UUID:
     """A new replay, with an empty table beside the live one. With ``hold`` it does not cut over by itself."""
     fresh = uuid4()
     try:
         async with pool.acquire() as conn, conn.transaction():
-            await conn.execute(BEGIN, fresh, projection.name, hold)
+            await conn.execute(BEGIN, fresh, projection.name, hold, source)
             await conn.execute(projection.beside.drop)
             await conn.execute(projection.beside.create)
     except UniqueViolationError:

@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 from domain.words import Line
 from projections import cut_over, replays
 from projections.registry import PROJECTIONS
-from projections.replays import Replay, State
+from projections.replays import Replay, Source, State
 from projections.verify import Verification, read_verifications, verify_all
 from services.api.access import author_of, for_editors, open_to_all
 from services.api.bodies import StrictJSON
@@ -24,10 +24,14 @@ _UNSEEN = {"Cache-Control": "no-store"}
 
 
 class AskReplay(Struct, frozen=True, forbid_unknown_fields=True):
-    """With ``hold`` it is compared and waits for the cut-over; else it cuts over by itself if both are equal."""
+    """With ``hold`` it is compared and waits for the cut-over; else it cuts over by itself if both are equal.
+
+    ``source``: where the sealed part of the log is read.
+    """
 
     projection: Annotated[str, Meta(pattern=r"^[a-z_]+\Z", max_length=60)]
     hold: bool = False
+    source: Source = "postgres"
 
 
 class Progress(Struct, frozen=True):
@@ -44,6 +48,7 @@ class ReplayShown(Struct, frozen=True):
     id: UUID
     projection: str
     state: State
+    source: Source
     events: Progress
     rate: float
     eta_seconds: float | None
@@ -105,7 +110,7 @@ async def ask_replay(request: AnyRequest, data: AskReplay) -> Response[ReplaySho
     """Rebuild a read model beside the live one. A worker does it; ask here how it gets on."""
     pool = parts(request).pool
     live = replays.find(PROJECTIONS, data.projection)
-    begun = await replays.begin(pool, live, hold=data.hold)
+    begun = await replays.begin(pool, live, hold=data.hold, source=data.source)
     answer = await _answer(request, begun)
     answer.headers["Location"] = f"/v1/replays/{begun}"
     return answer
@@ -216,6 +221,7 @@ def _shown(replay: Replay) -> ReplayShown:
         replay.id,
         replay.projection,
         replay.state,
+        replay.source,
         Progress(replay.done, replay.total),
         round(replay.rate, 1),
         replay.eta_seconds,

@@ -23,15 +23,16 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from domain.refusals import Refusal
 from eventstore.decisions import Author
+from eventstore.sealed.store import Store
 from projections import replay as replaying
 from projections import replays
 from projections.cut_over import Accepted, cut_over, roll_back
 from projections.projection import Projection
 from projections.registry import PROJECTIONS
-from projections.replays import Replay
+from projections.replays import Replay, Source
 from services.cli.instance import data_option, instance
 from services.identity import Identity
-from services.resources import open_pool
+from services.resources import open_pool, sealing_of
 from services.settings import Settings
 
 # A range is a transaction of its own; it may take its time, and memory for its groups.
@@ -63,6 +64,14 @@ class Replayed(Struct, frozen=True):
 @click.option(
     "--accept", metavar="REASON", help="Cut over although rows differ. The reason goes into the log."
 )
+@click.option(
+    "--from",
+    "source",
+    type=click.Choice(["postgres", "segments"]),
+    default="postgres",
+    show_default=True,
+    help="Where sealed history is read; what is not sealed is always Postgres'.",
+)
 @click.option("--hold", is_flag=True, help="Compare, but do not cut over yet.")
 @click.option(
     "--roll-back", "wanted", flag_value="roll-back", help="Put the version before the last cut-over back."
@@ -70,7 +79,13 @@ class Replayed(Struct, frozen=True):
 @click.option("--cancel", "wanted", flag_value="cancel", help="Give up the replay that is under way.")
 @click.option("--json", "as_json", is_flag=True)
 def replay(
-    data: Path, projection: str, accept: str | None, hold: bool, wanted: str | None, as_json: bool
+    data: Path,
+    projection: str,
+    accept: str | None,
+    source: Source,
+    hold: bool,
+    wanted: str | None,
+    as_json: bool,
 ) -> None:
     """Rebuild PROJECTION while the live one goes on serving; if both are equal, it takes its place.
 
@@ -83,7 +98,7 @@ def replay(
             if wanted:
                 click.echo(uvloop.run(_with_pool(settings, partial(_SWIFT[wanted], live=live))))
                 return
-            work = partial(_replay, live=live, settings=settings, accept=accept, hold=hold)
+            work = partial(_replay, settings=settings, live=live, accept=accept, hold=hold, source=source)
             replayed = uvloop.run(_with_pool(settings, work))
         except Refusal as refusal:
             raise click.UsageError(str(refusal)) from None
@@ -97,12 +112,20 @@ async def _with_pool(settings: Settings, work: Callable[[Pool[Record]], Awaitabl
 
 
 async def _replay(
-    pool: Pool[Record], live: Projection, settings: Settings, accept: str | None, *, hold: bool
+    pool: Pool[Record],
+    settings: Settings,
+    live: Projection,
+    accept: str | None,
+    *,
+    hold: bool,
+    source: Source,
 ) -> Replayed:
-    mine = await replays.unfinished(pool, live) or await replays.begin(pool, live, hold=hold)
+    mine = await replays.unfinished(pool, live)
+    mine = mine or await replays.begin(pool, live, hold=hold, source=source)
     with suppress(replays.NotNow):
         await replays.resume(pool, mine)
-    found = await _to_the_end(pool, mine)
+    store = sealing_of(settings).store if settings.segments else None
+    found = await _to_the_end(pool, mine, store)
     if accept and found.state in ("equal", "different"):
         by = Author(Identity(settings, pool).pseudonym("user", b"command"), "command")
         await cut_over(pool, live, mine, Accepted(accept, by))
@@ -110,11 +133,11 @@ async def _replay(
     return _replayed(found)
 
 
-async def _to_the_end(pool: Pool[Record], id: UUID) -> Replay:
+async def _to_the_end(pool: Pool[Record], id: UUID, store: Store | None) -> Replay:
     """Here, or in the worker that was quicker to take it. Stopped, it waits to be called again."""
     showing = asyncio.create_task(_show(pool, id))
     try:
-        while (found := await replaying.run(pool, PROJECTIONS, id)).goes_on:
+        while (found := await replaying.run(pool, PROJECTIONS, id, store)).goes_on:
             await asyncio.sleep(_LOOK_SECONDS)
         return found
     except asyncio.CancelledError:

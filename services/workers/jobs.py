@@ -16,6 +16,7 @@ from eventstore.sealed.seal import seal as seal_segment
 from projections.engine import CheckpointMoved, advance, behind
 from projections.registry import PROJECTIONS
 from projections.replay import run
+from projections.replay_sealed import NoSegments
 from projections.replays import NotNow, read_replays
 from projections.verify import verify_slice
 from services.resources import Sealing
@@ -70,8 +71,12 @@ async def replay(ctx: Context) -> int:
     """Take replays that are under way on to their end, whoever began them. Returns how many there were."""
     try:
         going_on = [each for each in await read_replays(ctx["pool"]) if each.goes_on]
+        sealing = ctx.get("sealing")
         for each in going_on:
-            await run(ctx["pool"], PROJECTIONS, each.id)
+            await run(ctx["pool"], PROJECTIONS, each.id, sealing.store if sealing else None)
+    except (SegmentError, NoSegments) as error:
+        _log.error("a replay is paused", error=str(error))
+        return 0
     except (*_UNREACHABLE, NotNow) as error:
         _log.warning("a replay was interrupted; it goes on from where it was", error=str(error))
         return 0
