@@ -1,0 +1,161 @@
+"""Replay on a large log: recount and rebuild beside the bare aggregate and a Python fold; then while it is in use."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import statistics
+import sys
+import tempfile
+import time
+from asyncio.subprocess import PIPE
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import asyncpg
+import httpx
+import uvloop
+from asyncpg import Connection, Record
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from benchmarks.client import Load, drive
+from benchmarks.flat import fill
+from benchmarks.servers import Shiplog, shiplog
+from benchmarks.votes import singles
+from projections.projection import RANGE
+from projections.tally import TALLY
+from services.cli.embedded.postgres import Postgres
+
+BARE = "SELECT tool, count(*) FROM events WHERE shard = $1 GROUP BY tool"
+RECOUNT = f"WITH {RANGE} SELECT * FROM ({TALLY.folded}) AS folded"
+CURSOR = "SELECT tool, choice, replaced FROM events WHERE shard = $1 ORDER BY position"
+HEADS = "SELECT shard, position FROM heads WHERE shard > 0 ORDER BY shard"
+PYTHON_ROWS = 500_000
+VOTES, SECONDS, PAUSE = 1_000, 15, 0.005
+
+Heads = list[tuple[int, int]]
+
+
+async def main(size: int, runs: int) -> None:
+    with (
+        tempfile.TemporaryDirectory(prefix="shiplog-bench-") as folder,
+        shiplog(Path(folder) / "data") as server,
+        Progress(console=Console(stderr=True)) as progress,
+    ):
+        running = Postgres.attach(server.data)
+        assert running is not None
+        await fill(running.url(), size, progress)
+        conn = await asyncpg.connect(running.url(), server_settings={"max_parallel_workers_per_gather": "0"})
+        rates = await _rates(conn, runs)
+        await conn.close()
+        replays = {
+            name: [await _replayed(server, name) for _ in range(runs)] for name in ("tally", "hourly_tally")
+        }
+        alone = await _reads_beside_votes(server)
+        beside = await _reads_beside_votes(server, replaying=True)
+    _report(size, runs, rates, replays)
+    print(f"reads beside {VOTES:,} votes/s, p50 and p99 ms: {alone}; and beside a replay: {beside}")
+
+
+async def _rates(conn: Connection[Record], runs: int) -> dict[str, float]:
+    """Events a second, on one connection without parallel workers."""
+    heads: Heads = [tuple(row) for row in await conn.fetch(HEADS)]
+    events = sum(position for _, position in heads)
+
+    async def bare() -> int:
+        for shard, _ in heads:
+            await conn.fetch(BARE, shard)
+        return events
+
+    async def recount() -> int:
+        for shard, head in heads:
+            await conn.fetch(RECOUNT, shard, 0, head)
+        return events
+
+    measures: dict[str, Callable[[], Awaitable[int]]] = {
+        "bare aggregate": bare,
+        "recount of the tally": recount,
+        "Python fold over a cursor": lambda: _python_fold(conn, heads[0][0]),
+    }
+    rates: dict[str, list[float]] = {name: [] for name in measures}
+    for _ in range(runs):
+        for name, measure in measures.items():
+            started = time.perf_counter()
+            folded = await measure()
+            rates[name].append(folded / (time.perf_counter() - started))
+    return {name: statistics.median(each) for name, each in rates.items()}
+
+
+async def _python_fold(conn: Connection[Record], shard: int) -> int:
+    """The first half a million events, as rows."""
+    tallies: dict[int, dict[str | None, int]] = {}
+    folded = 0
+    async with conn.transaction():
+        async for tool, choice, replaced in conn.cursor(CURSOR, shard, prefetch=5_000):
+            tally = tallies.setdefault(tool, {"ship": 0, "skip": 0, None: 0})
+            tally[choice] += 1
+            tally[replaced] -= 1
+            folded += 1
+            if folded == PYTHON_ROWS:
+                break
+    return folded
+
+
+async def _replayed(server: Shiplog, name: str) -> tuple[float, float]:
+    """Seconds of a replay with its cut-over, as it says itself, and events a second."""
+    words = ["replay", name, "--json", "--data", str(server.data)]
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "services.cli", *words, stdout=PIPE)
+    said, _ = await process.communicate()
+    told = json.loads(said)
+    assert (process.returncode, told["equal"], told["state"]) == (0, True, "cut-over"), said
+    return told["seconds"], told["rate"]
+
+
+async def _reads_beside_votes(server: Shiplog, *, replaying: bool = False) -> tuple[float, float]:
+    key = server.key()
+    load: asyncio.Task[Load] = asyncio.create_task(
+        drive(server.port, singles(VOTES * SECONDS, key), 64, VOTES)
+    )
+    reading = asyncio.create_task(_read(server.port, load))
+    while replaying and not load.done():
+        await _replayed(server, "tally")
+    assert (await load).statuses.keys() == {200}
+    return await reading
+
+
+async def _read(port: int, until: asyncio.Task[Load]) -> tuple[float, float]:
+    taken = []
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        while not until.done():
+            started = time.perf_counter()
+            assert (await client.get("/v1/tools/uv/tally")).status_code == 200
+            taken.append((time.perf_counter() - started) * 1000)
+            await asyncio.sleep(PAUSE)
+    taken.sort()
+    return round(taken[len(taken) // 2], 1), round(taken[int(0.99 * len(taken))], 1)
+
+
+def _report(
+    size: int, runs: int, rates: dict[str, float], replays: dict[str, list[tuple[float, float]]]
+) -> None:
+    table = Table(
+        "what", "events a second", "seconds", "of bare", title=f"{size:,} votes, medians of {runs} runs"
+    )
+    bare = rates["bare aggregate"]
+    for name, rate in rates.items():
+        table.add_row(name, f"{rate:,.0f}", "", f"{rate / bare:.2f}")
+    for name, each in replays.items():
+        seconds, rate = (statistics.median(part) for part in zip(*each, strict=True))
+        table.add_row(f"shiplog replay {name}", f"{rate:,.0f}", f"{seconds:.1f}", f"{rate / bare:.2f}")
+    Console(width=120).print(table, highlight=False)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="benchmarks.replay", description=__doc__)
+    parser.add_argument("--size", type=int, default=10_000_000)
+    parser.add_argument("--runs", type=int, default=3)
+    options = parser.parse_args()
+    uvloop.run(main(options.size, options.runs))
