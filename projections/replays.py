@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal, TypeAlias
 from uuid import UUID, uuid4
 
@@ -34,6 +34,7 @@ SELECT r.id, r.projection, r.state, r.hold, r.source, r.started_at, r.ended_at, 
  WHERE $1::uuid IS NULL OR r.id = $1
  ORDER BY r.started_at DESC LIMIT 100
 """
+NEWEST = "SELECT projection, max(started_at) AS began FROM replays GROUP BY projection"
 STATE = "SELECT state FROM replays WHERE id = $1"
 BEGIN = "INSERT INTO replays (id, projection, hold, source) VALUES ($1, $2, $3, $4)"
 MOVE = """
@@ -121,6 +122,16 @@ async def begin(
     except UniqueViolationError:
         raise UnderWay(projection=projection.name, id=await unfinished(pool, projection)) from None
     return fresh
+
+
+async def begin_next(pool: Pool[Record], projections: Sequence[Projection], every: timedelta) -> UUID | None:
+    """Begin the replay of the read model that has waited longest, if none of any began within ``every``."""
+    began = {row["projection"]: row["began"] for row in await pool.fetch(NEWEST)}
+    never = datetime.min.replace(tzinfo=UTC)
+    if max(began.values(), default=never) > datetime.now(UTC) - every:
+        return None
+    waiting = (each for each in projections if each.view is None)
+    return await begin(pool, min(waiting, key=lambda each: began.get(each.name, never)))
 
 
 async def unfinished(pool: Pool[Record], projection: Projection) -> UUID | None:

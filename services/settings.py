@@ -18,7 +18,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     """``secret`` signs cookies and keys pseudonyms: keep it, and keep it the same in every process of one log.
 
     Limits are per minute, that of a key per second; 0 is no limit. Every ``recount_seconds`` a worker verifies one read
-    model in one shard. Without ``segments`` no history is sealed.
+    model in one shard; every ``replay_hours``, if set, one is rebuilt. Without ``segments`` no history is sealed.
     """
 
     database_url: str
@@ -29,6 +29,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     group: int = 1_000
     bulk_group: int = 2_000
     recount_seconds: int = 60
+    replay_hours: int = 0
     limit_visitor: int = 300
     limit_address: int = 300
     limit_key: int = 0
@@ -60,6 +61,7 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
         queue_per_shard=_number(environ, "SHIPLOG_QUEUE_PER_SHARD", 1_000),
         group=_number(environ, "SHIPLOG_GROUP", 1_000),
         bulk_group=_number(environ, "SHIPLOG_BULK_GROUP", 2_000),
+        replay_hours=_limit(environ, "SHIPLOG_REPLAY_HOURS", 0),
         recount_seconds=_number(environ, "SHIPLOG_RECOUNT_SECONDS", 60),
         limit_visitor=_limit(environ, "SHIPLOG_LIMIT_VISITOR", 300),
         limit_address=_limit(environ, "SHIPLOG_LIMIT_ADDRESS", 300),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
+from datetime import timedelta
 from typing import NotRequired, TypedDict
 
 import structlog
@@ -17,7 +19,7 @@ from projections.engine import CheckpointMoved, advance, behind
 from projections.registry import PROJECTIONS
 from projections.replay import run
 from projections.replay_sealed import NoSegments
-from projections.replays import NotNow, read_replays
+from projections.replays import NotNow, UnderWay, begin_next, read_replays
 from projections.verify import verify_slice
 from services.resources import Sealing
 from services.signals import Signals
@@ -34,6 +36,7 @@ class Context(TypedDict):
     pool: Pool[Record]
     signals: Signals
     sealing: NotRequired[Sealing | None]
+    replay_every: NotRequired[timedelta | None]
 
 
 async def project(ctx: Context, shard: int) -> int:
@@ -81,6 +84,13 @@ async def replay(ctx: Context) -> int:
         _log.warning("a replay was interrupted; it goes on from where it was", error=str(error))
         return 0
     return len(going_on)
+
+
+async def schedule(ctx: Context) -> None:
+    """Begin a replay when it is time for the next one."""
+    with suppress(*_UNREACHABLE, UnderWay):
+        if every := ctx.get("replay_every"):
+            await begin_next(ctx["pool"], PROJECTIONS, every)
 
 
 async def recount(ctx: Context) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import cast
 
 import structlog
@@ -19,7 +20,7 @@ from services.logs import configure_logs
 from services.resources import Sealing, open_pool, sealing_of
 from services.settings import Settings
 from services.signals import QUEUE, Signals, decode_job, encode_job, redis_settings
-from services.workers.jobs import Context, extend, project, recount, replay, seal, sweep
+from services.workers.jobs import Context, extend, project, recount, replay, schedule, seal, sweep
 
 _SWEEP_SECONDS = 1.0
 _MINUTE_SECONDS = 60.0
@@ -41,6 +42,7 @@ async def work(settings: Settings) -> None:
         working = [
             asyncio.create_task(_work(ctx, settings.redis_url)),
             asyncio.create_task(_repeat(replay, ctx, _LOOK_SECONDS)),
+            asyncio.create_task(_repeat(schedule, ctx, _MINUTE_SECONDS)),
             asyncio.create_task(_repeat(recount, ctx, settings.recount_seconds)),
             asyncio.create_task(_repeat(extend, ctx, _MINUTE_SECONDS)),
             asyncio.create_task(_repeat(seal, ctx, _MINUTE_SECONDS)),
@@ -56,7 +58,8 @@ async def _context(settings: Settings) -> AsyncIterator[Context]:
     pool = await open_pool(settings, session=FOLDING)
     signals = Signals(settings.redis_url)
     try:
-        yield Context(pool=pool, signals=signals, sealing=_sealing(settings))
+        every = timedelta(hours=settings.replay_hours) if settings.replay_hours else None
+        yield Context(pool=pool, signals=signals, sealing=_sealing(settings), replay_every=every)
     finally:
         await signals.close()
         await asyncio.wait_for(pool.close(), 5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
@@ -19,7 +20,7 @@ from projections.engine import advance
 from projections.projection import Projection
 from projections.registry import PROJECTIONS
 from projections.replay import run
-from projections.replays import NotNow, UnderWay, begin, cancel, pause, read_replay, resume
+from projections.replays import NotNow, UnderWay, begin, begin_next, cancel, pause, read_replay, resume
 from projections.snapshot import take_snapshot
 from projections.tally import TALLY, read_tallies
 from projections.verify import verify, verify_slice
@@ -270,6 +271,17 @@ async def test_a_changed_definition_cancels_what_was_rebuilt_by_the_old_one(
     await install(conn, [replace(TALLY, columns=TALLY.columns | {"more": "bigint NOT NULL DEFAULT 0"})])
     await conn.close()
     assert (await read_replay(pool, asked)).state == "cancelled"
+
+
+async def test_by_the_clock_each_read_model_is_rebuilt_in_turn(pool: Log) -> None:
+    begun = []
+    while len(begun) < len(FOLDED) + 1:
+        asked = await begin_next(pool, PROJECTIONS, timedelta())
+        assert asked is not None
+        begun.append((await run(pool, PROJECTIONS, asked)).projection)
+    assert sorted(begun[:-1]) == sorted(each.name for each in FOLDED)
+    assert begun[-1] == begun[0]
+    assert await begin_next(pool, PROJECTIONS, timedelta(hours=1)) is None
 
 
 async def test_the_recount_comes_round_to_every_read_model_and_shard(pool: Log) -> None:
