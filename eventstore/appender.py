@@ -13,7 +13,7 @@ import asyncpg
 from asyncpg import Pool, Record
 
 from domain.log import Shard, shard_of
-from eventstore.casts import Stood, Submitted, append_casts
+from eventstore.casts import Expectation, Stood, Submitted, append_casts
 
 # One item's data is at fault, not the connection.
 REFUSED_DATA = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
@@ -73,6 +73,7 @@ class Appender:
         self._pool, self._shard, self._on_appended, self._turns = pool, shard, on_appended, turns
         self._most_queued, self._group, self._timeout = queue, group, timeout
         self._queued: deque[Waiting] = deque()
+        self._expectation = Expectation()
         self._arrived = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.create_task(self._run(), name=f"appender {shard}")
@@ -141,7 +142,7 @@ class Appender:
 
     async def _append(self, casts: list[Submitted]) -> list[Stood]:
         async with asyncio.timeout(self._timeout), self._pool.acquire() as conn:
-            return await append_casts(conn, self._shard, casts)
+            return await append_casts(conn, self._shard, casts, self._expectation)
 
 
 def _answer(group: list[Waiting], stood: list[Stood]) -> None:

@@ -24,6 +24,8 @@ SELECT ord, outcome, position, id, choice, replaced, changed
                     $6::uuid[], $7::text::text[])
 """
 
+APPEND_FIRST_CASTS = APPEND_CASTS.replace("append_casts", "append_first_casts")
+
 Kind = Literal["v", "b"]
 
 
@@ -99,13 +101,36 @@ class Round(Struct, frozen=True):
     told: dict[int, Record]
 
 
+class Expectation:
+    """Whether the next group of a shard will meet no ballot that stands, as none of the last ones has.
+
+    Expecting that saves a look-up a cast; being wrong costs what was written in vain. So a ballot that was met is
+    remembered for some groups.
+    """
+
+    _REMEMBERED = 16
+
+    def __init__(self) -> None:
+        self._wary = 0
+
+    @property
+    def blank(self) -> bool:
+        return not self._wary
+
+    def learn(self, *, met: bool) -> None:
+        self._wary = self._REMEMBERED if met else max(0, self._wary - 1)
+
+
 async def append_casts(
-    conn: PoolConnectionProxy[Record], shard: Shard, casts: Sequence[Submitted]
+    conn: PoolConnectionProxy[Record],
+    shard: Shard,
+    casts: Sequence[Submitted],
+    expectation: Expectation | None = None,
 ) -> list[Stood]:
     """Append casts in their order; answers in the same order, after the commit."""
     columns = _columns(casts)
     answers: dict[int, Stood] = {}
-    for each in await append_columns(conn, shard, columns):
+    for each in await append_columns(conn, shard, columns, expectation):
         answers.update(zip(each.numbers, _answers(shard, casts, each), strict=True))
     return [answers[number] for number in range(len(casts))]
 
@@ -117,7 +142,12 @@ def outcomes(rounds: Sequence[Round]) -> Counter[Outcome]:
     return counts
 
 
-async def append_columns(conn: PoolConnectionProxy[Record], shard: Shard, columns: Columns) -> list[Round]:
+async def append_columns(
+    conn: PoolConnectionProxy[Record],
+    shard: Shard,
+    columns: Columns,
+    expectation: Expectation | None = None,
+) -> list[Round]:
     """Append casts in their order; returns after the commit.
 
     A ballot's casts are decided one after the other, so a group is cut into rounds in which each ballot stands
@@ -128,7 +158,12 @@ async def append_columns(conn: PoolConnectionProxy[Record], shard: Shard, column
     done, waiting = [], _rounds(columns)
     while waiting:
         numbers = waiting.pop(0)
-        before, told = await _append(conn, shard, columns, numbers)
+        blank = expectation is not None and expectation.blank
+        before, told = await _append(
+            conn, shard, columns, numbers, APPEND_FIRST_CASTS if blank else APPEND_CASTS
+        )
+        if expectation is not None:
+            expectation.learn(met=bool(told))
         behind = {n for n in columns.minted & told.keys() if told[n]["outcome"] == "superseded"}
         if behind:
             for n in behind:
@@ -154,12 +189,16 @@ def _rounds(columns: Columns) -> list[Sequence[int]]:
 
 
 async def _append(
-    conn: PoolConnectionProxy[Record], shard: Shard, columns: Columns, numbers: Sequence[int]
+    conn: PoolConnectionProxy[Record],
+    shard: Shard,
+    columns: Columns,
+    numbers: Sequence[int],
+    statement: str,
 ) -> tuple[int, dict[int, Record]]:
     """One round: the position before it, and the rows that answer its casts, by their numbers."""
     sent = columns.only(numbers)
     first, *rows = await conn.fetch(
-        APPEND_CASTS,
+        statement,
         shard,
         _array(sent.kinds),
         sent.actors,

@@ -15,7 +15,7 @@ from domain.log import Shard, shard_of
 from domain.refusals import Refusal
 from domain.votes import Outcome
 from eventstore import ids
-from eventstore.casts import Columns, append_columns, outcomes
+from eventstore.casts import Columns, Expectation, append_columns, outcomes
 from eventstore.names import Names
 from services.identity import Identity
 from services.vote_lines import VOTER_BYTES, BadLine, Decoded, decode
@@ -54,11 +54,12 @@ class Commits:
         self.shards, self._pool, self._on_committed = shards, pool, on_committed
         self._room = asyncio.Semaphore(most)
         self._turns = [asyncio.Lock() for _ in range(shards + 1)]
+        self._expectations = [Expectation() for _ in range(shards + 1)]
 
     async def append(self, shard: Shard, columns: Columns) -> Counter[Outcome]:
         # A group that waits for its shard takes no room from the others.
         async with self._turns[shard], self._room, self._pool.acquire() as conn:
-            counts = outcomes(await append_columns(conn, shard, columns))
+            counts = outcomes(await append_columns(conn, shard, columns, self._expectations[shard]))
         self._on_committed(shard, counts)
         return counts
 

@@ -13,7 +13,7 @@ import pytest
 
 from domain.log import Shard, shard_of
 from eventstore.appender import Appender, Appenders, Overloaded, Turns, Unsettled
-from eventstore.casts import Stood, Submitted
+from eventstore.casts import Expectation, Stood, Submitted
 from eventstore.ids import milliseconds_of, mint
 from services.settings import Settings
 from tests.integration.stage import Log, count_events
@@ -22,7 +22,7 @@ SHARD, TOOL = Shard(1), 7
 HOLD_HEAD = "SELECT FROM heads WHERE shard = $1 FOR UPDATE"
 WAITING = """
 SELECT pid FROM pg_stat_activity
- WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%append_casts%'
+ WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%append%casts%'
 """
 
 NEWEST_ID = """
@@ -180,6 +180,26 @@ async def test_positions_are_gapless_in_every_shard(pool: Log) -> None:
     rows = await pool.fetch("SELECT shard, count(*), min(position), max(position) FROM events GROUP BY shard")
     assert {row["shard"] for row in rows} == {1, 2, 3}
     assert all(row["count"] == row["max"] and row["min"] == 1 for row in rows)
+
+
+def test_a_ballot_that_was_met_is_remembered_for_some_groups() -> None:
+    expectation = Expectation()
+    assert expectation.blank
+    expectation.learn(met=True)
+    for _ in range(16):
+        assert not expectation.blank
+        expectation.learn(met=False)
+    assert expectation.blank
+
+
+async def test_a_group_that_meets_a_ballot_unexpectedly_is_decided_all_the_same(pool: Log) -> None:
+    again = cast()
+    async with appender(pool) as lane:
+        first = await lane.append(again)
+        both = await asyncio.gather(lane.append(cast()), lane.append(again), lane.append(cast("skip")))
+    assert [each.outcome for each in both] == ["counted"] * 3
+    assert both[1].position == first.position
+    assert sorted(each.position.number for each in both) == [1, 2, 3]
 
 
 async def test_lanes_commit_in_turn_and_share_their_commits(pool: Log) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from domain.log import Shard
 from domain.votes import BLANK, Answer, Ballot, Cast, decide, evolve
 from eventstore import ids
-from eventstore.casts import Kind, Stood, Submitted, append_casts
+from eventstore.casts import Expectation, Kind, Stood, Submitted, append_casts
 
 SHARD = Shard(1)
 IDS = sorted(ids.mint() for _ in range(12))
@@ -27,23 +27,28 @@ groups = st.lists(st.lists(casts, min_size=1, max_size=12), min_size=1, max_size
 _tools = count(1_000, 2)
 
 
+class Hopeful(Expectation):
+    blank = True  # type: ignore[assignment]
+
+
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(groups=groups)
+@given(groups=groups, hopeful=st.lists(st.booleans(), min_size=5, max_size=5))
 async def test_sql_and_domain_answer_alike(
-    module_pool: Pool[Record], groups: list[list[tuple[Key, UUID, str | None]]]
+    module_pool: Pool[Record], groups: list[list[tuple[Key, UUID, str | None]]], hopeful: list[bool]
 ) -> None:
+    """Whether a group is expected to meet no ballot or not, rightly or wrongly."""
     log = module_pool
     actors, tool = [uuid4(), uuid4()], next(_tools)
     before = await head(log)
     ballots: dict[Key, Ballot] = {}
     positions: dict[tuple[Key, UUID], str] = {}
-    for group in groups:
+    for group, hope in zip(groups, hopeful, strict=False):
         submitted = [
             Submitted(key[0], actors[key[1]], tool + key[2], choice, vote_id, "test")
             for key, vote_id, choice in group
         ]
         async with log.acquire() as conn:
-            stood = await append_casts(conn, SHARD, submitted)
+            stood = await append_casts(conn, SHARD, submitted, Hopeful() if hope else None)
         for (key, vote_id, choice), answer in zip(group, stood, strict=True):
             ballot, cast = ballots.get(key, BLANK), Cast(vote_id, choice)
             assert as_domain(answer) == decide(ballot, cast)
