@@ -24,8 +24,8 @@ from projections.verify import verify_slice
 from services.resources import Sealing
 from services.signals import Signals
 
-# In one run of `seal`, so that what else is done by the minute is not kept waiting.
-_MOST_SEGMENTS = 4
+# In one run of `seal`, so that a log that grows fast keeps its cores for votes: a segment takes some ten seconds of one.
+_MOST_SEGMENTS = 1
 _UNREACHABLE = (PostgresError, InterfaceError, OSError, TimeoutError)
 _log = structlog.get_logger()
 

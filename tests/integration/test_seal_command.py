@@ -117,7 +117,7 @@ async def test_a_worker_seals_without_redis(settings: Settings, pool: Log, folde
     await cast_votes(pool, 25)
     sealing = replace(settings, segments=folder, segment=10, seal_behind=5)
     async with _context(sealing) as ctx:
-        working = asyncio.create_task(_repeat(seal, ctx, 60))
+        working = asyncio.create_task(_repeat(seal, ctx, 0.05))
         made = ctx.get("sealing")
         assert made is not None
 
