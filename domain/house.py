@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from domain.refusals import NotUnderstood
+from domain.upcasts import Upcaster, family, newest, stored_as, stored_names, upcast
 from domain.words import Choice, Line, Name, Score, Slug, Text, Url
 
 
@@ -93,18 +94,38 @@ HouseEvent = (
     ToolListed | ToolRevised | ToolRetired | ReviewerSeated | TakePublished | TakeWithdrawn | ReplayAccepted
 )
 
+# A shape that is changed gets a step here, from its last version to the new one.
+UPCASTERS: tuple[Upcaster, ...] = ()
 
 _decoder = msgspec.json.Decoder(HouseEvent)
+
+
+def type_of(event: HouseEvent) -> str:
+    """As the log is to have it: with its version, from the second on."""
+    name = type(event).__name__
+    return stored_as(name, newest(name, UPCASTERS))
 
 
 def encode(event: HouseEvent) -> bytes:
     return msgspec.json.encode(event)
 
 
-def decode(data: bytes) -> HouseEvent:
-    """Raises NotUnderstood for what a newer version may have written."""
+def decode(data: bytes, stored: str | None = None) -> HouseEvent:
+    """The event in its newest shape; ``stored`` is its type in the log, if it may be an older one.
+
+    Raises NotUnderstood for what a newer version may have written.
+    """
     try:
-        event: HouseEvent = _decoder.decode(data)
+        event: HouseEvent = _decoder.decode(data if stored is None else _newest_shape(data, stored))
     except msgspec.ValidationError as error:
         raise NotUnderstood(data=data.decode()[:200], error=str(error)) from None
     return event
+
+
+def _newest_shape(data: bytes, stored: str) -> bytes:
+    read = stored_names(family(stored), UPCASTERS)
+    if stored not in read:
+        raise msgspec.ValidationError(f"{stored} is newer than {read[-1]}")
+    if stored == read[-1]:
+        return data
+    return msgspec.json.encode(upcast(stored, msgspec.json.decode(data), UPCASTERS))

@@ -22,12 +22,12 @@ MOVE_HEAD = "UPDATE heads SET position = $2, recorded_at = $3 WHERE shard = $1"
 TOOL_NAMED = "SELECT tool FROM slugs WHERE slug = $1"
 NAME_TOOL = "INSERT INTO slugs (slug, tool) VALUES ($1, $2)"
 HISTORY_OF_TOOL = """
-SELECT data FROM events
+SELECT data, type FROM events
  WHERE shard = $1 AND shard = 0 AND tool = $2
  ORDER BY position
 """
 HISTORY_OF_HOUSE = """
-SELECT data FROM events
+SELECT data, type FROM events
  WHERE shard = $1 AND shard = 0 AND tool IS NULL
  ORDER BY position
 """
@@ -61,7 +61,7 @@ async def decide_tool(conn: Connection, slug: str, decide: Decide, author: Autho
         head = await _lock(conn)
         tool = await conn.fetchval(TOOL_NAMED, slug)
         history = await conn.fetch(HISTORY_OF_TOOL, HOUSE, tool) if tool is not None else []
-        before = [house.decode(row[0]) for row in history]
+        before = [house.decode(row[0], row[1]) for row in history]
         events = decide(before)
         if tool is None and events:
             tool = head.position + 1
@@ -73,7 +73,7 @@ async def decide_house(conn: Connection, decide: Decide, author: Author) -> Deci
     """Decide on what belongs to no tool: the panel's seats."""
     async with conn.transaction():
         head = await _lock(conn)
-        before = [house.decode(row[0]) for row in await conn.fetch(HISTORY_OF_HOUSE, HOUSE)]
+        before = [house.decode(row[0], row[1]) for row in await conn.fetch(HISTORY_OF_HOUSE, HOUSE)]
         events = decide(before)
         return Decided(before, events, await _append(conn, head, None, events, author))
 
@@ -104,7 +104,7 @@ async def _append(
 
 def _envelope(event: HouseEvent, tool: int | None, author: Author) -> Event:
     return Event(
-        type=type(event).__name__,
+        type=house.type_of(event),
         actor=author.actor,
         id=mint(),
         origin=author.origin,

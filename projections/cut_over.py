@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from domain.house import ReplayAccepted
 from eventstore.decisions import Author, decide_house
+from projections.parked import forget, rename
 from projections.projection import Projection
 from projections.replays import NotNow
 
@@ -28,7 +29,7 @@ SELECT bool_and(together)
 """
 OLD_READERS = "SELECT oldest_transaction() < joined_at FROM replays WHERE id = $1"
 CUT_OVER = """
-UPDATE replays SET state = 'cut-over', reason = $2::text, ended_at = clock_timestamp()
+UPDATE replays SET state = 'cut-over', reason = coalesce($2::text, reason), ended_at = clock_timestamp()
  WHERE id = $1 AND (state = 'equal' OR state = 'different' AND $2::text IS NOT NULL)
 RETURNING drift
 """
@@ -70,6 +71,8 @@ async def _cut_over(
         await decide_house(conn, lambda _: [event], accepted.author)
     await conn.execute(DROP_CHECKPOINTS, live.last.name)
     await conn.execute(RENAME_CHECKPOINTS, live.beside.name, live.last.name)
+    await forget(conn, live.last.name)
+    await rename(conn, (live.name, live.last.name), (live.beside.name, live.name))
     await conn.execute(IMPATIENT)
     await conn.execute(live.cut_over)
 
@@ -89,6 +92,8 @@ async def _roll_back(conn: PoolConnectionProxy[Record], live: Projection, id: UU
     await _hold_together(conn, live, live.last)
     if await conn.fetchval(ROLLED_BACK, id) is None:
         raise NotNow(state="rolled back", wanted="rolled back again")
+    beside, last = live.beside.name, live.last.name
+    await rename(conn, (live.name, beside), (last, live.name), (beside, last))
     await conn.execute(IMPATIENT)
     await conn.execute(live.roll_back)
 

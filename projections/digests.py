@@ -37,6 +37,7 @@ class Comparison(Struct, frozen=True):
     beside: str
     drift: int
     rows: list[str]
+    reason: str | None = None
 
 
 @asynccontextmanager

@@ -5,6 +5,7 @@ The engine narrows ``events`` to a range; the text itself is the same for every 
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
 from hashlib import sha256
 from typing import Literal
@@ -12,10 +13,18 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
+from projections.reading import as_read, but_parked, upcasts_of
+
 # Of shard $1, what is after $2 and up to $3.
 RANGE = """events AS (
     SELECT * FROM public.events WHERE shard = $1 AND position > $2 AND position <= $3
 )"""
+
+POSITIONS = """events AS (
+    SELECT * FROM public.events WHERE shard = $1 AND position = ANY($2)
+)"""
+
+_TYPE = re.compile(r"'([A-Z]\w*)'")
 
 
 class Projection(Struct, frozen=True, dict=True):
@@ -51,8 +60,14 @@ class Projection(Struct, frozen=True, dict=True):
         return msgspec.structs.replace(self, name=f"{self.name}__last")
 
     @cached_property
+    def families(self) -> tuple[str, ...]:
+        """The event types that the SELECT names: of these it has to be able to read every version."""
+        return tuple(sorted(set(_TYPE.findall(self.select))))
+
+    @property
     def digest(self) -> str:
-        return sha256(msgspec.json.encode(self)).hexdigest()
+        """Of the definition, and of the upcasts through which it reads."""
+        return sha256(msgspec.json.encode(self) + upcasts_of(self.families)).hexdigest()
 
     @cached_property
     def create(self) -> str:
@@ -80,21 +95,35 @@ class Projection(Struct, frozen=True, dict=True):
             SELECT {self._listed} FROM ({self.folded}) AS folded ORDER BY {self._key}
             ON CONFLICT ({self._key}) DO UPDATE SET {self._merge}"""
 
-    @cached_property
+    @property
     def differences(self) -> str:
         """Rows of shard $1 that the log up to $3, recounted from $2 = 0, and the table do not share."""
+        return as_read(f"WITH {RANGE}, {self._differences}")
+
+    @property
+    def differences_but_parked(self) -> str:
+        """The same, where some events are parked: the table is to have everything else."""
+        return as_read(f"WITH {but_parked(RANGE, self.name)}, {self._differences}")
+
+    @property
+    def _differences(self) -> str:
         return f"""
-            WITH {RANGE}, folded AS ({self.folded}),
+            folded AS ({self.folded}),
             recounted AS (SELECT {self._listed} FROM folded),
             kept AS (SELECT {self._listed} FROM read_models.{self.name} WHERE shard = $1)
             SELECT 'log' AS says, * FROM (SELECT * FROM recounted EXCEPT SELECT * FROM kept) AS missing
             UNION ALL
             SELECT 'read model', * FROM (SELECT * FROM kept EXCEPT SELECT * FROM recounted) AS extra"""
 
-    @cached_property
+    @property
     def fold_range(self) -> str:
         """Of shard $1, merge what is after $2 and up to $3."""
-        return f"WITH {RANGE} {self.merge}"
+        return as_read(f"WITH {RANGE} {self.merge}")
+
+    @property
+    def fold_positions(self) -> str:
+        """Of shard $1, merge the events at the positions $2."""
+        return as_read(f"WITH {POSITIONS} {self.merge}")
 
     @cached_property
     def digest_rows(self) -> str:

@@ -23,11 +23,15 @@ from eventstore.sealed.store import Store
 from projections.cut_over import cut_over, patiently
 from projections.digests import Comparison, compare
 from projections.engine import advance
+from projections.poison import fold_past_poison
 from projections.projection import Projection
 from projections.replay_sealed import NoSegments, fold_sealed
 from projections.replays import RUNNING, Replay, find, is_running, pause, read_replay
+from projections.set_right import set_right
+from projections.stops import stop_of_live
 
 RANGE_EVENTS = 500_000
+LAST = 2**63 - 1
 NEAR = 20_000  # events: so many may be folded while their shard's advance waits
 PARALLEL = 2
 
@@ -35,11 +39,11 @@ SHARDS = "SELECT shard FROM heads ORDER BY shard"
 HOLD_ADVANCE = "SELECT pg_advisory_xact_lock(hashtext('shiplog advance'), $1)"
 CHECKPOINT = "SELECT position FROM checkpoints WHERE shard = $1 AND projection = $2"
 
-# Up to where the head is now, unless the version has joined the live one, which no range may meet again.
+# Up to where the head is now, or to what stops the read model ($5), unless the version has joined the live one, which no range may meet again.
 COVER = """
 INSERT INTO replay_ranges (shard, replay, after, upto)
 SELECT h.shard, $2, start, least(start + $3, h.position)
-  FROM heads AS h,
+  FROM (SELECT shard, least(position, $5 - 1) AS position FROM heads) AS h,
        LATERAL (SELECT coalesce(max(r.upto), 0) AS covered FROM replay_ranges AS r
                  WHERE r.shard = h.shard AND r.replay = $2) AS r,
        LATERAL generate_series(r.covered, h.position - 1, $3::bigint) AS start
@@ -71,7 +75,7 @@ SELECT shard FROM checkpoints WHERE projection IN ($1, $2)
  GROUP BY shard HAVING count(DISTINCT position) > 1 ORDER BY shard
 """
 COMPARED = """
-UPDATE replays SET state = $2, position = $3, digest = $4, replaces = $5, drift = $6, rows = $7
+UPDATE replays SET state = $2, position = $3, digest = $4, replaces = $5, drift = $6, rows = $7, reason = $8
  WHERE id = $1 AND state = 'running'
 """
 
@@ -150,7 +154,8 @@ async def _rebuild(
         await patiently(pool, partial(_join, live=live, id=id, shard=shard))
     await pool.execute(JOINED, id)
     await _meet(pool, projections, live)
-    await _tell(pool, id, await compare(pool, live, shards))
+    compared = await compare(pool, live, shards)
+    await _tell(pool, id, await set_right(pool, live, shards, compared) if compared.drift else compared)
 
 
 async def _cover(pool: Pool[Record], live: Projection, id: UUID, shards: Sequence[Shard]) -> int:
@@ -159,7 +164,8 @@ async def _cover(pool: Pool[Record], live: Projection, id: UUID, shards: Sequenc
     for shard in shards:
         async with pool.acquire() as conn, conn.transaction():
             await conn.execute(HOLD_ADVANCE, shard)
-            await conn.execute(COVER, shard, id, RANGE_EVENTS, live.beside.name)
+            stop = await stop_of_live(conn, live, shard, LAST)
+            await conn.execute(COVER, shard, id, RANGE_EVENTS, live.beside.name, stop)
             left += await conn.fetchval(LEFT, shard, id)
     return left
 
@@ -191,7 +197,7 @@ async def _fold_one(pool: Pool[Record], live: Projection, id: UUID, shard: Shard
 async def _fold(
     conn: PoolConnectionProxy[Record], live: Projection, id: UUID, shard: Shard, claimed: Record
 ) -> None:
-    await conn.execute(live.beside.fold_range, shard, claimed["after"], claimed["upto"])
+    await fold_past_poison(conn, live.beside, shard, claimed["after"], claimed["upto"])
     await conn.execute(FOLDED, shard, id, claimed["after"])
 
 
@@ -208,7 +214,7 @@ async def _join(conn: PoolConnectionProxy[Record], live: Projection, id: UUID, s
     covered = int(await conn.fetchval(COVERED, shard, id))
     reached = max(covered, int(await conn.fetchval(CHECKPOINT, shard, live.name)))
     if covered < reached:
-        await conn.execute(live.beside.fold_range, shard, covered, reached)
+        await fold_past_poison(conn, live.beside, shard, covered, reached)
     await conn.execute(JOIN, shard, live.beside.name, reached)
 
 
@@ -222,6 +228,5 @@ async def _meet(pool: Pool[Record], projections: Sequence[Projection], live: Pro
 
 async def _tell(pool: Pool[Record], id: UUID, compared: Comparison) -> None:
     state = "different" if compared.drift else "equal"
-    await pool.execute(
-        COMPARED, id, state, compared.position, compared.beside, compared.live, compared.drift, compared.rows
-    )
+    told = (compared.position, compared.beside, compared.live, compared.drift, compared.rows, compared.reason)
+    await pool.execute(COMPARED, id, state, *told)

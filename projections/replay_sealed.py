@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from uuid import UUID
 
 from asyncpg import Pool, Record
@@ -11,10 +12,13 @@ from asyncpg.pool import PoolConnectionProxy
 from domain.log import Shard
 from domain.refusals import Refusal
 from eventstore.heads import read_heads
+from eventstore.sealed.duck import NotFolded
 from eventstore.sealed.manifest import SegmentError
 from eventstore.sealed.store import Store
+from projections.poison import AT_FAULT
 from projections.projection import Projection
 from projections.sealed import Row, fold_segments
+from projections.stops import stop_of_live
 
 # Ranges that were folded before, from wherever, are not folded again.
 COVERED = "SELECT EXISTS (SELECT FROM replay_ranges WHERE shard = $1 AND replay = $2)"
@@ -32,7 +36,10 @@ class NoSegments(Refusal):
 async def fold_sealed(
     pool: Pool[Record], store: Store | None, live: Projection, id: UUID, shards: Sequence[Shard], threads: int
 ) -> None:
-    """Fold all that is sealed, as the first range of each shard. Raises SegmentError, and then loads nothing of a shard."""
+    """Fold all that is sealed, as the first range of each shard. Raises SegmentError, and then loads nothing of a shard.
+
+    Not past what stops the read model. A shard in which something is poison is left to Postgres, which can park it.
+    """
     if store is None:
         raise NoSegments
     heads = await read_heads(pool)
@@ -42,11 +49,19 @@ async def fold_sealed(
             raise SegmentError(
                 f"Shard {shard} is sealed up to {last}, and its log ends at {heads[shard]}: another log's."
             )
-        if last and not await pool.fetchval(COVERED, shard, id):
-            rows = await fold_segments(store, live, shard, upto=last, threads=threads)
-            async with pool.acquire() as conn, conn.transaction():
-                await _load(conn, live, rows)
-                await conn.execute(LOADED, shard, id, last)
+        upto = await _readable(pool, live, shard, last)
+        if upto and not await pool.fetchval(COVERED, shard, id):
+            with suppress(NotFolded, *AT_FAULT):
+                rows = await fold_segments(store, live, shard, upto=upto, threads=threads)
+                async with pool.acquire() as conn, conn.transaction():
+                    await _load(conn, live, rows)
+                    await conn.execute(LOADED, shard, id, upto)
+
+
+async def _readable(pool: Pool[Record], live: Projection, shard: Shard, last: int) -> int:
+    async with pool.acquire() as conn:
+        stop = await stop_of_live(conn, live, shard, last)
+    return last if stop is None else min(last, stop - 1)
 
 
 async def _load(conn: PoolConnectionProxy[Record], live: Projection, rows: Sequence[Row]) -> None:

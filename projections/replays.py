@@ -11,6 +11,7 @@ from asyncpg import Pool, Record, UniqueViolationError
 from msgspec import Struct
 
 from domain.refusals import Refusal, Unknown
+from projections.parked import forget
 from projections.projection import Projection
 
 # Where the sealed part of the log is read. What is not sealed is always Postgres'.
@@ -118,6 +119,7 @@ async def begin(
         async with pool.acquire() as conn, conn.transaction():
             await conn.execute(BEGIN, fresh, projection.name, hold, source)
             await conn.execute(projection.beside.drop)
+            await forget(conn, projection.beside.name)
             await conn.execute(projection.beside.create)
     except UniqueViolationError:
         raise UnderWay(projection=projection.name, id=await unfinished(pool, projection)) from None
@@ -172,6 +174,7 @@ async def cancel(pool: Pool[Record], projections: Sequence[Projection], id: UUID
             raise NotNow(state=(await read_replay(pool, id)).state, wanted="cancelled")
         beside = find(projections, name).beside
         await conn.execute(DROP_CHECKPOINTS, beside.name)
+        await forget(conn, beside.name)
         await conn.execute(beside.drop)
 
 

@@ -12,6 +12,7 @@ from eventstore.sealed import duck
 from eventstore.sealed.manifest import Segment, SegmentError
 from eventstore.sealed.store import Store
 from projections.projection import Projection
+from projections.reading import upcast_events
 
 Row: TypeAlias = tuple[object, ...]
 
@@ -68,4 +69,5 @@ def listed(projection: Projection) -> str:
 
 def folded(projection: Projection) -> str:
     """For ``duck.run``: what the engine merges, after $start and up to $upto."""
-    return f"WITH {SEALED_RANGE} SELECT {listed(projection)} FROM ({projection.folded}) AS folded"
+    events = SEALED_RANGE.replace("{events}", upcast_events("{events}", "duckdb"))
+    return f"WITH {events} SELECT {listed(projection)} FROM ({projection.folded}) AS folded"

@@ -13,13 +13,15 @@ from msgspec import Struct
 
 from domain.log import Position
 from projections.projection import Projection
+from projections.reading import with_events
 
 FRESHNESS = """
 SELECT f.shard, f.position,
        CASE WHEN f.position < f.head THEN
             (SELECT extract(epoch FROM clock_timestamp() - e.recorded_at) * 1000
                FROM events AS e WHERE e.shard = f.shard AND e.position = f.position + 1)
-       END::bigint AS lag_ms
+       END::bigint AS lag_ms,
+       (SELECT count(*) FROM parked_events AS p WHERE p.shard = f.shard AND p.projection = ANY($1)) AS parked
   FROM (SELECT c.shard, min(c.position) AS position, min(h.position) AS head
           FROM checkpoints AS c JOIN heads AS h USING (shard)
          WHERE c.projection = ANY($1) GROUP BY c.shard) AS f
@@ -31,10 +33,14 @@ _POLL_SECONDS = 0.015
 
 
 class Freshness(Struct, frozen=True):
-    """What an answer shows: the log up to these positions, one per shard, and how old the oldest unseen event is."""
+    """What an answer shows: the log up to these positions, one per shard, and how old the oldest unseen event is.
+
+    ``incomplete``: how often one of its read models could not fold an event, and went past it.
+    """
 
     positions: tuple[Position, ...]
     lag_ms: int
+    incomplete: int = 0
 
     def __str__(self) -> str:
         return ",".join(map(str, self.positions))
@@ -42,6 +48,10 @@ class Freshness(Struct, frozen=True):
 
 class NotThereYet(Exception):
     """The read models have not reached the asked position in time. Ask again in a second."""
+
+
+class StoppedBefore(NotThereYet):
+    """An event up to this moment is newer than this software, and what you ask for has to read it. Ask for an earlier moment, or again when this process was upgraded."""
 
 
 class Snapshot:
@@ -53,7 +63,7 @@ class Snapshot:
 
     async def fetch(self, projection: Projection, query: str, *args: object) -> list[Record]:
         self._read.add(projection.name)
-        return await self._conn.fetch(query, *args)
+        return await self._conn.fetch(with_events(query), *args)
 
     def check_listed(self, slug: str, tool: int) -> None:
         """Raises NotListedYet where a past is read from before the tool. Now, whatever has a number is listed."""
@@ -61,7 +71,8 @@ class Snapshot:
     async def freshness(self) -> Freshness:
         rows = await self._conn.fetch(FRESHNESS, sorted(self._read))
         positions = tuple(Position(row["shard"], row["position"]) for row in rows)
-        return Freshness(positions, max((row["lag_ms"] or 0 for row in rows), default=0))
+        lag_ms = max((row["lag_ms"] or 0 for row in rows), default=0)
+        return Freshness(positions, lag_ms, sum(row["parked"] for row in rows))
 
 
 @asynccontextmanager

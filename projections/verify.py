@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from domain.log import Position, Shard
 from projections.digests import Digest, digest_of, one_moment, shown
+from projections.parked import parked_of
 from projections.projection import Projection
 
 # What the append keeps has no checkpoint: it is always at the head.
@@ -116,8 +117,10 @@ async def read_drift(pool: Pool[Record]) -> Counter[str]:
 async def _recount(
     conn: PoolConnectionProxy[Record], projection: Projection, at: Position
 ) -> tuple[Digest, list[Record]]:
-    """What the read model holds, and the rows of it that the log does not say, or says otherwise."""
-    differing = await conn.fetch(projection.differences, at.shard, 0, at.number)
+    """What the read model holds, and the rows of it that the log, without what is parked, says otherwise or not at all."""
+    parked = await parked_of(conn, at.shard, projection.name)
+    differences = projection.differences_but_parked if parked else projection.differences
+    differing = await conn.fetch(differences, at.shard, 0, at.number)
     return await digest_of(conn, projection, at.shard), differing
 
 

@@ -16,6 +16,7 @@ from eventstore.sealed.seal import held
 from eventstore.sealed.store import Store
 from projections.digests import MOST_ROWS
 from projections.projection import RANGE, Projection
+from projections.reading import as_read
 from projections.sealed import folded, listed, needed, paths
 from projections.verify import Verified
 
@@ -73,7 +74,7 @@ async def _differences(
 
 
 def _counted(projection: Projection) -> str:
-    return f"WITH {RANGE} SELECT {listed(projection)} FROM ({projection.folded}) AS folded"
+    return as_read(f"WITH {RANGE} SELECT {listed(projection)} FROM ({projection.folded}) AS folded")
 
 
 def _compare(store: Store, projection: Projection, at: Position, csv: Path, threads: int) -> list[str]:

@@ -47,6 +47,10 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
 }
 
 
+class NotFolded(SegmentError):
+    """What is in a segment does not go through a fold: a value is at fault, not the file."""
+
+
 class DuckDBMissing(Exception):
     """Sealed history needs DuckDB: pip install 'shiplog[segments]'."""
 
@@ -74,6 +78,8 @@ def opened(threads: int, *folders: Path) -> Iterator[DuckDBPyConnection]:
         duck.execute("SET lock_configuration = true")
         try:
             yield duck
+        except duckdb.DataError as error:
+            raise NotFolded(f"DuckDB could not fold it: {error}") from error
         except duckdb.Error as error:
             raise SegmentError(f"DuckDB could not do it: {error}") from error
 

@@ -97,7 +97,8 @@ ROUTES: list[ControllerRouterHandler] = [
 DESCRIPTION = """Ship or skip? Votes, takes and bookmarks on tools, and the verdicts folded from them.
 
 A log position is written `shard.position`. Answers built from read models carry `Shiplog-Position` and
-`Shiplog-Lag-Ms`; `min_position` waits for a write you have seen acknowledged."""
+`Shiplog-Lag-Ms`; `min_position` waits for a write you have seen acknowledged. `Shiplog-Incomplete: 2` says that two
+events are missing in the answer, because a read model could not fold them."""
 
 _LARGEST_BODY = 64 * 1024
 # Of one process: bulk requests in hand, and their commits in flight. Single votes have the rest of the pool.

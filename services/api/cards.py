@@ -13,13 +13,16 @@ from domain.house import Category, Details, Pricing
 from domain.rulebooks import Rulebook
 from domain.verdicts import Judgement, Label, Margin, PanelSplit, Tally, Verdict, count, judge
 from domain.words import Choice
-from projections.bookmark_counts import read_bookmark_counts
-from projections.catalogue import Entry, read_entries
-from projections.panel import Reviewer, read_panel
-from projections.scorecard import Take, read_takes
+from projections.bookmark_counts import BOOKMARK_COUNTS, read_bookmark_counts
+from projections.catalogue import CATALOGUE, Entry, read_entries
+from projections.panel import PANEL, Reviewer, read_panel
+from projections.scorecard import SCORECARD, Take, read_takes
 from projections.snapshot import Freshness, Snapshot
-from projections.tally import read_tallies
+from projections.tally import TALLY, read_tallies
 from services.api.problems import Rejected
+
+# Whoever waits for cards waits for these: another read model that is stopped keeps nobody waiting.
+READ_BY_CARDS = (CATALOGUE, PANEL, SCORECARD, TALLY, BOOKMARK_COUNTS)
 
 
 class ReviewerName(Struct, frozen=True):

@@ -11,7 +11,7 @@ from domain.rulebooks import DEFAULT
 from eventstore.names import Names
 from projections.snapshot import Freshness, Snapshot
 from services.api.access import open_to_all
-from services.api.cards import Card, ReviewerName, TakeShown, not_shown_yet, pure, read_cards
+from services.api.cards import READ_BY_CARDS, Card, ReviewerName, TakeShown, not_shown_yet, pure, read_cards
 from services.api.freshness import AsOf, MinPosition, headers_of, snapshot_at
 from services.api.lists import SlugInPath
 from services.api.parts import AnyRequest, parts
@@ -42,7 +42,7 @@ async def show_comparison(
     min_position: MinPosition = None,
 ) -> Response[Comparison]:
     """Either order is the same comparison, mirrored. A tool against itself is a 404."""
-    async with snapshot_at(parts(request).pool, min_position, as_of=as_of) as snapshot:
+    async with snapshot_at(parts(request).pool, min_position, READ_BY_CARDS, as_of=as_of) as snapshot:
         comparison, freshness = await read_comparison(snapshot, parts(request).names, left, right)
     return Response(comparison, headers=headers_of(freshness))
 

@@ -75,7 +75,11 @@ def moment_in(text: str, parameter: str) -> Moment:
 
 
 def headers_of(freshness: Freshness) -> dict[str, str]:
-    return {"Shiplog-Position": str(freshness), "Shiplog-Lag-Ms": str(freshness.lag_ms)}
+    """With how many events are missing, where a read model of the answer is incomplete."""
+    headers = {"Shiplog-Position": str(freshness), "Shiplog-Lag-Ms": str(freshness.lag_ms)}
+    if freshness.incomplete:
+        headers["Shiplog-Incomplete"] = str(freshness.incomplete)
+    return headers
 
 
 def _wanted(text: str) -> list[Position]:

@@ -6,10 +6,14 @@ import asyncio
 from typing import Literal
 
 import asyncpg
+from asyncpg import Pool, Record
 from litestar import Response, get
 from msgspec import Struct
 
 from projections.lag import read_lag
+from projections.parked import count_parked
+from projections.registry import PROJECTIONS
+from projections.stops import read_stops, read_unread
 from services.api.access import open_to_all
 from services.api.parts import AnyRequest, parts
 from services.api.problems import may_answer
@@ -23,11 +27,18 @@ class Health(Struct, frozen=True):
 
 
 class Readiness(Struct, frozen=True):
-    """``events_behind`` by read model. Redis "absent" is slower, never wrong."""
+    """``events_behind`` by read model. Redis "absent" is slower, never wrong.
+
+    ``incomplete`` by read model: events it could not fold. ``stopped``: which wait for newer software, and before what.
+    ``unread``: types in the log that no read model of this software names, each with the position of the first.
+    """
 
     status: Literal["ready"]
     events_behind: dict[str, int]
     redis: Literal["ok", "absent"]
+    incomplete: dict[str, int]
+    stopped: list[str]
+    unread: dict[str, str]
 
 
 @get("/healthz", guards=[open_to_all])
@@ -45,4 +56,10 @@ async def readyz(request: AnyRequest) -> Response[Readiness]:
             raise asyncpg.ReadOnlySQLTransactionError("the database is read-only")
         behind = {lag.projection: lag.events for lag in await read_lag(pool)}
     redis: Literal["ok", "absent"] = "ok" if await parts(request).signals.is_up() else "absent"
-    return Response(Readiness("ready", behind, redis), headers={"Cache-Control": "no-store"})
+    return Response(await _readiness(pool, behind, redis), headers={"Cache-Control": "no-store"})
+
+
+async def _readiness(pool: Pool[Record], behind: dict[str, int], redis: Literal["ok", "absent"]) -> Readiness:
+    stopped = [str(stop) for stop in await read_stops(pool, PROJECTIONS)]
+    unread = {each.type: str(each.position) for each in await read_unread(pool, PROJECTIONS)}
+    return Readiness("ready", behind, redis, await count_parked(pool), stopped, unread)

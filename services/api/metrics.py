@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 
-from asyncpg import InterfaceError, PostgresError
+from asyncpg import InterfaceError, Pool, PostgresError, Record
 from litestar import Response, get
 from litestar.plugins.prometheus import PrometheusConfig, PrometheusMiddleware
 from litestar.types import ASGIApp
@@ -13,6 +14,9 @@ from prometheus_client import Counter, Gauge, Histogram, generate_latest
 
 from domain.votes import Outcome
 from projections.lag import read_lag
+from projections.parked import count_parked
+from projections.registry import PROJECTIONS
+from projections.stops import read_stops
 from projections.verify import read_drift
 from services.api.access import open_to_all
 from services.api.parts import AnyRequest, parts
@@ -25,6 +29,12 @@ WAITING = Gauge("shiplog_waiting_casts", "Casts that wait for a commit")
 BEHIND = Gauge("shiplog_events_behind", "Events that a read model has not folded", ["read_model"])
 LAG = Gauge("shiplog_lag_seconds", "Age of the oldest event that a read model has not folded", ["read_model"])
 DRIFT = Gauge("shiplog_drift_rows", "Rows that differed from the log at the last recount", ["read_model"])
+PARKED = Gauge(
+    "shiplog_parked_events", "Events that a read model could not fold and went past", ["read_model"]
+)
+STOPPED = Gauge(
+    "shiplog_stopped_shards", "Shards in which a read model waits for newer software", ["read_model"]
+)
 
 http_metrics = PrometheusConfig(app_name="shiplog", prefix="shiplog", group_path=True)
 
@@ -64,14 +74,23 @@ def observe_group(outcomes: Mapping[Outcome, int]) -> None:
 async def metrics(request: AnyRequest) -> Response[bytes]:
     """What this process has counted, and how far behind the read models are now."""
     WAITING.set(parts(request).appenders.waiting)
-    try:
-        for lag in await read_lag(parts(request).pool):
-            BEHIND.labels(lag.projection).set(lag.events)
-            LAG.labels(lag.projection).set(lag.seconds)
-        for projection, rows in (await read_drift(parts(request).pool)).items():
-            DRIFT.labels(projection).set(rows)
-    except (PostgresError, InterfaceError, OSError, TimeoutError):
-        BEHIND.clear()  # unknown is not zero
-        LAG.clear()
-        DRIFT.clear()
+    for gauge in (BEHIND, LAG, DRIFT, PARKED, STOPPED):
+        gauge.clear()  # unknown is not zero
+    with suppress(PostgresError, InterfaceError, OSError, TimeoutError):
+        await _look(parts(request).pool)
     return Response(generate_latest(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+async def _look(pool: Pool[Record]) -> None:
+    """Every read model has its number, also where it is 0."""
+    for lag in await read_lag(pool):
+        BEHIND.labels(lag.projection).set(lag.events)
+        LAG.labels(lag.projection).set(lag.seconds)
+        PARKED.labels(lag.projection).set(0)
+        STOPPED.labels(lag.projection).set(0)
+    for projection, events in (await count_parked(pool)).items():
+        PARKED.labels(projection).set(events)
+    for stop in await read_stops(pool, PROJECTIONS):
+        STOPPED.labels(stop.projection).inc()
+    for projection, rows in (await read_drift(pool)).items():
+        DRIFT.labels(projection).set(rows)

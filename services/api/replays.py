@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 
 from domain.words import Line
 from projections import cut_over, replays
+from projections.parked import count_parked
 from projections.registry import PROJECTIONS
 from projections.replays import Replay, Source, State
 from projections.verify import Verification, read_verifications, verify_all
@@ -82,10 +83,14 @@ class DriftShown(Struct, frozen=True):
 
 
 class Drift(Struct, frozen=True):
-    """``drifting`` if any row differs; ``unknown`` if nothing was verified yet, or a recount could not end."""
+    """``drifting`` if any row differs; ``unknown`` if nothing was verified yet, or a recount could not end.
+
+    ``incomplete``: how many events a read model could not fold. A recount leaves them out, as the read model does.
+    """
 
     status: Literal["equal", "drifting", "unknown"]
     read_models: list[DriftShown]
+    incomplete: dict[str, int]
 
 
 class Recounted(Struct, frozen=True):
@@ -207,8 +212,10 @@ async def verify(request: AnyRequest) -> Response[Items[Recounted]]:
 @get("/v1/health/drift", guards=[open_to_all], responses=may_answer())
 async def show_drift(request: AnyRequest) -> Response[Drift]:
     """What the continuous recount last found, by read model and shard."""
-    found = await read_verifications(parts(request).pool)
-    return Response(Drift(_status(found), [_drift_shown(each) for each in found]), headers=_UNSEEN)
+    pool = parts(request).pool
+    found = await read_verifications(pool)
+    drift = Drift(_status(found), [_drift_shown(each) for each in found], await count_parked(pool))
+    return Response(drift, headers=_UNSEEN)
 
 
 async def _answer(request: AnyRequest, id: UUID) -> Response[ReplayShown]:

@@ -23,7 +23,7 @@ from projections.hourly_tally import read_recent
 from projections.snapshot import Freshness, take_snapshot
 from services.api.access import author_of, for_scope, open_to_all
 from services.api.bodies import StrictJSON
-from services.api.cards import Card, not_shown_yet, pure, read_cards
+from services.api.cards import READ_BY_CARDS, Card, not_shown_yet, pure, read_cards
 from services.api.freshness import AsOf, MinPosition, headers_of, snapshot_at
 from services.api.lists import SLUG_PATTERN, Items, SlugInPath, next_link, read_cursor, write_cursor
 from services.api.parts import AnyRequest, parts
@@ -73,7 +73,7 @@ async def list_tools(
             400, "invalid", "sort: hot is of the last days only. Choose another order for the past."
         )
     after = _after(cursor, sort) if cursor else None
-    async with snapshot_at(parts(request).pool, min_position, as_of=as_of) as snapshot:
+    async with snapshot_at(parts(request).pool, min_position, READ_BY_CARDS, as_of=as_of) as snapshot:
         cards = await read_cards(snapshot, DEFAULT)
         recent = await read_recent(snapshot, datetime.now(UTC) - HOT_WINDOW) if sort == "hot" else {}
         freshness = await snapshot.freshness()
@@ -104,7 +104,7 @@ async def read_card(
 ) -> tuple[Card, Freshness]:
     """Raises Unknown, NotListedYet, or Rejected while the catalogue has not folded the tool yet."""
     tool = (await parts(request).names.find(slug)).tool
-    async with snapshot_at(parts(request).pool, min_position, as_of=as_of) as snapshot:
+    async with snapshot_at(parts(request).pool, min_position, READ_BY_CARDS, as_of=as_of) as snapshot:
         snapshot.check_listed(slug, tool)
         cards = await read_cards(snapshot, DEFAULT, [tool])
         freshness = await snapshot.freshness()

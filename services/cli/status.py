@@ -12,15 +12,22 @@ from msgspec import Struct
 
 from eventstore.heads import read_heads
 from projections.lag import Lag, read_lag
+from projections.parked import count_parked, read_parked
+from projections.registry import PROJECTIONS
+from projections.stops import read_stops, read_unread
 from services.cli.instance import data_option, instance
 from services.cli.keys import in_database
 
 
 class Status(Struct, frozen=True):
-    """``heads``: the last position of each shard."""
+    """``heads``: the last position of each shard. ``parked``: the first hundred events that were."""
 
     heads: dict[int, int]
     read_models: list[Lag]
+    incomplete: dict[str, int]
+    stopped: list[str]
+    parked: list[str]
+    unread: list[str]
 
 
 @click.command()
@@ -30,7 +37,7 @@ class Status(Struct, frozen=True):
 )
 @click.option("--json", "as_json", is_flag=True)
 def status(data: Path, most_seconds: int | None, as_json: bool) -> None:
-    """Positions and lag."""
+    """Positions and lag, and which read models are stopped or incomplete."""
     with instance(data) as settings:
         now = in_database(settings, _read)
     click.echo(msgspec.json.encode(now) if as_json else _table(now))
@@ -39,7 +46,14 @@ def status(data: Path, most_seconds: int | None, as_json: bool) -> None:
 
 
 async def _read(pool: Pool[Record]) -> Status:
-    return Status(await read_heads(pool), await read_lag(pool))
+    return Status(
+        await read_heads(pool),
+        await read_lag(pool),
+        await count_parked(pool),
+        [str(stop) for stop in await read_stops(pool, PROJECTIONS)],
+        [str(each) for each in await read_parked(pool)],
+        [str(each) for each in await read_unread(pool, PROJECTIONS)],
+    )
 
 
 def _table(now: Status) -> str:
@@ -48,8 +62,16 @@ def _table(now: Status) -> str:
         [
             heads,
             *(
-                f"{lag.projection:18} {lag.events:>9} events, {lag.seconds:.1f} s behind"
+                f"{lag.projection:18} {lag.events:>9} events, {lag.seconds:.1f} s behind{_told(now, lag.projection)}"
                 for lag in now.read_models
             ),
+            *now.stopped,
+            *now.parked,
+            *now.unread,
         ]
     )
+
+
+def _told(now: Status, projection: str) -> str:
+    missing = now.incomplete.get(projection)
+    return f", incomplete by {missing}" if missing else ""

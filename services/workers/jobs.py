@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from datetime import timedelta
+from functools import lru_cache
 from typing import NotRequired, TypedDict
 
 import structlog
@@ -20,6 +21,7 @@ from projections.registry import PROJECTIONS
 from projections.replay import run
 from projections.replay_sealed import NoSegments
 from projections.replays import NotNow, UnderWay, begin_next, read_replays
+from projections.stops import read_stops
 from projections.verify import verify_slice
 from services.resources import Sealing
 from services.signals import Signals
@@ -45,6 +47,8 @@ async def project(ctx: Context, shard: int) -> int:
     try:
         while advanced := await advance(ctx["pool"], PROJECTIONS, Shard(shard)):
             folded += advanced.events
+            for parked in advanced.parked:
+                _log.error("an event was parked: the read model is incomplete", parked=str(parked))
             await ctx["signals"].announce(advanced.shard, advanced.position)
     except CheckpointMoved:
         _log.info("another worker advanced this shard", shard=shard)
@@ -56,10 +60,20 @@ async def project(ctx: Context, shard: int) -> int:
 async def sweep(ctx: Context) -> int:
     """Project every shard that is behind. Safe beside any other worker; returns the events folded."""
     try:
-        return sum(await asyncio.gather(*(project(ctx, shard) for shard in await behind(ctx["pool"]))))
+        shards = await behind(ctx["pool"])
+        folded = sum(await asyncio.gather(*(project(ctx, shard) for shard in shards)))
+        for stop in await read_stops(ctx["pool"], PROJECTIONS) if shards else []:
+            _tell(str(stop))
+        return folded
     except _UNREACHABLE as error:
         _log.warning("Postgres did not answer; the next sweep goes on", error=str(error))
         return 0
+
+
+@lru_cache(1_000)
+def _tell(stop: str) -> None:
+    """Once in a process: each sweep meets it again."""
+    _log.error("a read model is stopped", stop=stop)
 
 
 async def extend(ctx: Context) -> None:
