@@ -216,8 +216,7 @@ async def test_the_job_seals_what_is_due_and_nothing_without_a_folder(pool: Log,
     store, signals = Store(tmp_path), Signals(None)
     assert await seal_job(Context(pool=pool, signals=signals)) == 0
     ctx = Context(pool=pool, signals=signals, sealing=Sealing(store, Plan(10, 5), 1))
-    assert await seal_job(ctx) == 2
-    assert await seal_job(ctx) == 0
+    assert [await seal_job(ctx) for _ in range(3)] == [1, 1, 0]
     assert store.last(SHARD) == 20
 
 
