@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -54,6 +55,8 @@ def start_instance(data: Path, *arguments: str, port: int | None = None) -> Iter
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=_environment())
     try:
         _wait_for_ready_line(process, data / "up.log")
+        # A pipe that nobody reads fills up, and then whoever writes waits for ever.
+        threading.Thread(target=process.stdout.read, daemon=True).start()  # type: ignore[union-attr]
         yield Instance(f"http://127.0.0.1:{port}", data, process)
     finally:
         process.terminate()

@@ -55,8 +55,9 @@ async def readyz(request: AnyRequest) -> Response[Readiness]:
         if not await pool.fetchval(CAN_COMMIT):
             raise asyncpg.ReadOnlySQLTransactionError("the database is read-only")
         behind = {lag.projection: lag.events for lag in await read_lag(pool)}
-    redis: Literal["ok", "absent"] = "ok" if await parts(request).signals.is_up() else "absent"
-    return Response(await _readiness(pool, behind, redis), headers={"Cache-Control": "no-store"})
+        redis: Literal["ok", "absent"] = "ok" if await parts(request).signals.is_up() else "absent"
+        readiness = await _readiness(pool, behind, redis)
+    return Response(readiness, headers={"Cache-Control": "no-store"})
 
 
 async def _readiness(pool: Pool[Record], behind: dict[str, int], redis: Literal["ok", "absent"]) -> Readiness:
