@@ -89,7 +89,7 @@ def test_compose_configures_postgres_as_the_launcher_does() -> None:
 
     command = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["postgres"]["command"]
     launched = Path(postgres.__file__).read_text()
-    for name in ("shared_buffers", "max_wal_size", "max_connections"):
+    for name in ("max_wal_size", "checkpoint_timeout", "max_connections"):
         value = re.search(rf"{name}=(\S+)", command)
         assert value is not None
         assert re.search(rf'"{name}": "{value[1]}"', launched), name

@@ -232,9 +232,16 @@ def test_settings_reach_it(data: Path) -> None:
     url = Postgres.start(data, settings={"work_mem": "12MB", "max_connections": "40"}).url()
     shown = [
         ask(url, f"SHOW {name}")
-        for name in ("work_mem", "max_connections", "shared_buffers", "TimeZone", "jit")
+        for name in ("work_mem", "max_connections", "max_wal_size", "TimeZone", "jit")
     ]
-    assert shown == ["12MB", "40", "256MB", "UTC", "off"]
+    assert shown == ["12MB", "40", "4GB", "UTC", "off"]
+
+
+def test_a_quarter_of_the_memory_is_for_buffers(data: Path) -> None:
+    url = Postgres.start(data).url()
+    buffers = ask(url, "SELECT setting::bigint * 8 / 1024 FROM pg_settings WHERE name = 'shared_buffers'")
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 1024**2
+    assert buffers == max(128, min(memory // 4, 8192))
 
 
 def test_a_wrong_setting_is_answered_with_the_log(data: Path) -> None:

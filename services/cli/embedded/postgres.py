@@ -30,8 +30,8 @@ STATUS_LINE = 7
 # An answer of 2xx means committed: these three are not for the caller to choose.
 DURABLE = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on"}
 DEFAULTS = {
-    "shared_buffers": "256MB",
     "max_wal_size": "4GB",
+    "checkpoint_timeout": "15min",
     "max_connections": "200",
     "jit": "off",
     "timezone": "UTC",
@@ -175,7 +175,8 @@ def _server(data: Path, programs: Path, who: Account, settings: Mapping[str, str
     cluster = _cluster(data)
     run = [f"{programs}/postgres", "-D", _where(cluster, who)]
     fixed = DURABLE | {"listen_addresses": "127.0.0.1", "unix_socket_directories": ""}
-    options = _options(_compression(run, cluster, who) | DEFAULTS | dict(settings) | fixed)
+    chosen = _compression(run, cluster, who) | _buffers() | DEFAULTS
+    options = _options(chosen | dict(settings) | fixed)
     return Server(
         name="PostgreSQL",
         account=who,
@@ -185,6 +186,15 @@ def _server(data: Path, programs: Path, who: Account, settings: Mapping[str, str
         command=lambda port: [*run, *options, "-c", f"port={port}"],
         ready=_ready(data),
     )
+
+
+def _buffers() -> dict[str, str]:
+    """A quarter of the machine's memory, at most 8 GB: what new voters touch has no order, and is to stay in it.
+
+    Pages are taken from the machine as they are used, so a small log takes little.
+    """
+    quarter = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4 // 1024**2
+    return {"shared_buffers": f"{max(128, min(quarter, 8192))}MB"}
 
 
 def _compression(run: list[str], cluster: Path, who: Account) -> dict[str, str]:
