@@ -2,55 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, assert_never
 
 from msgspec import Struct
 
+from domain.rulebooks import Clause, Rulebook
 from domain.statistics import wilson_bounds
 from domain.verdicts import Verdict
 
 Side = Literal["left", "right"]
-Clause = Literal["panel share", "mean score", "community lower bound", "none"]
 
 
 class Winner(Struct, frozen=True):
     side: Side | None
     label: str
-    clause: Clause
+    clause: Clause | Literal["none"]
 
 
-def winner(left: Verdict, right: Verdict, names: tuple[str, str]) -> Winner:
-    """The first clause that tells the two apart decides. What is missing loses to what is there.
+def winner(left: Verdict, right: Verdict, names: tuple[str, str], rulebook: Rulebook) -> Winner:
+    """The first clause of the rulebook that tells the two apart decides. What is missing loses to what is there.
 
     Compared are the exact values, not the rounded ones that are shown.
     """
-    for clause, value in _CLAUSES:
-        a, b = value(left), value(right)
+    for clause in rulebook.comparison:
+        a, b = value_by(clause, left, rulebook), value_by(clause, right, rulebook)
         if a != b:
             left_wins = b is None or (a is not None and a > b)
             return Winner("left", names[0], clause) if left_wins else Winner("right", names[1], clause)
     return Winner(None, "Toss-up", "none")
 
 
-def _panel_share(verdict: Verdict) -> Fraction | None:
-    panel = verdict.panel
-    return Fraction(panel.ship, panel.ship + panel.skip) if panel.ship + panel.skip else None
-
-
-def _mean_score(verdict: Verdict) -> Fraction | None:
-    panel = verdict.panel
-    return Fraction(panel.score_total, panel.ship + panel.skip) if panel.ship + panel.skip else None
-
-
-def _lower_bound(verdict: Verdict) -> Fraction | None:
-    bounds = wilson_bounds(verdict.community.ship, verdict.community.skip)
-    return Fraction(bounds[0]) if bounds else None
-
-
-_CLAUSES: tuple[tuple[Clause, Callable[[Verdict], Fraction | None]], ...] = (
-    ("panel share", _panel_share),
-    ("mean score", _mean_score),
-    ("community lower bound", _lower_bound),
-)
+def value_by(clause: Clause, verdict: Verdict, rulebook: Rulebook) -> Fraction | None:
+    """What the clause compares; None of nothing."""
+    panel, votes = verdict.panel, verdict.community
+    match clause:
+        case "verdict":
+            return Fraction(("Unreviewed", "Skip", "Split", "Ship").index(verdict.label))
+        case "panel share":
+            return Fraction(panel.ship, panel.ship + panel.skip) if panel.ship + panel.skip else None
+        case "mean score":
+            return Fraction(panel.score_total, panel.ship + panel.skip) if panel.ship + panel.skip else None
+        case "community share":
+            return Fraction(votes.ship, votes.total) if votes.total else None
+        case "community lower bound":
+            bounds = wilson_bounds(votes.ship, votes.skip, rulebook.z)
+            return Fraction(bounds[0]) if bounds else None
+        case "votes":
+            return Fraction(votes.total)
+        case _:
+            assert_never(clause)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from uuid import UUID
 
 import msgspec
 from msgspec import Struct
 
 from domain.refusals import NotUnderstood
+from domain.rulebooks import Rulebook
 from domain.upcasts import Upcaster, family, newest, stored_as, stored_names, upcast
 from domain.words import Choice, Line, Name, Score, Slug, Text, Url
 
@@ -90,8 +92,51 @@ class ReplayAccepted(Struct, frozen=True, tag=True):
     reason: Line
 
 
+class RulebookWritten(Struct, frozen=True, tag=True):
+    """A rulebook can be tried and adopted from now on, by its digest."""
+
+    digest: str
+    rulebook: Rulebook
+
+
+class RulebookAdopted(Struct, frozen=True, tag=True):
+    """All verdicts are by this rulebook, from this position on. ``replaces`` is the digest of the one before it.
+
+    ``rolls_back``: this takes the last adoption back.
+    """
+
+    digest: str
+    replaces: str
+    reason: Line
+    rolls_back: bool = False
+
+
+class AdoptionScheduled(Struct, frozen=True, tag=True):
+    """The rulebook is to be adopted at a time. A worker then does it, by an adoption of its own."""
+
+    digest: str
+    effective_at: datetime
+    reason: Line
+
+
+class AdoptionCalledOff(Struct, frozen=True, tag=True):
+    """The adoption that was scheduled will not take place."""
+
+    digest: str
+
+
 HouseEvent = (
-    ToolListed | ToolRevised | ToolRetired | ReviewerSeated | TakePublished | TakeWithdrawn | ReplayAccepted
+    ToolListed
+    | ToolRevised
+    | ToolRetired
+    | ReviewerSeated
+    | TakePublished
+    | TakeWithdrawn
+    | ReplayAccepted
+    | RulebookWritten
+    | RulebookAdopted
+    | AdoptionScheduled
+    | AdoptionCalledOff
 )
 
 # A shape that is changed gets a step here, from its last version to the new one.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import ROUND_HALF_EVEN, Context, Decimal
+from fractions import Fraction
 
 _EXACT = Context(prec=40, rounding=ROUND_HALF_EVEN)
 _FOUR_PLACES = Decimal("0.0001")
@@ -32,21 +33,30 @@ def mean(values: Sequence[int]) -> Decimal | None:
     return exact.quantize(Decimal("0.1"), rounding=ROUND_HALF_EVEN, context=_EXACT)
 
 
+def ratio(value: Fraction) -> Decimal:
+    """To forty digits."""
+    return _EXACT.divide(Decimal(value.numerator), Decimal(value.denominator))
+
+
 def wilson(ship: int, skip: int, z: Decimal = Z_95) -> tuple[Decimal, Decimal] | None:
     """The interval of ``wilson_bounds`` to four places."""
     bounds = wilson_bounds(ship, skip, z)
     return (four_places(bounds[0]), four_places(bounds[1])) if bounds else None
 
 
-def wilson_bounds(ship: int, skip: int, z: Decimal = Z_95) -> tuple[Decimal, Decimal] | None:
+def wilson_bounds(
+    ship: int | Fraction, skip: int | Fraction, z: Decimal = Z_95
+) -> tuple[Decimal, Decimal] | None:
     """The score interval of the share (Wilson 1927) to forty digits, within 0..1; None of nothing.
+
+    Votes that weigh less than one are counted as parts of one.
 
     centre = (p + z^2/2n) / (1 + z^2/n); half = z sqrt(p(1-p)/n + z^2/4n^2) / (1 + z^2/n)
     """
     if not ship + skip:
         return None
-    c, n = _EXACT, Decimal(ship + skip)
-    p, z2 = c.divide(Decimal(ship), n), c.multiply(z, z)
+    c, n = _EXACT, ratio(Fraction(ship + skip))
+    p, z2 = ratio(Fraction(ship) / (ship + skip)), c.multiply(z, z)
     spread = c.add(
         c.divide(c.multiply(p, c.subtract(ONE, p)), n), c.divide(z2, c.multiply(4, c.multiply(n, n)))
     )

@@ -1,20 +1,22 @@
-"""Verdicts: pure functions of takes, tally and rulebook. They say which clause decided."""
+"""Verdicts: pure functions of takes, ballots and rulebook. They say which clause decided, and how narrowly."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
+from fractions import Fraction
 from hashlib import sha256
-from typing import Literal
 
 import msgspec
 from msgspec import Struct
 
-from domain.rulebooks import Rulebook
+from domain.ages import Ballots, weigh
+from domain.explanations import Distance, Shares, distance_of, explain, shares_of
+from domain.labels import Decided, rule
+from domain.margins import fewest_takes, fewest_votes, panel_share
+from domain.rulebooks import Label, Panel, Rulebook
 from domain.statistics import mean, share, wilson
 from domain.words import Choice
-
-Label = Literal["Ship", "Skip", "Split", "Unreviewed"]
 
 
 class Judgement(Struct, frozen=True, order=True):
@@ -52,9 +54,14 @@ class Margin(Struct, frozen=True):
 
 
 class Verdict(Struct, frozen=True):
+    """``decided`` is the part of the rulebook that made the label, ``distance`` how far the next label is."""
+
     label: Label
+    decided: Decided
     panel: PanelSplit
     community: Tally
+    shares: Shares
+    distance: Distance | None
     margin: Margin
     explanation: tuple[str, ...]
     rulebook: str
@@ -63,20 +70,30 @@ class Verdict(Struct, frozen=True):
 
 def count(ship: int, skip: int, rulebook: Rulebook) -> Tally:
     total = ship + skip
-    return Tally(ship, skip, total, share(ship, skip), wilson(ship, skip), total < rulebook.settled_votes)
+    interval = wilson(ship, skip, rulebook.z)
+    return Tally(ship, skip, total, share(ship, skip), interval, total < rulebook.community.minimum)
 
 
-def judge(takes: Sequence[Judgement], tally: Tally, rulebook: Rulebook) -> Verdict:
+def judge(takes: Sequence[Judgement], ballots: Ballots, rulebook: Rulebook) -> Verdict:
+    counted = counted_takes(takes, rulebook.panel)
+    votes = weigh(ballots, rulebook.community)
+    standing = rule(rulebook, panel_value(counted, rulebook.panel))
+    label, decided = standing.decide(votes)
     panel = split(takes)
-    label = label_of(panel.ship, panel.skip, rulebook)
+    distance = distance_of(standing, votes, label, decided)
     return Verdict(
         label=label,
+        decided=decided,
         panel=panel,
-        community=tally,
-        margin=Margin(votes=None, takes=_takes_to_flip(panel, label, rulebook)),
-        explanation=_explain(label, panel, tally, rulebook),
+        community=count(ballots.ship, ballots.skip, rulebook),
+        shares=shares_of(standing, votes),
+        distance=distance,
+        margin=Margin(fewest_votes(standing, ballots), fewest_takes(rulebook, counted, votes, label)),
+        explanation=explain(
+            standing, votes, (panel.ship, panel.skip), len(counted), label, decided, distance
+        ),
         rulebook=rulebook.digest,
-        inputs=inputs_digest(takes, tally),
+        inputs=inputs_digest(takes, ballots, rulebook),
     )
 
 
@@ -88,40 +105,33 @@ def split(takes: Sequence[Judgement]) -> PanelSplit:
     return PanelSplit(ship, skip, share(ship, skip), mean(scores), sum(scores))
 
 
-def label_of(ship: int, skip: int, rulebook: Rulebook) -> Label:
-    """Compared in whole numbers: ship/(ship+skip) against a/b is ship*b against a*(ship+skip)."""
-    if ship + skip == 0:
-        return "Unreviewed"
-    numerator, denominator = rulebook.ship_above
-    weight = ship * denominator - numerator * (ship + skip)
-    return "Ship" if weight > 0 else "Skip" if weight < 0 else "Split"
+def counted_takes(takes: Sequence[Judgement], panel: Panel) -> list[tuple[int, int]]:
+    """(weight, worth) of those that weigh something."""
+    weighed = [(panel.weights.get(take.reviewer, 1), worth(take, panel)) for take in takes]
+    return [each for each in weighed if each[0]]
 
 
-def _takes_to_flip(panel: PanelSplit, label: Label, rulebook: Rulebook) -> int | None:
-    """Try every number of removals; a panel is a handful of people."""
-    removals = sorted(
-        (gone_ship + gone_skip, panel.ship - gone_ship, panel.skip - gone_skip)
-        for gone_ship in range(panel.ship + 1)
-        for gone_skip in range(panel.skip + 1)
-    )
-    return next((gone for gone, ship, skip in removals if label_of(ship, skip, rulebook) != label), None)
+def worth(take: Judgement, panel: Panel) -> int:
+    """0..100."""
+    if panel.counts == "choices":
+        return 100 if take.choice == "ship" else 0
+    return next((worth for start, worth in reversed(panel.bands) if take.score >= start), take.score)
 
 
-def _explain(label: Label, panel: PanelSplit, tally: Tally, rulebook: Rulebook) -> tuple[str, ...]:
-    threshold = "{}/{}".format(*rulebook.ship_above)
-    panel_line = {
-        "Ship": f"{panel.ship} of {panel.ship + panel.skip} takes say ship, above the threshold of {threshold}.",
-        "Skip": f"{panel.ship} of {panel.ship + panel.skip} takes say ship, below the threshold of {threshold}.",
-        "Split": f"{panel.ship} of {panel.ship + panel.skip} takes say ship, exactly the threshold of {threshold}.",
-        "Unreviewed": "No reviewer has published a take.",
-    }[label]
-    votes_line = (
-        f"{tally.total} community votes are shown beside the verdict; this rulebook does not weigh them."
-    )
-    return (panel_line, votes_line)
+def panel_value(counted: Sequence[tuple[int, int]], panel: Panel) -> Fraction | None:
+    """The panel's share, None while it has no quorum."""
+    return panel_share(counted) if len(counted) >= panel.quorum else None
 
 
-def inputs_digest(takes: Sequence[Judgement], tally: Tally) -> str:
-    """``sha256:`` of what went in: the takes in reviewer order and the two counts, as canonical JSON."""
-    inputs = {"takes": sorted(takes), "ship": tally.ship, "skip": tally.skip}
-    return "sha256:" + sha256(msgspec.json.encode(inputs, order="sorted")).hexdigest()
+def inputs_digest(takes: Sequence[Judgement], ballots: Ballots, rulebook: Rulebook) -> str:
+    """``sha256:`` of the canonical inputs."""
+    return "sha256:" + sha256(canonical_inputs(takes, ballots, rulebook)).hexdigest()
+
+
+def canonical_inputs(takes: Sequence[Judgement], ballots: Ballots, rulebook: Rulebook) -> bytes:
+    """JSON, sorted, without spaces: the takes in reviewer order, the two counts, and by day what is weighed by day."""
+    inputs: dict[str, object] = {"takes": sorted(takes), "ship": ballots.ship, "skip": ballots.skip}
+    if rulebook.weighs_age:
+        days = [[each.day, each.ship, each.skip] for each in sorted(ballots.days)]
+        inputs |= {"today": ballots.today, "days": days}
+    return msgspec.json.encode(inputs, order="sorted")

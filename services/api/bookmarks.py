@@ -10,8 +10,8 @@ from msgspec import Struct
 from domain.bookmarks import SAVED, Note
 from domain.house import Category
 from domain.log import shard_of
-from domain.rulebooks import DEFAULT
-from domain.verdicts import Label
+from domain.named_rulebooks import DEFAULT
+from domain.rulebooks import Label
 from projections.shelf import drop_note, put_note, read_shelf
 from projections.snapshot import take_snapshot
 from services.api.access import Voter, open_to_all, reader_of, voter_of, with_own_credentials

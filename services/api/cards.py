@@ -9,9 +9,12 @@ from decimal import Decimal
 
 from msgspec import Struct
 
+from domain.ages import Ballots
+from domain.explanations import Distance, Shares
 from domain.house import Category, Details, Pricing
-from domain.rulebooks import Rulebook
-from domain.verdicts import Judgement, Label, Margin, PanelSplit, Tally, Verdict, count, judge
+from domain.labels import Decided
+from domain.rulebooks import Label, Rulebook
+from domain.verdicts import Judgement, Margin, PanelSplit, Tally, Verdict, count, judge
 from domain.words import Choice
 from projections.bookmark_counts import BOOKMARK_COUNTS, read_bookmark_counts
 from projections.catalogue import CATALOGUE, Entry, read_entries
@@ -54,8 +57,11 @@ class PanelShown(Struct, frozen=True):
 
 class VerdictShown(Struct, frozen=True):
     label: Label
+    decided: Decided
     panel: PanelShown
     community: Tally
+    shares: Shares
+    distance: Distance | None
     margin: Margin
     explanation: tuple[str, ...]
     rulebook: str
@@ -101,7 +107,7 @@ async def read_cards(
             entry,
             reviewers,
             by_tool[entry.tool],
-            count(*tallies.get(entry.tool, (0, 0)), rulebook),
+            Ballots(*tallies.get(entry.tool, (0, 0))),
             bookmarks.get(entry.tool, 0),
             rulebook,
             freshness,
@@ -114,7 +120,7 @@ def _card(
     entry: Entry,
     reviewers: Sequence[Reviewer],
     takes: dict[str, Take],
-    tally: Tally,
+    ballots: Ballots,
     bookmarks: int,
     rulebook: Rulebook,
     freshness: Freshness,
@@ -131,8 +137,8 @@ def _card(
         url=details.url,
         pricing=details.pricing,
         scorecard=tuple(_row(reviewer, takes.get(reviewer.slug)) for reviewer in reviewers),
-        tally=tally,
-        verdict=show_verdict(takes.values(), tally, rulebook, freshness),
+        tally=count(ballots.ship, ballots.skip, rulebook),
+        verdict=show_verdict(takes.values(), ballots, rulebook, freshness),
         bookmarks=bookmarks,
         retired_at=entry.retired_at,
         revision=entry.revision,
@@ -148,14 +154,17 @@ def show_take(take: Take) -> TakeShown:
 
 
 def show_verdict(
-    takes: Collection[Take], tally: Tally, rulebook: Rulebook, freshness: Freshness
+    takes: Collection[Take], ballots: Ballots, rulebook: Rulebook, freshness: Freshness
 ) -> VerdictShown:
     judgements = [Judgement(take.reviewer, take.score, take.choice) for take in takes]
-    verdict: Verdict = judge(judgements, tally, rulebook)
+    verdict: Verdict = judge(judgements, ballots, rulebook)
     return VerdictShown(
         verdict.label,
+        verdict.decided,
         PanelShown(verdict.panel.ship, verdict.panel.skip, verdict.panel.share, verdict.panel.mean_score),
         verdict.community,
+        verdict.shares,
+        verdict.distance,
         verdict.margin,
         verdict.explanation,
         verdict.rulebook,
@@ -168,7 +177,18 @@ def pure(card: Card) -> Verdict:
     """The card's verdict as the domain knows it."""
     v, scores = card.verdict, [row.take.score for row in card.scorecard if row.take]
     panel = PanelSplit(v.panel.ship, v.panel.skip, v.panel.share, v.panel.mean_score, sum(scores))
-    return Verdict(v.label, panel, v.community, v.margin, v.explanation, v.rulebook, v.inputs)
+    return Verdict(
+        v.label,
+        v.decided,
+        panel,
+        v.community,
+        v.shares,
+        v.distance,
+        v.margin,
+        v.explanation,
+        v.rulebook,
+        v.inputs,
+    )
 
 
 def not_shown_yet(slug: str) -> Rejected:

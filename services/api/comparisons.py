@@ -6,8 +6,9 @@ from litestar import Response, get
 from msgspec import Struct
 
 from domain.comparisons import Winner, winner
+from domain.named_rulebooks import DEFAULT
 from domain.refusals import Unknown
-from domain.rulebooks import DEFAULT
+from domain.rulebooks import Rulebook
 from eventstore.names import Names
 from projections.snapshot import Freshness, Snapshot
 from services.api.access import open_to_all
@@ -60,11 +61,11 @@ async def read_comparison(
     for slug, tool in zip((left, right), tools, strict=True):
         if tool not in cards:
             raise not_shown_yet(slug)
-    return compare(cards[tools[0]], cards[tools[1]]), await snapshot.freshness()
+    return compare(cards[tools[0]], cards[tools[1]], DEFAULT), await snapshot.freshness()
 
 
-def compare(left: Card, right: Card) -> Comparison:
+def compare(left: Card, right: Card, rulebook: Rulebook) -> Comparison:
     rows = tuple(
         AlignedRow(a.reviewer, a.take, b.take) for a, b in zip(left.scorecard, right.scorecard, strict=True)
     )
-    return Comparison(left, right, rows, winner(pure(left), pure(right), (left.name, right.name)))
+    return Comparison(left, right, rows, winner(pure(left), pure(right), (left.name, right.name), rulebook))

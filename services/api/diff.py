@@ -11,8 +11,8 @@ from litestar.params import QueryParameter
 from msgspec import Meta, Struct, structs
 
 from domain.log import Position
-from domain.rulebooks import DEFAULT
-from domain.verdicts import Label
+from domain.named_rulebooks import DEFAULT
+from domain.rulebooks import Label
 from domain.words import Choice
 from eventstore.moments import find_moment
 from projections.changes import Between, HouseChange, Votes

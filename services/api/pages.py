@@ -11,9 +11,9 @@ from litestar.params import FromPath
 from msgspec import Struct
 
 from domain.house import Category
+from domain.named_rulebooks import DEFAULT
 from domain.rankings import rank
 from domain.refusals import Unknown
-from domain.rulebooks import DEFAULT
 from domain.words import Slug
 from eventstore.names import Names
 from projections.catalogue import Entry, read_entries

@@ -11,7 +11,7 @@ from litestar import Response, get
 from litestar.params import QueryParameter
 from msgspec import Meta, Struct
 
-from domain.rulebooks import DEFAULT
+from domain.named_rulebooks import DEFAULT
 from domain.verdicts import Tally, count
 from projections.hourly_tally import HOURLY_TALLY, read_history
 from projections.snapshot import Freshness

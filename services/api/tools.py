@@ -13,8 +13,8 @@ from msgspec import Struct
 
 from domain.house import Category, Details, Pricing
 from domain.log import HOUSE
+from domain.named_rulebooks import DEFAULT
 from domain.rankings import HOT_WINDOW, Rank, Sort, rank
-from domain.rulebooks import DEFAULT
 from domain.tools import PutTool, RetireTool, Tool, decide, evolve
 from domain.words import Line, Name, Slug, Text, Url
 from eventstore.decisions import Decided, decide_tool

@@ -7,8 +7,8 @@ from typing import Annotated
 from litestar import Response, get
 from litestar.params import QueryParameter
 
+from domain.named_rulebooks import DEFAULT
 from domain.refusals import Unknown
-from domain.rulebooks import DEFAULT
 from services.api.access import open_to_all
 from services.api.cards import VerdictShown
 from services.api.freshness import AsOf, MinPosition, headers_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from domain.rulebooks import DEFAULT
+from domain.named_rulebooks import DEFAULT
 from tests.integration.stage import (
     Client,
     Headers,
@@ -67,7 +67,8 @@ async def test_a_verdict_says_what_it_rests_on(client: Client, catalogue_key: He
     assert verdict["rulebook"] == DEFAULT.digest
     assert verdict["position"] == answer.headers["shiplog-position"]
     assert verdict["inputs"].startswith("sha256:")
-    assert verdict["explanation"][0] == "3 of 4 takes say ship, above the threshold of 1/2."
+    assert verdict["explanation"][1] == "3 of 4 takes say ship; by choice the panel's share is 0.7500."
+    assert (verdict["decided"], verdict["distance"]) == ("panel", {"label": "Split", "share": "0.2500"})
 
 
 async def test_a_verdict_by_the_digest_of_its_rulebook(

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domain.ages import Ballots
 from domain.comparisons import Winner, winner
-from domain.rulebooks import DEFAULT
-from domain.verdicts import Judgement, Verdict, count, judge
+from domain.named_rulebooks import DEFAULT
+from domain.verdicts import Judgement, Verdict, judge
 
 NAMES = ("Left", "Right")
 REVIEWERS = ("builder", "skeptic", "founder", "pm")
@@ -19,7 +20,7 @@ def verdict(*judged: tuple[int, str], votes: tuple[int, int] = (0, 0)) -> Verdic
         Judgement(reviewer, score, choice)  # type: ignore[arg-type]
         for reviewer, (score, choice) in zip(REVIEWERS, judged, strict=False)
     ]
-    return judge(panel, count(*votes, DEFAULT), DEFAULT)
+    return judge(panel, Ballots(*votes), DEFAULT)
 
 
 CLEAR, MIXED = verdict((80, "ship")), verdict((80, "ship"), (80, "skip"))
@@ -55,12 +56,12 @@ NOTHING = verdict()
     ],
 )
 def test_the_clause_that_decides(left: Verdict, right: Verdict, expected: Winner) -> None:
-    assert winner(left, right, NAMES) == expected
+    assert winner(left, right, NAMES, DEFAULT) == expected
 
 
 def test_the_lower_bound_decides_and_not_the_share() -> None:
     few, many = verdict(votes=(1, 0)), verdict(votes=(90, 10))
-    assert winner(few, many, NAMES) == Winner("right", "Right", "community lower bound")
+    assert winner(few, many, NAMES, DEFAULT) == Winner("right", "Right", "community lower bound")
 
 
 judged = st.lists(st.tuples(st.integers(0, 100), st.sampled_from(["ship", "skip"])), max_size=4)
@@ -74,5 +75,5 @@ MIRROR = {"left": "right", "right": "left", None: None}
 
 @given(verdicts, verdicts)
 def test_either_order_is_the_same_comparison(left: Verdict, right: Verdict) -> None:
-    there, back = winner(left, right, NAMES), winner(right, left, NAMES[::-1])
+    there, back = winner(left, right, NAMES, DEFAULT), winner(right, left, NAMES[::-1], DEFAULT)
     assert (back.side, back.label, back.clause) == (MIRROR[there.side], there.label, there.clause)

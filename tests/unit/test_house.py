@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import get_args
 from uuid import UUID
 
@@ -11,12 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.house import (
+    AdoptionCalledOff,
+    AdoptionScheduled,
     Category,
     Details,
     HouseEvent,
     Pricing,
     ReplayAccepted,
     ReviewerSeated,
+    RulebookAdopted,
+    RulebookWritten,
     TakePublished,
     TakeWithdrawn,
     ToolListed,
@@ -26,6 +30,7 @@ from domain.house import (
     encode,
 )
 from domain.refusals import NotUnderstood
+from domain.rulebooks import read_rulebook
 
 DETAILS = Details(
     name="Quill",
@@ -65,6 +70,19 @@ STORED: dict[HouseEvent, str] = {
         '{"type":"ReplayAccepted","replay":"00000000-0000-0000-0000-000000000007","projection":"tally","drift":2,'
         '"reason":"Counted by hand."}'
     ),
+    RulebookWritten("sha256:1", read_rulebook('name = "mine"')): (
+        '{"type":"RulebookWritten","digest":"sha256:1","rulebook":{"name":"mine","ship":">1/2","skip":"<1/2",'
+        '"between":"Split","title":"","description":"","panel":{"weight":1,"quorum":1,"counts":"choices","bands":[],'
+        '"weights":{}},"community":{"weight":0,"minimum":10,"bound":"share","z":"1.96","half_life_days":null,'
+        '"window_days":null,"veto_below":null},"comparison":["panel share","mean score","community lower bound"]}}'
+    ),
+    RulebookAdopted("sha256:1", "sha256:0", "Fairer.", rolls_back=True): (
+        '{"type":"RulebookAdopted","digest":"sha256:1","replaces":"sha256:0","reason":"Fairer.","rolls_back":true}'
+    ),
+    AdoptionScheduled("sha256:1", datetime(2027, 1, 1, tzinfo=UTC), "New year."): (
+        '{"type":"AdoptionScheduled","digest":"sha256:1","effective_at":"2027-01-01T00:00:00Z","reason":"New year."}'
+    ),
+    AdoptionCalledOff("sha256:1"): '{"type":"AdoptionCalledOff","digest":"sha256:1"}',
 }
 by_type = pytest.mark.parametrize(
     ("event", "stored"), STORED.items(), ids=[type(event).__name__ for event in STORED]

@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domain.ages import Ballots
+from domain.named_rulebooks import DEFAULT
 from domain.rankings import Rank, Sort, rank
-from domain.rulebooks import DEFAULT
-from domain.verdicts import Judgement, Verdict, count, judge
+from domain.verdicts import Judgement, Verdict, judge
 
 
 def verdict(ship: int = 0, skip: int = 0, *takes: Judgement) -> Verdict:
-    return judge(takes, count(ship, skip, DEFAULT), DEFAULT)
+    return judge(takes, Ballots(ship, skip), DEFAULT)
 
 
 def top(one: Verdict) -> Rank:

@@ -10,12 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.rulebooks import DEFAULT, Rulebook
-from domain.verdicts import Judgement, Label, count, inputs_digest, judge, label_of, split
+from domain.ages import Ballots
+from domain.named_rulebooks import DEFAULT
+from domain.rulebooks import Label, Rulebook, read_rulebook
+from domain.verdicts import Judgement, count, inputs_digest, judge, split
 from domain.words import Choice
 
-NO_VOTES = count(0, 0, DEFAULT)
-TWO_THIRDS = Rulebook("two thirds", ship_above=(2, 3))
+NO_VOTES = Ballots()
+TWO_THIRDS = read_rulebook('name = "two-thirds"\nship = "> 2/3"\nskip = "< 2/3"')
 SMALL_PANELS = list(product(range(5), range(5)))
 
 
@@ -41,12 +43,12 @@ def test_the_label_by_the_default_rulebook(ship: int, skip: int, expected: Label
 
 
 def test_another_rulebook_another_threshold() -> None:
-    labels = [label_of(ship, 3 - ship, TWO_THIRDS) for ship in range(4)]
+    labels = [judge(takes(ship, 3 - ship), NO_VOTES, TWO_THIRDS).label for ship in range(4)]
     assert labels == ["Skip", "Skip", "Split", "Ship"]
 
 
 def test_votes_never_change_the_default_verdict() -> None:
-    verdict = judge(takes(1, 0), count(0, 10_000, DEFAULT), DEFAULT)
+    verdict = judge(takes(1, 0), Ballots(0, 10_000), DEFAULT)
     assert (verdict.label, verdict.margin.votes) == ("Ship", None)
 
 
@@ -82,9 +84,13 @@ def test_the_margin_is_the_fewest_takes_whose_removal_changes_the_label(
 
 
 def test_the_explanation_names_the_takes_and_the_threshold() -> None:
-    panel_line, votes_line = judge(takes(3, 1), count(2, 0, DEFAULT), DEFAULT).explanation
-    assert panel_line == "3 of 4 takes say ship, above the threshold of 1/2."
-    assert votes_line.startswith("2 community votes are shown beside the verdict")
+    assert judge(takes(3, 1), Ballots(2, 0), DEFAULT).explanation == (
+        "The panel decided.",
+        "3 of 4 takes say ship; by choice the panel's share is 0.7500.",
+        "2 community votes are shown beside the verdict; this rulebook does not weigh them.",
+        "Ship takes above 1/2 and Skip below 1/2; the share is 0.7500, which is Ship.",
+        "0.2500 of a share is missing to Split.",
+    )
 
 
 def test_a_tally_is_preliminary_below_the_settled_number() -> None:
@@ -92,7 +98,8 @@ def test_a_tally_is_preliminary_below_the_settled_number() -> None:
 
 
 def test_a_tally_without_votes_has_nulls_not_zeros() -> None:
-    assert (NO_VOTES.total, NO_VOTES.share, NO_VOTES.interval) == (0, None, None)
+    none = count(0, 0, DEFAULT)
+    assert (none.total, none.share, none.interval) == (0, None, None)
 
 
 def test_the_inputs_digest_is_of_these_bytes() -> None:
@@ -101,12 +108,18 @@ def test_the_inputs_digest_is_of_these_bytes() -> None:
         b'{"ship":3,"skip":1,"takes":[{"choice":"ship","reviewer":"builder","score":74},'
         b'{"choice":"skip","reviewer":"skeptic","score":55}]}'
     )
-    digest = inputs_digest(judged, count(3, 1, DEFAULT))
+    digest = inputs_digest(judged, Ballots(3, 1), DEFAULT)
     assert digest == "sha256:" + sha256(canonical).hexdigest()
 
 
 def test_the_default_rulebooks_digest_is_of_these_bytes() -> None:
-    canonical = b'{"name":"default","settled_votes":10,"ship_above":[1,2]}'
+    canonical = (
+        b'{"between":"Split","community":{"bound":"share","half_life_days":null,"minimum":10,"veto_below":null,'
+        b'"weight":0,"window_days":null,"z":"1.96"},"comparison":["panel share","mean score","community lower bound"],'
+        b'"description":"Most takes decide. The community is shown beside the verdict and does not change it.",'
+        b'"name":"default","panel":{"bands":[],"counts":"choices","quorum":1,"weight":1,"weights":{}},'
+        b'"ship":">1/2","skip":"<1/2","title":"Panel majority"}'
+    )
     assert DEFAULT.digest == "sha256:" + sha256(canonical).hexdigest()
 
 
@@ -118,15 +131,15 @@ def test_the_order_in_which_takes_are_read_does_not_matter() -> None:
 
 @given(st.integers(0, 100), st.integers(0, 100), st.sampled_from(["ship", "skip"]))
 def test_whatever_goes_in_differently_has_another_digest(score: int, votes: int, choice: Choice) -> None:
-    one = inputs_digest([Judgement("builder", score, choice)], count(votes, 0, DEFAULT))
+    one = inputs_digest([Judgement("builder", score, choice)], Ballots(votes, 0), DEFAULT)
     others = {
-        inputs_digest([Judgement("builder", score + 1, choice)], count(votes, 0, DEFAULT)),
+        inputs_digest([Judgement("builder", score + 1, choice)], Ballots(votes, 0), DEFAULT),
         inputs_digest(
-            [Judgement("builder", score, "skip" if choice == "ship" else "ship")], count(votes, 0, DEFAULT)
+            [Judgement("builder", score, "skip" if choice == "ship" else "ship")], Ballots(votes, 0), DEFAULT
         ),
-        inputs_digest([Judgement("skeptic", score, choice)], count(votes, 0, DEFAULT)),
-        inputs_digest([Judgement("builder", score, choice)], count(votes + 1, 0, DEFAULT)),
-        inputs_digest([Judgement("builder", score, choice)], count(votes, 1, DEFAULT)),
+        inputs_digest([Judgement("skeptic", score, choice)], Ballots(votes, 0), DEFAULT),
+        inputs_digest([Judgement("builder", score, choice)], Ballots(votes + 1, 0), DEFAULT),
+        inputs_digest([Judgement("builder", score, choice)], Ballots(votes, 1), DEFAULT),
     }
     assert one not in others
     assert len(others) == 5

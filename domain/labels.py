@@ -1,0 +1,115 @@
+"""Labels: what panel and community together amount to under a rulebook. Exact, in whole numbers and ratios.
+
+With more votes for ship a label only rises, Skip to Split to Ship, and with more for skip it only falls: margins and
+the search for flips rest on it.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Literal
+
+from msgspec import Struct
+
+from domain.ages import Weighed
+from domain.rulebooks import Bar, Label, Rulebook
+
+Decided = Literal["panel", "community", "panel and community", "veto", "nothing"]
+
+_Z_SCALE = 10_000
+NO_VOTES = Weighed(0, 0, 0)
+
+
+class Rule(Struct, frozen=True):
+    """A rulebook for one state of the panel: the bars that the community's own share has to pass.
+
+    ``panel`` is the panel's share, None where it says nothing; ``alone`` is the label while the community does not weigh.
+    """
+
+    book: Rulebook
+    panel: Fraction | None
+    alone: Label
+    ship: Bar
+    skip: Bar
+
+    def speaks(self, votes: Weighed) -> bool:
+        """Whether there are enough votes, and a rule for them."""
+        return self.book.weighs_votes and votes.count >= self.book.community.minimum and votes.total > 0
+
+    def label(self, votes: Weighed) -> Label:
+        return self.decide(votes)[0]
+
+    def decide(self, votes: Weighed) -> tuple[Label, Decided]:
+        """The label, and which part of the rulebook it rests on."""
+        panel: Decided = "nothing" if self.panel is None else "panel"
+        if not self.speaks(votes):
+            return self.alone, panel
+        label, by = self.alone, panel
+        if self.book.community.weight:
+            label = self._weighed(votes)
+            by = "panel and community" if self._both else "community"
+        if label == "Ship" and self.vetoed(votes):
+            return "Split", "veto"
+        return label, by
+
+    def vetoed(self, votes: Weighed) -> bool:
+        bar = self.book.veto_bar
+        return bar is not None and interval_passes(bar, votes.total - votes.ship, votes, self.book)
+
+    @property
+    def _both(self) -> bool:
+        return self.panel is not None and self.book.panel.weight > 0
+
+    def _weighed(self, votes: Weighed) -> Label:
+        passes = share_passes if self.book.community.bound == "share" else interval_passes
+        if passes(self.ship, votes.ship, votes, self.book):
+            return "Ship"
+        if passes(self.skip, votes.total - votes.ship, votes, self.book):
+            return "Skip"
+        return self.book.between
+
+
+def rule(book: Rulebook, panel: Fraction | None) -> Rule:
+    if book.panel.weight == 0:
+        return Rule(book, panel, "Unreviewed", book.ship_bar, book.skip_bar)
+    if panel is None:
+        return Rule(book, None, "Unreviewed", book.ship_bar, book.skip_bar)
+    if book.ship_bar.passed_by(panel):
+        alone: Label = "Ship"
+    else:
+        alone = "Skip" if book.skip_bar.passed_by(1 - panel) else book.between
+    return Rule(book, panel, alone, _left(book, book.ship_bar, panel), _left(book, book.skip_bar, 1 - panel))
+
+
+def _left(book: Rulebook, bar: Bar, panel: Fraction) -> Bar:
+    """What is left for the community to pass, once the panel has given its part."""
+    panel_weight, weight = book.panel.weight, book.community.weight
+    if not weight:
+        return bar
+    return Bar((bar.at * (panel_weight + weight) - panel_weight * panel) / weight, bar.reach)
+
+
+def share_passes(bar: Bar, side: int, votes: Weighed, _: Rulebook) -> bool:
+    """``side`` of the votes' total, against the bar."""
+    left, right = side * bar.at.denominator, bar.at.numerator * votes.total
+    return left > right or (bar.reach and left == right)
+
+
+def interval_passes(bar: Bar, side: int, votes: Weighed, book: Rulebook) -> bool:
+    """Whether the lower end of the Wilson interval of this side passes the bar, without taking a root.
+
+    The end lies at the share ``a`` that a score test just does not reject (Wilson 1927), so it lies above ``a`` when
+    p > a and (p - a)^2 > z^2 a (1 - a) / n. Here p = side/total and n = total/unit.
+    """
+    if bar.at < 0 or (bar.at == 0 and (bar.reach or side > 0)):
+        return True
+    if bar.at == 0 or bar.at >= 1:
+        return False
+    a, whole = bar.at.numerator, bar.at.denominator
+    over = side * whole - a * votes.total
+    if over <= 0:
+        return False
+    z = int(book.z * _Z_SCALE)
+    left = over * over * _Z_SCALE * _Z_SCALE
+    right = z * z * a * (whole - a) * votes.total * votes.unit
+    return left > right or (bar.reach and left == right)

@@ -1,0 +1,112 @@
+"""Margins: the fewest votes, and the fewest takes, without which the label would be another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from fractions import Fraction
+from typing import TypeAlias
+
+from domain.ages import Ballots, DayVotes, Weighed, ages, weigh, weights, within
+from domain.labels import Rule, rule
+from domain.rulebooks import Label, Rulebook
+
+Taken: TypeAlias = Callable[[int], Weighed]
+
+
+def fewest_votes(standing: Rule, ballots: Ballots) -> int | None:
+    """None where no number of votes taken out changes the label.
+
+    While enough votes are left, those of one side move a label furthest, the ones that weigh most first; with too few
+    left, the community says nothing, whichever they were. One of the two is the shortest way.
+    """
+    votes = weigh(ballots, standing.book.community)
+    if not standing.speaks(votes):
+        return None
+    label, spare = standing.label(votes), votes.count - standing.book.community.minimum
+
+    def way(taken: Taken, most: int) -> int | None:
+        return _first(lambda gone: standing.label(taken(gone)) != label, min(spare, most))
+
+    ways = [way(*_ships_taken(ballots, votes, standing)), way(*_skips_taken(ballots, votes, standing))]
+    if standing.alone != label:
+        ways.append(spare + 1)
+    return min((each for each in ways if each is not None), default=None)
+
+
+def _ships_taken(ballots: Ballots, votes: Weighed, standing: Rule) -> tuple[Taken, int]:
+    weight, most = _heaviest(ballots, standing, lambda each: each.ship, ballots.ship)
+    return (
+        lambda gone: Weighed(
+            votes.count - gone, votes.ship - weight(gone), votes.total - weight(gone), votes.unit
+        ),
+        most,
+    )
+
+
+def _skips_taken(ballots: Ballots, votes: Weighed, standing: Rule) -> tuple[Taken, int]:
+    weight, most = _heaviest(ballots, standing, lambda each: each.skip, ballots.skip)
+    return lambda gone: Weighed(votes.count - gone, votes.ship, votes.total - weight(gone), votes.unit), most
+
+
+def _heaviest(
+    ballots: Ballots, standing: Rule, side: Callable[[DayVotes], int], votes: int
+) -> tuple[Callable[[int], int], int]:
+    """What the heaviest so many votes of a side weigh, and how many there are: the newest days come first."""
+    community = standing.book.community
+    if not ages(community):
+        return (lambda gone: gone), votes
+    days = within(ballots, community)
+    scale = weights(days, ballots.today, community)
+    newest = [(side(each), scale(each.day)) for each in reversed(days)]
+
+    def weight(gone: int) -> int:
+        total = 0
+        for count, each in newest:
+            total += min(gone, count) * each
+            gone -= min(gone, count)
+        return total
+
+    return weight, sum(count for count, _ in newest)
+
+
+def _first(is_so: Callable[[int], bool], most: int) -> int | None:
+    """The first of 1..most for which it is so; once so, it stays so."""
+    if most < 1 or not is_so(most):
+        return None
+    low, high = 0, most
+    while low + 1 < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if is_so(middle) else (middle, high)
+    return high
+
+
+def fewest_takes(
+    book: Rulebook, takes: Sequence[tuple[int, int]], votes: Weighed, label: Label
+) -> int | None:
+    """Of takes as (weight, worth). None where no number of takes taken out changes the label."""
+    for gone in range(1, len(takes) + 1):
+        left = len(takes) - gone
+        shares: Iterable[Fraction | None] = (
+            (least_share(takes, left), 1 - least_share([(w, 100 - v) for w, v in takes], left))
+            if left >= book.panel.quorum
+            else (None,)
+        )
+        if any(rule(book, share).label(votes) != label for share in shares):
+            return gone
+    return None
+
+
+def panel_share(takes: Sequence[tuple[int, int]]) -> Fraction:
+    """The mean worth, weighed, within 0..1. At least one take weighs something."""
+    return Fraction(sum(weight * worth for weight, worth in takes), 100 * sum(weight for weight, _ in takes))
+
+
+def least_share(takes: Sequence[tuple[int, int]], kept: int) -> Fraction:
+    """The least share that so many of the takes can have (Dinkelbach 1967, which ends: takes are finitely many)."""
+    share = panel_share(takes)
+    while True:
+        at = share
+        chosen = sorted(takes, key=lambda take: take[0] * (take[1] - 100 * at))[:kept]
+        share = panel_share(chosen)
+        if share >= at:
+            return at
