@@ -48,7 +48,7 @@ async def _changed(pool: Pool[Record], store: Store, manifests: Sequence[Manifes
     return [
         f"{store.path(each.segment)} holds {each.content}, Postgres holds {found}"
         for each in manifests
-        if (found := await held(pool, each.segment)) != each.content
+        if (found := await held(pool, each.segment, dated=each.dated)) != each.content
     ]
 
 
