@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -187,7 +188,11 @@ class Course:
 
 def rule_of(rulebook: Rulebook, takes: Mapping[str, Judgement]) -> Rule:
     counted = counted_takes(list(takes.values()), rulebook.panel)
-    return rule(rulebook, panel_value(counted, rulebook.panel))
+    return _rule(rulebook, panel_value(counted, rulebook.panel))
+
+
+# Panels are few and small: of all states that they can be in, some hundreds are met.
+_rule = lru_cache(10_000)(rule)
 
 
 def seat(takes: Mapping[str, Judgement], reviewer: str, judgement: Judgement | None) -> dict[str, Judgement]:

@@ -131,7 +131,7 @@ def _stretches(house: HouseHistory, moves: Moves, ask: Ask, tool: int, side: Sid
     cells = moves.of(tool)
     changes: dict[int, list[Change]] = {}
     happened: list[Change] = [*house.takes.get(tool, ()), *side.adoptions]
-    for change in sorted(happened, key=lambda each: each.place):
+    for change in sorted(happened, key=lambda each: each.place.number):
         number = math.floor(moment_of(change.place.recorded_at) / 1_000_000 / ask.seconds)
         changes.setdefault(number, []).append(change)
     for number in sorted(cells.keys() | changes.keys()):

@@ -49,7 +49,7 @@ class Range(Struct, frozen=True):
         return self.upto - self.after
 
 
-Reading: TypeAlias = Callable[[PoolConnectionProxy[Record], Range], Awaitable[None]]
+Reading: TypeAlias = "Callable[[PoolConnectionProxy[Record], Range], Awaitable[None]]"
 
 
 def ranges(positions: Sequence[Position], after: Mapping[Shard, int]) -> list[Range]:
