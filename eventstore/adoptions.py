@@ -1,0 +1,27 @@
+"""Adoptions in the log: decided on the house's history, under its head's lock."""
+
+from __future__ import annotations
+
+from functools import reduce
+
+from asyncpg import Pool, Record
+from msgspec import Struct
+
+from domain.adoptions import INITIAL, Adoptions, Command, decide, evolve
+from eventstore.decisions import Author, Decided, decide_house
+
+
+class Outcome(Struct, frozen=True):
+    """What was decided, and how things stand after it."""
+
+    decided: Decided
+    state: Adoptions
+
+
+async def decide_adoption(pool: Pool[Record], command: Command, author: Author) -> Outcome:
+    """Raises what ``decide`` refuses with."""
+    async with pool.acquire() as conn:
+        decided = await decide_house(
+            conn, lambda past: decide(command, reduce(evolve, past, INITIAL)), author
+        )
+    return Outcome(decided, reduce(evolve, [*decided.before, *decided.events], INITIAL))
