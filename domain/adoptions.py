@@ -91,6 +91,11 @@ class Adoptions(Struct, frozen=True):
     replaced: tuple[str, ...] = ()
     scheduled: dict[str, AdoptionScheduled] = {}
 
+    @property
+    def known(self) -> dict[str, Rulebook]:
+        """By digest, those that come with Shiplog first."""
+        return OF_SHIPLOG | self.written
+
     def find(self, wanted: str) -> str:
         """The digest of what is wanted by digest or name. Raises Unknown."""
         if wanted in OF_SHIPLOG or wanted in self.written:

@@ -7,8 +7,10 @@ from functools import reduce
 from asyncpg import Pool, Record
 from msgspec import Struct
 
+from domain import house
 from domain.adoptions import INITIAL, Adoptions, Command, decide, evolve
-from eventstore.decisions import Author, Decided, decide_house
+from domain.log import HOUSE
+from eventstore.decisions import HISTORY_OF_HOUSE, Author, Decided, decide_house
 
 
 class Outcome(Struct, frozen=True):
@@ -25,3 +27,9 @@ async def decide_adoption(pool: Pool[Record], command: Command, author: Author) 
             conn, lambda past: decide(command, reduce(evolve, past, INITIAL)), author
         )
     return Outcome(decided, reduce(evolve, [*decided.before, *decided.events], INITIAL))
+
+
+async def read_state(pool: Pool[Record]) -> Adoptions:
+    """How things stand, from the log itself."""
+    rows = await pool.fetch(HISTORY_OF_HOUSE, HOUSE)
+    return reduce(evolve, (house.decode(row[0], row[1]) for row in rows), INITIAL)
