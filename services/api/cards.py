@@ -16,16 +16,18 @@ from domain.labels import Decided
 from domain.rulebooks import Label, Rulebook
 from domain.verdicts import Judgement, Margin, PanelSplit, Tally, Verdict, count, judge
 from domain.words import Choice
+from projections.adoptions import ADOPTIONS
 from projections.bookmark_counts import BOOKMARK_COUNTS, read_bookmark_counts
 from projections.catalogue import CATALOGUE, Entry, read_entries
 from projections.panel import PANEL, Reviewer, read_panel
+from projections.rulebooks import RULEBOOKS
 from projections.scorecard import SCORECARD, Take, read_takes
 from projections.snapshot import Freshness, Snapshot
 from projections.tally import TALLY, read_tallies
 from services.api.problems import Rejected
 
 # Whoever waits for cards waits for these: another read model that is stopped keeps nobody waiting.
-READ_BY_CARDS = (CATALOGUE, PANEL, SCORECARD, TALLY, BOOKMARK_COUNTS)
+READ_BY_CARDS = (CATALOGUE, PANEL, SCORECARD, TALLY, BOOKMARK_COUNTS, RULEBOOKS, ADOPTIONS)
 
 
 class ReviewerName(Struct, frozen=True):
