@@ -4,15 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import sha256
+from typing import Literal, get_args
 
 import msgspec
-from msgspec import Raw
+from msgspec import UNSET, Raw, Struct, UnsetType
 
 from domain.ages import Ballots
 from domain.rulebooks import Rulebook
-from domain.verdicts import Judgement, canonical_inputs, judge
+from domain.verdicts import Judgement, Verdict, canonical_inputs, judge
 
-FORMAT = "shiplog-verdict-1"
+Format = Literal["shiplog-verdict-1"]
+
+
+class Inputs(Struct, frozen=True):
+    """``days`` are [day, ship, skip], with the day from which ages count: only where the rulebook weighs ages."""
+
+    takes: list[Judgement]
+    ship: int
+    skip: int
+    today: int | UnsetType | None = UNSET
+    days: list[tuple[int, int, int]] | UnsetType = UNSET
+
+
+class Bundle(Struct, frozen=True):
+    """What ``prove`` writes."""
+
+    digest: str
+    format: Format
+    inputs: Inputs
+    positions: str
+    rulebook: Rulebook
+    tool: str
+    verdict: Verdict
 
 
 def prove(
@@ -23,7 +46,7 @@ def prove(
     ``positions`` say where in the log the inputs were read, as Shiplog-Position does. They are not proved by it.
     """
     rest: dict[str, object] = {
-        "format": FORMAT,
+        "format": get_args(Format)[0],
         "inputs": Raw(canonical_inputs(takes, ballots, rulebook)),
         "positions": positions,
         "rulebook": Raw(rulebook.canonical),

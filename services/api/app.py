@@ -72,6 +72,8 @@ ROUTES: list[ControllerRouterHandler] = [
     tallies.tool_history,
     live.stream_tallies,
     verdicts.tool_verdict,
+    verdicts.verdict_proof,
+    verdicts.verifier,
     comparisons.show_comparison,
     replays.ask_replay,
     replays.list_replays,

@@ -12,7 +12,20 @@ from rich.markup import escape
 from eventstore.migrations import MigrationError
 from eventstore.sealed.duck import DuckDBMissing
 from eventstore.sealed.manifest import SegmentError
-from services.cli import import_votes, keys, migrate, replay, seal, serve, status, up, users, verify, work
+from services.cli import (
+    import_votes,
+    keys,
+    migrate,
+    replay,
+    seal,
+    serve,
+    status,
+    up,
+    users,
+    verdict,
+    verify,
+    work,
+)
 from services.cli.embedded.binaries import ServerError
 from services.resources import NotDurable
 from services.settings import SettingsError
@@ -44,6 +57,7 @@ for command in (
     serve.serve,
     work.work,
     import_votes.import_,
+    verdict.verdict,
     verify.verify,
     replay.replay,
     seal.seal,
