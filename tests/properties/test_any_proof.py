@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import io
 import json
@@ -212,6 +213,14 @@ def test_what_is_no_bundle_is_2(raw: bytes) -> None:
     assert (done.returncode, done.stdout) == (2, b"")
     assert done.stderr
     assert b"Traceback" not in done.stderr
+
+
+def test_it_is_written_for_python_3_8_and_its_own_library() -> None:
+    program = ast.parse(PROGRAM.read_text(), feature_version=(3, 8))
+    imported = [node for node in ast.walk(program) if isinstance(node, ast.Import | ast.ImportFrom)]
+    named = {each.name for node in imported if isinstance(node, ast.Import) for each in node.names}
+    named |= {str(node.module) for node in imported if isinstance(node, ast.ImportFrom)}
+    assert {name.split(".")[0] for name in named} <= sys.stdlib_module_names
 
 
 def test_a_file_that_is_not_there_is_2_and_so_is_no_file_at_all() -> None:
