@@ -39,7 +39,7 @@ class NothingToRollBack(Refusal):
 
 
 class NotScheduled(Refusal):
-    """No adoption of the rulebook {digest} is scheduled."""
+    """No adoption of the rulebook {digest} is scheduled, so there is none to call off."""
 
     slug = "not-scheduled"
 
@@ -49,16 +49,16 @@ class WriteRulebook(Struct, frozen=True):
 
 
 class AdoptRulebook(Struct, frozen=True):
-    """At once."""
+    """At once. ``rulebook`` is its digest, or its name: then the newest of that name."""
 
-    digest: str
+    rulebook: str
     reason: str
 
 
 class ScheduleAdoption(Struct, frozen=True):
     """``now`` is when it is asked for."""
 
-    digest: str
+    rulebook: str
     reason: str
     effective_at: datetime
     now: datetime
@@ -71,7 +71,7 @@ class RollBack(Struct, frozen=True):
 
 
 class CallOff(Struct, frozen=True):
-    digest: str
+    rulebook: str
 
 
 class TakeEffect(Struct, frozen=True):
@@ -91,12 +91,21 @@ class Adoptions(Struct, frozen=True):
     replaced: tuple[str, ...] = ()
     scheduled: dict[str, AdoptionScheduled] = {}
 
-    def find(self, digest: str) -> Rulebook:
-        """Raises Unknown."""
-        found = OF_SHIPLOG.get(digest) or self.written.get(digest)
-        if found is None:
-            raise Unknown(kind="rulebook", name=digest)
-        return found
+    @property
+    def known(self) -> dict[str, Rulebook]:
+        """By digest, those that come with Shiplog first."""
+        return OF_SHIPLOG | self.written
+
+    def find(self, wanted: str) -> str:
+        """The digest of what is wanted by digest or name. Raises Unknown."""
+        if wanted in OF_SHIPLOG or wanted in self.written:
+            return wanted
+        if wanted in NAMED:
+            return NAMED[wanted].digest
+        for digest, book in reversed(self.written.items()):
+            if book.name == wanted:
+                return digest
+        raise Unknown(kind="rulebook", name=wanted)
 
 
 OF_SHIPLOG = {book.digest: book for book in NAMED.values()}
@@ -125,17 +134,16 @@ def _unscheduled(state: Adoptions, digest: str) -> Adoptions:
 def decide(command: Command, state: Adoptions) -> list[HouseEvent]:
     """Raises Unknown, NameTaken, InThePast, NothingToRollBack or NotScheduled. No event when nothing would change."""
     match command:
-        case WriteRulebook(rulebook):
-            return _write(rulebook, state)
-        case AdoptRulebook(digest, reason):
-            state.find(digest)
-            return [] if digest == state.in_force else [RulebookAdopted(digest, state.in_force, reason)]
+        case WriteRulebook(book):
+            return _write(book, state)
+        case AdoptRulebook(rulebook, reason):
+            return _adopt(state.find(rulebook), reason, state)
         case ScheduleAdoption():
             return _schedule(command, state)
         case RollBack(reason):
             return _roll_back(reason, state)
-        case CallOff(digest):
-            return _call_off(digest, state)
+        case CallOff(rulebook):
+            return _call_off(state.find(rulebook), state)
         case TakeEffect(now):
             return _take_effect(now, state)
         case _:
@@ -150,12 +158,16 @@ def _write(rulebook: Rulebook, state: Adoptions) -> list[HouseEvent]:
     return [RulebookWritten(rulebook.digest, rulebook)]
 
 
+def _adopt(digest: str, reason: str, state: Adoptions) -> list[HouseEvent]:
+    return [] if digest == state.in_force else [RulebookAdopted(digest, state.in_force, reason)]
+
+
 def _schedule(command: ScheduleAdoption, state: Adoptions) -> list[HouseEvent]:
-    state.find(command.digest)
+    digest = state.find(command.rulebook)
     if command.effective_at <= command.now:
         raise InThePast(effective_at=command.effective_at.isoformat())
-    event = AdoptionScheduled(command.digest, command.effective_at, command.reason)
-    return [] if state.scheduled.get(command.digest) == event else [event]
+    event = AdoptionScheduled(digest, command.effective_at, command.reason)
+    return [] if state.scheduled.get(digest) == event else [event]
 
 
 def _roll_back(reason: str, state: Adoptions) -> list[HouseEvent]:

@@ -13,10 +13,10 @@ from domain.named_rulebooks import DEFAULT
 from domain.refusals import Unknown
 from domain.rulebooks import Rulebook
 from projections.projection import Projection
-from projections.rulebooks import find_rulebook
+from projections.rulebooks import RULEBOOKS, find_rulebook
 from projections.snapshot import NotThereYet, Snapshot
 
-Step = Literal["adopted", "rolled back", "scheduled", "called off"]
+Step = Literal["adopted", "rolled-back", "scheduled", "called-off"]
 
 ADOPTIONS = Projection(
     name="adoptions",
@@ -34,8 +34,8 @@ ADOPTIONS = Projection(
     select="""
         SELECT shard, position, data->>'digest' AS digest,
                CASE WHEN type = 'AdoptionScheduled' THEN 'scheduled'
-                    WHEN type = 'AdoptionCalledOff' THEN 'called off'
-                    WHEN data->>'rolls_back' = 'true' THEN 'rolled back'
+                    WHEN type = 'AdoptionCalledOff' THEN 'called-off'
+                    WHEN data->>'rolls_back' = 'true' THEN 'rolled-back'
                     ELSE 'adopted' END AS step,
                data->>'replaces' AS replaces, data->>'reason' AS reason,
                CAST(data->>'effective_at' AS timestamptz) AS effective_at, recorded_at
@@ -58,6 +58,10 @@ SELECT EXISTS (
                       FROM adoptions WHERE shard = 0 ORDER BY digest, position DESC) AS newest
         WHERE step = 'scheduled' AND effective_at <= $1)
 """
+
+
+# Whoever waits to be answered by the rule waits for these.
+READ_BY_RULE = (RULEBOOKS, ADOPTIONS)
 
 
 class Adoption(Struct, frozen=True):

@@ -9,15 +9,15 @@ from domain.log import HOUSE
 from domain.proofs import prove
 from domain.rulebooks import Rulebook
 from domain.verdicts import Judgement, Verdict, judge
-from projections.adoptions import ADOPTIONS, rulebook_in_force
+from projections.adoptions import READ_BY_RULE, rulebook_in_force
 from projections.ballots import read_ballots
 from projections.daily_votes import DAILY_VOTES
-from projections.rulebooks import RULEBOOKS, find_rulebook
+from projections.rulebooks import find_rulebook
 from projections.scorecard import SCORECARD, read_takes
 from projections.snapshot import Freshness, NotThereYet, Snapshot
 from projections.tally import TALLY
 
-READ_BY_GROUNDS = (SCORECARD, TALLY, DAILY_VOTES, RULEBOOKS, ADOPTIONS)
+READ_BY_GROUNDS = (SCORECARD, TALLY, DAILY_VOTES, *READ_BY_RULE)
 
 
 class Grounds(Struct, frozen=True):

@@ -55,15 +55,20 @@ async def read_rulebooks(snapshot: Snapshot) -> list[Known]:
     ]
 
 
-async def find_rulebook(snapshot: Snapshot, wanted: str) -> Rulebook:
+async def find_known(snapshot: Snapshot, wanted: str) -> Known:
     """By digest or by name, of which the newest. Raises Unknown."""
     of_shiplog = OF_SHIPLOG.get(wanted) or NAMED.get(wanted)
     if of_shiplog is not None:
-        return of_shiplog
+        return Known(of_shiplog, None)
     rows = await snapshot.fetch(RULEBOOKS, FIND, wanted)
     if not rows:
         raise Unknown(kind="rulebook", name=wanted)
-    return _decoded(rows[0][0])
+    return Known(_decoded(rows[0][0]), rows[0][1])
+
+
+async def find_rulebook(snapshot: Snapshot, wanted: str) -> Rulebook:
+    """As ``find_known``."""
+    return (await find_known(snapshot, wanted)).rulebook
 
 
 @lru_cache(1_000)

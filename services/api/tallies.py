@@ -12,9 +12,8 @@ from litestar.params import QueryParameter
 from msgspec import Meta, Struct
 
 from domain.verdicts import Tally, count
-from projections.adoptions import ADOPTIONS, rulebook_in_force
+from projections.adoptions import READ_BY_RULE, rulebook_in_force
 from projections.hourly_tally import HOURLY_TALLY, read_history
-from projections.rulebooks import RULEBOOKS
 from projections.snapshot import Freshness
 from projections.tally import TALLY, read_tallies
 from services.api.access import open_to_all
@@ -24,7 +23,7 @@ from services.api.parts import AnyRequest, parts
 from services.api.problems import Rejected, may_answer
 
 # How many votes settle a tally, and the interval, are the rulebook's to say.
-READ_BY_TALLIES = (TALLY, RULEBOOKS, ADOPTIONS)
+READ_BY_TALLIES = (TALLY, *READ_BY_RULE)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MOMENT = {"format": "date-time"}
 

@@ -13,10 +13,12 @@ from eventstore.migrations import MigrationError
 from eventstore.sealed.duck import DuckDBMissing
 from eventstore.sealed.manifest import SegmentError
 from services.cli import (
+    adopt,
     import_votes,
     keys,
     migrate,
     replay,
+    rulebooks,
     seal,
     serve,
     status,
@@ -60,6 +62,8 @@ for command in (
     verdict.verdict,
     verify.verify,
     replay.replay,
+    rulebooks.rulebooks,
+    adopt.adopt,
     seal.seal,
     seal.segments,
     status.status,

@@ -81,6 +81,15 @@ def test_nobody_adopts_what_nobody_wrote() -> None:
     house.given().when(schedule).then_refused(Unknown, **unknown)
 
 
+def test_a_name_means_the_newest_rulebook_of_that_name() -> None:
+    newer = read_rulebook('name = "mine"\nship = ">= 3/4"')
+    expected = RulebookAdopted(newer.digest, DEFAULT.digest, "Ours.")
+    given = house.given(WRITTEN, RulebookWritten(newer.digest, newer))
+    given.when(AdoptRulebook("mine", "Ours.")).then([expected])
+    house.given().when(AdoptRulebook("four-in-five", "Stricter.")).then([FOUR_ADOPTED])
+    house.given().when(AdoptRulebook("mine", "Ours.")).then_refused(Unknown, kind="rulebook", name="mine")
+
+
 def test_roll_backs_go_back_one_adoption_each() -> None:
     back = RollBack("It went wrong.")
     to_four = RulebookAdopted(FOUR, MINE.digest, "It went wrong.", rolls_back=True)
