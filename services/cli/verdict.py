@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from domain.moments import Moment, parse_moment
 from domain.refusals import Refusal
-from domain.rulebooks import Rulebook, read_rulebook
+from domain.rulebooks import Rulebook
 from domain.verdicts import PanelSplit, Tally, Verdict
 from eventstore.moments import StillOpen, find_moment
 from eventstore.names import Names
@@ -23,6 +23,7 @@ from projections.past import look_back
 from projections.snapshot import NotThereYet, Snapshot, take_snapshot
 from services.cli.instance import data_option, instance
 from services.cli.keys import in_database
+from services.cli.rulebooks import read_file
 
 
 class Shown(Struct, frozen=True):
@@ -72,12 +73,7 @@ def _moment(as_of: str | None) -> Moment | None:
 
 def _rulebook(named: str | None) -> Rulebook | str | None:
     """Raises WrongRulebook or OSError."""
-    if named is None or not named.endswith(".toml"):
-        return named
-    try:
-        return read_rulebook(Path(named).read_text("utf-8"))
-    except UnicodeDecodeError:
-        raise click.UsageError(f"{named} is no text. A rulebook is TOML, in UTF-8.") from None
+    return read_file(Path(named)) if named and named.endswith(".toml") else named
 
 
 async def _read(pool: Pool[Record], slug: str, moment: Moment | None, by: Rulebook | str | None) -> Grounds:
