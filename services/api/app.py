@@ -36,6 +36,7 @@ from services.api import (
     tools,
     verdicts,
     votes,
+    webhooks,
 )
 from services.api.conditional import answer_conditionally
 from services.api.framing import refuse_ambiguous
@@ -51,6 +52,7 @@ from services.logs import configure_logs
 from services.resources import open_pool
 from services.settings import Settings, from_environment
 from services.signals import Signals
+from services.webhooks.keyring import Keyring
 
 ROUTES: list[ControllerRouterHandler] = [
     votes.cast_vote,
@@ -84,6 +86,15 @@ ROUTES: list[ControllerRouterHandler] = [
     replays.verify,
     replays.show_drift,
     diff.show_diff,
+    webhooks.open_webhook,
+    webhooks.list_webhooks,
+    webhooks.show_webhook,
+    webhooks.remove_webhook,
+    webhooks.rotate_secret,
+    webhooks.enable_webhook,
+    webhooks.ping_webhook,
+    webhooks.list_deliveries,
+    webhooks.redeliver,
     session.log_in,
     session.show_session,
     session.log_out,
@@ -188,6 +199,8 @@ def _lifespan(settings: Settings) -> _Lifespan:
             gate=gate,
             senders=Senders(BULK_SENDERS),
             open_intake=open_intake,
+            keyring=Keyring(settings),
+            webhook_networks=settings.webhook_networks,
         )
         refreshing = asyncio.create_task(_keep_fresh(names))
         try:

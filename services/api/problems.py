@@ -14,6 +14,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent
 from msgspec import Struct
 
+from domain.endpoints import NotAnEndpoint
 from domain.refusals import NotListedYet, Refusal, Retired, RevisionMoved, Unknown
 from eventstore.appender import Overloaded, Unsettled
 from eventstore.moments import NoSuchEvent, NotAVector, NotYet, StillOpen
@@ -48,6 +49,7 @@ _REFUSALS: dict[type[Refusal], int] = {
     NotYet: 400,
     NotAVector: 400,
     Retired: 410,
+    NotAnEndpoint: 400,
     RevisionMoved: 412,
 }
 _RETRY = {"Retry-After": "1"}
