@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from itertools import takewhile
 from typing import TypeAlias
 from uuid import UUID, uuid4
 
@@ -13,7 +12,8 @@ from asyncpg.pool import PoolConnectionProxy
 from domain.flips import Flip, Place
 from domain.webhooks import FLIPPED, ToolTold, message_of
 
-# The flips after a place, in the log's own order, at most so many.
+# The flips after a place, in the log's own order: so many, and those that have their cause with the last of them, so
+# that whoever moves on to its place has seen every flip there.
 FlipsAfter: TypeAlias = "Callable[[PoolConnectionProxy[Record], Place, int], Awaitable[Sequence[Flip]]]"
 
 AT_A_TIME = 500
@@ -54,7 +54,7 @@ async def _tell(pool: Pool[Record], id: UUID, flips_after: FlipsAfter, at_a_time
         held = await conn.fetchrow(HOLD, id)
         if held is None:
             return None
-        flips = await _portion(conn, flips_after, Place(*held[:3]), at_a_time)
+        flips = await flips_after(conn, Place(*held[:3]), at_a_time)
         if not flips:
             return None
         meant = [flip for flip in flips if held["tools"] is None or flip.tool in held["tools"]]
@@ -62,18 +62,6 @@ async def _tell(pool: Pool[Record], id: UUID, flips_after: FlipsAfter, at_a_time
         last = flips[-1].place
         await conn.execute(MOVE_ON, id, last.recorded_at, last.shard, last.number)
         return len(meant)
-
-
-async def _portion(
-    conn: PoolConnectionProxy[Record], flips_after: FlipsAfter, place: Place, at_a_time: int
-) -> Sequence[Flip]:
-    """Whole places: one event, an adoption, may flip many tools, and a place is passed once."""
-    flips = await flips_after(conn, place, at_a_time)
-    if len(flips) < at_a_time:
-        return flips
-    last = flips[-1].place
-    whole = list(takewhile(lambda flip: flip.place != last, flips))
-    return whole or await _portion(conn, flips_after, place, at_a_time * 2)
 
 
 async def _deliveries(

@@ -91,7 +91,8 @@ class FlipLog:
     flips: list[Flip]
 
     async def after(self, conn: PoolConnectionProxy[Record], place: Place, limit: int) -> list[Flip]:
-        return [flip for flip in self.flips if flip.place > place][:limit]
+        ahead = [flip for flip in self.flips if flip.place > place]
+        return [flip for flip in ahead if flip.place <= ahead[:limit][-1].place]
 
 
 def flips(rng: Random, count: int, begin: datetime) -> list[Flip]:
