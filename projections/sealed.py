@@ -17,7 +17,9 @@ from projections.reading import upcast_events
 Row: TypeAlias = tuple[object, ...]
 
 # The engine's RANGE, in segments: they are of the shard already.
-SEALED_RANGE = "events AS (SELECT * FROM {events} WHERE position > $start AND position <= $upto)"
+SEALED_RANGE = """events AS (
+    SELECT * FROM {events}
+     WHERE position > $start AND position <= $upto AND NOT list_contains(CAST($parked AS BIGINT[]), position))"""
 
 
 async def fold_segments(
@@ -40,7 +42,7 @@ async def fold_segments(
         if not segments:
             return []
         with duck.opened(threads, store.folder) as connection:
-            bounds = {"start": start, "upto": upto or segments[-1].last}
+            bounds = {"start": start, "upto": upto or segments[-1].last, "parked": []}
             return duck.run(connection, folded(projection), paths(store, segments), **bounds).fetchall()
 
     return await asyncio.to_thread(fold)
@@ -68,6 +70,6 @@ def listed(projection: Projection) -> str:
 
 
 def folded(projection: Projection) -> str:
-    """For ``duck.run``: what the engine merges, after $start and up to $upto."""
+    """For ``duck.run``: what the engine merges, after $start and up to $upto, without the positions $parked."""
     events = SEALED_RANGE.replace("{events}", upcast_events("{events}", "duckdb"))
     return f"WITH {events} SELECT {listed(projection)} FROM ({projection.folded}) AS folded"
