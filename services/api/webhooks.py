@@ -161,12 +161,12 @@ async def list_deliveries(
     request: AnyRequest, id: FromPath[UUID], cursor: FromQuery[str | None] = None
 ) -> Response[Items[DeliveryShown]]:
     """What was sent, or is to be, newest first, fifty at a time. They are kept for thirty days."""
-    before = None if cursor is None else read_cursor(cursor, tuple[datetime, UUID])
+    before = None if cursor is None else read_cursor(cursor, tuple[UUID])[0]
     pool = parts(request).pool
     await register.read_webhook(pool, id)
     found = await deliveries.read_deliveries(pool, id, before, _PAGE + 1)
     page = found[:_PAGE]
-    more = write_cursor((page[-1].created_at, page[-1].id)) if len(found) > _PAGE else None
+    more = write_cursor((page[-1].id,)) if len(found) > _PAGE else None
     return Response(Items(await _deliveries_shown(request, page), more), headers=_UNSEEN)
 
 

@@ -25,8 +25,10 @@ READ_PAGE = """
 SELECT id, type, tool, state, attempts, CASE WHEN state = 'pending' THEN next_at END AS next_at, status, error, response,
        payload, created_at, updated_at
   FROM webhook_deliveries
- WHERE webhook = $1 AND ($2::timestamptz IS NULL OR (created_at, id) < ($2, $3))
- ORDER BY created_at DESC, id DESC LIMIT $4
+ WHERE webhook = $1
+   AND ($2::uuid IS NULL
+        OR (created_at, id) < (SELECT o.created_at, o.id FROM webhook_deliveries AS o WHERE o.webhook = $1 AND o.id = $2))
+ ORDER BY created_at DESC, id DESC LIMIT $3
 """
 READ_ONE = """
 SELECT id, type, tool, state, attempts, CASE WHEN state = 'pending' THEN next_at END AS next_at, status, error, response,
@@ -112,11 +114,10 @@ def name_of(delivery: UUID) -> str:
 
 
 async def read_deliveries(
-    pool: Pool[Record], webhook: UUID, before: tuple[datetime, UUID] | None, limit: int
+    pool: Pool[Record], webhook: UUID, before: UUID | None, limit: int
 ) -> list[Delivery]:
     """Newest first, from ``before`` on."""
-    at, last = before or (None, None)
-    return [Delivery(*row) for row in await pool.fetch(READ_PAGE, webhook, at, last, limit)]
+    return [Delivery(*row) for row in await pool.fetch(READ_PAGE, webhook, before, limit)]
 
 
 async def read_delivery(pool: Pool[Record], webhook: UUID, id: UUID) -> Delivery:

@@ -22,7 +22,7 @@ from services.settings import Settings
 from services.signals import QUEUE, Signals, decode_job, encode_job, redis_settings
 from services.webhooks.sending import open_sender
 from services.workers.jobs import Context, extend, project, recount, replay, schedule, seal, sweep
-from services.workers.webhooks import forget, send_due
+from services.workers.webhooks import forget, send_due, tell_flips
 
 _SWEEP_SECONDS = 1.0
 _MINUTE_SECONDS = 60.0
@@ -50,6 +50,7 @@ async def work(settings: Settings) -> None:
             asyncio.create_task(_repeat(extend, ctx, _MINUTE_SECONDS)),
             asyncio.create_task(_repeat(seal, ctx, _MINUTE_SECONDS)),
             asyncio.create_task(_repeat(forget, ctx, _MINUTE_SECONDS)),
+            asyncio.create_task(_repeat(tell_flips, ctx, _LOOK_SECONDS)),
             *(asyncio.create_task(_repeat(send_due, ctx, _LOOK_SECONDS)) for _ in range(_SENDERS)),
         ]
         await asyncio.wait([*working, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)

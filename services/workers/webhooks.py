@@ -1,15 +1,26 @@
-"""Webhook jobs: send what is due, and forget what is old."""
+"""Webhook jobs: tell of flips, send what is due, and forget what is old."""
 
 from __future__ import annotations
 
 import structlog
 from asyncpg import InterfaceError, PostgresError
 
+from projections.flips import flips_after
 from services.webhooks.deliveries import forget_old
+from services.webhooks.telling import tell
 from services.workers.jobs import Context
 
 _UNREACHABLE = (PostgresError, InterfaceError, OSError, TimeoutError)
 _log = structlog.get_logger()
+
+
+async def tell_flips(ctx: Context) -> int:
+    """Make deliveries of flips that webhooks were not told of. Safe beside any other worker; returns how many."""
+    try:
+        return await tell(ctx["pool"], flips_after)
+    except _UNREACHABLE as error:
+        _log.warning("Postgres did not answer; webhooks are told soon", error=str(error))
+        return 0
 
 
 async def send_due(ctx: Context) -> int:

@@ -7,7 +7,7 @@ import json
 import socket
 import ssl
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address, ip_network
@@ -26,6 +26,9 @@ from domain.flips import Flip, Place
 from domain.log import Shard
 from domain.rulebooks import Label
 from domain.webhooks import MOST_ATTEMPTS, write_secret
+from projections.flips import flips_after
+from services.cli.embedded.postgres import Postgres
+from services.resources import open_pool
 from services.settings import Settings
 from services.webhooks import deliveries, register
 from services.webhooks.deliveries import Delivery, put_ping, read_deliveries, send_again
@@ -33,12 +36,20 @@ from services.webhooks.keyring import Keyring
 from services.webhooks.register import Disabled, TooMany, enable, open_webhook, read_webhook, rotate
 from services.webhooks.sending import BODY_BYTES, Sender, open_sender
 from services.webhooks.telling import tell
+from tests.integration.conftest import fresh_database
 from tests.receiver import Respond, answer, certified, endless, never, receiving, stalled
 
 ROOT = str(Path(__file__).resolve().parents[2])
 SITE = "https://shiplog.example"
 LOOPBACK = (ip_network("127.0.0.0/8"),)
-NAME_TOOL = "INSERT INTO slugs (slug, tool) SELECT 'tool-' || n, n FROM generate_series(1, 40) AS n"
+NAME_TOOLS = """
+INSERT INTO slugs (slug, tool) SELECT 'tool-' || n, n FROM generate_series(1, 40) AS n ON CONFLICT DO NOTHING
+"""
+CLEAR = "DELETE FROM webhooks; DELETE FROM flips"
+PUT_FLIP = """
+INSERT INTO flips (shard, recorded_at, cause_shard, cause_position, tool, event, before, after, rulebook)
+VALUES (0, $1, $2, $3, $4, $5, $6, $7, $8)
+"""
 # What a test would have to wait for, it has happen at once.
 LET_TIME_PASS = "UPDATE webhook_deliveries SET next_at = now() WHERE state = 'pending'"
 AGE = "UPDATE webhooks SET failing_since = failing_since - $1::interval"
@@ -52,9 +63,24 @@ SELECT caused_at, cause_shard, cause_number, tool FROM webhook_deliveries WHERE 
 Log: TypeAlias = "Pool[Record]"
 
 
+@pytest.fixture(scope="module")
+async def shared(postgres: Postgres, template: str) -> AsyncIterator[Settings]:
+    async with fresh_database(postgres, template, "webhooks") as settings:
+        yield replace(settings, webhook_networks=LOOPBACK)
+
+
 @pytest.fixture
-def settings(settings: Settings) -> Settings:
-    return replace(settings, webhook_networks=LOOPBACK)
+def settings(shared: Settings) -> Settings:
+    return shared
+
+
+@pytest.fixture
+async def pool(settings: Settings) -> AsyncIterator[Log]:
+    """A log with forty tools, no flips and no webhooks."""
+    async with await open_pool(settings, size=8) as pool:
+        await pool.execute(NAME_TOOLS)
+        await pool.execute(CLEAR)
+        yield pool
 
 
 @pytest.fixture
@@ -112,7 +138,6 @@ def identities(flips: Sequence[Flip]) -> list[tuple[object, ...]]:
 
 
 async def test_each_flip_once_whoever_tells_and_in_whatever_portions(pool: Log, keys: Keyring) -> None:
-    await pool.execute(NAME_TOOL)
     everything, _ = await open_to(pool, keys, "https://hooks.example.com/")
     some, _ = await open_to(pool, keys, "https://hooks.example.com/", [1, 2, 3])
     rng, log = Random(5), FlipLog([])
@@ -130,7 +155,6 @@ async def test_each_flip_once_whoever_tells_and_in_whatever_portions(pool: Log, 
 
 
 async def test_a_rebuilt_flip_log_fires_nothing_again(pool: Log, keys: Keyring) -> None:
-    await pool.execute(NAME_TOOL)
     made, _ = await open_to(pool, keys, "https://hooks.example.com/")
     whole = flips(Random(6), 60, datetime.now(UTC) + timedelta(seconds=1))
     assert await tell(pool, FlipLog(whole).after) == len(whole)
@@ -141,7 +165,6 @@ async def test_a_rebuilt_flip_log_fires_nothing_again(pool: Log, keys: Keyring) 
 
 
 async def test_a_new_webhook_is_not_told_of_what_was_before_it(pool: Log, keys: Keyring) -> None:
-    await pool.execute(NAME_TOOL)
     before = flips(Random(7), 20, datetime.now(UTC) - timedelta(days=3))
     made, _ = await open_to(pool, keys, "https://hooks.example.com/")
     after = flips(Random(8), 20, datetime.now(UTC) + timedelta(seconds=1))
@@ -152,7 +175,6 @@ async def test_a_new_webhook_is_not_told_of_what_was_before_it(pool: Log, keys: 
 async def test_a_disabled_webhook_misses_what_happens_meanwhile(
     pool: Log, keys: Keyring, sender: Sender
 ) -> None:
-    await pool.execute(NAME_TOOL)
     async with receiving(answer(410)) as receiver:
         gone = await attempt(pool, sender, receiver.url)
     assert (gone.state, gone.status) == ("failed", 410)
@@ -171,11 +193,19 @@ async def test_a_disabled_webhook_misses_what_happens_meanwhile(
     assert await tell(pool, FlipLog(log.flips + later).after) == len(later)
 
 
+async def test_the_read_model_gives_an_adoption_whole(pool: Log, keys: Keyring) -> None:
+    made, _ = await open_to(pool, keys, "https://hooks.example.com/")
+    whole = flips(Random(10), 100, datetime.now(UTC) + timedelta(seconds=1))
+    rows = [(*identity, "RulebookAdopted", "Ship", "Skip", "rulebook") for identity in identities(whole)]
+    await pool.executemany(PUT_FLIP, rows)
+    assert await tell(pool, flips_after, 2) == len(whole)
+    assert [tuple(row) for row in await pool.fetch(TOLD, made)] == identities(whole)
+
+
 # Sending: what arrives.
 
 
 async def test_a_flip_arrives_signed(pool: Log, keys: Keyring, sender: Sender) -> None:
-    await pool.execute(NAME_TOOL)
     async with receiving(answer(204)) as receiver:
         made, secret = await open_to(pool, keys, receiver.url)
         place = Place(datetime.now(UTC) + timedelta(seconds=1), Shard(2), 7)

@@ -2,44 +2,83 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import httpx
 import pytest
-from asyncpg import Pool, Record
-from litestar import Litestar
-from litestar.testing import AsyncTestClient
 from msgspec.structs import replace
 
+from projections.flip_engine import advance_flips
+from projections.flips import begin
+from services.cli.embedded.postgres import Postgres
 from services.settings import Settings
+from services.signals import Signals
 from services.webhooks import deliveries
 from services.webhooks.sending import open_sender
-from tests.integration.stage import Stage, assert_problem, list_tool, log_in, new_visitor
+from services.workers.jobs import Context
+from services.workers.webhooks import send_due, tell_flips
+from tests.integration.conftest import fresh_database, stage_on
+from tests.integration.stage import (
+    Client,
+    Log,
+    Stage,
+    assert_problem,
+    list_tool,
+    log_in,
+    new_visitor,
+    publish,
+    seat_panel,
+)
 from tests.integration.test_webhooks import LOOPBACK
 from tests.receiver import answer, receiving
 
-Client = AsyncTestClient[Litestar]
 PUBLIC = "https://hooks.example.com/shiplog"
 
 
-@pytest.fixture
-def settings(settings: Settings) -> Settings:
-    return replace(settings, webhook_networks=LOOPBACK)
+@pytest.fixture(scope="module")
+async def stage(postgres: Postgres, template: str) -> AsyncIterator[Stage]:
+    """With the tool `quill`, two reviewers, and receivers on loopback."""
+    async with (
+        fresh_database(postgres, template, "webhooks") as settings,
+        stage_on(replace(settings, webhook_networks=LOOPBACK)) as stage,
+    ):
+        await list_tool(stage.client, stage.catalogue_key)
+        await seat_panel(stage.log, "builder", "skeptic")
+        await log_in(stage.client, stage.log, "ed", "editor")
+        yield stage
 
 
 @pytest.fixture
-async def editor(client: Client, pool: Pool[Record]) -> Client:
-    await log_in(client, pool, "ed", "editor")
-    return client
+async def editor(stage: Stage) -> Client:
+    await stage.log.execute("DELETE FROM webhooks")
+    return stage.client
 
 
-async def make(editor: httpx.AsyncClient, url: str = PUBLIC, **more: object) -> httpx.Response:
+@pytest.fixture(scope="module")
+async def strict(stage: Stage) -> AsyncIterator[Client]:
+    """An editor of an app that reaches the public internet alone."""
+    async with stage_on(replace(stage.settings, webhook_networks=())) as strict:
+        await log_in(strict.client, strict.log, "strict", "editor")
+        await strict.log.execute("DELETE FROM webhooks")
+        yield strict.client
+
+
+@pytest.fixture
+def pool(stage: Stage) -> Log:
+    return stage.log
+
+
+@pytest.fixture
+def settings(stage: Stage) -> Settings:
+    return stage.settings
+
+
+async def make(editor: Client, url: str = PUBLIC, **more: object) -> httpx.Response:
     return await editor.post("/v1/webhooks", json={"url": url} | more)
 
 
-async def test_an_editor_opens_tries_and_repeats(
-    editor: Client, pool: Pool[Record], settings: Settings
-) -> None:
+async def test_an_editor_opens_tries_and_repeats(editor: Client, pool: Log, settings: Settings) -> None:
     async with receiving(answer(500, body="oh no")) as receiver:
         opened = await make(editor, receiver.url, description="Ours")
         assert opened.status_code == 201, opened.text
@@ -63,6 +102,29 @@ async def test_an_editor_opens_tries_and_repeats(
     assert done["payload"].encode() == receiver.requests[-1].body
 
 
+async def test_from_a_take_to_a_receiver(editor: Client, pool: Log, settings: Settings, stage: Stage) -> None:
+    """And not again when the flip log is found anew."""
+    await publish(editor, stage.catalogue_key, "quill", "builder", 90, "ship")
+    async with receiving(answer(200)) as receiver:
+        secret = (await make(editor, receiver.url)).json()["secret"]
+        await publish(editor, stage.catalogue_key, "quill", "skeptic", 10, "skip")
+        ctx = Context(pool=pool, signals=Signals(None), sender=open_sender(settings))
+        await find_flips(pool)
+        assert (await tell_flips(ctx), await send_due(ctx)) == (1, 1)
+        async with pool.acquire() as conn, conn.transaction():
+            await begin(conn)
+        await find_flips(pool)
+        assert (await tell_flips(ctx), await send_due(ctx)) == (0, 0)
+    told = receiver.requests[0].verified(secret)["data"]
+    assert told["tool"] == {"slug": "quill", "name": "Quill"}
+    assert (told["before"], told["after"], told["event"]) == ("Ship", "Split", "TakePublished")
+
+
+async def find_flips(pool: Log) -> None:
+    while await advance_flips(pool) is not None:
+        pass
+
+
 async def test_the_secret_is_shown_once_and_replaced(editor: Client) -> None:
     opened = (await make(editor)).json()
     address = f"/v1/webhooks/{opened['webhook']['id']}"
@@ -75,8 +137,7 @@ async def test_the_secret_is_shown_once_and_replaced(editor: Client) -> None:
     assert rotated.headers["cache-control"] == "no-store"
 
 
-async def test_tools_are_named_by_slug(editor: Client, catalogue_key: dict[str, str]) -> None:
-    await list_tool(editor, catalogue_key)
+async def test_tools_are_named_by_slug(editor: Client) -> None:
     opened = await make(editor, tools=["quill"])
     assert opened.json()["webhook"]["tools"] == ["quill"]
     assert (await make(editor)).json()["webhook"]["tools"] is None
@@ -101,12 +162,10 @@ async def test_tools_are_named_by_slug(editor: Client, catalogue_key: dict[str, 
         *("https://hooks.example.com:22/", f"https://hooks.example.com/{'a' * 500}"),
     ],
 )
-async def test_what_is_no_endpoint_is_refused(stage: Stage, url: str) -> None:
+async def test_what_is_no_endpoint_is_refused(strict: Client, url: str) -> None:
     """Where no network was set, as it is by default."""
-    editor = new_visitor(stage.client)
-    await log_in(editor, stage.log, f"ed-{uuid4().hex[:8]}", "editor")
-    assert_problem(await make(editor, url), 400)
-    assert (await editor.get("/v1/webhooks")).json()["items"] == []
+    assert_problem(await make(strict, url), 400)
+    assert (await strict.get("/v1/webhooks")).json()["items"] == []
 
 
 @pytest.mark.parametrize(
@@ -125,7 +184,7 @@ async def test_strict_bodies(editor: Client, body: object) -> None:
 
 
 async def test_a_disabled_webhook_says_so_until_it_is_enabled(
-    editor: Client, pool: Pool[Record], settings: Settings
+    editor: Client, pool: Log, settings: Settings
 ) -> None:
     async with receiving(answer(410)) as receiver:
         address = (await make(editor, receiver.url)).headers["location"]
@@ -142,7 +201,7 @@ async def test_a_disabled_webhook_says_so_until_it_is_enabled(
     assert (await editor.post(f"{address}/test")).status_code == 202
 
 
-async def test_deliveries_are_listed_by_page(editor: Client, pool: Pool[Record]) -> None:
+async def test_deliveries_are_listed_by_page(editor: Client, pool: Log) -> None:
     opened = (await make(editor)).json()["webhook"]["id"]
     sent = [str(await deliveries.put_ping(pool, opened)) for _ in range(53)]
     address = f"/v1/webhooks/{opened}/deliveries"
@@ -153,7 +212,7 @@ async def test_deliveries_are_listed_by_page(editor: Client, pool: Pool[Record])
     assert_problem(await editor.get(address, params={"cursor": "made-up"}), 400)
 
 
-async def test_what_is_removed_is_gone_with_its_deliveries(editor: Client, pool: Pool[Record]) -> None:
+async def test_what_is_removed_is_gone_with_its_deliveries(editor: Client, pool: Log) -> None:
     address = (await make(editor)).headers["location"]
     await editor.post(f"{address}/test")
     assert (await editor.delete(address)).status_code == 204
@@ -171,10 +230,8 @@ async def test_a_delivery_belongs_to_its_webhook(editor: Client) -> None:
     assert_problem(await editor.post(f"{other}/deliveries/{sent}/redeliver"), 404)
 
 
-async def test_nobody_but_an_editor(
-    client: Client, pool: Pool[Record], catalogue_key: dict[str, str]
-) -> None:
-    address = f"/v1/webhooks/{uuid4()}"
-    for method, path in (("GET", "/v1/webhooks"), ("GET", address), ("GET", f"{address}/deliveries")):
-        assert_problem(await client.request(method, path), 401)
-        assert_problem(await client.request(method, path, headers=catalogue_key), 403)
+async def test_nobody_but_an_editor(stage: Stage) -> None:
+    visitor, address = new_visitor(stage.client), f"/v1/webhooks/{uuid4()}"
+    for path in ("/v1/webhooks", address, f"{address}/deliveries"):
+        assert_problem(await visitor.get(path), 401)
+        assert_problem(await visitor.get(path, headers=dict(stage.catalogue_key)), 403)
