@@ -41,6 +41,13 @@ GIVE_UP = """
 UPDATE webhook_deliveries SET state = 'failed', claim = NULL, error = $2, updated_at = clock_timestamp()
  WHERE webhook = $1 AND state = 'pending'
 """
+READ_HEALTH = """
+SELECT count(*) FILTER (WHERE disabled_at IS NOT NULL) AS disabled,
+       count(*) FILTER (WHERE disabled_at IS NULL AND failing_since IS NOT NULL) AS failing,
+       count(*) FILTER (WHERE disabled_at IS NULL AND failing_since IS NULL) AS well,
+       (SELECT count(*) FROM webhook_deliveries WHERE state = 'pending' AND claim IS NULL AND next_at <= now()) AS due
+  FROM webhooks
+"""
 REMOVE = "DELETE FROM webhooks WHERE id = $1 RETURNING id"
 
 
@@ -70,6 +77,13 @@ class Webhook(Struct, frozen=True):
     old_until: datetime | None
 
 
+class Health(Struct, frozen=True):
+    """How many webhooks are well, failing and disabled, and how many messages are due."""
+
+    webhooks: dict[str, int]
+    due: int
+
+
 async def open_webhook(
     pool: Pool[Record], keys: Keyring, url: str, description: str, tools: Sequence[int] | None, site: str
 ) -> tuple[UUID, bytes]:
@@ -95,6 +109,12 @@ async def read_webhook(pool: Pool[Record], id: UUID) -> Webhook:
     if row is None:
         raise _unknown(id)
     return Webhook(*row)
+
+
+async def read_health(pool: Pool[Record]) -> Health:
+    row = await pool.fetchrow(READ_HEALTH)
+    assert row is not None
+    return Health({state: row[state] for state in ("well", "failing", "disabled")}, row["due"])
 
 
 async def rotate(pool: Pool[Record], keys: Keyring, id: UUID) -> bytes:

@@ -190,6 +190,7 @@ async def test_a_disabled_webhook_says_so_until_it_is_enabled(
         address = (await make(editor, receiver.url)).headers["location"]
         sent = (await editor.post(f"{address}/test")).json()["id"]
         await open_sender(settings).deliver(pool)
+    assert 'shiplog_webhooks{state="disabled"} 1.0' in (await editor.get("/metrics")).text
     shown = (await editor.get(address)).json()
     assert shown["disabled_at"] is not None
     assert shown["reason"] == "The receiver answered 410 Gone."

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -52,6 +55,22 @@ def test_the_specifications_example() -> None:
     expected = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
     key = base64.b64decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     assert sign([key], "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}') == expected
+
+
+def test_the_ten_lines_for_receivers() -> None:
+    document = (Path(__file__).resolve().parents[2] / "docs/webhooks.md").read_text()
+    block = re.search(r"^```python\n(.*?)^```", document, re.DOTALL | re.MULTILINE)
+    assert block is not None
+    told: dict[str, Callable[[str, dict[str, str], bytes], bool]] = {}
+    exec(block[1], told)  # type: ignore[arg-type]
+    is_genuine, now, secret, body = told["is_genuine"], int(time.time()), b"s" * 32, b'{"a": "\xc3\xa9"}'
+    signed = headers(sign([b"o" * 32, secret], "msg_1", now, body), now)
+    assert is_genuine(write_secret(secret), signed, body)
+    assert not is_genuine(write_secret(secret), signed, body + b"\n")
+    assert not is_genuine(write_secret(b"x" * 32), signed, body)
+    assert not is_genuine(write_secret(secret), signed | {"webhook-timestamp": str(now + 1)}, body)
+    old = headers(sign([secret], "msg_1", now - 301, body), now - 301)
+    assert not is_genuine(write_secret(secret), old, body)
 
 
 def test_while_a_secret_is_replaced_either_verifies() -> None:
