@@ -41,7 +41,7 @@ CREATE TABLE webhook_deliveries (
     updated_at    timestamptz  NOT NULL DEFAULT clock_timestamp(),
     UNIQUE (webhook, caused_at, cause_shard, cause_number, tool)
 );
-CREATE INDEX ON webhook_deliveries (next_at) WHERE state = 'pending';
+CREATE INDEX ON webhook_deliveries (webhook, next_at) WHERE state = 'pending';
 CREATE INDEX ON webhook_deliveries (webhook, next_at) WHERE claim IS NOT NULL;
 CREATE INDEX ON webhook_deliveries (webhook, created_at, id);
 GRANT SELECT, INSERT, UPDATE, DELETE ON webhooks, webhook_deliveries TO shiplog_app;

@@ -61,7 +61,7 @@ class WebhookSecret(Struct, frozen=True):
 class DeliveryShown(Struct, frozen=True):
     """``webhook_id`` is the header of every attempt; ``payload`` the body, to the byte.
 
-    ``next_at``: when it is tried next; null when it is settled. ``status``, ``error`` and ``response``, the first
+    ``next_at``: when it is tried next; null while it is sent, and when it is settled. ``status``, ``error`` and ``response``, the first
     1,024 bytes, are of the last attempt.
     """
 

@@ -21,19 +21,15 @@ CLAIM = timedelta(seconds=30)
 PATIENCE = timedelta(days=3)
 KEPT = timedelta(days=30)
 
-READ_PAGE = """
-SELECT id, type, tool, state, attempts, CASE WHEN state = 'pending' THEN next_at END AS next_at, status, error, response,
-       payload, created_at, updated_at
-  FROM webhook_deliveries
- WHERE webhook = $1
-   AND ($2::uuid IS NULL
-        OR (created_at, id) < (SELECT o.created_at, o.id FROM webhook_deliveries AS o WHERE o.webhook = $1 AND o.id = $2))
- ORDER BY created_at DESC, id DESC LIMIT $3
-"""
-READ_ONE = """
-SELECT id, type, tool, state, attempts, CASE WHEN state = 'pending' THEN next_at END AS next_at, status, error, response,
-       payload, created_at, updated_at
-  FROM webhook_deliveries WHERE id = $1 AND webhook = $2
+# While a worker has it in hand, its next time is that of the claim's end, which is nobody else's business.
+READ = """
+SELECT id, type, tool, state, attempts, CASE WHEN state = 'pending' AND claim IS NULL THEN next_at END AS next_at,
+       status, error, response, payload, created_at, updated_at
+  FROM webhook_deliveries AS d
+ WHERE webhook = $1 AND ($2::uuid IS NULL OR id = $2)
+   AND ($3::uuid IS NULL OR (created_at, id) < (SELECT o.created_at, o.id FROM webhook_deliveries AS o
+                                                 WHERE o.webhook = d.webhook AND o.id = $3))
+ ORDER BY created_at DESC, id DESC LIMIT $4
 """
 # Whoever changes a delivery and its webhook takes the webhook first.
 HOLD_WEBHOOK = (
@@ -42,21 +38,25 @@ HOLD_WEBHOOK = (
 PUT = "INSERT INTO webhook_deliveries (id, webhook, type, payload) VALUES ($1, $2, $3, $4)"
 SEND_AGAIN = """
 UPDATE webhook_deliveries
-   SET state = 'pending', attempts = 0, claim = NULL, next_at = clock_timestamp(), updated_at = clock_timestamp()
+   SET state = 'pending', attempts = 0, claim = NULL, next_at = clock_timestamp(), updated_at = clock_timestamp(),
+       status = NULL, error = NULL, response = ''
  WHERE id = $1 AND webhook = $2 RETURNING id
 """
-# A webhook has one message in hand, so that a slow receiver keeps no more than one worker's attention.
+# The webhook whose next message has waited longest, and that has none in hand: a slow receiver keeps no more than one
+# sender's attention, and however many messages wait for it are not looked through.
 TAKE = """
 WITH due AS (
-     SELECT d.id FROM webhook_deliveries AS d JOIN webhooks AS w ON w.id = d.webhook
-      WHERE d.state = 'pending' AND d.next_at <= now() AND w.disabled_at IS NULL
+     SELECT d.id FROM webhooks AS w CROSS JOIN LATERAL (
+            SELECT n.id, n.next_at FROM webhook_deliveries AS n
+             WHERE n.webhook = w.id AND n.state = 'pending' AND n.next_at <= now() ORDER BY n.next_at LIMIT 1) AS d
+      WHERE w.disabled_at IS NULL
         AND NOT EXISTS (SELECT FROM webhook_deliveries AS o
-                         WHERE o.webhook = d.webhook AND o.claim IS NOT NULL AND o.next_at > now())
-      ORDER BY d.next_at LIMIT 1 FOR NO KEY UPDATE OF d SKIP LOCKED)
+                         WHERE o.webhook = w.id AND o.claim IS NOT NULL AND o.next_at > now())
+      ORDER BY d.next_at LIMIT 1 FOR NO KEY UPDATE OF w SKIP LOCKED)
 UPDATE webhook_deliveries AS d
    SET claim = $1, attempts = d.attempts + 1, next_at = now() + $2, updated_at = now()
   FROM due, webhooks AS w
- WHERE d.id = due.id AND w.id = d.webhook
+ WHERE d.id = due.id AND d.state = 'pending' AND d.next_at <= now() AND w.id = d.webhook
 RETURNING d.id, d.webhook, d.claim, d.attempts, d.payload, w.url, w.secret,
           CASE WHEN w.old_until > now() THEN w.old_secret END AS old_secret
 """
@@ -75,7 +75,10 @@ FORGET = "DELETE FROM webhook_deliveries WHERE state <> 'pending' AND updated_at
 
 
 class Delivery(Struct, frozen=True):
-    """``next_at``: when it is tried next, if it is. ``status``, ``error`` and ``response`` are the last attempt's."""
+    """``next_at``: when it is tried next; None while it is sent, and when it is settled.
+
+    ``status``, ``error`` and ``response`` are the last attempt's.
+    """
 
     id: UUID
     type: str
@@ -117,12 +120,12 @@ async def read_deliveries(
     pool: Pool[Record], webhook: UUID, before: UUID | None, limit: int
 ) -> list[Delivery]:
     """Newest first, from ``before`` on."""
-    return [Delivery(*row) for row in await pool.fetch(READ_PAGE, webhook, before, limit)]
+    return [Delivery(*row) for row in await pool.fetch(READ, webhook, None, before, limit)]
 
 
 async def read_delivery(pool: Pool[Record], webhook: UUID, id: UUID) -> Delivery:
     """Raises Unknown."""
-    row = await pool.fetchrow(READ_ONE, id, webhook)
+    row = await pool.fetchrow(READ, webhook, id, None, 1)
     if row is None:
         raise Unknown(kind="delivery", name=str(id))
     return Delivery(*row)

@@ -16,10 +16,9 @@ from services.webhooks.keyring import Keyring
 MOST_WEBHOOKS = 100
 OLD_SECRET_SIGNS = timedelta(hours=24)
 
-READ = "SELECT id, url, description, tools, created_at, failing_since, disabled_at, reason, old_until FROM webhooks WHERE id = $1"
-READ_ALL = """
+READ = """
 SELECT id, url, description, tools, created_at, failing_since, disabled_at, reason, old_until
-  FROM webhooks ORDER BY created_at DESC, id
+  FROM webhooks WHERE $1::uuid IS NULL OR id = $1 ORDER BY created_at DESC, id
 """
 HOLD_PLACES = "SELECT pg_advisory_xact_lock(hashtext('shiplog webhooks'))"
 COUNT = "SELECT count(*) FROM webhooks"
@@ -64,7 +63,11 @@ class Disabled(Refusal):
 
 
 class Webhook(Struct, frozen=True):
-    """``tools`` by number, None for all. ``failing_since``: when the first attempt failed of those since the last success."""
+    """``tools`` by number, None for all.
+
+    ``failing_since``: when the first attempt failed of those since the last success. ``old_until``: until then the
+    secret before the last rotation signs as well.
+    """
 
     id: UUID
     url: str
@@ -100,7 +103,7 @@ async def open_webhook(
 
 async def read_webhooks(pool: Pool[Record]) -> list[Webhook]:
     """Newest first."""
-    return [Webhook(*row) for row in await pool.fetch(READ_ALL)]
+    return [Webhook(*row) for row in await pool.fetch(READ, None)]
 
 
 async def read_webhook(pool: Pool[Record], id: UUID) -> Webhook:

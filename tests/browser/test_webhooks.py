@@ -73,7 +73,7 @@ def test_an_editor_opens_tries_repeats_and_removes(
     receiver.status = 500
     secret = open_webhook(page, receiver.url, "smolagents-2-0")
     hook = page.locator(".hooks > li").filter(has_text=receiver.url)
-    expect(hook).to_contain_text("Ours smolagents-2-0")
+    expect(hook).to_contain_text("Ours · smolagents-2-0")
     hook.get_by_role("button", name="Send a test").click()
     sent = hook.locator(".sent > li")
     expect(sent).to_contain_text("webhook.ping pending", timeout=15_000)

@@ -5,7 +5,7 @@ import { on, tell } from "./editor.js";
 
 const desk = document.querySelector("[data-webhooks]");
 const moment = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "medium" });
-const LOOK_MS = 1_000; // while a message waits for its first attempt
+const LOOK_MS = 1_000; // while a message waits for its attempt
 const LOOKS = 15;
 
 if (desk) list();
@@ -34,8 +34,8 @@ function line(webhook) {
   button(item, "enable").hidden = !webhook.disabled_at;
   button(item, "test").hidden = Boolean(webhook.disabled_at);
   press("test", async () => {
-    await call("POST", `${address}/test`);
-    await follow(item, address);
+    const { id } = await call("POST", `${address}/test`);
+    await follow(item, address, id);
   });
   press("log", async () => {
     if (part(item, "log").hidden) await log(item, address);
@@ -65,11 +65,11 @@ async function log(item, address) {
   return items;
 }
 
-// Until the newest message had its first attempt.
-async function follow(item, address) {
+// Until something came of the message.
+async function follow(item, address, id) {
   for (let looks = 0; looks < LOOKS && item.isConnected; looks++) {
-    const [newest] = await log(item, address);
-    if (!newest || newest.attempts) return;
+    const asked = (await log(item, address)).find((each) => each.id === id);
+    if (!asked || asked.state !== "pending" || asked.error) return;
     await new Promise((later) => setTimeout(later, LOOK_MS));
   }
 }
@@ -83,7 +83,7 @@ function sent(delivery, hook, address) {
   part(item, "answered").textContent = answered(delivery);
   press("redeliver", async () => {
     await call("POST", `${address}/deliveries/${delivery.id}/redeliver`);
-    await follow(hook, address);
+    await follow(hook, address, delivery.id);
   }, hook);
   return item;
 }
@@ -91,12 +91,12 @@ function sent(delivery, hook, address) {
 function answered({ attempts, status, error, response, next_at }) {
   const came = error ?? (status ? `the receiver answered ${status}` : "");
   const tries = attempts === 1 ? "1 attempt" : `${attempts} attempts`;
-  const next = next_at && attempts ? `next ${moment.format(new Date(next_at))}` : "";
+  const next = next_at && error ? `next ${moment.format(new Date(next_at))}` : "";
   return [tries, came, response, next].filter(Boolean).join(" · ");
 }
 
-function stateOf({ tools, failing_since, disabled_at, reason }) {
-  const meant = tools ? tools.join(", ") : "all tools";
+function stateOf({ description, tools, failing_since, disabled_at, reason }) {
+  const meant = `${description ? "· " : ""}${tools ? tools.join(", ") : "all tools"}`;
   if (disabled_at) return `${meant} · disabled ${moment.format(new Date(disabled_at))}: ${reason}`;
   return failing_since ? `${meant} · failing since ${moment.format(new Date(failing_since))}` : meant;
 }
