@@ -1,4 +1,4 @@
-"""Jobs: project a shard that moved, sweep for those nobody was woken for; partitions, replays, recounts, sealing."""
+"""Jobs: project a shard that moved, sweep for those nobody was woken for; partitions, flips, replays, recounts, sealing."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from asyncpg import InterfaceError, Pool, PostgresError, Record
 
 from domain.log import Shard
 from eventstore.heads import extend_events
+from eventstore.moments import NotYet, StillOpen
 from eventstore.sealed.manifest import SegmentError
 from eventstore.sealed.seal import due
 from eventstore.sealed.seal import seal as seal_segment
 from projections.engine import CheckpointMoved, advance, behind
+from projections.flip_engine import FrontierMoved, advance_flips
 from projections.registry import PROJECTIONS
 from projections.replay import run
 from projections.replay_sealed import NoSegments
@@ -68,6 +70,19 @@ async def sweep(ctx: Context) -> int:
     except _UNREACHABLE as error:
         _log.warning("Postgres did not answer; the next sweep goes on", error=str(error))
         return 0
+
+
+async def flip(ctx: Context) -> int:
+    """Find the flips in all there is. Safe beside any other worker; returns the events gone past."""
+    passed = 0
+    try:
+        while (events := await advance_flips(ctx["pool"])) is not None:
+            passed += events
+    except (FrontierMoved, StillOpen, NotYet) as error:
+        _log.info("flips are looked for again soon", error=str(error))
+    except _UNREACHABLE as error:
+        _log.warning("flips could not be looked for; they are again soon", error=str(error))
+    return passed
 
 
 @lru_cache(1_000)
