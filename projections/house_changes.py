@@ -9,11 +9,12 @@ from asyncpg.pool import PoolConnectionProxy
 from msgspec import Struct
 
 from domain import house
+from domain.adoptions import OF_SHIPLOG
 from domain.courses import Adopted, TakeChanged
 from domain.flips import Place
 from domain.house import RulebookAdopted, RulebookWritten, TakePublished, TakeWithdrawn
 from domain.log import HOUSE, Position
-from domain.named_rulebooks import DEFAULT, NAMED
+from domain.named_rulebooks import DEFAULT
 from domain.refusals import NotUnderstood
 from domain.rulebooks import Rulebook
 from domain.upcasts import family, stored_names
@@ -34,8 +35,6 @@ SELECT type, data FROM events
  WHERE shard = $1 AND shard = 0 AND tool IS NULL AND type = ANY($2) AND data->>'digest' = $3
  ORDER BY position
 """
-
-_BY_DIGEST = {book.digest: book for book in NAMED.values()}
 
 
 class Take(Struct, frozen=True):
@@ -102,8 +101,8 @@ async def _change(
 
 
 async def _rulebook(conn: PoolConnectionProxy[Record], digest: str) -> Rulebook:
-    if digest in _BY_DIGEST:
-        return _BY_DIGEST[digest]
+    if digest in OF_SHIPLOG:
+        return OF_SHIPLOG[digest]
     for kind, data in await conn.fetch(WRITTEN, HOUSE, _stored("RulebookWritten"), digest):
         event = house.decode(data, kind)
         if isinstance(event, RulebookWritten):

@@ -13,8 +13,8 @@ from domain.bookmarks import SAVED, Note
 from domain.flips import Place
 from domain.house import Category
 from domain.log import shard_of
-from domain.named_rulebooks import DEFAULT
 from domain.rulebooks import Label
+from projections.adoptions import rulebook_in_force
 from projections.flip_reads import Told, flips_at_one_moment, flips_since, labels_at
 from projections.shelf import Saved, drop_note, put_note, read_shelf
 from projections.snapshot import take_snapshot
@@ -112,7 +112,8 @@ async def own_bookmarks(request: AnyRequest) -> Response[Items[Bookmark]]:
         return _private([])
     shelf = await read_shelf(parts(request).pool, shard_of(actor, parts(request).shards), actor)
     async with take_snapshot(parts(request).pool) as snapshot:
-        cards = await read_cards(snapshot, DEFAULT, [saved.tool for saved in shelf])
+        rulebook = await rulebook_in_force(snapshot)
+        cards = await read_cards(snapshot, rulebook, [saved.tool for saved in shelf])
     return _private(
         [
             Bookmark(_tool(cards[saved.tool]), saved.saved_at, saved.note, saved.tags, str(saved.position))
@@ -134,7 +135,7 @@ async def bookmark_changes(request: AnyRequest) -> Response[Items[BookmarkChange
         flips = await flips_since(conn, places, _MOST_FLIPS)
         labels = await labels_at(conn, {tool: places[tool] for tool in flips})
     async with take_snapshot(parts(request).pool) as snapshot:
-        cards = await read_cards(snapshot, DEFAULT, list(flips))
+        cards = await read_cards(snapshot, await rulebook_in_force(snapshot), list(flips))
     return _private(
         [
             _changed(saved, cards[saved.tool], labels.get(saved.tool, "Unreviewed"), flips[saved.tool])
