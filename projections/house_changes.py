@@ -56,6 +56,12 @@ class HouseChanges(Struct, frozen=True):
     adoptions: list[Adopted]
     unread: list[Unread]
 
+    def takes_by_tool(self) -> dict[int, list[TakeChanged]]:
+        found: dict[int, list[TakeChanged]] = {}
+        for take in self.takes:
+            found.setdefault(take.tool, []).append(take.change)
+        return found
+
 
 async def read_changes(conn: PoolConnectionProxy[Record], after: int, upto: int) -> HouseChanges:
     names = _stored("TakePublished", "TakeWithdrawn", "RulebookAdopted")
