@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import date, datetime
+from decimal import Context, Decimal
 from functools import lru_cache
 
 from msgspec import Struct
@@ -16,6 +17,9 @@ from domain.rulebooks import Community
 
 _EPOCH = date(1970, 1, 1).toordinal()
 _PRECISION = 32
+_DIGITS = Context(prec=50)
+_LN_2 = _DIGITS.ln(Decimal(2))
+_DOUBTFUL = Decimal("1e-30")
 
 
 class DayVotes(Struct, frozen=True, order=True):
@@ -63,7 +67,9 @@ def weigh(ballots: Ballots, community: Community) -> Weighed:
 
 
 def ages(community: Community) -> bool:
-    return community.half_life_days is not None or community.window_days is not None
+    """Whether it matters when a vote was cast. Where votes cannot change a label, nobody reads their days."""
+    aged = community.half_life_days is not None or community.window_days is not None
+    return aged and (community.weight > 0 or community.veto_below is not None)
 
 
 def within(ballots: Ballots, community: Community) -> list[DayVotes]:
@@ -91,10 +97,10 @@ def weights(days: Iterable[DayVotes], today: int | None, community: Community) -
 
 @lru_cache(100_000)
 def _root(half_life: int, rest: int) -> int:
-    """floor(2**(32 + rest / half_life)), found by halving."""
-    power = 1 << (_PRECISION * half_life + rest)
-    low, high = 1 << _PRECISION, 1 << (_PRECISION + 1)
-    while low + 1 < high:
-        middle = (low + high) // 2
-        low, high = (middle, high) if middle**half_life <= power else (low, middle)
-    return low
+    """floor(2**(32 + rest / half_life)). Fifty digits tell, or else the power itself does."""
+    power = _DIGITS.exp(_DIGITS.divide(_DIGITS.multiply(_LN_2, Decimal(rest)), Decimal(half_life)))
+    root = _DIGITS.multiply(power, Decimal(1 << _PRECISION))
+    near = int(root.to_integral_value())
+    if abs(root - near) > _DOUBTFUL:
+        return int(root)
+    return near if near**half_life <= 1 << (_PRECISION * half_life + rest) else near - 1

@@ -28,6 +28,18 @@ class Cell(Struct, frozen=True):
     until: int | None = None
     days: tuple[DayMoves, ...] = ()
 
+    def __add__(self, other: Cell) -> Cell:
+        """Both together, of one stretch."""
+        ends = [each for each in (self.until, other.until) if each is not None]
+        return Cell(
+            self.ship_in + other.ship_in,
+            self.ship_out + other.ship_out,
+            self.skip_in + other.skip_in,
+            self.skip_out + other.skip_out,
+            max(ends, default=None),
+            self.days + other.days,
+        )
+
 
 class Bounds(Struct, frozen=True):
     """Between what the votes lie: their number, what those of each side weigh, and what one cast today would weigh."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -120,18 +121,21 @@ class Course:
         Each change is judged with the votes anywhere within the bounds of the stretch.
         """
         flips = self._flips_of(cell, changes)
-        if flips is None:
-            return None
+        if flips is not None:
+            self.pass_by(cell, changes)
+        return flips
+
+    def pass_by(self, cell: Cell, changes: Sequence[Change]) -> None:
+        """To the end of a stretch, whatever flipped on the way."""
         for change in changes:
             if isinstance(change, Adopted):
                 self._follow(change.rulebook)
             else:
                 self.takes = seat(self.takes, change.reviewer, change.judgement)
-        self._rule = rule_of(self.rulebook, self.takes)
-        self.label = flips[-1].after if flips else self.label
+        self._rule = rule_of(self.rulebook, self.takes) if changes else self._rule
         self.votes.leap(cell)
+        self.label = self._rule.label(self.votes.weighed())
         self._calm_down()
-        return flips
 
     def _flips_of(self, cell: Cell, changes: Sequence[Change]) -> list[Flip] | None:
         flips: list[Flip] = []
@@ -184,7 +188,11 @@ class Course:
 
 def rule_of(rulebook: Rulebook, takes: Mapping[str, Judgement]) -> Rule:
     counted = counted_takes(list(takes.values()), rulebook.panel)
-    return rule(rulebook, panel_value(counted, rulebook.panel))
+    return _rule(rulebook, panel_value(counted, rulebook.panel))
+
+
+# Panels are few and small: of all states that they can be in, some hundreds are met.
+_rule = lru_cache(10_000)(rule)
 
 
 def seat(takes: Mapping[str, Judgement], reviewer: str, judgement: Judgement | None) -> dict[str, Judgement]:

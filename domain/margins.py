@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
+from itertools import accumulate
 from typing import TypeAlias
 
 from domain.ages import Ballots, DayVotes, Weighed, ages, weigh, weights, within
@@ -58,15 +60,15 @@ def _heaviest(
     days = within(ballots, community)
     scale = weights(days, ballots.today, community)
     newest = [(side(each), scale(each.day)) for each in reversed(days)]
+    counts = list(accumulate((count for count, _ in newest), initial=0))
+    sums = list(accumulate((count * each for count, each in newest), initial=0))
 
     def weight(gone: int) -> int:
-        total = 0
-        for count, each in newest:
-            total += min(gone, count) * each
-            gone -= min(gone, count)
-        return total
+        whole = bisect_right(counts, gone) - 1
+        rest = gone - counts[whole]
+        return sums[whole] + (rest * newest[whole][1] if rest else 0)
 
-    return weight, sum(count for count, _ in newest)
+    return weight, counts[-1]
 
 
 def _first(is_so: Callable[[int], bool], most: int) -> int | None:
@@ -106,7 +108,8 @@ def least_share(takes: Sequence[tuple[int, int]], kept: int) -> Fraction:
     share = panel_share(takes)
     while True:
         at = share
-        chosen = sorted(takes, key=lambda take: take[0] * (take[1] - 100 * at))[:kept]
+        part, whole = 100 * at.numerator, at.denominator
+        chosen = sorted(takes, key=lambda take: take[0] * (take[1] * whole - part))[:kept]
         share = panel_share(chosen)
         if share >= at:
             return at

@@ -43,3 +43,26 @@ class Trial(Struct, frozen=True):
     positions: tuple[Position, ...]
     events: int
     tools: tuple[TriedTool, ...]
+
+
+class Totals(Struct, frozen=True):
+    """Of a trial: verdicts that would be others now, flips up to now on both sides, and tools that change their rank."""
+
+    tools: int
+    flips_now: int
+    flips: int
+    flips_in_force: int
+    rank_moves: int
+    disagreements: int
+
+
+def total(trial: Trial) -> Totals:
+    tools = trial.tools
+    return Totals(
+        tools=len(tools),
+        flips_now=sum(each.flips_now for each in tools),
+        flips=sum(len(each.tried.flips) for each in tools),
+        flips_in_force=sum(len(each.in_force.flips) for each in tools),
+        rank_moves=sum(each.in_force.rank != each.tried.rank for each in tools),
+        disagreements=sum(each.disagree for each in tools),
+    )

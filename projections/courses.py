@@ -11,7 +11,8 @@ from msgspec import Struct
 
 from domain.aged_votes import Days
 from domain.cells import Cell
-from domain.courses import Course
+from domain.courses import Course, TakeChanged
+from domain.flips import Flip
 from domain.rulebooks import Rulebook
 from domain.running_votes import RunningVotes
 from domain.verdicts import Judgement
@@ -40,9 +41,11 @@ class Stretch(Struct):
     course: Course
     cell: Cell
 
-    @property
-    def can_flip(self) -> bool:
-        return self.course.can_flip(self.cell)
+    def leap(self, takes: Sequence[TakeChanged]) -> list[Flip] | None:
+        """The flips of a stretch in which these takes changed too. None where it has to be followed event by event."""
+        if not takes:
+            return None if self.course.can_flip(self.cell) else []
+        return self.course.leap_through(self.cell, takes)
 
 
 async def pass_votes(conn: Connection, span: Span, book: Rulebook) -> dict[int, Stretch]:

@@ -120,24 +120,30 @@ async def _count_first(conn: Connection, piece: Span, book: Rulebook, changes: H
 
 
 async def _fold(conn: Connection, piece: Span, book: Rulebook, changes: HouseChanges) -> list[Flip]:
-    courses = await _stirred(conn, piece, book, {take.tool for take in changes.takes})
-    votes = await read_votes(conn, piece, courses) if book.weighs_votes and courses else []
-    flips = list(_run(courses, votes, changes.takes))
-    await keep_courses(conn, courses.values())
+    passed = await pass_votes(conn, piece, book) if book.weighs_votes else {}
+    takes = changes.takes_by_tool()
+    leapt = {
+        tool: found for tool, each in passed.items() if (found := each.leap(takes.get(tool, []))) is not None
+    }
+    followed = {tool: each.course for tool, each in passed.items() if tool not in leapt}
+    still = await _without_votes(conn, book, takes.keys() - passed.keys())
+
+    votes = await read_votes(conn, piece, followed) if followed else []
+    moved = followed | still
+    flips = [flip for found in leapt.values() for flip in found]
+    flips += _run(moved, votes, [take for take in changes.takes if take.tool in moved])
+    await keep_courses(
+        conn, [*moved.values(), *(passed[tool].course for tool in takes.keys() & leapt.keys())]
+    )
     for adopted in changes.adoptions:
         flips += await _adopt(conn, book, adopted)
     return flips
 
 
-async def _stirred(
-    conn: Connection, piece: Span, book: Rulebook, taken: AbstractSet[int]
-) -> dict[int, Course]:
-    """The courses, as they were, that have to be followed event by event: takes moved, or votes can have flipped them."""
-    passed = await pass_votes(conn, piece, book) if book.weighs_votes else {}
-    stirred = {tool: each.course for tool, each in passed.items() if tool in taken or each.can_flip}
-    stirred |= await read_courses(conn, book, taken - stirred.keys())
-    new = {tool: Course(tool, book) for tool in taken - stirred.keys()}
-    return stirred | new
+async def _without_votes(conn: Connection, book: Rulebook, tools: AbstractSet[int]) -> dict[int, Course]:
+    """The courses of tools that only takes moved, the new ones too."""
+    begun = await read_courses(conn, book, tools)
+    return begun | {tool: Course(tool, book) for tool in tools - begun.keys()}
 
 
 def _run(courses: Mapping[int, Course], votes: Sequence[Record], takes: Sequence[Take]) -> Iterator[Flip]:

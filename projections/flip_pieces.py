@@ -7,7 +7,6 @@ at an adoption, and before what this software cannot read.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from asyncpg import Record
 
@@ -15,7 +14,7 @@ from domain.event_types import readable
 from domain.flips import Place
 from domain.log import Position, Shard
 from projections.flip_votes import Connection, Span
-from projections.flips import FAMILIES
+from projections.flips import AFTER_ALL, FAMILIES
 
 # An event that came with an earlier time than what has been folded: the clock was set back.
 LATE = """
@@ -75,8 +74,6 @@ SELECT f.shard, f.dated, least(coalesce(u.position, f.position), f.dated + $3 / 
   FROM flips_frontier AS f LEFT JOIN unnest($1::smallint[], $2::bigint[]) AS u (shard, position) USING (shard)
  WHERE coalesce(u.position, f.position) > f.dated ORDER BY f.shard
 """
-
-AFTER_ALL = Place(datetime.max.replace(tzinfo=UTC), Shard(2**15 - 1), 2**63 - 1)
 
 
 async def is_late(conn: Connection) -> bool:

@@ -23,6 +23,7 @@ Writing: TypeAlias = "Connection[Record] | PoolConnectionProxy[Record]"
 Reading: TypeAlias = "Writing | Pool[Record]"
 
 BEFORE_ALL = Place(datetime.min.replace(tzinfo=UTC), HOUSE, 0)
+AFTER_ALL = Place(datetime.max.replace(tzinfo=UTC), Shard(2**15 - 1), 2**63 - 1)
 NAME = "flips"
 FAMILIES = (
     "RulebookAdopted",

@@ -9,11 +9,12 @@ from asyncpg.pool import PoolConnectionProxy
 from msgspec import Struct
 
 from domain import house
+from domain.adoptions import OF_SHIPLOG
 from domain.courses import Adopted, TakeChanged
 from domain.flips import Place
 from domain.house import RulebookAdopted, RulebookWritten, TakePublished, TakeWithdrawn
 from domain.log import HOUSE, Position
-from domain.named_rulebooks import DEFAULT, NAMED
+from domain.named_rulebooks import DEFAULT
 from domain.refusals import NotUnderstood
 from domain.rulebooks import Rulebook
 from domain.upcasts import family, stored_names
@@ -35,8 +36,6 @@ SELECT type, data FROM events
  ORDER BY position
 """
 
-_BY_DIGEST = {book.digest: book for book in NAMED.values()}
-
 
 class Take(Struct, frozen=True):
     tool: int
@@ -56,6 +55,12 @@ class HouseChanges(Struct, frozen=True):
     takes: list[Take]
     adoptions: list[Adopted]
     unread: list[Unread]
+
+    def takes_by_tool(self) -> dict[int, list[TakeChanged]]:
+        found: dict[int, list[TakeChanged]] = {}
+        for take in self.takes:
+            found.setdefault(take.tool, []).append(take.change)
+        return found
 
 
 async def read_changes(conn: PoolConnectionProxy[Record], after: int, upto: int) -> HouseChanges:
@@ -102,8 +107,8 @@ async def _change(
 
 
 async def _rulebook(conn: PoolConnectionProxy[Record], digest: str) -> Rulebook:
-    if digest in _BY_DIGEST:
-        return _BY_DIGEST[digest]
+    if digest in OF_SHIPLOG:
+        return OF_SHIPLOG[digest]
     for kind, data in await conn.fetch(WRITTEN, HOUSE, _stored("RulebookWritten"), digest):
         event = house.decode(data, kind)
         if isinstance(event, RulebookWritten):

@@ -6,7 +6,7 @@ The fold judges every prefix of the log's own order anew, by the domain's verdic
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
@@ -57,13 +57,8 @@ class Row:
     def columns(self) -> tuple[object, ...]:
         data = house.encode(self.event) if self.event else None
         at = self.place
-        return (at.shard, at.number, at.recorded_at, self.type, self.tool, self.actor) + (
-            self.choice,
-            self.replaced,
-            self.replaced_at,
-            uuid4(),
-            data,
-        )
+        said = (self.choice, self.replaced, self.replaced_at)
+        return (at.shard, at.number, at.recorded_at, self.type, self.tool, self.actor, *said, uuid4(), data)
 
 
 @dataclass(slots=True)
@@ -124,32 +119,50 @@ async def empty(database_url: str) -> None:
 
 def flips_of(rows: Sequence[Row]) -> list[Flip]:
     """Of every prefix, in the log's own order."""
-    book, labels, found = DEFAULT, defaultdict[int, Label](lambda: "Unreviewed"), list[Flip]()
-    takes: dict[int, dict[str, Judgement]] = defaultdict(dict)
-    votes: dict[int, dict[UUID, tuple[Choice, int]]] = defaultdict(dict)
-    today: dict[int, int] = {}
     books = {row.event.digest: row.event.rulebook for row in rows if isinstance(row.event, RulebookWritten)}
+    prefix, labels, found = Prefix(books), defaultdict[int, Label](lambda: "Unreviewed"), list[Flip]()
     for row in sorted(rows, key=lambda row: row.place):
-        moved = [row.tool] if row.tool is not None else []
-        match row.event:
-            case TakePublished(reviewer=who, score=score, choice=choice):
-                takes[moved[0]][who] = Judgement(who, score, choice)
-            case TakeWithdrawn(reviewer=who):
-                takes[moved[0]].pop(who, None)
-            case RulebookAdopted(digest=digest):
-                book, moved = books[digest], sorted({*takes, *votes})
-            case None:
-                today[moved[0]] = day_of(row.place.recorded_at)
-                votes[moved[0]].pop(row.actor, None)
-                if row.choice is not None:
-                    votes[moved[0]][row.actor] = row.choice, today[moved[0]]
-        for tool in moved:
-            ballots = _ballots(votes[tool].values(), today.get(tool))
-            before, after = labels[tool], _label(takes[tool].values(), ballots, book)
+        for tool in prefix.extend(row):
+            before, after = labels[tool], prefix.label(tool)
             if before != after:
-                found.append(Flip(tool, before, after, row.place, row.type, book.digest))
+                found.append(Flip(tool, before, after, row.place, row.type, prefix.book.digest))
                 labels[tool] = after
     return found
+
+
+@dataclass(slots=True)
+class Prefix:
+    """What the log up to a place says of every tool: the takes, and the votes with the days of their casts."""
+
+    books: Mapping[str, Rulebook]
+    book: Rulebook = DEFAULT
+    takes: dict[int, dict[str, Judgement]] = field(default_factory=lambda: defaultdict(dict))
+    votes: dict[int, dict[UUID, tuple[Choice, int]]] = field(default_factory=lambda: defaultdict(dict))
+    today: dict[int, int] = field(default_factory=dict)
+
+    def extend(self, row: Row) -> Sequence[int]:
+        """The tools that have to be judged anew."""
+        match row.event:
+            case TakePublished(reviewer=who, score=score, choice=choice):
+                self.takes[row.tool or 0][who] = Judgement(who, score, choice)
+            case TakeWithdrawn(reviewer=who):
+                self.takes[row.tool or 0].pop(who, None)
+            case RulebookAdopted(digest=digest):
+                self.book = self.books[digest]
+                return sorted({*self.takes, *self.votes})
+            case None:
+                self._vote(row, row.tool or 0)
+        return [row.tool] if row.tool else []
+
+    def _vote(self, row: Row, tool: int) -> None:
+        self.today[tool] = day_of(row.place.recorded_at)
+        self.votes[tool].pop(row.actor, None)
+        if row.choice is not None:
+            self.votes[tool][row.actor] = row.choice, self.today[tool]
+
+    def label(self, tool: int) -> Label:
+        ballots = _ballots(self.votes[tool].values(), self.today.get(tool))
+        return _label(self.takes[tool].values(), ballots, self.book)
 
 
 def _label(takes: Iterable[Judgement], ballots: Ballots, book: Rulebook) -> Label:

@@ -11,11 +11,11 @@ from litestar.params import FromPath
 from msgspec import Struct
 
 from domain.house import Category
-from domain.named_rulebooks import DEFAULT
 from domain.rankings import rank
 from domain.refusals import Unknown
 from domain.words import Slug
 from eventstore.names import Names
+from projections.adoptions import rulebook_in_force
 from projections.catalogue import Entry, read_entries
 from projections.panel import Reviewer, read_panel
 from projections.snapshot import take_snapshot
@@ -59,7 +59,7 @@ class Record(Struct, frozen=True):
 @get("/", guards=[open_to_all], include_in_schema=False)
 async def home(request: AnyRequest) -> Page:
     async with take_snapshot(parts(request).pool) as snapshot:
-        cards = await read_cards(snapshot, DEFAULT)
+        cards = await read_cards(snapshot, await rulebook_in_force(snapshot))
         panel = await read_panel(snapshot)
         freshness = await snapshot.freshness()
     listed = _best_first(card for card in cards.values() if card.retired_at is None)
@@ -81,7 +81,8 @@ async def compare(request: AnyRequest, pair: FromPath[str]) -> Page:
 async def tool(request: AnyRequest, slug: FromPath[str]) -> Page:
     number = (await parts(request).names.find(_checked(slug, "tool"))).tool
     async with take_snapshot(parts(request).pool) as snapshot:
-        cards = await read_cards(snapshot, DEFAULT, [number])
+        rulebook = await rulebook_in_force(snapshot)
+        cards = await read_cards(snapshot, rulebook, [number])
         entries = await read_entries(snapshot)
         freshness = await snapshot.freshness()
     if number not in cards:
@@ -93,7 +94,8 @@ async def tool(request: AnyRequest, slug: FromPath[str]) -> Page:
 async def reviewer(request: AnyRequest, slug: FromPath[str]) -> Page:
     async with take_snapshot(parts(request).pool) as snapshot:
         panel = {each.slug: each for each in await read_panel(snapshot)}
-        cards = await read_cards(snapshot, DEFAULT) if slug in panel else {}
+        rulebook = await rulebook_in_force(snapshot)
+        cards = await read_cards(snapshot, rulebook) if slug in panel else {}
         freshness = await snapshot.freshness()
     if slug not in panel:
         raise Unknown(kind="reviewer", name=slug)
@@ -112,7 +114,7 @@ async def reviewer(request: AnyRequest, slug: FromPath[str]) -> Page:
 async def category(request: AnyRequest, slug: FromPath[str]) -> Page:
     async with take_snapshot(parts(request).pool) as snapshot:
         numbers = [each.tool for each in await read_entries(snapshot) if each.details.category.slug == slug]
-        cards = await read_cards(snapshot, DEFAULT, numbers)
+        cards = await read_cards(snapshot, await rulebook_in_force(snapshot), numbers)
         freshness = await snapshot.freshness()
     if not cards:
         raise Unknown(kind="category", name=slug)
@@ -127,8 +129,11 @@ async def bookmarks() -> Page:
 
 
 @get("/methodology", guards=[open_to_all], include_in_schema=False)
-async def methodology() -> Page:
-    return render_page("methodology.html", rulebook=DEFAULT)
+async def methodology(request: AnyRequest) -> Page:
+    async with take_snapshot(parts(request).pool) as snapshot:
+        rulebook = await rulebook_in_force(snapshot)
+        freshness = await snapshot.freshness()
+    return render_page("methodology.html", freshness, rulebook=rulebook)
 
 
 @get("/ledger", guards=[open_to_all], include_in_schema=False)

@@ -14,8 +14,10 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent
 from msgspec import Struct
 
+from domain.adoptions import InThePast
 from domain.endpoints import NotAnEndpoint
 from domain.refusals import NotListedYet, Refusal, Retired, RevisionMoved, Unknown
+from domain.rulebooks import WrongRulebook
 from eventstore.appender import Overloaded, Unsettled
 from eventstore.moments import NoSuchEvent, NotAVector, NotYet, StillOpen
 from projections.snapshot import NotThereYet
@@ -48,6 +50,8 @@ _REFUSALS: dict[type[Refusal], int] = {
     NoSuchEvent: 404,
     NotYet: 400,
     NotAVector: 400,
+    WrongRulebook: 400,
+    InThePast: 400,
     Retired: 410,
     NotAnEndpoint: 400,
     RevisionMoved: 412,

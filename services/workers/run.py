@@ -21,12 +21,25 @@ from services.resources import Sealing, open_pool, sealing_of
 from services.settings import Settings
 from services.signals import QUEUE, Signals, decode_job, encode_job, redis_settings
 from services.webhooks.sending import open_sender
-from services.workers.jobs import Context, extend, project, recount, replay, schedule, seal, sweep
+from services.workers.jobs import (
+    Context,
+    extend,
+    flip,
+    project,
+    recount,
+    replay,
+    schedule,
+    seal,
+    sweep,
+    take_effect,
+)
 from services.workers.webhooks import forget, send_due, tell_flips
 
 _SWEEP_SECONDS = 1.0
 _MINUTE_SECONDS = 60.0
-_LOOK_SECONDS = 0.5  # for a replay or a delivery that was asked for, or left behind by a process that died
+# For new flips and what is to be told of them; for replays and deliveries that were asked for, or left behind by a
+# process that died; for an adoption that is due.
+_LOOK_SECONDS = 0.5
 _SENDERS = 4  # webhooks that may be slow at the same time without keeping others waiting
 # A fold may take longer than an answer, and holds its range in memory. It reads by key alone: a plan made
 # while the log was empty stays right when it is full.
@@ -44,6 +57,8 @@ async def work(settings: Settings) -> None:
         await extend(ctx)
         working = [
             asyncio.create_task(_work(ctx, settings.redis_url)),
+            asyncio.create_task(_repeat(take_effect, ctx, _LOOK_SECONDS)),
+            asyncio.create_task(_repeat(flip, ctx, _LOOK_SECONDS)),
             asyncio.create_task(_repeat(replay, ctx, _LOOK_SECONDS)),
             asyncio.create_task(_repeat(schedule, ctx, _MINUTE_SECONDS)),
             asyncio.create_task(_repeat(recount, ctx, settings.recount_seconds)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
-from itertools import count, cycle
+from itertools import cycle
 from uuid import UUID
 
 import pytest

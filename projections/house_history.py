@@ -1,0 +1,81 @@
+"""The house's history, as verdicts read it: which tools there are, how takes changed, which rulebooks were adopted."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+from asyncpg import Pool, Record
+from msgspec import Struct
+
+from domain.courses import Adopted, TakeChanged
+from domain.flips import Place
+from domain.house import (
+    RulebookAdopted,
+    RulebookWritten,
+    TakePublished,
+    TakeWithdrawn,
+    ToolListed,
+    ToolRetired,
+    decode,
+)
+from domain.log import HOUSE
+from domain.named_rulebooks import NAMED
+from domain.refusals import Unknown
+from domain.rulebooks import Rulebook
+from domain.upcasts import family
+from domain.verdicts import Judgement
+
+FAMILIES = [
+    each.__name__
+    for each in (ToolListed, ToolRetired, TakePublished, TakeWithdrawn, RulebookWritten, RulebookAdopted)
+]
+READ = """
+SELECT recorded_at, position, tool, type, data FROM events
+ WHERE shard = 0 AND position <= $1 AND split_part(type, '.', 1) = ANY ($2)
+ ORDER BY position
+"""
+
+
+class HouseHistory(Struct, frozen=True):
+    """``tools`` are those that are listed and not retired; takes are theirs. In the order of the log."""
+
+    tools: tuple[int, ...]
+    takes: dict[int, list[TakeChanged]]
+    adoptions: tuple[Adopted, ...]
+
+
+async def read_house_history(pool: Pool[Record], upto: int) -> HouseHistory:
+    """Raises NotUnderstood for what a newer version wrote, and Unknown for a rulebook that nobody wrote."""
+    return _fold(await pool.fetch(READ, upto, FAMILIES))
+
+
+def _fold(rows: Iterable[Record]) -> HouseHistory:
+    tools = dict[int, None]()
+    takes = defaultdict[int, list[TakeChanged]](list)
+    rulebooks = {book.digest: book for book in NAMED.values()}
+    adoptions: list[Adopted] = []
+    for recorded_at, position, tool, stored, data in rows:
+        place, kind = Place(recorded_at, HOUSE, position), family(stored)
+        match decode(data, stored):
+            case ToolListed():
+                tools[tool] = None
+            case ToolRetired():
+                tools.pop(tool, None)
+            case TakePublished(reviewer, _, score, choice):
+                takes[tool].append(TakeChanged(place, kind, reviewer, Judgement(reviewer, score, choice)))
+            case TakeWithdrawn(reviewer):
+                takes[tool].append(TakeChanged(place, kind, reviewer, None))
+            case RulebookWritten(digest, rulebook):
+                rulebooks[digest] = rulebook
+            case RulebookAdopted(digest):
+                adoptions.append(Adopted(place, kind, _known(digest, rulebooks)))
+            case _:
+                pass
+    return HouseHistory(tuple(sorted(tools)), takes, tuple(adoptions))
+
+
+def _known(digest: str, rulebooks: Mapping[str, Rulebook]) -> Rulebook:
+    if digest not in rulebooks:
+        raise Unknown(kind="rulebook", name=digest)
+    return rulebooks[digest]

@@ -1,0 +1,194 @@
+"""The rule lab: a rulebook is tried over the whole log, beside the rulebooks that were in force.
+
+Votes are read as sums over stretches of time. Where the sums show that nothing can have flipped, a stretch is leapt; of
+the others the single votes are read too, and folded in the log's own order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Literal, Protocol, TypeAlias
+
+from asyncpg import Pool, Record
+from msgspec import Struct
+
+from domain.cells import Cell
+from domain.courses import Change
+from domain.log import HOUSE, Position, Shard
+from domain.named_rulebooks import DEFAULT
+from domain.rulebooks import Rulebook
+from domain.sides import Side, compare
+from domain.trials import Trial
+from domain.walks import Stretch, moment_of
+from eventstore.heads import read_heads
+from eventstore.moments import find_moment
+from eventstore.sealed.store import Store
+from projections.house_history import HouseHistory, read_house_history
+from projections.moves import Key, Moves, Votes
+from projections.moves_postgres import PostgresMoves, ranges
+from projections.moves_sealed import SealedMoves, sealed_up_to
+from projections.snapshot import StoppedBefore
+from projections.stops import first_stop
+from projections.tally import TALLY
+
+Source: TypeAlias = Literal["postgres", "segments"]
+Progress: TypeAlias = Callable[[int, int], None]
+
+# A stretch is as long as a tool has so many votes in it, on average: a longer one is leapt less often, and more of
+# shorter ones have to be added up.
+VOTES_A_STRETCH = 64
+
+NOW = "SELECT clock_timestamp()"
+CHECKPOINTS = "SELECT shard, position FROM checkpoints WHERE projection = $1"
+SPAN = """
+SELECT extract(epoch FROM max(recorded_at) - min(recorded_at))::float8
+  FROM unnest($1::smallint[], $2::bigint[]) AS m (shard, upto)
+  JOIN events AS e ON e.shard = m.shard AND e.position IN (1, m.upto)
+"""
+
+
+class Reader(Protocol):
+    """Where moves and votes are read."""
+
+    async def read_moves(self, moves: Moves, seconds: float, *, by_day: bool) -> None: ...
+    async def read_votes(self, votes: Votes, seconds: float, doubtful: Sequence[Key]) -> None: ...
+
+
+class Ask(Struct, frozen=True):
+    """What a trial needs to know of votes: in which stretches, and whether by day."""
+
+    seconds: float
+    by_day: bool
+
+
+def nobody(_done: int, _total: int) -> None:
+    """Listens to how far it is."""
+
+
+async def try_rulebook(
+    pool: Pool[Record],
+    rulebook: Rulebook,
+    positions: Sequence[Position] | None = None,
+    *,
+    source: Source = "postgres",
+    store: Store | None = None,
+    progress: Progress = nobody,
+    threads: int = 2,
+    votes_a_stretch: int = VOTES_A_STRETCH,
+) -> Trial:
+    """Over the log up to ``positions``, one per shard, or as it is now. ``progress`` is told events done, and of how many.
+
+    From segments, what is not sealed is read from Postgres. Raises StoppedBefore or NotUnderstood where the log holds
+    what a newer version wrote, and SegmentError for damage.
+    """
+    positions = positions or await find_moment(pool, await pool.fetchval(NOW))
+    await _check_readable(pool, positions)
+    house = await read_house_history(pool, _upto(positions)[HOUSE])
+    in_force, tried = Side(DEFAULT, house.adoptions), Side(rulebook)
+    ask = await _ask(pool, positions, len(house.tools) * votes_a_stretch, (in_force, tried))
+    told = _Told(progress, sum(each.number for each in positions))
+    heads = await read_heads(pool)
+    readers = await asyncio.to_thread(
+        _readers, pool, positions, heads, ask, store if source == "segments" else None, told, threads
+    )
+    moves, votes = Moves(), Votes()
+    for reader in readers:
+        await reader.read_moves(moves, ask.seconds, by_day=ask.by_day)
+    doubtful = await asyncio.to_thread(_explore, house, moves, ask, (in_force, tried))
+    for reader in readers if doubtful else ():
+        await reader.read_votes(votes, ask.seconds, doubtful)
+    await asyncio.to_thread(_walk, house, moves, votes, ask, (in_force, tried))
+    told.end()
+    return Trial(
+        rulebook.digest, in_force.rulebook.digest, tuple(positions), told.total, compare(in_force, tried)
+    )
+
+
+Sides: TypeAlias = tuple[Side, Side]
+
+
+def _explore(house: HouseHistory, moves: Moves, ask: Ask, sides: Sides) -> list[Key]:
+    doubtful = {
+        (tool, stretch)
+        for tool in house.tools
+        for side in sides
+        for stretch in side.explore(tool, list(_stretches(house, moves, ask, tool, side)))
+    }
+    return sorted(doubtful)
+
+
+def _walk(house: HouseHistory, moves: Moves, votes: Votes, ask: Ask, sides: Sides) -> None:
+    for tool in house.tools:
+        for side in sides:
+            if tool not in side.verdicts:
+                side.walk(tool, _stretches(house, moves, ask, tool, side), partial(votes.of, tool))
+
+
+def _stretches(house: HouseHistory, moves: Moves, ask: Ask, tool: int, side: Side) -> Iterator[Stretch]:
+    cells = moves.of(tool)
+    changes: dict[int, list[Change]] = {}
+    happened: list[Change] = [*house.takes.get(tool, ()), *side.adoptions]
+    for change in sorted(happened, key=lambda each: each.place.number):
+        number = math.floor(moment_of(change.place.recorded_at) / 1_000_000 / ask.seconds)
+        changes.setdefault(number, []).append(change)
+    for number in sorted(cells.keys() | changes.keys()):
+        yield Stretch(number, cells.get(number, Cell()), tuple(changes.get(number, ())))
+
+
+async def _ask(pool: Pool[Record], positions: Sequence[Position], votes: int, sides: Sides) -> Ask:
+    """Stretches of such a length that all tools together have so many votes in one, on average."""
+    if not any(side.weighs_votes for side in sides):
+        return Ask(math.inf, by_day=False)
+    people = [each for each in positions if each.shard != HOUSE]
+    span = await pool.fetchval(SPAN, [each.shard for each in people], [each.number for each in people])
+    events = sum(each.number for each in people)
+    return Ask(max(1.0, (span or 0.0) * votes / max(events, 1)), any(side.weighs_age for side in sides))
+
+
+def _readers(
+    pool: Pool[Record],
+    positions: Sequence[Position],
+    heads: Mapping[int, int],
+    ask: Ask,
+    store: Store | None,
+    told: _Told,
+    threads: int,
+) -> list[Reader]:
+    if store is None:
+        return [PostgresMoves(pool, ranges(positions, {}), told)]
+    sealed = sealed_up_to(store, positions, heads, by_day=ask.by_day)
+    return [
+        SealedMoves(store, sealed, told, threads),
+        PostgresMoves(pool, ranges(positions, sealed.upto), told),
+    ]
+
+
+async def _check_readable(pool: Pool[Record], positions: Sequence[Position]) -> None:
+    """What the tally has passed, it could read."""
+    passed = {row[0]: row[1] for row in await pool.fetch(CHECKPOINTS, TALLY.name)}
+    async with pool.acquire() as conn:
+        for each in positions:
+            after = passed.get(each.shard, 0)
+            if after < each.number and await first_stop(conn, [TALLY], each.shard, after, each.number):
+                raise StoppedBefore
+
+
+def _upto(positions: Sequence[Position]) -> dict[Shard, int]:
+    return {each.shard: each.number for each in positions}
+
+
+class _Told:
+    """Counts events as they are read; none is told twice."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self._progress, self.total, self._done = progress, total, 0
+
+    def __call__(self, events: int) -> None:
+        self._done = min(self._done + events, self.total)
+        self._progress(self._done, self.total)
+
+    def end(self) -> None:
+        self._progress(self.total, self.total)

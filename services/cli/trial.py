@@ -1,0 +1,140 @@
+"""`shiplog trial`: what every verdict would be, and would have been, under other rulebooks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import rich_click as click
+import uvloop
+from asyncpg import Pool, Record
+from msgspec import Struct
+from rich.console import Console
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn
+from rich.progress import Progress as Bar
+
+from domain.log import Position
+from domain.moments import Moment, parse_moment
+from domain.refusals import Refusal
+from domain.rulebooks import Rulebook
+from domain.trials import Totals, Trial, total
+from eventstore.adoptions import read_state
+from eventstore.moments import StillOpen, find_moment
+from eventstore.names import Names
+from eventstore.sealed.store import Store
+from projections.lab import NOW, Progress, Source, try_rulebook
+from projections.snapshot import StoppedBefore
+from services.cli.instance import data_option, instance
+from services.cli.rulebooks import read_file
+from services.cli.trial_tables import print_tables
+from services.resources import open_pool, sealing_of
+from services.settings import Settings
+
+
+class Tried(Struct, frozen=True):
+    """One trial, with the names of what it names by number and digest."""
+
+    rulebook: Rulebook
+    against: Rulebook
+    totals: Totals
+    seconds: float
+    trial: Trial
+
+
+class Report(Struct, frozen=True):
+    """``slugs`` by the tools' numbers."""
+
+    position: str
+    slugs: dict[int, str]
+    tried: list[Tried]
+
+
+@click.command()
+@data_option
+@click.argument("rulebooks", metavar="RULEBOOK...", nargs=-1, required=True)
+@click.option("--as-of", metavar="MOMENT", help="A time, a position, or a position of every shard; else now.")
+@click.option(
+    "--from",
+    "source",
+    type=click.Choice(["postgres", "segments"]),
+    default="postgres",
+    show_default=True,
+    help="Where sealed history is read; what is not sealed is always Postgres'.",
+)
+@click.option("--all", "everything", is_flag=True, help="Show every tool.")
+@click.option("--json", "as_json", is_flag=True)
+def trial(
+    data: Path,
+    rulebooks: tuple[str, ...],
+    as_of: str | None,
+    source: Source,
+    everything: bool,
+    as_json: bool,
+) -> None:
+    """Try each RULEBOOK, a name, a digest or a file (.toml), over the whole log. Nothing is changed by it.
+
+    Several are shown side by side, all up to the same position.
+    """
+    try:
+        with instance(data) as settings:
+            report = uvloop.run(_report(settings, rulebooks, _moment(as_of), source))
+    except (Refusal, StillOpen, StoppedBefore) as error:
+        raise click.UsageError(str(error) or type(error).__doc__ or "") from None
+    if as_json:
+        click.echo(msgspec.json.encode(report))
+    else:
+        print_tables(report.position, report.slugs, report.tried, everything=everything)
+
+
+def _moment(as_of: str | None) -> Moment | None:
+    try:
+        return None if as_of is None else parse_moment(as_of)
+    except ValueError as error:
+        raise click.UsageError(f"--as-of: {error}") from None
+
+
+async def _report(settings: Settings, named: Sequence[str], moment: Moment | None, source: Source) -> Report:
+    session = {"statement_timeout": "60s"}
+    async with await open_pool(settings, session=session, size=4) as pool:
+        rulebooks, known = await _find(pool, named)
+        positions = await find_moment(pool, moment or await pool.fetchval(NOW))
+        store = sealing_of(settings).store if source == "segments" else None
+        tried = [await _try(pool, each, known, positions, source, store) for each in rulebooks]
+        tools = [each.tool for each in tried[0].trial.tools]
+        return Report(",".join(map(str, positions)), await Names(pool).slugs_of(tools), tried)
+
+
+async def _find(pool: Pool[Record], named: Sequence[str]) -> tuple[list[Rulebook], dict[str, Rulebook]]:
+    """Those that are asked for; and all that are known, by digest. Raises Unknown or WrongRulebook."""
+    state = await read_state(pool)
+    return [
+        read_file(Path(each)) if each.endswith(".toml") else state.known[state.find(each)] for each in named
+    ], state.known
+
+
+async def _try(
+    pool: Pool[Record],
+    rulebook: Rulebook,
+    known: dict[str, Rulebook],
+    positions: Sequence[Position],
+    source: Source,
+    store: Store | None,
+) -> Tried:
+    started = time.perf_counter()
+    with _shown(rulebook.name) as progress:
+        found = await try_rulebook(pool, rulebook, positions, source=source, store=store, progress=progress)
+    return Tried(rulebook, known[found.against], total(found), time.perf_counter() - started, found)
+
+
+@contextmanager
+def _shown(name: str) -> Iterator[Progress]:
+    """A bar on a terminal, else nothing: it takes seconds."""
+    console = Console(stderr=True)
+    events = TextColumn("{task.completed:,.0f} of {task.total:,.0f} events")
+    columns = (TextColumn(name), BarColumn(), TaskProgressColumn(), events)
+    with Bar(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("", total=0)
+        yield lambda done, of: bar.update(task, completed=done, total=of)

@@ -1,0 +1,102 @@
+"""Tables of trials on a terminal: totals, and what happens to each tool, one rulebook beside the other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from domain.rulebooks import Rulebook
+from domain.trials import Totals, Trial, Tried, TriedTool
+from domain.verdicts import Margin
+
+MOST_ROWS = 25
+_PAPER = 160  # characters, where there is no terminal to ask
+
+
+class Shown(Protocol):
+    @property
+    def rulebook(self) -> Rulebook: ...
+    @property
+    def against(self) -> Rulebook: ...
+    @property
+    def totals(self) -> Totals: ...
+    @property
+    def seconds(self) -> float: ...
+    @property
+    def trial(self) -> Trial: ...
+
+
+def print_tables(
+    position: str, slugs: Mapping[int, str], tried: Sequence[Shown], *, everything: bool
+) -> None:
+    """Only tools that something happens to, those with most of it first, unless ``everything`` is asked for."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = _PAPER
+    against, events = tried[0].against.name, tried[0].trial.events
+    console.print(f"Against {against}, over {events:,} events up to {position}", highlight=False)
+    console.print(_totals(tried), highlight=False)
+    rows = list(zip(*(each.trial.tools for each in tried), strict=True))
+    chosen = rows if everything else [row for row in rows if any(map(_has_news, row))]
+    chosen.sort(key=lambda row: (-sum(each.flips_now for each in row), -max(map(_moved, row)), row[0].tool))
+    shown = chosen if everything else chosen[:MOST_ROWS]
+    if shown:
+        console.print(_tools(slugs, tried, shown), highlight=False)
+    if len(shown) < len(chosen):
+        console.print(f"and {len(chosen) - len(shown):,} more: --all shows them")
+
+
+def _totals(tried: Sequence[Shown]) -> Table:
+    table = Table("rulebook", "flip now", "flips in history", "in force", "rank moves", "disagree", "seconds")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for each in tried:
+        found = each.totals
+        counts = (found.flips_now, found.flips, found.flips_in_force, found.rank_moves, found.disagreements)
+        name = escape(each.rulebook.name)
+        table.add_row(name, *(f"{count:,}" for count in counts), f"{each.seconds:.1f}")
+    return table
+
+
+def _tools(slugs: Mapping[int, str], tried: Sequence[Shown], rows: Sequence[tuple[TriedTool, ...]]) -> Table:
+    table = Table("tool", "in force")
+    for each in tried:
+        table.add_column(escape(each.rulebook.name))
+        for part in ("margin", "flips", "rank"):
+            table.add_column(part, justify="right")
+    for row in rows:
+        cells = [cell for each in row for cell in _cells(each)]
+        doubt = " (!)" if any(each.disagree for each in row) else ""
+        table.add_row(escape(slugs.get(row[0].tool, str(row[0].tool))) + doubt, row[0].in_force.label, *cells)
+    table.caption = "(!): panel and community disagree. Margins: the fewest votes, or takes, whose removal flips. Flips: how many, and the last."
+    return table
+
+
+def _cells(each: TriedTool) -> tuple[str, str, str, str]:
+    before, after = each.in_force, each.tried
+    label = f"[bold]-> {after.label}[/]" if each.flips_now else after.label
+    moved = f"{before.rank} -> {after.rank}" if before.rank != after.rank else str(after.rank)
+    return label, _margin(after.margin), _flips(after), moved
+
+
+def _margin(margin: Margin) -> str:
+    ways = [(margin.votes, "vote"), (margin.takes, "take")]
+    return ", ".join(f"{n:,} {what}{'s' * (n != 1)}" for n, what in ways if n is not None) or "none"
+
+
+def _flips(tried: Tried) -> str:
+    if not tried.flips:
+        return "0"
+    return f"{len(tried.flips)}, {tried.flips[-1].place.recorded_at:%Y-%m-%d}"
+
+
+def _has_news(each: TriedTool) -> bool:
+    return each.flips_now or each.disagree or _moved(each) > 0
+
+
+def _moved(each: TriedTool) -> int:
+    return abs(each.in_force.rank - each.tried.rank)

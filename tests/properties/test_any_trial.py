@@ -1,0 +1,124 @@
+"""Any rulebook on any log, from Postgres, from segments, in any stretches and ranges: the flips of judging every prefix."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import asyncpg
+import pytest
+from asyncpg import Connection, Pool, Record
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from domain.flips import Flip
+from domain.log import Position, Shard
+from domain.named_rulebooks import NAMED
+from domain.rulebooks import Rulebook
+from domain.trials import Tried
+from eventstore.sealed.store import Store
+from projections import moves_postgres
+from projections.lab import Source, try_rulebook
+from services.cli.embedded.postgres import Postgres
+from services.resources import open_pool
+from tests.conftest import _new_log
+from tests.integration.sealed_stage import seal_all
+from tests.plain_trial import OfFlip, plain_trial
+from tests.random_rulebooks import rulebooks
+from tests.written_log import WrittenLog, empty
+
+TOOLS = (1, 2, 3)
+books = rulebooks | st.sampled_from(list(NAMED.values()))
+tools = st.sampled_from([1, 1, 1, 2])
+choices = st.sampled_from(["ship", "ship", "skip", None])
+takes = st.none() | st.tuples(st.integers(0, 100), st.sampled_from(["ship", "skip"]))
+steps = st.tuples(
+    st.sampled_from([0, 0, 0, 1, 1, 30, 800]),  # hours since the one before
+    st.one_of(
+        *[st.tuples(st.just("vote"), tools, st.integers(0, 25), choices)] * 10,
+        st.tuples(st.just("take"), tools, st.sampled_from("abc"), takes),
+        st.tuples(st.just("adopt"), books),
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+async def writable(
+    postgres: Postgres, template: str
+) -> AsyncIterator[tuple[Pool[Record], Connection[Record]]]:
+    async with _new_log(postgres, template) as made, await open_pool(made) as pool:
+        owner = await asyncpg.connect(made.database_url)
+        yield pool, owner
+        await owner.close()
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    steps=st.lists(steps, min_size=1, max_size=150),
+    tried=books,
+    stretch=st.sampled_from([0, 1, 5, 30, 10_000]),
+    span=st.sampled_from([1, 7, 1_000]),
+    sealed=st.sampled_from([0, 0, 7, 40]),
+    left_out=st.integers(0, 5),
+)
+async def test_any_trial(
+    writable: tuple[Pool[Record], Connection[Record]],
+    steps: list[tuple[int, tuple[object, ...]]],
+    tried: Rulebook,
+    stretch: int,
+    span: int,
+    sealed: int,
+    left_out: int,
+) -> None:
+    pool, owner = writable
+    await empty(owner)
+    log = _written(steps)
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(moves_postgres, "RANGE_EVENTS", span)
+        source, store = await _put(pool, log, sealed, Path(folder))
+        upto = {shard: max(log.heads[shard] - (left_out if shard else 0), 0) for shard in range(4)}
+        positions = [Position(Shard(shard), number) for shard, number in upto.items()]
+        trial = await try_rulebook(
+            pool, tried, positions, source=source, store=store, votes_a_stretch=stretch
+        )
+    in_force, other = await plain_trial(pool, tried, upto)
+    assert _told({each.tool: each.in_force for each in trial.tools}) == in_force.found()
+    assert _told({each.tool: each.tried for each in trial.tools}) == other.found()
+    assert (trial.rulebook, trial.against) == (tried.digest, in_force.rulebook.digest)
+    assert trial.events == sum(upto.values())
+
+
+def _written(steps: list[tuple[int, tuple[object, ...]]]) -> WrittenLog:
+    log = WrittenLog()
+    for tool in TOOLS:
+        log.list_tool(tool)
+    log.retire(TOOLS[-1])
+    for hours, (kind, *what) in steps:
+        log.wait(hours)
+        getattr(log, str(kind))(*what)
+    return log
+
+
+async def _put(pool: Pool[Record], log: WrittenLog, sealed: int, folder: Path) -> tuple[Source, Store | None]:
+    """Half of the log sealed in segments of so many events, and the rest not; or all of it in Postgres alone."""
+    if not sealed:
+        await log.put(pool)
+        return "postgres", None
+    half = WrittenLog(rows=log.rows[: len(log.rows) // 2])
+    await half.put(pool)
+    await seal_all(pool, Store(folder), sealed)
+    await log.put(pool, len(half.rows))
+    return "segments", Store(folder)
+
+
+def _told(tools: dict[int, Tried]) -> dict[int, tuple[str, object, list[OfFlip]]]:
+    return {
+        tool: (tried.label, tried.margin, [_of_flip(flip) for flip in tried.flips])
+        for tool, tried in tools.items()
+    }
+
+
+def _of_flip(flip: Flip) -> OfFlip:
+    place = flip.place
+    return place.recorded_at, place.shard, place.number, flip.before, flip.after, flip.event, flip.rulebook
