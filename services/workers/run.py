@@ -37,6 +37,7 @@ from services.workers.webhooks import forget, send_due, tell_flips
 
 _SWEEP_SECONDS = 1.0
 _MINUTE_SECONDS = 60.0
+_HOUR_SECONDS = 3_600.0
 # For new flips and what is to be told of them; for replays and deliveries that were asked for, or left behind by a
 # process that died; for an adoption that is due.
 _LOOK_SECONDS = 0.5
@@ -64,7 +65,7 @@ async def work(settings: Settings) -> None:
             asyncio.create_task(_repeat(recount, ctx, settings.recount_seconds)),
             asyncio.create_task(_repeat(extend, ctx, _MINUTE_SECONDS)),
             asyncio.create_task(_repeat(seal, ctx, _MINUTE_SECONDS)),
-            asyncio.create_task(_repeat(forget, ctx, _MINUTE_SECONDS)),
+            asyncio.create_task(_repeat(forget, ctx, _HOUR_SECONDS)),
             asyncio.create_task(_repeat(tell_flips, ctx, _LOOK_SECONDS)),
             *(asyncio.create_task(_repeat(send_due, ctx, _LOOK_SECONDS)) for _ in range(_SENDERS)),
         ]
