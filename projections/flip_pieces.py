@@ -33,9 +33,14 @@ WITH RECURSIVE span AS MATERIALIZED (
     SELECT e.recorded_at, e.shard, e.position
       FROM span AS s JOIN events AS e ON e.shard = s.shard AND e.position = s.most WHERE s.more
      UNION ALL
-   (SELECT e.recorded_at, e.shard, e.position
-      FROM span AS s JOIN events AS e ON e.shard = s.shard AND e.position > s.after AND e.position <= s.most
-     WHERE s.shard = 0 AND split_part(e.type, '.', 1) = 'RulebookAdopted' ORDER BY e.position LIMIT 1)
+    SELECT e.recorded_at, e.shard, e.position
+      FROM span AS s
+     CROSS JOIN LATERAL (
+           SELECT e.recorded_at, e.shard, e.position FROM events AS e
+            WHERE e.shard = s.shard AND e.position > s.after AND e.position <= s.most
+              AND split_part(e.type, '.', 1) = 'RulebookAdopted'
+            ORDER BY e.position LIMIT 1) AS e
+     WHERE s.shard = 0
      UNION ALL
     SELECT $4::timestamptz, $5::smallint, $6::bigint
 ), last AS MATERIALIZED (
