@@ -62,7 +62,7 @@ SELECT 0, * FROM unnest($1::timestamptz[], $2::smallint[], $3::bigint[], $4::int
 
 NOTHING = Span([], [], [])
 # In one transaction: folded, or only counted.
-BATCH = 100_000
+BATCH = 50_000
 BATCH_COUNTED = 1_000_000
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from asyncpg import Record
+from asyncpg import Pool, Record
 
 from domain.event_types import readable
 from domain.flips import Place
 from domain.log import Position, Shard
 from projections.flip_votes import Connection, Span
-from projections.flips import AFTER_ALL, FAMILIES
+from projections.flips import AFTER_ALL, FAMILIES, NAME
+from projections.stops import Stop
 
 # An event that came with an earlier time than what has been folded: the clock was set back.
 LATE = """
@@ -33,9 +34,14 @@ WITH RECURSIVE span AS MATERIALIZED (
     SELECT e.recorded_at, e.shard, e.position
       FROM span AS s JOIN events AS e ON e.shard = s.shard AND e.position = s.most WHERE s.more
      UNION ALL
-   (SELECT e.recorded_at, e.shard, e.position
-      FROM span AS s JOIN events AS e ON e.shard = s.shard AND e.position > s.after AND e.position <= s.most
-     WHERE s.shard = 0 AND split_part(e.type, '.', 1) = 'RulebookAdopted' ORDER BY e.position LIMIT 1)
+    SELECT e.recorded_at, e.shard, e.position
+      FROM span AS s
+     CROSS JOIN LATERAL (
+           SELECT e.recorded_at, e.shard, e.position FROM events AS e
+            WHERE e.shard = s.shard AND e.position > s.after AND e.position <= s.most
+              AND split_part(e.type, '.', 1) = 'RulebookAdopted'
+            ORDER BY e.position LIMIT 1) AS e
+     WHERE s.shard = 0
      UNION ALL
     SELECT $4::timestamptz, $5::smallint, $6::bigint
 ), last AS MATERIALIZED (
@@ -63,6 +69,10 @@ SELECT e.recorded_at, e.shard, e.position - 1
  WHERE e.type <> ALL ($4) AND split_part(e.type, '.', 1) = ANY ($5)
  ORDER BY 1, 2, 3 LIMIT 1
 """
+STOPPED_AT = """
+SELECT e.shard, e.position, e.type FROM flips_frontier AS f JOIN events AS e ON e.shard = f.shard AND e.position = f.position + 1
+ WHERE e.type <> ALL ($1) AND split_part(e.type, '.', 1) = ANY ($2) ORDER BY e.shard
+"""
 # Some $3 of the votes that are in no course, up to the positions $2 of the shards $1, and of others to the frontier.
 UNCOUNTED = """
 SELECT f.shard, f.counted, least(coalesce(u.position, f.position), f.counted + $3 / (SELECT count(*) FROM flips_frontier))
@@ -88,6 +98,12 @@ async def next_piece(conn: Connection, upto: Sequence[Position], batch: int) -> 
     if stop is None:
         return piece
     return await _piece(conn, upto, batch, Place(stop[0], Shard(stop[1]), stop[2]))
+
+
+async def read_flip_stops(pool: Pool[Record]) -> list[Stop]:
+    """Where no flip is found any more, as far as this software can tell."""
+    rows = await pool.fetch(STOPPED_AT, readable(FAMILIES), FAMILIES)
+    return [Stop(NAME, Position(Shard(row[0]), row[1]), row[2]) for row in rows]
 
 
 async def uncounted(conn: Connection, upto: Span, most: int) -> Span:

@@ -11,6 +11,7 @@ from uuid import UUID
 from asyncpg import Pool, Record
 from msgspec import Struct
 
+from domain.adoptions import OF_SHIPLOG
 from domain.flips import Flip, Place
 from domain.log import Position
 from domain.rulebooks import Label
@@ -49,10 +50,12 @@ SELECT f.tool, f.after FROM unnest($1::integer[], $2::timestamptz[], $3::smallin
         ORDER BY recorded_at DESC, cause_shard DESC, cause_position DESC LIMIT 1) AS f
 """
 TELL = as_read("""
-SELECT s.slug, coalesce(c.details->>'name', s.slug), e.id, CASE WHEN e.shard = 0 THEN e.data->>'reviewer' END
-  FROM unnest($1::integer[], $2::smallint[], $3::bigint[]) WITH ORDINALITY AS f (tool, shard, position, ord)
+SELECT s.slug, coalesce(c.details->>'name', s.slug), e.id, CASE WHEN e.shard = 0 THEN e.data->>'reviewer' END, r.name
+  FROM unnest($1::integer[], $2::smallint[], $3::bigint[], $4::text[]) WITH ORDINALITY
+       AS f (tool, shard, position, rulebook, ord)
   JOIN slugs AS s ON s.tool = f.tool
   LEFT JOIN catalogue AS c ON c.shard = 0 AND c.tool = f.tool
+  LEFT JOIN rulebooks AS r ON r.shard = 0 AND r.digest = f.rulebook
   JOIN public.events AS e ON e.shard = f.shard AND e.position = f.position
  ORDER BY f.ord
 """)
@@ -62,13 +65,14 @@ _POLL_SECONDS = 0.015
 
 
 class Told(Struct, frozen=True):
-    """``id`` is the event's; ``reviewer`` is None where the event is no take."""
+    """``id`` is the event's; ``reviewer`` is None where the event is no take; ``rulebook`` is the name of the one in force."""
 
     flip: Flip
     slug: str
     name: str
     id: UUID
     reviewer: str | None
+    rulebook: str
 
     @property
     def sentence(self) -> str:
@@ -79,7 +83,7 @@ class Told(Struct, frozen=True):
             case "TakeWithdrawn":
                 return f"{self.reviewer} withdrew a take."
             case "RulebookAdopted":
-                return f"The rulebook {self.flip.rulebook} was adopted."
+                return f"The rulebook {self.rulebook} was adopted."
             case "VoteRetracted":
                 return "A vote was taken back."
             case _:
@@ -121,11 +125,17 @@ async def labels_at(conn: Reading, places: dict[int, Place]) -> dict[int, Label]
 
 async def tell(conn: Reading, flips: Sequence[Flip]) -> list[Told]:
     """With what the house says of each, in the order given."""
-    places = [flip.place for flip in flips]
-    rows = await conn.fetch(
-        TELL, [flip.tool for flip in flips], [at.shard for at in places], [at.number for at in places]
+    columns = [(flip.tool, flip.place.shard, flip.place.number, flip.rulebook) for flip in flips]
+    rows = await conn.fetch(TELL, *(zip(*columns, strict=True) if columns else ([],) * 4))
+    return [_told(flip, row) for flip, row in zip(flips, rows, strict=True)]
+
+
+def _told(flip: Flip, row: Record) -> Told:
+    slug, name, event, reviewer, written = row
+    of_shiplog = OF_SHIPLOG.get(flip.rulebook)
+    return Told(
+        flip, slug, name, event, reviewer, of_shiplog.name if of_shiplog else written or flip.rulebook
     )
-    return [Told(flip, *row) for flip, row in zip(flips, rows, strict=True)]
 
 
 async def place_of(pool: Pool[Record], position: Position) -> Place:

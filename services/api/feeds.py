@@ -7,7 +7,6 @@ from datetime import datetime
 from uuid import uuid5
 from xml.etree import ElementTree as ET
 
-import msgspec
 from litestar import Response, get
 from msgspec import Struct, field
 
@@ -56,7 +55,7 @@ async def atom_feed(request: AnyRequest, tool: OfTool = None) -> Response[bytes]
 
 
 @get("/v1/verdicts/flips.json", guards=[open_to_all], media_type=JSON_FEED, responses=may_answer(404))
-async def json_feed(request: AnyRequest, tool: OfTool = None) -> Response[bytes]:
+async def json_feed(request: AnyRequest, tool: OfTool = None) -> Response[JsonFeed]:
     """The same as a JSON Feed; ``_shiplog`` has each flip as the list of flips shows it."""
     told, freshness = await read_newest(request, _ENTRIES, tool)
     feed = JsonFeed(
@@ -67,7 +66,7 @@ async def json_feed(request: AnyRequest, tool: OfTool = None) -> Response[bytes]
         str(request.url),
         [_item(request, each) for each in told],
     )
-    return Response(msgspec.json.encode(feed), media_type=JSON_FEED, headers=headers_of(freshness))
+    return Response(feed, media_type=JSON_FEED, headers=headers_of(freshness))
 
 
 def _title(told: Told) -> str:

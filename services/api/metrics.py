@@ -13,6 +13,7 @@ from litestar.types import ASGIApp
 from prometheus_client import Counter, Gauge, Histogram, generate_latest
 
 from domain.votes import Outcome
+from projections.flip_pieces import read_flip_stops
 from projections.lag import read_lag
 from projections.parked import count_parked
 from projections.registry import PROJECTIONS
@@ -93,7 +94,7 @@ async def _look(pool: Pool[Record]) -> None:
         STOPPED.labels(lag.projection).set(0)
     for projection, events in (await count_parked(pool)).items():
         PARKED.labels(projection).set(events)
-    for stop in await read_stops(pool, PROJECTIONS):
+    for stop in [*await read_stops(pool, PROJECTIONS), *await read_flip_stops(pool)]:
         STOPPED.labels(stop.projection).inc()
     health = await read_health(pool)
     for state, webhooks in health.webhooks.items():

@@ -25,6 +25,7 @@ from eventstore.sealed.seal import seal as seal_segment
 from projections.adoptions import is_due
 from projections.engine import CheckpointMoved, advance, behind
 from projections.flip_engine import FrontierMoved, advance_flips
+from projections.flip_pieces import read_flip_stops
 from projections.registry import PROJECTIONS
 from projections.replay import run
 from projections.replay_sealed import NoSegments
@@ -88,6 +89,8 @@ async def flip(ctx: Context) -> int:
     try:
         while (events := await advance_flips(ctx["pool"])) is not None:
             passed += events
+        for stop in await read_flip_stops(ctx["pool"]) if passed else []:
+            _tell(str(stop))
     except (FrontierMoved, StillOpen, NotYet) as error:
         _log.info("flips are looked for again soon", error=str(error))
     except _UNREACHABLE as error:

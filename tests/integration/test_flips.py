@@ -15,6 +15,7 @@ from domain.log import HOUSE, Position
 from domain.named_rulebooks import DEFAULT, NAMED
 from projections import flips as flip_log
 from projections.flip_engine import advance_flips
+from projections.flip_pieces import read_flip_stops
 from projections.flip_verify import verify_flips
 from projections.flips import begin, flips_after, install_flips, read_frontier
 from projections.lag import read_lag
@@ -165,6 +166,9 @@ async def test_flips_wait_before_what_is_newer_than_this_software(pool: Log, wri
     await append(pool, rows)
     assert [each.tool for each in await fold(pool)] == [1]
     assert str(await read_frontier(pool)) == "0.1,1.0,2.0,3.0"
+    assert [(stop.projection, stop.position, stop.type) for stop in await read_flip_stops(pool)] == [
+        ("flips", Position(Shard(2), 1), "VoteCast.2")
+    ]
 
 
 async def test_verify_holds_the_flip_log_to_the_events(settings: Settings, pool: Log, writer: Writer) -> None:

@@ -217,7 +217,8 @@ async def test_names_are_escaped_in_feeds_and_on_the_page(
 async def test_pages_name_the_feeds_and_the_list_shows_each_flip(client: Client) -> None:
     page = (await client.get("/flips")).text
     assert page.count('<a href="/tools/quill">') == 2
-    assert "builder published a take." in page
+    assert "builder published a take" in page
+    assert "The rulebook four-in-five was adopted" in page
     for kind in ("atom+xml", "feed+json"):
         assert f'<link rel="alternate" type="application/{kind}"' in (await client.get("/")).text
 
