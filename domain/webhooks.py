@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from hashlib import sha256
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 import msgspec
 from msgspec import Struct
@@ -67,19 +67,22 @@ class Answer(Struct, frozen=True):
 
 
 class Delivered(Struct, frozen=True):
-    pass
+    state: ClassVar[State] = "delivered"
 
 
 class Again(Struct, frozen=True):
+    state: ClassVar[State] = "pending"
     after: timedelta
 
 
 class GivenUp(Struct, frozen=True):
-    pass
+    state: ClassVar[State] = "failed"
 
 
 class Gone(Struct, frozen=True):
     """The receiver wants no more, ever."""
+
+    state: ClassVar[State] = "failed"
 
 
 Meaning: TypeAlias = Delivered | Again | GivenUp | Gone

@@ -12,7 +12,7 @@ from asyncpg.pool import PoolConnectionProxy
 from msgspec import Struct
 
 from domain.refusals import Unknown
-from domain.webhooks import PING, Again, Answer, Delivered, GivenUp, Gone, State, meaning_of, ping
+from domain.webhooks import PING, Again, Answer, Delivered, GivenUp, Gone, Meaning, State, meaning_of, ping
 from services.webhooks.register import Disabled, disable
 
 # Longer than an attempt may take: the claim of a worker that died is another's after this.
@@ -160,22 +160,24 @@ async def settle(pool: Pool[Record], claimed: Claimed, answer: Answer) -> None:
     async with pool.acquire() as conn, conn.transaction():
         await conn.fetchrow(HOLD_WEBHOOK, claimed.webhook)
         after = meaning.after if isinstance(meaning, Again) else timedelta(0)
-        state: State = "pending" if isinstance(meaning, Again) else "failed"
-        state = "delivered" if isinstance(meaning, Delivered) else state
-        shown = (answer.status, answer.error, answer.text)
-        if await conn.fetchval(SETTLE, claimed.id, claimed.claim, state, after, *shown) is None:
-            return
-        match meaning:
-            case Delivered():
-                await conn.execute(GOT_THROUGH, claimed.webhook)
-            case Gone():
-                await disable(conn, claimed.webhook, "The receiver answered 410 Gone.")
-            case Again() | GivenUp():
-                too_long = await conn.fetchval(GOT_STUCK, claimed.webhook, PATIENCE)
-                if too_long and isinstance(meaning, GivenUp):
-                    await disable(conn, claimed.webhook, "Nothing got through for three days.")
-            case _:
-                assert_never(meaning)
+        written = (claimed.id, claimed.claim, meaning.state, after, answer.status, answer.error, answer.text)
+        if await conn.fetchval(SETTLE, *written) is not None:
+            await _draw_consequence(conn, claimed.webhook, meaning)
+
+
+async def _draw_consequence(conn: PoolConnectionProxy[Record], webhook: UUID, meaning: Meaning) -> None:
+    """For the webhook, which the transaction holds."""
+    match meaning:
+        case Delivered():
+            await conn.execute(GOT_THROUGH, webhook)
+        case Gone():
+            await disable(conn, webhook, "The receiver answered 410 Gone.")
+        case Again() | GivenUp():
+            too_long = await conn.fetchval(GOT_STUCK, webhook, PATIENCE)
+            if too_long and isinstance(meaning, GivenUp):
+                await disable(conn, webhook, "Nothing got through for three days.")
+        case _:
+            assert_never(meaning)
 
 
 async def forget_old(pool: Pool[Record]) -> None:
