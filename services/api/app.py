@@ -81,6 +81,8 @@ ROUTES: list[ControllerRouterHandler] = [
     flips.list_flips,
     feeds.atom_feed,
     feeds.json_feed,
+    verdicts.verdict_proof,
+    verdicts.verifier,
     comparisons.show_comparison,
     rulebooks.put_rulebook,
     rulebooks.list_rulebooks,

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from domain.flips import Flip
-from domain.log import HOUSE, Position
+from domain.log import HOUSE, Position, Shard
 from domain.named_rulebooks import DEFAULT, NAMED
 from projections import flips as flip_log
 from projections.flip_engine import advance_flips
