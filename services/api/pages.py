@@ -74,9 +74,11 @@ async def compare(request: AnyRequest, pair: FromPath[str]) -> Page:
     left, right = await find_pair(parts(request).names, pair)
     async with take_snapshot(parts(request).pool) as snapshot:
         comparison, freshness = await read_comparison(snapshot, parts(request).names, left, right)
-        clauses = (await rulebook_in_force(snapshot)).comparison
+        rulebook = await rulebook_in_force(snapshot)
     canonical = "/compare/{}-vs-{}".format(*sorted((left, right)))
-    return render_page("compare.html", freshness, comparison=comparison, clauses=clauses, canonical=canonical)
+    return render_page(
+        "compare.html", freshness, comparison=comparison, rulebook=rulebook, canonical=canonical
+    )
 
 
 @get("/tools/{slug:str}", guards=[open_to_all], include_in_schema=False)

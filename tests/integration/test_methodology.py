@@ -149,7 +149,7 @@ async def test_the_pages_say_a_rulebook_with_everything_in_it(
         "the panel counts for 2 and the community for 1.",
         "Above 1/3 to 2/3Skip",
         "builder weighs 3, skeptic is left out, and everybody else weighs 1.",
-        "from a score of 50: 60",
+        "10 from a score of 0 on, 60 from a score of 50 on.",
         "Only votes of the last 90 days count.",
         "The tool with the better verdict",
         "If those are equal, the one with more community votes.",

@@ -263,6 +263,31 @@ async def test_a_rulebook_of_ones_own_judges(editor: Client, pool: Log) -> None:
 
 
 @pytest.mark.usefixtures("agents")
+async def test_an_answer_shows_no_more_of_the_log_than_the_adoptions_it_is_by(
+    editor: Client, pool: Log
+) -> None:
+    await adopt(editor, FOUR)
+    await catch_up(pool)
+    await pool.execute("DELETE FROM adoptions")
+    await pool.execute("UPDATE checkpoints SET position = 3 WHERE shard = 0 AND projection = 'adoptions'")
+    for address in ("/v1/tools/agents", "/v1/tools", "/v1/tools/agents/tally", "/v1/rulebooks"):
+        assert (await editor.get(address)).headers["shiplog-position"].startswith("0.3,")
+    assert (await editor.get("/v1/tools/agents/verdict")).json()["rulebook"] == DEFAULT.digest
+    waiting = await editor.get("/v1/tools/agents/tally", params={"min_position": "0.3"})
+    assert waiting.status_code == 200
+
+
+@pytest.mark.usefixtures("agents")
+async def test_a_rulebook_that_is_adopted_before_it_is_known_is_waited_for(editor: Client, pool: Log) -> None:
+    """As where its read model is stopped, and the other one is not."""
+    await editor.post("/v1/rulebooks", content=MINE, headers=TOML)
+    await adopt(editor, "mine")
+    await catch_up(pool)
+    await pool.execute("DELETE FROM rulebooks")
+    assert_problem(await editor.get("/v1/tools/agents"), 503)
+
+
+@pytest.mark.usefixtures("agents")
 async def test_a_diff_over_an_adoption_has_the_tools_whose_label_it_changed(
     editor: Client, catalogue_key: Headers, pool: Log
 ) -> None:
