@@ -32,7 +32,7 @@ def upcast_events(source: str, engine: Engine) -> str:
     if not families:
         return source
     return f"""(
-        SELECT {COLUMNS}, CASE {_types(families)} ELSE type END AS type, choice, replaced, origin,
+        SELECT {COLUMNS}, CASE {_types(families)} ELSE type END AS type, choice, replaced, origin, replaced_at,
                CASE type {_shapes(families, engine)} ELSE data END AS data
           FROM {source})"""
 

@@ -15,8 +15,9 @@ from eventstore.sealed.manifest import Manifest
 from eventstore.sealed.seal import held
 from eventstore.sealed.store import Store
 from projections.digests import MOST_ROWS
+from projections.parked import parked_of
 from projections.projection import RANGE, Projection
-from projections.reading import as_read
+from projections.reading import as_read, but_parked
 from projections.sealed import folded, listed, needed, paths
 from projections.verify import Verified
 
@@ -47,7 +48,7 @@ async def _changed(pool: Pool[Record], store: Store, manifests: Sequence[Manifes
     return [
         f"{store.path(each.segment)} holds {each.content}, Postgres holds {found}"
         for each in manifests
-        if (found := await held(pool, each.segment)) != each.content
+        if (found := await held(pool, each.segment, dated=each.dated)) != each.content
     ]
 
 
@@ -69,19 +70,25 @@ async def _differences(
     with TemporaryDirectory(prefix="shiplog-verify-") as folder:
         csv = Path(folder) / "rows.csv"
         async with pool.acquire() as conn:
+            parked = await parked_of(conn, at.shard, projection.name)
             await conn.copy_from_query(_counted(projection), at.shard, 0, at.number, output=csv, format="csv")
-        return await asyncio.to_thread(_compare, store, projection, at, csv, threads)
+        return await asyncio.to_thread(_compare, store, projection, at, parked, csv, threads)
 
 
 def _counted(projection: Projection) -> str:
-    return as_read(f"WITH {RANGE} SELECT {listed(projection)} FROM ({projection.folded}) AS folded")
+    """What the read model has parked neither engine could fold."""
+    events = but_parked(RANGE, projection.name)
+    return as_read(f"WITH {events} SELECT {listed(projection)} FROM ({projection.folded}) AS folded")
 
 
-def _compare(store: Store, projection: Projection, at: Position, csv: Path, threads: int) -> list[str]:
-    segments = needed(store, at.shard, 0, at.number)
+def _compare(
+    store: Store, projection: Projection, at: Position, parked: list[int], csv: Path, threads: int
+) -> list[str]:
+    manifests = needed(store, projection, at.shard, 0, at.number)
     with duck.opened(threads, store.folder, csv.parent) as connection:
-        bounds = {"start": 0, "upto": at.number}
-        duck.run(connection, COUNT_SEALED + folded(projection), paths(store, segments), **bounds)
+        bounds = {"start": 0, "upto": at.number, "parked": parked}
+        query = COUNT_SEALED + folded(projection, manifests)
+        duck.run(connection, query, paths(store, manifests), **bounds)
         connection.execute(SAME_COLUMNS)
         duck.read_csv(connection, "counted", csv)
         found = connection.execute(_difference(projection))

@@ -11,7 +11,7 @@ from asyncpg import Pool, Record
 from msgspec.structs import replace
 
 from domain.log import Shard
-from projections.engine import install
+from projections.install import install
 from projections.projection import Projection
 from projections.registry import PROJECTIONS
 from services.settings import Settings

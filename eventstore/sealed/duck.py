@@ -14,17 +14,19 @@ from eventstore.sealed.manifest import SegmentError
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-# Of segments $files, the columns of `events`. An id that no fold reads is not put together.
+# Of segments $files, the columns of `events`. An id that no fold reads is not put together. What was sealed before there
+# was a `replaced_at` has nulls there.
 EVENTS = """(
     SELECT position, recorded_at, actor,
            CAST((CAST(id_high AS UHUGEINT) << 64) | CAST(id_low AS UHUGEINT) AS UUID) AS id,
-           tool, shard, type, choice, replaced, origin, data
-      FROM read_parquet($files))"""
+           tool, shard, type, choice, replaced, origin, data, replaced_at
+      FROM (FROM read_parquet($files, union_by_name = true)
+             UNION ALL BY NAME SELECT CAST(NULL AS TIMESTAMPTZ) AS replaced_at WHERE false))"""
 
 STAGED = """
 CREATE TEMP TABLE staged (
     position BIGINT, moment BIGINT, actor UUID, id UUID, tool INTEGER, shard SMALLINT,
-    type VARCHAR, choice VARCHAR, replaced VARCHAR, origin VARCHAR, data JSON)
+    type VARCHAR, choice VARCHAR, replaced VARCHAR, origin VARCHAR, data JSON, replaced_moment BIGINT)
 """
 # As Postgres writes CSV: what is empty and not in quotes is null.
 READ = """(FORMAT csv, HEADER false, AUTO_DETECT false, DELIMITER ',', QUOTE '"', ESCAPE '"',
@@ -34,7 +36,7 @@ COPY (
     SELECT position, make_timestamptz(moment) AS recorded_at, actor,
            CAST(CAST(id AS UHUGEINT) >> 64 AS UBIGINT) AS id_high,
            CAST(CAST(id AS UHUGEINT) & 18446744073709551615 AS UBIGINT) AS id_low,
-           tool, shard, type, choice, replaced, origin, data
+           tool, shard, type, choice, replaced, origin, data, make_timestamptz(replaced_moment) AS replaced_at
       FROM staged
 ) TO '{path}' (
     FORMAT parquet, PARQUET_VERSION V2, COMPRESSION zstd, ROW_GROUP_SIZE 262144, DICTIONARY_SIZE_LIMIT 131072)

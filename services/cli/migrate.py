@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from eventstore.heads import create_heads, extend_events
 from eventstore.migrations import migrate as apply_migrations
-from projections.engine import install
+from projections.install import install
 from projections.registry import PROJECTIONS
 from services.cli.instance import data_option, instance
 from services.settings import Settings

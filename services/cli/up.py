@@ -97,7 +97,7 @@ class Databases:
                 server.stop()
 
     async def watch(self) -> None:
-        """Start again, on the same port, whichever of our own has ended."""
+        """Start again, on the same port, whichever of our own has ended, unless somebody has already."""
         while True:
             await asyncio.sleep(_WATCH_SECONDS)
             await asyncio.to_thread(self._revive)
@@ -106,10 +106,12 @@ class Databases:
         try:
             if self._postgres and not self._postgres.running():
                 err.print("[yellow]Postgres ended; starting it again[/]")
-                self._postgres = Postgres.start(self._data, port=self._postgres.port)
+                port = self._postgres.port
+                self._postgres = Postgres.attach(self._data) or Postgres.start(self._data, port=port)
             if self._valkey and not self._valkey.running():
                 err.print("[yellow]Valkey ended; starting it again[/]")
-                self._valkey = Valkey.start(self._data, port=self._valkey.port)
+                port = self._valkey.port
+                self._valkey = Valkey.attach(self._data) or Valkey.start(self._data, port=port)
         except ServerError as error:
             err.print(f"[bold red]{error}[/]")
 

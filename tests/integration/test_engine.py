@@ -14,7 +14,8 @@ from eventstore.casts import Submitted, append_casts
 from eventstore.heads import read_heads
 from eventstore.ids import mint
 from projections import engine
-from projections.engine import CheckpointMoved, advance, behind, install
+from projections.engine import CheckpointMoved, advance, behind
+from projections.install import install
 from projections.projection import Projection
 from projections.registry import PROJECTIONS
 from projections.snapshot import take_snapshot

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -14,10 +15,12 @@ from litestar.testing import AsyncTestClient
 from structlog.testing import capture_logs
 
 from domain.log import HOUSE, Position, Shard
+from eventstore.sealed.store import Store
 from projections import engine, poison, stops
 from projections import replay as replaying
 from projections.cut_over import cut_over, roll_back
 from projections.engine import advance, behind
+from projections.install import install
 from projections.parked import Parked, park, read_parked
 from projections.past import look_back
 from projections.projection import Projection
@@ -26,6 +29,7 @@ from projections.replays import begin, cancel
 from projections.scorecard import SCORECARD, read_takes
 from projections.snapshot import take_snapshot
 from projections.verify import verify, verify_all
+from projections.verify_sealed import verify_segments
 from services.cli.status import _read, _table
 from services.settings import Settings
 from services.workers import jobs
@@ -42,6 +46,7 @@ from tests.grades import (
     parked,
     poison_of,
 )
+from tests.integration.sealed_stage import seal_all
 from tests.integration.stage import catch_up, list_tool
 from tests.integration.test_replay import EDITOR
 from tests.integration.test_versions import CHECKPOINTS, TOOL, Silent, put, take
@@ -239,7 +244,7 @@ async def test_a_changed_definition_is_built_anew_with_nothing_parked(
     written = await append(pool, SHARD, MIXED)
     await catch_up_with(pool, BROKEN)
     owner = await asyncpg.connect(settings.database_url)
-    assert await engine.install(owner, MENDED) == ["grades"]
+    assert await install(owner, MENDED) == ["grades"]
     await owner.close()
     assert await parked(pool) == []
     await catch_up_with(pool, MENDED)
@@ -255,3 +260,19 @@ async def test_poison_and_a_newer_version_in_one_range(pool: Pool[Record]) -> No
     assert stands.pop("grades") == 7
     assert set(stands.values()) == {9}
     assert await parked(pool) == [(1, 2), (1, 4), (1, 6)]
+
+
+async def test_sealed_history_is_held_to_the_log_without_what_is_parked(
+    pool: Pool[Record], tmp_path: Path
+) -> None:
+    await append(pool, SHARD, MIXED)
+    await catch_up_with(pool, BROKEN)
+    store = Store(tmp_path)
+    await seal_all(pool, store)
+    assert {each.projection: each.drift for each in await verify_segments(pool, store, [GRADES])} == {
+        "segments": 0,
+        GRADES.name: 0,
+    }
+    await pool.execute("DELETE FROM parked_events WHERE position = 2")
+    with pytest.raises(asyncpg.DataError):
+        await verify_segments(pool, store, [GRADES])

@@ -264,7 +264,7 @@ async def test_a_changed_definition_cancels_what_was_rebuilt_by_the_old_one(
     import asyncpg
     from msgspec.structs import replace
 
-    from projections.engine import install
+    from projections.install import install
 
     asked = await begin(pool, TALLY)
     conn = await asyncpg.connect(settings.database_url)  # type: ignore[attr-defined]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 from uuid import UUID
@@ -20,8 +20,8 @@ from eventstore.sealed.seal import _make, held
 SHARD = Shard(3)
 MOMENT = datetime(2026, 3, 1, tzinfo=UTC)
 APPEND = """
-INSERT INTO events (shard, position, recorded_at, actor, id, tool, type, choice, replaced, origin, data)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+INSERT INTO events (shard, position, recorded_at, actor, id, tool, type, choice, replaced, origin, data, replaced_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 """
 
 # What Postgres can store: no NUL, no half of a pair.
@@ -46,6 +46,7 @@ rows = st.tuples(
     st.none() | texts,
     texts,
     st.none() | values.map(lambda value: json.dumps(value).encode()),
+    st.none() | moments,
 )
 _positions = count(1, 10)
 
@@ -72,7 +73,8 @@ async def test_both_engines_read_a_row_alike(
 
 # Where one text ends and the next begins could be mistaken, were lengths not said.
 torn = st.text("01:- ", max_size=4)
-pairs = st.tuples(torn, st.none() | torn, st.none() | torn, torn)
+ends = st.none() | st.integers(0, 20).map(lambda seconds: MOMENT + timedelta(seconds=seconds))
+pairs = st.tuples(torn, st.none() | torn, st.none() | torn, torn, ends)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -83,13 +85,14 @@ async def test_rows_that_differ_read_differently(
     assert (await digest(module_pool, one) == await digest(module_pool, other)) == (one == other)
 
 
-async def digest(log: Pool[Record], texts: tuple[object, ...]) -> object:
-    """Of a row with these texts, which is not kept."""
+async def digest(log: Pool[Record], values: tuple[object, ...]) -> object:
+    """Of a row with these texts and this end, which is not kept."""
     position = 1_000_000
     async with log.acquire() as conn:
+        *texts, last = values
         transaction = conn.transaction()
         await transaction.start()
-        await conn.execute(APPEND, SHARD, position, MOMENT, UUID(int=1), UUID(int=2), 7, *texts, None)
-        (row,) = await conn.fetch(SUM_IN_POSTGRES, SHARD, position, position)
+        await conn.execute(APPEND, SHARD, position, MOMENT, UUID(int=1), UUID(int=2), 7, *texts, None, last)
+        (row,) = await conn.fetch(SUM_IN_POSTGRES, SHARD, position, position, True)
         await transaction.rollback()
     return row[3]

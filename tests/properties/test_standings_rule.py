@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from itertools import count
 from uuid import UUID, uuid4
 
@@ -88,13 +89,15 @@ async def standings(log: Pool[Record], actors: list[UUID], tool: int) -> dict[Ke
 async def check_events(
     log: Pool[Record], actors: list[UUID], tool: int, ballots: dict[Key, Ballot], counted: int
 ) -> None:
-    """Each event replaces what the one before it chose, and the last says what stands."""
+    """Each event replaces what the one before it chose and says when that was, and the last says what stands."""
     rows = await log.fetch(
-        "SELECT type, actor, tool, choice, replaced FROM events WHERE shard = $1 AND actor = ANY($2) ORDER BY position",
+        """SELECT type, actor, tool, choice, replaced, recorded_at, replaced_at FROM events
+            WHERE shard = $1 AND actor = ANY($2) ORDER BY position""",
         SHARD,
         actors,
     )
     chosen: dict[Key, str | None] = {}
+    since: dict[Key, datetime] = {}
     for row in rows:
         key: Key = (
             "v" if row["type"].startswith("Vote") else "b",
@@ -103,6 +106,7 @@ async def check_events(
         )
         assert row["replaced"] == chosen.get(key)
         assert row["choice"] != row["replaced"]
-        chosen[key] = row["choice"]
+        assert row["replaced_at"] == (since[key] if row["replaced"] else None)
+        chosen[key], since[key] = row["choice"], row["recorded_at"]
     assert len(rows) == counted
     assert chosen == {key: ballot.choice for key, ballot in ballots.items() if key in chosen}
