@@ -91,8 +91,8 @@ class Rulebook(Struct, frozen=True, dict=True, forbid_unknown_fields=True):
     between: Literal["Split", "Ship", "Skip"] = "Split"
     title: Line = ""
     description: Text = ""
-    panel: Panel = Panel()
-    community: Community = Community()
+    panel: Panel = msgspec.field(default_factory=Panel)
+    community: Community = msgspec.field(default_factory=Community)
     comparison: Annotated[tuple[Clause, ...], Meta(min_length=1, max_length=6)] = (
         "panel share",
         "mean score",

@@ -39,6 +39,7 @@ SELECT tool FROM (
         ON s.shard = 0 AND e.shard = 0 AND e.position > s.after AND e.position <= s.upto AND e.tool > $4) AS changed
  ORDER BY tool LIMIT $5
 """
+LISTED = "SELECT tool FROM slugs WHERE tool > $1 AND tool <= $2 ORDER BY tool LIMIT $3"
 # A vote is looked for in the blocks that have one of its tool, from either end.
 VOTES = f"""{BETWEEN}
 SELECT v.tool, v.shard, v.casts, first.position, last.position
@@ -66,7 +67,7 @@ SELECT v.tool, v.shard, v.casts, first.position, last.position
 """
 HOUSE_EVENTS = """
 SELECT position, recorded_at, type, tool, CASE type WHEN 'ReviewerSeated' THEN data->>'slug' ELSE data->>'reviewer' END,
-       choice, CAST(data->>'revision' AS integer)
+       choice, CAST(data->>'revision' AS integer), data->>'digest'
   FROM events
  WHERE shard = 0 AND position > $1 AND position <= $2
  ORDER BY position LIMIT $3
@@ -83,7 +84,7 @@ class Votes(Struct, frozen=True):
 
 
 class HouseChange(Struct, frozen=True):
-    """A house event, without who did it; ``tool`` is a slug."""
+    """A house event, without who did it; ``tool`` is a slug, ``rulebook`` a digest."""
 
     position: Position
     recorded_at: datetime
@@ -92,6 +93,7 @@ class HouseChange(Struct, frozen=True):
     reviewer: str | None
     choice: Choice | None
     revision: int | None
+    rulebook: str | None
 
 
 class Between:
@@ -109,6 +111,10 @@ class Between:
     async def tools(self, after: int, most: int) -> list[int]:
         """The tools that some event is about, by number, of those after ``after``."""
         return [row[0] for row in await self._past.fetch_as_is(CHANGED, *self._span, after, most)]
+
+    async def listed(self, after: int, most: int) -> list[int]:
+        """All tools that there were, by number, of those after ``after``."""
+        return [row[0] for row in await self._past.fetch_as_is(LISTED, after, self._last, most)]
 
     async def votes(self, tools: Sequence[int]) -> list[Votes]:
         """By tool and shard."""

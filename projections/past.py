@@ -16,6 +16,7 @@ from asyncpg.pool import PoolConnectionProxy
 
 from domain.log import HOUSE, Position
 from domain.refusals import NotListedYet
+from projections.adoptions import ADOPTIONS
 from projections.block_bookmarks import BLOCK_BOOKMARKS
 from projections.block_days import BLOCK_DAYS
 from projections.block_tally import BLOCK, BLOCK_TALLY
@@ -26,6 +27,7 @@ from projections.panel import PANEL
 from projections.poison import AT_FAULT
 from projections.projection import Projection
 from projections.reading import as_read, but_parked
+from projections.rulebooks import RULEBOOKS
 from projections.scorecard import SCORECARD
 from projections.snapshot import Freshness, NotThereYet, Snapshot, StoppedBefore
 from projections.stops import first_stop
@@ -36,7 +38,7 @@ BLOCKS = {
     DAILY_VOTES.name: BLOCK_DAYS,
     BOOKMARK_COUNTS.name: BLOCK_BOOKMARKS,
 }
-OF_HOUSE = (CATALOGUE.name, SCORECARD.name, PANEL.name)
+OF_HOUSE = (CATALOGUE.name, SCORECARD.name, PANEL.name, RULEBOOKS.name, ADOPTIONS.name)
 
 BLOCKS_REACH = """
 SELECT bool_and(c.position >= m.position - $4)

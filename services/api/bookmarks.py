@@ -10,8 +10,8 @@ from msgspec import Struct
 from domain.bookmarks import SAVED, Note
 from domain.house import Category
 from domain.log import shard_of
-from domain.named_rulebooks import DEFAULT
 from domain.rulebooks import Label
+from projections.adoptions import rulebook_in_force
 from projections.shelf import drop_note, put_note, read_shelf
 from projections.snapshot import take_snapshot
 from services.api.access import Voter, open_to_all, reader_of, voter_of, with_own_credentials
@@ -94,7 +94,8 @@ async def own_bookmarks(request: AnyRequest) -> Response[Items[Bookmark]]:
         return _private([])
     shelf = await read_shelf(parts(request).pool, shard_of(actor, parts(request).shards), actor)
     async with take_snapshot(parts(request).pool) as snapshot:
-        cards = await read_cards(snapshot, DEFAULT, [saved.tool for saved in shelf])
+        rulebook = await rulebook_in_force(snapshot)
+        cards = await read_cards(snapshot, rulebook, [saved.tool for saved in shelf])
     return _private(
         [
             Bookmark(_tool(cards[saved.tool]), saved.saved_at, saved.note, saved.tags, str(saved.position))

@@ -16,6 +16,7 @@ from domain.labels import Decided
 from domain.rulebooks import Label, Rulebook
 from domain.verdicts import Judgement, Margin, PanelSplit, Tally, Verdict, count, judge
 from domain.words import Choice
+from projections.adoptions import READ_BY_RULE
 from projections.ballots import read_ballots
 from projections.bookmark_counts import BOOKMARK_COUNTS, read_bookmark_counts
 from projections.catalogue import CATALOGUE, Entry, read_entries
@@ -27,7 +28,7 @@ from projections.tally import TALLY
 from services.api.problems import Rejected
 
 # Whoever waits for cards waits for these: another read model that is stopped keeps nobody waiting.
-READ_BY_CARDS = (CATALOGUE, PANEL, SCORECARD, TALLY, DAILY_VOTES, BOOKMARK_COUNTS)
+READ_BY_CARDS = (CATALOGUE, PANEL, SCORECARD, TALLY, DAILY_VOTES, BOOKMARK_COUNTS, *READ_BY_RULE)
 
 
 class ReviewerName(Struct, frozen=True):

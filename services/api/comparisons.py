@@ -6,10 +6,10 @@ from litestar import Response, get
 from msgspec import Struct
 
 from domain.comparisons import Winner, winner
-from domain.named_rulebooks import DEFAULT
 from domain.refusals import Unknown
 from domain.rulebooks import Rulebook
 from eventstore.names import Names
+from projections.adoptions import rulebook_in_force
 from projections.snapshot import Freshness, Snapshot
 from services.api.access import open_to_all
 from services.api.cards import READ_BY_CARDS, Card, ReviewerName, TakeShown, not_shown_yet, pure, read_cards
@@ -57,11 +57,12 @@ async def read_comparison(
     tools = [(await names.find(slug)).tool for slug in (left, right)]
     for slug, tool in zip((left, right), tools, strict=True):
         snapshot.check_listed(slug, tool)
-    cards = await read_cards(snapshot, DEFAULT, tools)
+    rulebook = await rulebook_in_force(snapshot)
+    cards = await read_cards(snapshot, rulebook, tools)
     for slug, tool in zip((left, right), tools, strict=True):
         if tool not in cards:
             raise not_shown_yet(slug)
-    return compare(cards[tools[0]], cards[tools[1]], DEFAULT), await snapshot.freshness()
+    return compare(cards[tools[0]], cards[tools[1]], rulebook), await snapshot.freshness()
 
 
 def compare(left: Card, right: Card, rulebook: Rulebook) -> Comparison:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Generic, TypeVar
 
@@ -11,10 +11,10 @@ from litestar.params import QueryParameter
 from msgspec import Meta, Struct, structs
 
 from domain.log import Position
-from domain.named_rulebooks import DEFAULT
 from domain.rulebooks import Label
 from domain.words import Choice
 from eventstore.moments import find_moment
+from projections.adoptions import rulebook_in_force
 from projections.changes import Between, HouseChange, Votes
 from projections.past import Past, look_back
 from services.api.access import open_to_all
@@ -35,11 +35,12 @@ class Counts(Struct, frozen=True):
 
 
 class Judged(Struct, frozen=True):
-    """A verdict's label and what it came from; ``inputs`` is the digest of all that went in."""
+    """A verdict's label and what it came from; ``inputs`` and ``rulebook`` are the digests of all that went in."""
 
     label: Label
     panel: PanelShown
     inputs: str
+    rulebook: str
 
 
 class Change(Struct, Generic[T], frozen=True):
@@ -65,7 +66,7 @@ class ChangedTool(Struct, frozen=True):
 
 
 class HouseEvent(Struct, frozen=True):
-    """What was done to the catalogue or the panel; never by whom."""
+    """What was done to the catalogue, the panel or the rule; never by whom. ``rulebook`` is a digest."""
 
     position: str
     recorded_at: datetime
@@ -74,6 +75,7 @@ class HouseEvent(Struct, frozen=True):
     reviewer: str | None
     choice: Choice | None
     revision: int | None
+    rulebook: str | None
 
 
 class Diff(Struct, frozen=True, rename={"start": "from", "end": "to"}):
@@ -103,7 +105,10 @@ async def show_diff(
     cursor: Annotated[str | None, QueryParameter(max_length=6_000, required=False)] = None,
     limit: Annotated[int, QueryParameter(ge=1, le=100)] = 20,
 ) -> Response[Diff]:
-    """What changed after ``from`` and up to ``to``: tools by number, house events as they came, ``limit`` of each a page."""
+    """What changed after ``from`` and up to ``to``: tools by number, house events as they came, up to ``limit`` of each a page.
+
+    Where another rulebook came into force, tools whose label it changed are there too.
+    """
     pool = parts(request).pool
     before = await find_moment(pool, moment_in(start, "from"))
     after = await find_moment(pool, moment_in(end, "to"))
@@ -119,9 +124,14 @@ async def show_diff(
 async def _read_page(was: Past, is_: Past, page: Page, limit: int) -> Diff:
     """One tool and one event more than are shown tell whether there is another page."""
     between = Between(was, is_)
-    tools = await between.tools(page.tool, limit + 1)
+    rules = await rulebook_in_force(was), await rulebook_in_force(is_)
+    touched = await between.tools(page.tool, limit + 1)
+    tools = touched if rules[0] == rules[1] else await between.listed(page.tool, limit + 1)
     events = await between.house(page.event, limit + 1)
-    changed = await _changed(was, is_, between, tools[:limit])
+    before = await read_cards(was, rules[0], tools[:limit])
+    after = await read_cards(is_, rules[1], tools[:limit])
+    news = [each for each in after if each in touched or _label(before, each) != _label(after, each)]
+    changed = _changed(before, after, news, await between.votes(news))
     shown = [_event(event) for event in events[:limit]]
     return Diff(page.start, page.end, changed, shown, _after(page, tools, events, limit))
 
@@ -142,14 +152,17 @@ def _page(cursor: str | None, start: str, end: str) -> Page:
     return page
 
 
-async def _changed(was: Past, is_: Past, between: Between, tools: Sequence[int]) -> list[ChangedTool]:
-    before, after = await read_cards(was, DEFAULT, tools), await read_cards(is_, DEFAULT, tools)
-    votes = await between.votes(tools)
+def _changed(
+    before: Mapping[int, Card], after: Mapping[int, Card], tools: Sequence[int], votes: Sequence[Votes]
+) -> list[ChangedTool]:
     return [
         _change(before.get(tool), after[tool], [each for each in votes if each.tool == tool])
-        for tool in tools
-        if tool in after
+        for tool in sorted(tools)
     ]
+
+
+def _label(cards: Mapping[int, Card], tool: int) -> Label:
+    return cards[tool].verdict.label
 
 
 def _change(was: Card | None, card: Card, votes: Sequence[Votes]) -> ChangedTool:
@@ -166,7 +179,7 @@ def _counts(card: Card) -> Counts:
 
 
 def _judged(card: Card) -> Judged:
-    return Judged(card.verdict.label, card.verdict.panel, card.verdict.inputs)
+    return Judged(card.verdict.label, card.verdict.panel, card.verdict.inputs, card.verdict.rulebook)
 
 
 def _event(event: HouseChange) -> HouseEvent:

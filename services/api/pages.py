@@ -11,17 +11,18 @@ from litestar.params import FromPath
 from msgspec import Struct
 
 from domain.house import Category
-from domain.named_rulebooks import DEFAULT
 from domain.rankings import rank
 from domain.refusals import Unknown
 from domain.words import Slug
 from eventstore.names import Names
+from projections.adoptions import rulebook_in_force
 from projections.catalogue import Entry, read_entries
 from projections.panel import Reviewer, read_panel
 from projections.snapshot import take_snapshot
 from services.api.access import login_of, open_to_all
 from services.api.cards import Card, TakeShown, not_shown_yet, pure, read_cards
 from services.api.comparisons import read_comparison
+from services.api.methodology import methodology
 from services.api.parts import AnyRequest, parts
 from services.api.rendering import Page, render_page
 from services.identity import Login
@@ -59,7 +60,7 @@ class Record(Struct, frozen=True):
 @get("/", guards=[open_to_all], include_in_schema=False)
 async def home(request: AnyRequest) -> Page:
     async with take_snapshot(parts(request).pool) as snapshot:
-        cards = await read_cards(snapshot, DEFAULT)
+        cards = await read_cards(snapshot, await rulebook_in_force(snapshot))
         panel = await read_panel(snapshot)
         freshness = await snapshot.freshness()
     listed = _best_first(card for card in cards.values() if card.retired_at is None)
@@ -73,15 +74,19 @@ async def compare(request: AnyRequest, pair: FromPath[str]) -> Page:
     left, right = await find_pair(parts(request).names, pair)
     async with take_snapshot(parts(request).pool) as snapshot:
         comparison, freshness = await read_comparison(snapshot, parts(request).names, left, right)
+        rulebook = await rulebook_in_force(snapshot)
     canonical = "/compare/{}-vs-{}".format(*sorted((left, right)))
-    return render_page("compare.html", freshness, comparison=comparison, canonical=canonical)
+    return render_page(
+        "compare.html", freshness, comparison=comparison, rulebook=rulebook, canonical=canonical
+    )
 
 
 @get("/tools/{slug:str}", guards=[open_to_all], include_in_schema=False)
 async def tool(request: AnyRequest, slug: FromPath[str]) -> Page:
     number = (await parts(request).names.find(_checked(slug, "tool"))).tool
     async with take_snapshot(parts(request).pool) as snapshot:
-        cards = await read_cards(snapshot, DEFAULT, [number])
+        rulebook = await rulebook_in_force(snapshot)
+        cards = await read_cards(snapshot, rulebook, [number])
         entries = await read_entries(snapshot)
         freshness = await snapshot.freshness()
     if number not in cards:
@@ -93,7 +98,8 @@ async def tool(request: AnyRequest, slug: FromPath[str]) -> Page:
 async def reviewer(request: AnyRequest, slug: FromPath[str]) -> Page:
     async with take_snapshot(parts(request).pool) as snapshot:
         panel = {each.slug: each for each in await read_panel(snapshot)}
-        cards = await read_cards(snapshot, DEFAULT) if slug in panel else {}
+        rulebook = await rulebook_in_force(snapshot)
+        cards = await read_cards(snapshot, rulebook) if slug in panel else {}
         freshness = await snapshot.freshness()
     if slug not in panel:
         raise Unknown(kind="reviewer", name=slug)
@@ -112,7 +118,7 @@ async def reviewer(request: AnyRequest, slug: FromPath[str]) -> Page:
 async def category(request: AnyRequest, slug: FromPath[str]) -> Page:
     async with take_snapshot(parts(request).pool) as snapshot:
         numbers = [each.tool for each in await read_entries(snapshot) if each.details.category.slug == slug]
-        cards = await read_cards(snapshot, DEFAULT, numbers)
+        cards = await read_cards(snapshot, await rulebook_in_force(snapshot), numbers)
         freshness = await snapshot.freshness()
     if not cards:
         raise Unknown(kind="category", name=slug)
@@ -124,11 +130,6 @@ async def category(request: AnyRequest, slug: FromPath[str]) -> Page:
 @get("/bookmarks", guards=[open_to_all], include_in_schema=False)
 async def bookmarks() -> Page:
     return render_page("bookmarks.html")
-
-
-@get("/methodology", guards=[open_to_all], include_in_schema=False)
-async def methodology() -> Page:
-    return render_page("methodology.html", rulebook=DEFAULT)
 
 
 @get("/ledger", guards=[open_to_all], include_in_schema=False)

@@ -14,7 +14,9 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent
 from msgspec import Struct
 
+from domain.adoptions import InThePast
 from domain.refusals import NotListedYet, Refusal, Retired, RevisionMoved, Unknown
+from domain.rulebooks import WrongRulebook
 from eventstore.appender import Overloaded, Unsettled
 from eventstore.moments import NoSuchEvent, NotAVector, NotYet, StillOpen
 from projections.snapshot import NotThereYet
@@ -47,6 +49,8 @@ _REFUSALS: dict[type[Refusal], int] = {
     NoSuchEvent: 404,
     NotYet: 400,
     NotAVector: 400,
+    WrongRulebook: 400,
+    InThePast: 400,
     Retired: 410,
     RevisionMoved: 412,
 }

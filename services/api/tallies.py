@@ -11,8 +11,8 @@ from litestar import Response, get
 from litestar.params import QueryParameter
 from msgspec import Meta, Struct
 
-from domain.named_rulebooks import DEFAULT
 from domain.verdicts import Tally, count
+from projections.adoptions import READ_BY_RULE, rulebook_in_force
 from projections.hourly_tally import HOURLY_TALLY, read_history
 from projections.snapshot import Freshness
 from projections.tally import TALLY, read_tallies
@@ -22,6 +22,8 @@ from services.api.lists import Items, SlugInPath, slugs_in
 from services.api.parts import AnyRequest, parts
 from services.api.problems import Rejected, may_answer
 
+# How many votes settle a tally, and the interval, are the rulebook's to say.
+READ_BY_TALLIES = (TALLY, *READ_BY_RULE)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MOMENT = {"format": "date-time"}
 
@@ -102,13 +104,14 @@ async def read_tallies_of(
     pool: Pool[Record], tools: dict[str, int], min_position: str | None = None, as_of: str | None = None
 ) -> tuple[list[ToolTally], Freshness]:
     """The tallies of these tools at one moment, and which moment. Raises NotListedYet."""
-    async with snapshot_at(pool, min_position, [TALLY], as_of=as_of) as snapshot:
+    async with snapshot_at(pool, min_position, READ_BY_TALLIES, as_of=as_of) as snapshot:
         for slug, tool in tools.items():
             snapshot.check_listed(slug, tool)
+        rulebook = await rulebook_in_force(snapshot)
         votes = await read_tallies(snapshot, list(tools.values()))
         freshness = await snapshot.freshness()
     return [
-        of_tool(slug, count(*votes.get(tool, (0, 0)), DEFAULT)) for slug, tool in tools.items()
+        of_tool(slug, count(*votes.get(tool, (0, 0)), rulebook)) for slug, tool in tools.items()
     ], freshness
 
 

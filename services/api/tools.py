@@ -13,13 +13,14 @@ from msgspec import Struct
 
 from domain.house import Category, Details, Pricing
 from domain.log import HOUSE
-from domain.named_rulebooks import DEFAULT
 from domain.rankings import HOT_WINDOW, Rank, Sort, rank
 from domain.tools import PutTool, RetireTool, Tool, decide, evolve
 from domain.words import Line, Name, Slug, Text, Url
 from eventstore.decisions import Decided, decide_tool
+from projections.adoptions import rulebook_in_force
 from projections.catalogue import read_categories
 from projections.hourly_tally import read_recent
+from projections.rulebooks import find_rulebook
 from projections.snapshot import Freshness, take_snapshot
 from services.api.access import author_of, for_scope, open_to_all
 from services.api.bodies import StrictJSON
@@ -74,7 +75,7 @@ async def list_tools(
         )
     after = _after(cursor, sort) if cursor else None
     async with snapshot_at(parts(request).pool, min_position, READ_BY_CARDS, as_of=as_of) as snapshot:
-        cards = await read_cards(snapshot, DEFAULT)
+        cards = await read_cards(snapshot, await rulebook_in_force(snapshot))
         recent = await read_recent(snapshot, datetime.now(UTC) - HOT_WINDOW) if sort == "hot" else {}
         freshness = await snapshot.freshness()
     listed = [
@@ -100,13 +101,17 @@ async def show_tool(
 
 
 async def read_card(
-    request: AnyRequest, slug: str, min_position: str | None, as_of: str | None
+    request: AnyRequest, slug: str, min_position: str | None, as_of: str | None, by: str | None = None
 ) -> tuple[Card, Freshness]:
-    """Raises Unknown, NotListedYet, or Rejected while the catalogue has not folded the tool yet."""
+    """``by`` names another rulebook than the one in force, by its digest or name.
+
+    Raises Unknown, NotListedYet, or Rejected while the catalogue has not folded the tool yet.
+    """
     tool = (await parts(request).names.find(slug)).tool
     async with snapshot_at(parts(request).pool, min_position, READ_BY_CARDS, as_of=as_of) as snapshot:
         snapshot.check_listed(slug, tool)
-        cards = await read_cards(snapshot, DEFAULT, [tool])
+        rulebook = await (find_rulebook(snapshot, by) if by else rulebook_in_force(snapshot))
+        cards = await read_cards(snapshot, rulebook, [tool])
         freshness = await snapshot.freshness()
     if tool not in cards:
         raise not_shown_yet(slug)

@@ -7,8 +7,6 @@ from typing import Annotated
 from litestar import Response, get
 from litestar.params import QueryParameter
 
-from domain.named_rulebooks import DEFAULT
-from domain.refusals import Unknown
 from services.api.access import open_to_all
 from services.api.cards import VerdictShown
 from services.api.freshness import AsOf, MinPosition, headers_of
@@ -26,8 +24,6 @@ async def tool_verdict(
     as_of: AsOf = None,
     min_position: MinPosition = None,
 ) -> Response[VerdictShown]:
-    """The verdict now, or as of a moment. ``rulebook`` names another rulebook by its digest."""
-    if rulebook not in (None, DEFAULT.digest):
-        raise Unknown(kind="rulebook", name=rulebook)
-    card, freshness = await read_card(request, slug, min_position, as_of)
+    """The verdict now, or as of a moment. ``rulebook`` names another than the one in force, by its digest or name."""
+    card, freshness = await read_card(request, slug, min_position, as_of, by=rulebook)
     return Response(card.verdict, headers=headers_of(freshness))

@@ -12,7 +12,21 @@ from rich.markup import escape
 from eventstore.migrations import MigrationError
 from eventstore.sealed.duck import DuckDBMissing
 from eventstore.sealed.manifest import SegmentError
-from services.cli import import_votes, keys, migrate, replay, seal, serve, status, up, users, verify, work
+from services.cli import (
+    adopt,
+    import_votes,
+    keys,
+    migrate,
+    replay,
+    rulebooks,
+    seal,
+    serve,
+    status,
+    up,
+    users,
+    verify,
+    work,
+)
 from services.cli.embedded.binaries import ServerError
 from services.resources import NotDurable
 from services.settings import SettingsError
@@ -46,6 +60,8 @@ for command in (
     import_votes.import_,
     verify.verify,
     replay.replay,
+    rulebooks.rulebooks,
+    adopt.adopt,
     seal.seal,
     seal.segments,
     status.status,

@@ -1,21 +1,27 @@
-"""Jobs: project a shard that moved, sweep for those nobody was woken for; partitions, replays, recounts, sealing."""
+"""Jobs: project a shard that moved, sweep for those nobody was woken for; partitions, adoptions, replays, recounts, sealing."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import NotRequired, TypedDict
+from uuid import UUID
 
 import structlog
 from asyncpg import InterfaceError, Pool, PostgresError, Record
 
-from domain.log import Shard
+from domain.adoptions import TakeEffect
+from domain.log import HOUSE, Shard
+from domain.refusals import NotUnderstood
+from eventstore.adoptions import decide_adoption
+from eventstore.decisions import Author
 from eventstore.heads import extend_events
 from eventstore.sealed.manifest import SegmentError
 from eventstore.sealed.seal import due
 from eventstore.sealed.seal import seal as seal_segment
+from projections.adoptions import is_due
 from projections.engine import CheckpointMoved, advance, behind
 from projections.registry import PROJECTIONS
 from projections.replay import run
@@ -29,6 +35,8 @@ from services.signals import Signals
 # In one run of `seal`, so that a log that grows fast keeps its cores for votes: a segment takes some ten seconds of one.
 _MOST_SEGMENTS = 1
 _UNREACHABLE = (PostgresError, InterfaceError, OSError, TimeoutError)
+# What is done by the clock is nobody's doing.
+_CLOCK = Author(UUID(int=0), "worker")
 _log = structlog.get_logger()
 
 
@@ -82,6 +90,23 @@ async def extend(ctx: Context) -> None:
         await extend_events(ctx["pool"])
     except _UNREACHABLE as error:
         _log.warning("Postgres did not answer; partitions are looked at again in a minute", error=str(error))
+
+
+async def take_effect(ctx: Context) -> int:
+    """Adopt the rulebooks whose time has come. Safe beside any other worker; returns the events this made."""
+    now = datetime.now(UTC)
+    try:
+        if not await is_due(ctx["pool"], now):
+            return 0
+        decided = (await decide_adoption(ctx["pool"], TakeEffect(now), _CLOCK)).decided
+        await project(ctx, HOUSE)
+    except NotUnderstood as error:
+        _log.error("a scheduled adoption cannot take effect", error=str(error))
+        return 0
+    except _UNREACHABLE as error:
+        _log.warning("Postgres did not answer; adoptions are looked at again soon", error=str(error))
+        return 0
+    return len(decided.recorded)
 
 
 async def replay(ctx: Context) -> int:

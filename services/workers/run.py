@@ -20,11 +20,23 @@ from services.logs import configure_logs
 from services.resources import Sealing, open_pool, sealing_of
 from services.settings import Settings
 from services.signals import QUEUE, Signals, decode_job, encode_job, redis_settings
-from services.workers.jobs import Context, extend, project, recount, replay, schedule, seal, sweep
+from services.workers.jobs import (
+    Context,
+    extend,
+    project,
+    recount,
+    replay,
+    schedule,
+    seal,
+    sweep,
+    take_effect,
+)
 
 _SWEEP_SECONDS = 1.0
 _MINUTE_SECONDS = 60.0
-_LOOK_SECONDS = 0.5  # for a replay that was asked for, or left behind by a process that died
+_LOOK_SECONDS = (
+    0.5  # for a replay that was asked for, or left behind by a process that died; for an adoption that is due
+)
 # A fold may take longer than an answer, and holds its range in memory. It reads by key alone: a plan made
 # while the log was empty stays right when it is full.
 FOLDING = {"statement_timeout": "60s", "work_mem": "64MB", "enable_seqscan": "off"}
@@ -41,6 +53,7 @@ async def work(settings: Settings) -> None:
         await extend(ctx)
         working = [
             asyncio.create_task(_work(ctx, settings.redis_url)),
+            asyncio.create_task(_repeat(take_effect, ctx, _LOOK_SECONDS)),
             asyncio.create_task(_repeat(replay, ctx, _LOOK_SECONDS)),
             asyncio.create_task(_repeat(schedule, ctx, _MINUTE_SECONDS)),
             asyncio.create_task(_repeat(recount, ctx, settings.recount_seconds)),

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from random import Random
 from uuid import UUID
 
 from domain.house import (
+    AdoptionCalledOff,
+    AdoptionScheduled,
     Category,
     Details,
     HouseEvent,
     Pricing,
     ReviewerSeated,
+    RulebookAdopted,
+    RulebookWritten,
     TakePublished,
     TakeWithdrawn,
     ToolListed,
@@ -19,6 +23,7 @@ from domain.house import (
     ToolRevised,
 )
 from domain.log import Shard
+from domain.rulebooks import Rulebook
 from eventstore.casts import Submitted, append_casts
 from eventstore.decisions import decide_house, decide_tool
 from eventstore.ids import mint
@@ -58,7 +63,7 @@ async def write_history(log: Log, seed: int, casts: int = 300) -> None:
     random, hours = Random(seed), Random(seed)
     for slug in NASTY[4:12]:
         await _house(log, random, slug)
-    await _seats(log, random)
+    await _seats_and_rulebooks(log, random)
     actors = [UUID(int=random.getrandbits(128)) for _ in range(20)]
     for _ in range(casts // 10):
         group = [
@@ -100,13 +105,26 @@ async def _house(log: Log, random: Random, slug: str) -> None:
         await decide_tool(conn, slug, lambda _: events, SOMEBODY)
 
 
-async def _seats(log: Log, random: Random) -> None:
-    events = [
+async def _seats_and_rulebooks(log: Log, random: Random) -> None:
+    events: list[HouseEvent] = [
         ReviewerSeated(slug, seat, random.choice(NASTY), "", random.choice(NASTY))
         for seat, slug in enumerate(NASTY)
-    ]
+    ] + _rulebooks(random)
     async with log.acquire() as conn:
         await decide_house(conn, lambda _: events, SOMEBODY)
+
+
+def _rulebooks(random: Random) -> list[HouseEvent]:
+    """Digests stand twice, so that a newer row meets an older one."""
+    at = datetime(2027, 1, 1, 12, 30, 15, 123456, tzinfo=UTC)
+    digests = [random.choice(NASTY) for _ in NASTY]
+    return [
+        *(RulebookWritten(each, Rulebook("mine", title=random.choice(NASTY))) for each in digests),
+        *(RulebookAdopted(each, random.choice(NASTY), random.choice(NASTY)) for each in digests),
+        *(AdoptionScheduled(each, at, random.choice(NASTY)) for each in digests),
+        *(AdoptionCalledOff(each) for each in digests),
+        RulebookAdopted(digests[0], digests[1], random.choice(NASTY), rolls_back=True),
+    ]
 
 
 async def seal_all(log: Log, store: Store, size: int = 64) -> list[Segment]:

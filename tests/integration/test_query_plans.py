@@ -13,7 +13,17 @@ from domain.log import Shard
 from eventstore.decisions import HISTORY_OF_TOOL
 from eventstore.moments import PREFIXES
 from eventstore.names import NAMED
-from projections import bookmark_counts, catalogue, changes, daily_votes, panel, scorecard
+from projections import (
+    adoptions,
+    bookmark_counts,
+    catalogue,
+    changes,
+    daily_votes,
+    panel,
+    rulebooks,
+    scorecard,
+)
+from projections.adoptions import ADOPTIONS
 from projections.bookmark_counts import BOOKMARK_COUNTS
 from projections.catalogue import CATALOGUE
 from projections.daily_votes import DAILY_VOTES
@@ -22,6 +32,7 @@ from projections.panel import PANEL
 from projections.past import BY_KEY, as_of
 from projections.projection import Projection
 from projections.registry import PROJECTIONS
+from projections.rulebooks import RULEBOOKS
 from projections.scorecard import SCORECARD
 from projections.tally import READ, TALLY
 from services.resources import open_pool
@@ -229,8 +240,21 @@ async def test_the_past_of_a_tool_reads_its_own_events(log: Log, projection: Pro
     assert rows_read(plan) == 8
 
 
-async def test_the_past_of_the_panel_reads_its_seats(log: Log) -> None:
-    plan = await plan_of(log, as_of(PANEL, panel.READ, 1), "'{0,1,2}'", "'{4000,10,9000}'", settings=BY_KEY)
+@pytest.mark.parametrize(
+    ("projection", "query", "arguments"),
+    [
+        (PANEL, panel.READ, ()),
+        (RULEBOOKS, rulebooks.FIND, ("'mine'",)),
+        (ADOPTIONS, adoptions.IN_FORCE, ()),
+        (ADOPTIONS, adoptions.READ, ()),
+    ],
+    ids=["panel", "rulebook", "in force", "adoptions"],
+)
+async def test_the_past_of_the_house_reads_what_it_is_about(
+    log: Log, projection: Projection, query: str, arguments: tuple[str, ...]
+) -> None:
+    past = as_of(projection, query, len(arguments) + 1)
+    plan = await plan_of(log, past, *arguments, "'{0,1,2}'", "'{4000,10,9000}'", settings=BY_KEY)
     assert scanned_whole(plan) == set()
     assert rows_read(plan) == 0
 

@@ -1,0 +1,35 @@
+"""Adoptions in the log: decided on the house's history, under its head's lock."""
+
+from __future__ import annotations
+
+from functools import reduce
+
+from asyncpg import Pool, Record
+from msgspec import Struct
+
+from domain import house
+from domain.adoptions import INITIAL, Adoptions, Command, decide, evolve
+from domain.log import HOUSE
+from eventstore.decisions import HISTORY_OF_HOUSE, Author, Decided, decide_house
+
+
+class Outcome(Struct, frozen=True):
+    """What was decided, and how things stand after it."""
+
+    decided: Decided
+    state: Adoptions
+
+
+async def decide_adoption(pool: Pool[Record], command: Command, author: Author) -> Outcome:
+    """Raises what ``decide`` refuses with."""
+    async with pool.acquire() as conn:
+        decided = await decide_house(
+            conn, lambda past: decide(command, reduce(evolve, past, INITIAL)), author
+        )
+    return Outcome(decided, reduce(evolve, [*decided.before, *decided.events], INITIAL))
+
+
+async def read_state(pool: Pool[Record]) -> Adoptions:
+    """How things stand, from the log itself."""
+    rows = await pool.fetch(HISTORY_OF_HOUSE, HOUSE)
+    return reduce(evolve, (house.decode(row[0], row[1]) for row in rows), INITIAL)

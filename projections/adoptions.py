@@ -1,0 +1,105 @@
+"""Adoptions: what was adopted, scheduled and called off, each at its position; and the rulebook in force."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from asyncpg import Pool, Record
+from msgspec import Struct
+
+from domain.log import HOUSE, Position
+from domain.named_rulebooks import DEFAULT
+from domain.refusals import Unknown
+from domain.rulebooks import Rulebook
+from projections.projection import Projection
+from projections.rulebooks import RULEBOOKS, find_rulebook
+from projections.snapshot import NotThereYet, Snapshot
+
+Step = Literal["adopted", "rolled-back", "scheduled", "called-off"]
+
+ADOPTIONS = Projection(
+    name="adoptions",
+    shape="last",
+    keys=("position",),
+    columns={
+        "position": "bigint",
+        "digest": "text NOT NULL",
+        "step": "text NOT NULL",
+        "replaces": "text",
+        "reason": "text",
+        "effective_at": "timestamptz",
+        "recorded_at": "timestamptz NOT NULL",
+    },
+    select="""
+        SELECT shard, position, data->>'digest' AS digest,
+               CASE WHEN type = 'AdoptionScheduled' THEN 'scheduled'
+                    WHEN type = 'AdoptionCalledOff' THEN 'called-off'
+                    WHEN data->>'rolls_back' = 'true' THEN 'rolled-back'
+                    ELSE 'adopted' END AS step,
+               data->>'replaces' AS replaces, data->>'reason' AS reason,
+               CAST(data->>'effective_at' AS timestamptz) AS effective_at, recorded_at
+          FROM events
+         WHERE type IN ('RulebookAdopted', 'AdoptionScheduled', 'AdoptionCalledOff')
+    """,
+)
+
+IN_FORCE = """
+SELECT digest FROM adoptions WHERE shard = 0 AND replaces IS NOT NULL ORDER BY position DESC LIMIT 1
+"""
+READ = """
+SELECT position, digest, step, replaces, reason, effective_at, recorded_at
+  FROM adoptions WHERE shard = 0 ORDER BY position DESC
+"""
+# Live, and a worker's hint only: what is decided on it reads the log again.
+IS_DUE = """
+SELECT EXISTS (
+       SELECT FROM (SELECT DISTINCT ON (digest) step, effective_at
+                      FROM adoptions WHERE shard = 0 ORDER BY digest, position DESC) AS newest
+        WHERE step = 'scheduled' AND effective_at <= $1)
+"""
+
+
+# Whoever waits to be answered by the rule waits for these.
+READ_BY_RULE = (RULEBOOKS, ADOPTIONS)
+
+
+class Adoption(Struct, frozen=True):
+    """One step; ``digest`` names the rulebook it is about, and ``replaces`` the one that was in force, if it no longer is."""
+
+    position: Position
+    digest: str
+    step: Step
+    replaces: str | None
+    reason: str | None
+    effective_at: datetime | None
+    recorded_at: datetime
+
+
+async def rulebook_in_force(snapshot: Snapshot) -> Rulebook:
+    """Raises NotThereYet where the read model of rulebooks has not come as far as that of adoptions."""
+    rows = await snapshot.fetch(ADOPTIONS, IN_FORCE)
+    if not rows:
+        return DEFAULT
+    try:
+        return await find_rulebook(snapshot, rows[0][0])
+    except Unknown:
+        raise NotThereYet from None
+
+
+async def read_adoptions(snapshot: Snapshot) -> list[Adoption]:
+    """Newest first."""
+    rows = await snapshot.fetch(ADOPTIONS, READ)
+    return [Adoption(Position(HOUSE, row[0]), *row[1:]) for row in rows]
+
+
+def scheduled(adoptions: list[Adoption]) -> dict[str, Adoption]:
+    """What is still to take effect, by digest."""
+    newest: dict[str, Adoption] = {}
+    for each in adoptions:
+        newest.setdefault(each.digest, each)
+    return {digest: each for digest, each in newest.items() if each.step == "scheduled"}
+
+
+async def is_due(pool: Pool[Record], now: datetime) -> bool:
+    return bool(await pool.fetchval(IS_DUE, now))

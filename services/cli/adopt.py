@@ -1,0 +1,136 @@
+"""`shiplog adopt`: put a rulebook in force, now or at a time to come, or go back to the one before."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import rich_click as click
+from asyncpg import Pool, Record
+from msgspec import Struct
+
+from domain.adoptions import AdoptRulebook, CallOff, Command, RollBack, ScheduleAdoption, WriteRulebook
+from domain.log import HOUSE
+from domain.moments import parse_moment
+from domain.refusals import Refusal
+from domain.rulebooks import Rulebook
+from domain.words import Line
+from eventstore.adoptions import Outcome, decide_adoption
+from eventstore.decisions import Author
+from services.cli.instance import data_option, instance
+from services.cli.keys import in_database
+from services.cli.rulebooks import read_file
+from services.identity import Identity
+from services.settings import Settings
+from services.signals import Signals
+
+
+class Adopted(Struct, frozen=True):
+    """``in_force`` is a digest; ``scheduled`` has a time for each; ``position`` is null when nothing changed."""
+
+    in_force: str
+    name: str
+    scheduled: dict[str, datetime]
+    position: str | None
+
+
+@click.command()
+@data_option
+@click.argument("rulebook", required=False)
+@click.option("--reason", help="Why: it goes into the log, for all to read.")
+@click.option("--at", metavar="TIME", help="Let it take effect then, for example at 2027-01-01T00:00:00Z.")
+@click.option("--roll-back", is_flag=True, help="Take the last adoption back.")
+@click.option("--call-off", is_flag=True, help="Let a scheduled adoption of RULEBOOK not take place.")
+@click.option("--json", "as_json", is_flag=True)
+def adopt(
+    data: Path,
+    rulebook: str | None,
+    reason: str | None,
+    at: str | None,
+    roll_back: bool,
+    call_off: bool,
+    as_json: bool,
+) -> None:
+    """Put RULEBOOK in force: the name or digest of a known one, or a file (.toml), which is written first."""
+    try:
+        commands = _commands(rulebook, reason, at, roll_back, call_off)
+        with instance(data) as settings:
+            adopted = in_database(settings, lambda pool: _decide(settings, pool, commands))
+    except Refusal as refusal:
+        raise click.UsageError(str(refusal)) from None
+    click.echo(msgspec.json.encode(adopted) if as_json else _told(adopted))
+
+
+def _commands(
+    rulebook: str | None, reason: str | None, at: str | None, roll_back: bool, call_off: bool
+) -> list[Command]:
+    """Raises UsageError for what does not go together, and WrongRulebook."""
+    if roll_back + call_off > 1 or (rulebook is None) != roll_back or (at and (roll_back or call_off)):
+        raise click.UsageError(
+            "Name a RULEBOOK, with --at TIME or --call-off if you like; or say --roll-back alone."
+        )
+    if call_off and rulebook:
+        return [CallOff(rulebook)]
+    said = _reason(reason)
+    if rulebook is None:
+        return [RollBack(said)]
+    written = read_file(Path(rulebook)) if rulebook.endswith(".toml") else None
+    return [*_write(written), _adopt(written.digest if written else rulebook, said, at)]
+
+
+def _write(book: Rulebook | None) -> list[Command]:
+    return [] if book is None else [WriteRulebook(book)]
+
+
+def _adopt(rulebook: str, reason: str, at: str | None) -> Command:
+    if at is None:
+        return AdoptRulebook(rulebook, reason)
+    return ScheduleAdoption(rulebook, reason, _time(at), datetime.now(UTC))
+
+
+def _reason(text: str | None) -> str:
+    try:
+        return msgspec.convert(text or None, Line)
+    except msgspec.ValidationError:
+        raise click.UsageError("Give a --reason, one line of at most 200 characters.") from None
+
+
+def _time(text: str) -> datetime:
+    try:
+        moment = parse_moment(text)
+    except ValueError:
+        moment = None
+    if not isinstance(moment, datetime):
+        raise click.UsageError(f"--at {text}: write a time with its zone, for example 2027-01-01T00:00:00Z.")
+    return moment
+
+
+async def _decide(settings: Settings, pool: Pool[Record], commands: list[Command]) -> Adopted:
+    by = Author(Identity(settings, pool).pseudonym("user", b"command"), "command")
+    signals = Signals(settings.redis_url)
+    for command in commands:
+        outcome = await decide_adoption(pool, command, by)
+    await signals.wake_now(HOUSE)
+    await signals.close()
+    return _adopted(outcome)
+
+
+def _adopted(outcome: Outcome) -> Adopted:
+    state, recorded = outcome.state, outcome.decided.recorded
+    return Adopted(
+        state.in_force,
+        state.known[state.in_force].name,
+        {digest: each.effective_at for digest, each in state.scheduled.items()},
+        str(recorded[-1].position) if recorded else None,
+    )
+
+
+def _told(adopted: Adopted) -> str:
+    return "\n".join(
+        [
+            f"{adopted.name} ({adopted.in_force}) is in force",
+            *(f"{digest} is to be from {at.isoformat()} on" for digest, at in adopted.scheduled.items()),
+            f"the log has it at {adopted.position}" if adopted.position else "nothing was changed",
+        ]
+    )

@@ -1,0 +1,117 @@
+"""`shiplog rulebooks`: those that are known, one of them in full, and a check of one that is still a file."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import rich_click as click
+from msgspec import Struct
+
+from domain.adoptions import OF_SHIPLOG, Adoptions
+from domain.refusals import Refusal
+from domain.rulebook_texts import write_rulebook
+from domain.rulebooks import Rulebook, WrongRulebook, read_rulebook
+from eventstore.adoptions import read_state
+from services.cli.instance import data_option, instance
+from services.cli.keys import in_database
+
+
+class Listed(Struct, frozen=True):
+    digest: str
+    name: str
+    title: str
+    origin: Literal["named", "written"]
+    in_force: bool
+    scheduled: datetime | None
+
+
+class Checked(Struct, frozen=True):
+    """``error`` says what is wrong; then there is no digest."""
+
+    valid: bool
+    name: str | None
+    digest: str | None
+    error: str | None
+
+
+@click.group(invoke_without_command=True)
+@data_option
+@click.option("--json", "as_json", is_flag=True)
+@click.pass_context
+def rulebooks(context: click.Context, data: Path, as_json: bool) -> None:
+    """List the rulebooks that are known, with the one in force."""
+    if context.invoked_subcommand is None:
+        items = _listed(_state(data))
+        click.echo(msgspec.json.encode(items) if as_json else "\n".join(map(_line, items)))
+
+
+@rulebooks.command()
+@data_option
+@click.argument("rulebook")
+@click.option("--json", "as_json", is_flag=True, help="The canonical form, which the digest is of.")
+def show(data: Path, rulebook: str, as_json: bool) -> None:
+    """Print RULEBOOK, a name or digest, as TOML."""
+    state = _state(data)
+    try:
+        book = state.known[state.find(rulebook)]
+    except Refusal as refusal:
+        raise click.UsageError(str(refusal)) from None
+    click.echo(book.canonical if as_json else f"# {book.digest}\n{write_rulebook(book)}", nl=as_json)
+
+
+@rulebooks.command()
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--json", "as_json", is_flag=True)
+def check(file: Path, as_json: bool) -> None:
+    """Say whether FILE is a rulebook, and its digest. Needs no instance. Exit status 1 when it is none."""
+    found = _check(file)
+    if as_json:
+        click.echo(msgspec.json.encode(found))
+    else:
+        click.echo(f"{found.name}  {found.digest}" if found.valid else found.error, err=not found.valid)
+    sys.exit(0 if found.valid else 1)
+
+
+def read_file(path: Path) -> Rulebook:
+    """Raises WrongRulebook."""
+    try:
+        return read_rulebook(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        raise WrongRulebook(error="the file is not UTF-8.") from None
+
+
+def _check(file: Path) -> Checked:
+    try:
+        book = read_file(file)
+    except WrongRulebook as refusal:
+        return Checked(valid=False, name=None, digest=None, error=str(refusal))
+    return Checked(valid=True, name=book.name, digest=book.digest, error=None)
+
+
+def _state(data: Path) -> Adoptions:
+    with instance(data) as settings:
+        return in_database(settings, read_state)
+
+
+def _listed(state: Adoptions) -> list[Listed]:
+    return [
+        Listed(
+            digest,
+            book.name,
+            book.title,
+            "named" if digest in OF_SHIPLOG else "written",
+            digest == state.in_force,
+            state.scheduled[digest].effective_at if digest in state.scheduled else None,
+        )
+        for digest, book in state.known.items()
+    ]
+
+
+def _line(each: Listed) -> str:
+    told = "  in force" if each.in_force else ""
+    to_come = f"  to be in force from {each.scheduled.isoformat()} on" if each.scheduled else ""
+    return f"{each.name:20} {each.digest[:19]}  {each.title}{told}{to_come}"
