@@ -137,7 +137,11 @@ def test_what_was_changed_and_signed_anew_is_still_seen(
 
 
 values = st.recursive(
-    st.none() | st.booleans() | st.integers(-1, 10**16) | st.floats(allow_nan=False) | st.text(max_size=3),
+    st.none()
+    | st.booleans()
+    | st.integers(-1, 10**16)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=3),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=4,
 )
