@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import date, datetime
+from decimal import Context, Decimal
 from functools import lru_cache
 
 from msgspec import Struct
@@ -16,6 +17,9 @@ from domain.rulebooks import Community
 
 _EPOCH = date(1970, 1, 1).toordinal()
 _PRECISION = 32
+_DIGITS = Context(prec=50)
+_LN_2 = _DIGITS.ln(Decimal(2))
+_DOUBTFUL = Decimal("1e-30")
 
 
 class DayVotes(Struct, frozen=True, order=True):
@@ -57,19 +61,34 @@ def weigh(ballots: Ballots, community: Community) -> Weighed:
         return Weighed(ballots.ship + ballots.skip, ballots.ship, ballots.ship + ballots.skip)
     days = within(ballots, community)
     weight = weights(days, ballots.today, community)
-    ship = sum(weight(each.day) * each.ship for each in days)
-    skip = sum(weight(each.day) * each.skip for each in days)
-    return Weighed(sum(each.ship + each.skip for each in days), ship, ship + skip, weight(ballots.today or 0))
+    count = ship = skip = 0
+    for each in days:
+        one = weight(each.day)
+        count += each.ship + each.skip
+        ship += one * each.ship
+        skip += one * each.skip
+    return Weighed(count, ship, ship + skip, weight(ballots.today or 0))
+
+
+def weigh_days(ballots: Ballots, community: Community) -> list[tuple[int, DayVotes]]:
+    """The days that count, newest first, each with what one of its votes weighs; one day where ages do not matter."""
+    if not ages(community):
+        return [(1, DayVotes(0, ballots.ship, ballots.skip))]
+    days = within(ballots, community)
+    weight = weights(days, ballots.today, community)
+    return [(weight(each.day), each) for each in reversed(days)]
 
 
 def ages(community: Community) -> bool:
-    return community.half_life_days is not None or community.window_days is not None
+    """Whether it matters when a vote was cast. Where votes cannot change a label, nobody reads their days."""
+    aged = community.half_life_days is not None or community.window_days is not None
+    return aged and (community.weight > 0 or community.veto_below is not None)
 
 
 def within(ballots: Ballots, community: Community) -> list[DayVotes]:
     """The days that count, oldest first."""
     window = community.window_days
-    days = sorted(each for each in ballots.days if each.ship or each.skip)
+    days = sorted((each for each in ballots.days if each.ship or each.skip), key=lambda each: each.day)
     if window is None or ballots.today is None:
         return days
     return [each for each in days if each.day > ballots.today - window]
@@ -91,10 +110,10 @@ def weights(days: Iterable[DayVotes], today: int | None, community: Community) -
 
 @lru_cache(100_000)
 def _root(half_life: int, rest: int) -> int:
-    """floor(2**(32 + rest / half_life)), found by halving."""
-    power = 1 << (_PRECISION * half_life + rest)
-    low, high = 1 << _PRECISION, 1 << (_PRECISION + 1)
-    while low + 1 < high:
-        middle = (low + high) // 2
-        low, high = (middle, high) if middle**half_life <= power else (low, middle)
-    return low
+    """floor(2**(32 + rest / half_life)). Fifty digits tell, or else the power itself does."""
+    power = _DIGITS.exp(_DIGITS.divide(_DIGITS.multiply(_LN_2, Decimal(rest)), Decimal(half_life)))
+    root = _DIGITS.multiply(power, Decimal(1 << _PRECISION))
+    near = int(root.to_integral_value())
+    if abs(root - near) > _DOUBTFUL:
+        return int(root)
+    return near if near**half_life <= 1 << (_PRECISION * half_life + rest) else near - 1

@@ -1,7 +1,7 @@
 """Labels: what panel and community together amount to under a rulebook. Exact, in whole numbers and ratios.
 
-With more votes for ship a label only rises, Skip to Split to Ship, and with more for skip it only falls: margins and
-the search for flips rest on it.
+While the day stands from which ages are counted, a label only rises with more votes for ship, Skip to Split to Ship,
+and only falls with more for skip: margins and the search for flips rest on it.
 """
 
 from __future__ import annotations
@@ -41,13 +41,11 @@ class Rule(Struct, frozen=True):
 
     def decide(self, votes: Weighed) -> tuple[Label, Decided]:
         """The label, and which part of the rulebook it rests on."""
-        panel: Decided = "nothing" if self.panel is None else "panel"
+        label, by = self._of_panel()
         if not self.speaks(votes):
-            return self.alone, panel
-        label, by = self.alone, panel
+            return label, by
         if self.book.community.weight:
-            label = self._weighed(votes)
-            by = "panel and community" if self._both else "community"
+            label, by = self._weighed(votes), "panel and community" if by == "panel" else "community"
         if label == "Ship" and self.vetoed(votes):
             return "Split", "veto"
         return label, by
@@ -56,9 +54,8 @@ class Rule(Struct, frozen=True):
         bar = self.book.veto_bar
         return bar is not None and interval_passes(bar, votes.total - votes.ship, votes, self.book)
 
-    @property
-    def _both(self) -> bool:
-        return self.panel is not None and self.book.panel.weight > 0
+    def _of_panel(self) -> tuple[Label, Decided]:
+        return self.alone, "nothing" if self.alone == "Unreviewed" else "panel"
 
     def _weighed(self, votes: Weighed) -> Label:
         passes = share_passes if self.book.community.bound == "share" else interval_passes
@@ -70,10 +67,8 @@ class Rule(Struct, frozen=True):
 
 
 def rule(book: Rulebook, panel: Fraction | None) -> Rule:
-    if book.panel.weight == 0:
+    if panel is None or book.panel.weight == 0:
         return Rule(book, panel, "Unreviewed", book.ship_bar, book.skip_bar)
-    if panel is None:
-        return Rule(book, None, "Unreviewed", book.ship_bar, book.skip_bar)
     if book.ship_bar.passed_by(panel):
         alone: Label = "Ship"
     else:

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from domain.refusals import Refusal
+from domain.rulebook_errors import in_words
 from domain.words import Line, Slug, Text
 
 Label = Literal["Ship", "Skip", "Split", "Unreviewed"]
@@ -25,7 +26,7 @@ Bound: TypeAlias = Annotated[str, Meta(max_length=24)]
 Weight: TypeAlias = Annotated[int, Meta(ge=0, le=1_000)]
 
 _BOUND = re.compile(r"(>=|>|<=|<)\s*(\S+)\Z")
-_RATIO = re.compile(r"[0-9]{1,6}(/[0-9]{1,6}|\.[0-9]{1,6})?%?\Z", re.ASCII)
+_RATIO = re.compile(r"([0-9]{1,9}/[0-9]{1,9}|[0-9]{1,3}(\.[0-9]{1,6})?%?)\Z", re.ASCII)
 _Z = re.compile(r"[0-9](\.[0-9]{1,4})?\Z", re.ASCII)
 
 
@@ -146,17 +147,19 @@ class Rulebook(Struct, frozen=True, dict=True, forbid_unknown_fields=True):
 def read_rulebook(text: str) -> Rulebook:
     """From TOML. Raises WrongRulebook, which names the field."""
     try:
-        return normal(msgspec.convert(tomllib.loads(text), Rulebook))
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError, RecursionError) as error:
-        raise WrongRulebook(error=str(error)) from None
+        book = msgspec.convert(tomllib.loads(text), Rulebook)
+    except (ValueError, RecursionError) as error:  # of TOML, of msgspec, of a number without end
+        raise WrongRulebook(error=in_words(error, Rulebook)) from None
+    return normal(book)
 
 
 def decode_rulebook(canonical: bytes) -> Rulebook:
     """From JSON. Raises WrongRulebook."""
     try:
-        return normal(msgspec.json.decode(canonical, type=Rulebook))
-    except msgspec.MsgspecError as error:
-        raise WrongRulebook(error=str(error)) from None
+        book = msgspec.json.decode(canonical, type=Rulebook)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise WrongRulebook(error=in_words(error, Rulebook)) from None
+    return normal(book)
 
 
 def normal(book: Rulebook) -> Rulebook:

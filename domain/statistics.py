@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from fractions import Fraction
 
+from domain.intervals import wilson_ends
+
 _EXACT = Context(prec=40, rounding=ROUND_HALF_EVEN)
 _FOUR_PLACES = Decimal("0.0001")
 ZERO, ONE = Decimal(0), Decimal(1)
@@ -39,9 +41,11 @@ def ratio(value: Fraction) -> Decimal:
 
 
 def wilson(ship: int, skip: int, z: Decimal = Z_95) -> tuple[Decimal, Decimal] | None:
-    """The interval of ``wilson_bounds`` to four places."""
-    bounds = wilson_bounds(ship, skip, z)
-    return (four_places(bounds[0]), four_places(bounds[1])) if bounds else None
+    """The score interval to four places, exactly rounded half to even; None of nothing."""
+    if not ship + skip:
+        return None
+    low, high = wilson_ends(ship, ship + skip, 1, z)
+    return low.rounded(), high.rounded()
 
 
 def wilson_bounds(

@@ -11,10 +11,11 @@ import msgspec
 from msgspec import Struct
 
 from domain.ages import Ballots, weigh
-from domain.explanations import Distance, Shares, distance_of, explain, shares_of
+from domain.explanations import explain
 from domain.labels import Decided, rule
 from domain.margins import fewest_takes, fewest_votes, panel_share
 from domain.rulebooks import Label, Panel, Rulebook
+from domain.shares import Distance, Shares, distance_of, shares_of
 from domain.statistics import mean, share, wilson
 from domain.words import Choice
 
@@ -129,9 +130,12 @@ def inputs_digest(takes: Sequence[Judgement], ballots: Ballots, rulebook: Rulebo
 
 
 def canonical_inputs(takes: Sequence[Judgement], ballots: Ballots, rulebook: Rulebook) -> bytes:
-    """JSON, sorted, without spaces: the takes in reviewer order, the two counts, and by day what is weighed by day."""
+    """JSON, sorted, without spaces: the takes in reviewer order, the two counts, and by day what is weighed by day.
+
+    Days of which no vote stands are left out, so that the bytes do not depend on how the days were counted.
+    """
     inputs: dict[str, object] = {"takes": sorted(takes), "ship": ballots.ship, "skip": ballots.skip}
     if rulebook.weighs_age:
-        days = [[each.day, each.ship, each.skip] for each in sorted(ballots.days)]
+        days = [[each.day, each.ship, each.skip] for each in sorted(ballots.days) if each.ship or each.skip]
         inputs |= {"today": ballots.today, "days": days}
     return msgspec.json.encode(inputs, order="sorted")

@@ -24,6 +24,7 @@ from services.cli import (
     status,
     up,
     users,
+    verdict,
     verify,
     work,
 )
@@ -58,6 +59,7 @@ for command in (
     serve.serve,
     work.work,
     import_votes.import_,
+    verdict.verdict,
     verify.verify,
     replay.replay,
     rulebooks.rulebooks,

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.ages import Ballots
-from domain.named_rulebooks import DEFAULT
+from domain.named_rulebooks import DEFAULT, NAMED
 from domain.rulebooks import Label, Rulebook, read_rulebook
 from domain.verdicts import Judgement, count, inputs_digest, judge, split
 from domain.words import Choice
@@ -90,6 +90,16 @@ def test_the_explanation_names_the_takes_and_the_threshold() -> None:
         "2 community votes are shown beside the verdict; this rulebook does not weigh them.",
         "Ship takes above 1/2 and Skip below 1/2; the share is 0.7500, which is Ship.",
         "0.2500 of a share is missing to Split.",
+    )
+
+
+def test_a_panel_that_does_not_weigh_decides_nothing() -> None:
+    verdict = judge(takes(1, 0), Ballots(1, 0), NAMED["lower-bound"])
+    assert (verdict.label, verdict.decided, verdict.shares.together) == ("Unreviewed", "nothing", None)
+    assert verdict.explanation == (
+        "Nothing decided: there is no panel that counts, and no community that weighs.",
+        "The only take says ship; this rulebook does not weigh the panel.",
+        "1 community vote counts, fewer than the 10 from which they weigh.",
     )
 
 

@@ -1,0 +1,62 @@
+"""Intervals: published values, exact ends, and halves that are halves."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from fractions import Fraction
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from domain.ages import Weighed
+from domain.intervals import End, exactly, wilson_ends
+from domain.labels import interval_passes
+from domain.rulebooks import Bar, read_rulebook
+
+BY_INTERVAL = read_rulebook('name = "by-interval"\n[community]\nweight = 1\nbound = "interval"\nz = "1.96"')
+
+
+# Newcombe 1998, Statistics in Medicine 17, table I, method 3: score without continuity correction.
+@pytest.mark.parametrize(
+    ("side", "total", "low", "high"),
+    [
+        (81, 263, "0.2553", "0.3662"),
+        (15, 148, "0.0624", "0.1605"),
+        (0, 20, "0.0000", "0.1611"),
+        (1, 29, "0.0061", "0.1718"),
+    ],
+)
+def test_the_published_intervals(side: int, total: int, low: str, high: str) -> None:
+    ends = wilson_ends(side, total, 1, Decimal("1.959963984540054"))
+    assert [str(end.rounded()) for end in ends] == [low, high]
+
+
+def test_an_end_that_lies_halfway_is_rounded_to_even() -> None:
+    low, _ = wilson_ends(31, 31, 1, Decimal(1))
+    assert low.equals(Fraction(31, 32))  # 0.96875
+    assert str(low.rounded()) == "0.9688"
+
+
+@settings(deadline=None)
+@given(st.fractions(0, 1), st.fractions(0, 3), st.fractions(-2, 2))
+def test_ends_move_as_shares_do(share: Fraction, factor: Fraction, more: Fraction) -> None:
+    assert exactly(share).times(factor).plus(more).equals(share * factor + more)
+    assert exactly(share).rounded() == Decimal(round(share * 10_000)).scaleb(-4)
+
+
+def test_a_root_has_a_side() -> None:
+    assert End(3, 4, 1, -1).equals(Fraction(1))
+    assert not End(3, 4, 1, -1).equals(Fraction(5))
+    assert End(3, 4, 1, 1).equals(Fraction(5))
+
+
+@settings(deadline=None)
+@given(st.integers(0, 300), st.integers(1, 300), st.integers(1, 5), st.fractions(0, 1, max_denominator=50))
+def test_an_end_passes_a_bar_where_it_lies_beyond_it(side: int, more: int, unit: int, at: Fraction) -> None:
+    votes = Weighed(side + more, side, side + more, unit)
+    low, _ = wilson_ends(side, votes.total, unit, BY_INTERVAL.z)
+    passes = interval_passes(Bar(at, reach=False), side, votes, BY_INTERVAL)
+    assert interval_passes(Bar(at, reach=True), side, votes, BY_INTERVAL) == (passes or low.equals(at))
+    if low.rounded() != exactly(at).rounded():
+        assert passes == (low.rounded() > exactly(at).rounded())
