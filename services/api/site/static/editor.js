@@ -83,7 +83,7 @@ function said({ revision, position }) {
   return `Revision ${revision} is in the log at ${position}.`;
 }
 
-function on(selector, send) {
+export function on(selector, send) {
   const form = document.querySelector(selector);
   form?.addEventListener("submit", async (event) => {
     event.preventDefault();
@@ -99,7 +99,7 @@ function on(selector, send) {
   });
 }
 
-function tell(form, words = "", wrong = false) {
+export function tell(form, words = "", wrong = false) {
   const answer = form.querySelector("[data-part=answer]");
   answer.toggleAttribute("data-wrong", wrong);
   answer.textContent = words;
