@@ -35,10 +35,10 @@ WITH {IN_RANGE}, votes AS (
         ON wanted.tool = every_vote.tool AND wanted.number = every_vote.stretch >> $7::integer)
 """
 
-# A plan is made without knowing how many of each there are, and groups may take their memory.
+# A plan is made without knowing how many of each there are, groups may take their memory, and both cores are at work.
 SESSION = """
 SET LOCAL enable_nestloop = off; SET LOCAL enable_mergejoin = off; SET LOCAL work_mem = '64MB';
-SET LOCAL statement_timeout = '60s'
+SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL statement_timeout = '60s'
 """
 
 
