@@ -84,6 +84,7 @@ NO_RULEBOOKS: list[tuple[bytes, dict[str, str], int]] = [
     (b'name = "mine"\nname = "mine"', TOML, 400),
     (b"name = ", TOML, 400),
     (b"\xff", TOML, 400),
+    (b'name = "mine"\n[panel]\nweight = 1' + b"0" * 5_000, TOML, 400),
     (b'name = "mine"\n[panel]\nweight = nan', TOML, 400),
     (b"x = " + b"[" * 30_000, TOML, 400),
     (b"", TOML, 400),
