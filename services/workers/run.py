@@ -31,12 +31,11 @@ from services.workers.jobs import (
     sweep,
     take_effect,
 )
+from services.workers.trials import try_out
 
 _SWEEP_SECONDS = 1.0
 _MINUTE_SECONDS = 60.0
-_LOOK_SECONDS = (
-    0.5  # for a replay that was asked for, or left behind by a process that died; for an adoption that is due
-)
+_LOOK_SECONDS = 0.5  # for a replay that was asked for, or left behind by a process that died; for a trial; for an adoption that is due
 # A fold may take longer than an answer, and holds its range in memory. It reads by key alone: a plan made
 # while the log was empty stays right when it is full.
 FOLDING = {"statement_timeout": "60s", "work_mem": "64MB", "enable_seqscan": "off"}
@@ -55,6 +54,7 @@ async def work(settings: Settings) -> None:
             asyncio.create_task(_work(ctx, settings.redis_url)),
             asyncio.create_task(_repeat(take_effect, ctx, _LOOK_SECONDS)),
             asyncio.create_task(_repeat(replay, ctx, _LOOK_SECONDS)),
+            asyncio.create_task(_repeat(try_out, ctx, _LOOK_SECONDS)),
             asyncio.create_task(_repeat(schedule, ctx, _MINUTE_SECONDS)),
             asyncio.create_task(_repeat(recount, ctx, settings.recount_seconds)),
             asyncio.create_task(_repeat(extend, ctx, _MINUTE_SECONDS)),

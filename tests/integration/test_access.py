@@ -80,8 +80,10 @@ WRITES: dict[str, tuple[str, str, object]] = {
         for action in REPLAY_ACTIONS
     },
     "verify": ("POST", "/v1/verify", None),
+    "trial": ("POST", f"/v1/rulebooks/sha256:{'0' * 64}/trial", None),
+    "cancel trial": ("POST", f"/v1/trials/{UUID(int=0)}/cancel", None),
 }
-EDITORS = ["replay", *REPLAY_ACTIONS, "verify"]
+EDITORS = ["replay", *REPLAY_ACTIONS, "verify", "trial", "cancel trial"]
 # Let through, to what is not there or cannot be rebuilt.
 EDITORS_ONLY = {"editor": {200, 404, 409}, "nobody": {401}, "reviewer": {403}}
 VISITORS = ["vote", "retract", "save", "drop"]
@@ -194,6 +196,8 @@ def test_the_table_has_every_write_of_the_app() -> None:
         ("POST", "/v1/replays"),
         *(("POST", f"/v1/replays/{{id:uuid}}/{action}") for action in REPLAY_ACTIONS),
         ("POST", "/v1/verify"),
+        ("POST", "/v1/rulebooks/{digest:str}/trial"),
+        ("POST", "/v1/trials/{id:uuid}/cancel"),
         ("PUT", "/v1/tools/{slug:str}/takes/{reviewer:str}"),
         ("DELETE", "/v1/tools/{slug:str}/takes/{reviewer:str}"),
     }
