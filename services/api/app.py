@@ -41,6 +41,7 @@ from services.api import (
 )
 from services.api.conditional import answer_conditionally
 from services.api.framing import refuse_ambiguous
+from services.api.lab import LAB_PAGES
 from services.api.limited import Gate
 from services.api.pages import PAGES
 from services.api.parts import AnyRequest, Senders
@@ -105,6 +106,7 @@ ROUTES: list[ControllerRouterHandler] = [
     health.readyz,
     metrics.metrics,
     *PAGES,
+    *LAB_PAGES,
     STATIC,
 ]
 
