@@ -93,6 +93,7 @@ def test_a_rulebook_is_written_tried_adopted_and_rolled_back(visit: Visit, page:
     page.get_by_label("Reason, for all to read").fill("Three of four is not enough")
     page.get_by_role("button", name="Adopt", exact=True).click()
     expect(page.get_by_text("It is in force")).to_be_visible(timeout=PATIENCE)
+    expect(page.locator(".notice:visible")).to_contain_text(f"{title} was adopted")
     assert label(visit.site) == "Split"
 
     page.get_by_role("link", name="Rule lab").click()

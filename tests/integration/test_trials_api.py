@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID, uuid4
@@ -31,6 +32,7 @@ from tests.integration.stage import (
     seat_panel,
     vote_as,
 )
+from tests.support import COMMAND
 
 FOUR_IN_FIVE, LOWER_BOUND = NAMED["four-in-five"], NAMED["lower-bound"]
 CHOICES = {"quill": ("ship", "ship", "skip"), "slate": ("ship", "ship", "ship"), "chalk": ("ship", "skip")}
@@ -214,17 +216,40 @@ async def test_it_is_over_the_log_as_it_was_when_it_was_asked_for(postgres: Post
     assert [each.flips_now for each in tried.tools] == [True, False, False]
 
 
-async def test_a_worker_that_dies_leaves_it_to_the_next(editor: Client, pool: Log, lab: Stage) -> None:
-    """Its session ends with it, and so does its hold."""
+async def test_a_killed_workers_trial_is_begun_anew_by_another(editor: Client, lab: Stage, pool: Log) -> None:
+    """It is killed in the middle, where it waits for a table that somebody else holds."""
     asked = UUID((await ask(editor)).json()["id"])
-    dying = await asyncpg.connect(lab.settings.database_url)
-    await dying.fetchval("SELECT pg_try_advisory_lock(hashtext('shiplog trial'), hashtext($1))", str(asked))
-    await work(pool)
-    assert (await trials.read_trial(pool, asked)).state == "running"
-    dying.terminate()
-    while (await trials.read_trial(pool, asked)).state == "running":
+    holder = await asyncpg.connect(lab.settings.database_url)
+    async with holder.transaction():
+        await holder.execute("LOCK TABLE checkpoints IN ACCESS EXCLUSIVE MODE")
+        worker = await start_worker(lab)
+        while await attempts(pool, asked) == 0:
+            assert worker.returncode is None
+        worker.kill()
+        await worker.wait()
+        assert (await trials.read_trial(pool, asked)).state == "running"
+    await holder.close()
+    begun = await attempts(pool, asked)
+    while (await trials.read_trial(pool, asked)).state == "running":  # until Postgres sees that it is gone
         await work(pool)
     assert (await trials.read_trial(pool, asked)).state == "done"
+    assert await attempts(pool, asked) == begun + 1
+
+
+async def attempts(pool: Log, id: UUID) -> int:
+    return int(await pool.fetchval("SELECT attempts FROM trials WHERE id = $1", id))
+
+
+async def start_worker(lab: Stage) -> asyncio.subprocess.Process:
+    environment = {
+        **os.environ,
+        "DATABASE_URL": lab.settings.database_url,
+        "SHIPLOG_SECRET": lab.settings.secret.decode(),
+        "REDIS_URL": "",
+    }
+    return await asyncio.create_subprocess_exec(
+        *COMMAND, "work", env=environment, stderr=asyncio.subprocess.DEVNULL
+    )
 
 
 async def test_a_trial_that_never_ends_is_given_up(editor: Client, pool: Log) -> None:
