@@ -61,9 +61,22 @@ def weigh(ballots: Ballots, community: Community) -> Weighed:
         return Weighed(ballots.ship + ballots.skip, ballots.ship, ballots.ship + ballots.skip)
     days = within(ballots, community)
     weight = weights(days, ballots.today, community)
-    ship = sum(weight(each.day) * each.ship for each in days)
-    skip = sum(weight(each.day) * each.skip for each in days)
-    return Weighed(sum(each.ship + each.skip for each in days), ship, ship + skip, weight(ballots.today or 0))
+    count = ship = skip = 0
+    for each in days:
+        one = weight(each.day)
+        count += each.ship + each.skip
+        ship += one * each.ship
+        skip += one * each.skip
+    return Weighed(count, ship, ship + skip, weight(ballots.today or 0))
+
+
+def weigh_days(ballots: Ballots, community: Community) -> list[tuple[int, DayVotes]]:
+    """The days that count, newest first, each with what one of its votes weighs; one day where ages do not matter."""
+    if not ages(community):
+        return [(1, DayVotes(0, ballots.ship, ballots.skip))]
+    days = within(ballots, community)
+    weight = weights(days, ballots.today, community)
+    return [(weight(each.day), each) for each in reversed(days)]
 
 
 def ages(community: Community) -> bool:
@@ -75,7 +88,7 @@ def ages(community: Community) -> bool:
 def within(ballots: Ballots, community: Community) -> list[DayVotes]:
     """The days that count, oldest first."""
     window = community.window_days
-    days = sorted(each for each in ballots.days if each.ship or each.skip)
+    days = sorted((each for each in ballots.days if each.ship or each.skip), key=lambda each: each.day)
     if window is None or ballots.today is None:
         return days
     return [each for each in days if each.day > ballots.today - window]

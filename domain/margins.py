@@ -5,14 +5,14 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
-from itertools import accumulate
 from typing import TypeAlias
 
-from domain.ages import Ballots, DayVotes, Weighed, ages, weigh, weights, within
+from domain.ages import Ballots, DayVotes, Weighed, weigh, weigh_days
 from domain.labels import Rule, rule
 from domain.rulebooks import Label, Rulebook
 
 Taken: TypeAlias = Callable[[int], Weighed]
+Newest: TypeAlias = Sequence[tuple[int, DayVotes]]
 
 
 def fewest_votes(standing: Rule, ballots: Ballots) -> int | None:
@@ -29,44 +29,39 @@ def fewest_votes(standing: Rule, ballots: Ballots) -> int | None:
     def way(taken: Taken, most: int) -> int | None:
         return _first(lambda gone: standing.label(taken(gone)) != label, min(spare, most))
 
-    ways = [way(*_ships_taken(ballots, votes, standing)), way(*_skips_taken(ballots, votes, standing))]
+    newest = weigh_days(ballots, standing.book.community)
+    ways = [way(*_ships_taken(newest, votes)), way(*_skips_taken(newest, votes))]
     if standing.alone != label:
         ways.append(spare + 1)
     return min((each for each in ways if each is not None), default=None)
 
 
-def _ships_taken(ballots: Ballots, votes: Weighed, standing: Rule) -> tuple[Taken, int]:
-    weight, most = _heaviest(ballots, standing, lambda each: each.ship, ballots.ship)
-    return (
-        lambda gone: Weighed(
-            votes.count - gone, votes.ship - weight(gone), votes.total - weight(gone), votes.unit
-        ),
-        most,
-    )
+def _ships_taken(newest: Newest, votes: Weighed) -> tuple[Taken, int]:
+    weight, most = _heaviest(newest, lambda each: each.ship)
+
+    def taken(gone: int) -> Weighed:
+        ship, total = votes.ship - weight(gone), votes.total - weight(gone)
+        return Weighed(votes.count - gone, ship, total, votes.unit)
+
+    return taken, most
 
 
-def _skips_taken(ballots: Ballots, votes: Weighed, standing: Rule) -> tuple[Taken, int]:
-    weight, most = _heaviest(ballots, standing, lambda each: each.skip, ballots.skip)
+def _skips_taken(newest: Newest, votes: Weighed) -> tuple[Taken, int]:
+    weight, most = _heaviest(newest, lambda each: each.skip)
     return lambda gone: Weighed(votes.count - gone, votes.ship, votes.total - weight(gone), votes.unit), most
 
 
-def _heaviest(
-    ballots: Ballots, standing: Rule, side: Callable[[DayVotes], int], votes: int
-) -> tuple[Callable[[int], int], int]:
+def _heaviest(newest: Newest, side: Callable[[DayVotes], int]) -> tuple[Callable[[int], int], int]:
     """What the heaviest so many votes of a side weigh, and how many there are: the newest days come first."""
-    community = standing.book.community
-    if not ages(community):
-        return (lambda gone: gone), votes
-    days = within(ballots, community)
-    scale = weights(days, ballots.today, community)
-    newest = [(side(each), scale(each.day)) for each in reversed(days)]
-    counts = list(accumulate((count for count, _ in newest), initial=0))
-    sums = list(accumulate((count * each for count, each in newest), initial=0))
+    counts, sums = [0], [0]
+    for one, each in newest:
+        counts.append(counts[-1] + side(each))
+        sums.append(sums[-1] + one * side(each))
 
     def weight(gone: int) -> int:
         whole = bisect_right(counts, gone) - 1
         rest = gone - counts[whole]
-        return sums[whole] + (rest * newest[whole][1] if rest else 0)
+        return sums[whole] + (rest * newest[whole][0] if rest else 0)
 
     return weight, counts[-1]
 
@@ -107,9 +102,9 @@ def least_share(takes: Sequence[tuple[int, int]], kept: int) -> Fraction:
     """The least share that so many of the takes can have (Dinkelbach 1967, which ends: takes are finitely many)."""
     share = panel_share(takes)
     while True:
-        at = share
-        part, whole = 100 * at.numerator, at.denominator
-        chosen = sorted(takes, key=lambda take: take[0] * (take[1] * whole - part))[:kept]
-        share = panel_share(chosen)
-        if share >= at:
-            return at
+        over, whole = 100 * share.numerator, share.denominator
+        chosen = sorted((weight * (worth * whole - over), weight, worth) for weight, worth in takes)[:kept]
+        least = panel_share([(weight, worth) for _, weight, worth in chosen])
+        if least >= share:
+            return share
+        share = least

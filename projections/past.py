@@ -1,7 +1,7 @@
 """The past: reads as of a moment. In a query, a read model's name then means its fold over the log up to there.
 
 The queries are the live ones, and the folds are the projections' own. What the house did is folded from the start;
-tallies and bookmark counts are the sums of whole blocks, and the fold of the events after those.
+tallies, daily votes and bookmark counts are the sums of whole blocks, and the fold of the events after those.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ from domain.log import HOUSE, Position
 from domain.refusals import NotListedYet
 from projections.adoptions import ADOPTIONS
 from projections.block_bookmarks import BLOCK_BOOKMARKS
+from projections.block_days import BLOCK_DAYS
 from projections.block_tally import BLOCK, BLOCK_TALLY
 from projections.bookmark_counts import BOOKMARK_COUNTS
 from projections.catalogue import CATALOGUE
+from projections.daily_votes import DAILY_VOTES
 from projections.panel import PANEL
 from projections.poison import AT_FAULT
 from projections.projection import Projection
@@ -31,7 +33,11 @@ from projections.snapshot import Freshness, NotThereYet, Snapshot, StoppedBefore
 from projections.stops import first_stop
 from projections.tally import TALLY
 
-BLOCKS = {TALLY.name: BLOCK_TALLY, BOOKMARK_COUNTS.name: BLOCK_BOOKMARKS}
+BLOCKS = {
+    TALLY.name: BLOCK_TALLY,
+    DAILY_VOTES.name: BLOCK_DAYS,
+    BOOKMARK_COUNTS.name: BLOCK_BOOKMARKS,
+}
 OF_HOUSE = (CATALOGUE.name, SCORECARD.name, PANEL.name, RULEBOOKS.name, ADOPTIONS.name)
 
 BLOCKS_REACH = """

@@ -84,10 +84,11 @@ def _counted(projection: Projection) -> str:
 def _compare(
     store: Store, projection: Projection, at: Position, parked: list[int], csv: Path, threads: int
 ) -> list[str]:
-    segments = needed(store, at.shard, 0, at.number)
+    manifests = needed(store, projection, at.shard, 0, at.number)
     with duck.opened(threads, store.folder, csv.parent) as connection:
         bounds = {"start": 0, "upto": at.number, "parked": parked}
-        duck.run(connection, COUNT_SEALED + folded(projection), paths(store, segments), **bounds)
+        query = COUNT_SEALED + folded(projection, manifests)
+        duck.run(connection, query, paths(store, manifests), **bounds)
         connection.execute(SAME_COLUMNS)
         duck.read_csv(connection, "counted", csv)
         found = connection.execute(_difference(projection))

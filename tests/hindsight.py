@@ -10,7 +10,7 @@ import json
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import asyncpg
@@ -53,6 +53,9 @@ class State:
     tools: dict[int, Happened] = field(default_factory=dict)
     panel: dict[str, int] = field(default_factory=dict)
     votes: Counter[tuple[int, str | None]] = field(default_factory=Counter)
+    since: dict[tuple[bytes, int], date] = field(default_factory=dict)
+    dated: Counter[tuple[int, date, str | None]] = field(default_factory=Counter)
+    newest: dict[int, date] = field(default_factory=dict)
 
     def add(self, event: Happened) -> None:
         self.heads[event.shard] = event.position
@@ -61,6 +64,7 @@ class State:
                 key = event.actor, event.tool
                 self.votes[event.tool, self.ballots.get(key)] -= 1
                 self.votes[event.tool, event.choice] += 1
+                self._date(event)
                 self.ballots[key] = event.choice
             case "BookmarkSaved" | "BookmarkDropped":
                 self.saved[event.actor, event.tool] = event.type == "BookmarkSaved"
@@ -71,12 +75,24 @@ class State:
             case "ReviewerSeated":
                 self.panel[event.data["slug"]] = event.data["seat"]
 
+    def _date(self, event: Happened) -> None:
+        key, today = (event.actor, event.tool), event.recorded_at.astimezone(UTC).date()
+        if key in self.since:
+            self.dated[event.tool, self.since[key], self.ballots[key]] -= 1
+        self.dated[event.tool, today, event.choice] += 1
+        self.since[key] = self.newest[event.tool] = today
+
     @property
     def vector(self) -> str:
         return ",".join(f"{shard}.{position}" for shard, position in sorted(self.heads.items()))
 
     def tally(self, tool: int) -> tuple[int, int]:
         return self.votes[tool, "ship"], self.votes[tool, "skip"]
+
+    def days(self, tool: int) -> list[tuple[date, int, int]]:
+        """Day, ship and skip, where any votes cast that day stand; oldest first."""
+        found = {day for (of, day, choice), votes in self.dated.items() if of == tool and choice and votes}
+        return [(day, self.dated[tool, day, "ship"], self.dated[tool, day, "skip"]) for day in sorted(found)]
 
     def bookmarks(self, tool: int) -> int:
         return sum(saved for (_, of), saved in self.saved.items() if of == tool)

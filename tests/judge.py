@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from fractions import Fraction
 from itertools import pairwise
 from math import isqrt
@@ -70,7 +71,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A row of the log, or of the standings, where there is neither type nor what was replaced."""
+    """A row of the log, or of the standings, where there is neither type nor time nor what was replaced."""
 
     shard: int
     position: int
@@ -80,6 +81,8 @@ class Event:
     choice: str | None
     type: str = ""
     replaced: str | None = None
+    recorded_at: datetime | None = None
+    replaced_at: datetime | None = None
 
     @property
     def place(self) -> str:
@@ -157,7 +160,7 @@ def answer_to(standing: Standing, id: bytes) -> tuple[str, str | None, str | Non
 # Evidence: the answers and the log, held against the fold.
 
 EVENTS = """
-SELECT e.shard, e.position, e.actor, s.slug, e.id, e.choice, e.type, e.replaced
+SELECT e.shard, e.position, e.actor, s.slug, e.id, e.choice, e.type, e.replaced, e.recorded_at, e.replaced_at
   FROM events AS e JOIN slugs AS s USING (tool) WHERE e.shard > 0 ORDER BY e.shard, e.position
 """
 STANDINGS = """
@@ -317,7 +320,7 @@ def _miscounted(
 
 
 def _broken_chains(events: Sequence[Event]) -> Iterator[str]:
-    """Along a ballot's events ids rise, and each replaces what the one before it chose."""
+    """Along a ballot's events ids rise, and each replaces what the one before it chose, and says when that was."""
     last: dict[tuple[bytes, str], Event] = {}
     for event in sorted(events, key=lambda event: (event.shard, event.position)):
         before = last.get((event.actor, event.tool))
@@ -325,6 +328,8 @@ def _broken_chains(events: Sequence[Event]) -> Iterator[str]:
             yield f"{event} comes after the newer {before}"
         if event.replaced != (before.choice if before else None) or event.choice == event.replaced:
             yield f"{event} does not follow from {before}"
+        if event.replaced_at != (before.recorded_at if before and event.replaced else None):
+            yield f"{event} does not say when {before} was"
         last[event.actor, event.tool] = event
 
 

@@ -75,6 +75,8 @@ ROUTES: list[ControllerRouterHandler] = [
     tallies.tool_history,
     live.stream_tallies,
     verdicts.tool_verdict,
+    verdicts.verdict_proof,
+    verdicts.verifier,
     comparisons.show_comparison,
     rulebooks.put_rulebook,
     rulebooks.list_rulebooks,

@@ -10,23 +10,25 @@ from decimal import Decimal
 from msgspec import Struct
 
 from domain.ages import Ballots
-from domain.explanations import Distance, Shares
 from domain.house import Category, Details, Pricing
 from domain.labels import Decided
 from domain.rulebooks import Label, Rulebook
+from domain.shares import Distance, Shares
 from domain.verdicts import Judgement, Margin, PanelSplit, Tally, Verdict, count, judge
 from domain.words import Choice
 from projections.adoptions import READ_BY_RULE
+from projections.ballots import read_ballots
 from projections.bookmark_counts import BOOKMARK_COUNTS, read_bookmark_counts
 from projections.catalogue import CATALOGUE, Entry, read_entries
+from projections.daily_votes import DAILY_VOTES
 from projections.panel import PANEL, Reviewer, read_panel
 from projections.scorecard import SCORECARD, Take, read_takes
 from projections.snapshot import Freshness, Snapshot
-from projections.tally import TALLY, read_tallies
+from projections.tally import TALLY
 from services.api.problems import Rejected
 
 # Whoever waits for cards waits for these: another read model that is stopped keeps nobody waiting.
-READ_BY_CARDS = (CATALOGUE, PANEL, SCORECARD, TALLY, BOOKMARK_COUNTS, *READ_BY_RULE)
+READ_BY_CARDS = (CATALOGUE, PANEL, SCORECARD, TALLY, DAILY_VOTES, BOOKMARK_COUNTS, *READ_BY_RULE)
 
 
 class ReviewerName(Struct, frozen=True):
@@ -96,7 +98,7 @@ async def read_cards(
     numbers = [entry.tool for entry in entries]
     reviewers = await read_panel(snapshot)
     takes = await read_takes(snapshot, tools)
-    tallies = await read_tallies(snapshot, numbers)
+    ballots = await read_ballots(snapshot, numbers, rulebook)
     bookmarks = await read_bookmark_counts(snapshot, numbers)
     freshness = await snapshot.freshness()
 
@@ -108,7 +110,7 @@ async def read_cards(
             entry,
             reviewers,
             by_tool[entry.tool],
-            Ballots(*tallies.get(entry.tool, (0, 0))),
+            ballots[entry.tool],
             bookmarks.get(entry.tool, 0),
             rulebook,
             freshness,

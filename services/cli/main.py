@@ -25,6 +25,7 @@ from services.cli import (
     trial,
     up,
     users,
+    verdict,
     verify,
     work,
 )
@@ -59,6 +60,7 @@ for command in (
     serve.serve,
     work.work,
     import_votes.import_,
+    verdict.verdict,
     verify.verify,
     replay.replay,
     rulebooks.rulebooks,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from random import Random
 from uuid import UUID
 
@@ -52,11 +52,15 @@ NASTY = [
     "👩‍👧 e\u0301 \u202e",
     "-",
 ]
+# Time does not go back along a shard: what comes next is recorded at its head's time, if that is ahead of the clock.
+LATER = (
+    "UPDATE heads SET recorded_at = greatest(recorded_at, clock_timestamp()) + $2::interval WHERE shard = $1"
+)
 PEOPLE = [Shard(1), Shard(2), Shard(3)]
 
 
 async def write_history(log: Log, seed: int, casts: int = 300) -> None:
-    random = Random(seed)
+    random, hours = Random(seed), Random(seed)
     for slug in NASTY[4:12]:
         await _house(log, random, slug)
     await _seats_and_rulebooks(log, random)
@@ -73,8 +77,10 @@ async def write_history(log: Log, seed: int, casts: int = 300) -> None:
             )
             for _ in range(10)
         ]
+        shard = random.choice(PEOPLE)
         async with log.acquire() as conn:
-            await append_casts(conn, random.choice(PEOPLE), group)
+            await conn.execute(LATER, shard, timedelta(hours=hours.choice([0, 1, 30])))
+            await append_casts(conn, shard, group)
 
 
 async def _house(log: Log, random: Random, slug: str) -> None:

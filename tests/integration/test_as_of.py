@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from random import Random
 from uuid import UUID
 
 import asyncpg
 import pytest
 
-from domain.log import Shard, shard_of
+from domain.ages import Ballots, DayVotes
+from domain.log import Position, Shard, shard_of
+from domain.named_rulebooks import NAMED
 from eventstore.casts import Submitted, append_casts
 from eventstore.ids import mint
+from eventstore.moments import find_moment
+from projections.ballots import read_ballots
 from projections.block_tally import BLOCK
 from projections.engine import advance
+from projections.install import install
+from projections.past import look_back
 from projections.registry import PROJECTIONS
 from services.cli.embedded.postgres import Postgres
 from tests.hindsight import (
@@ -46,8 +52,14 @@ SELECT count(*) FROM append_casts($1::smallint, array_fill('v'::text, ARRAY[$2::
     array(SELECT CASE WHEN n % 3 = 0 THEN 'skip' ELSE 'ship' END FROM generate_series(1, $2::integer) AS n),
     array(SELECT uuidv7() FROM generate_series(1, $2::integer)), array_fill('test'::text, ARRAY[$2::integer]))
 """
-# Times so coarse that several events, of several shards, have each.
-COARSE = "UPDATE events SET recorded_at = date_bin('40 ms', recorded_at, 'epoch')"
+# Times so coarse that several events, of several shards, have each; and the whole of it, seconds in truth, made months.
+COARSE = """
+WITH last AS (SELECT max(recorded_at) AS time, 86400 * 150 / extract(epoch FROM max(recorded_at) - min(recorded_at)) AS slower FROM events)
+UPDATE events
+   SET recorded_at = time - slower * (time - date_bin('40 ms', recorded_at, 'epoch')),
+       replaced_at = time - slower * (time - date_bin('40 ms', replaced_at, 'epoch'))
+  FROM last
+"""
 HEADS = "UPDATE heads AS h SET recorded_at = (SELECT max(recorded_at) FROM events AS e WHERE e.shard = h.shard) WHERE position > 0"
 
 
@@ -85,6 +97,8 @@ async def told(postgres: Postgres, template: str) -> AsyncIterator[Told]:
         owner = await asyncpg.connect(settings.database_url)
         await owner.execute(COARSE)
         await owner.execute(HEADS)
+        await owner.execute("UPDATE definitions SET digest = ''")
+        await install(owner, PROJECTIONS)  # what was folded so far knew other times
         told = Told(stage, await read_history(owner))
         await owner.close()
         # Blocks of one shard are whole, of another far along, of the third at the edge of one.
@@ -181,6 +195,30 @@ async def test_at_random_vectors(told: Told) -> None:
             slug,
             vector,
         )
+
+
+async def test_votes_by_day(told: Told) -> None:
+    """As a rulebook that weighs their age reads them, of all tools at once."""
+    rng = Random(SEED)
+    events = sorted(rng.sample(told.history, MOMENTS // 4), key=lambda event: event.order)
+    numbers, met = list(told.numbers.values()), set[int]()
+    for event, state in zip(events, told.states(event.order for event in events), strict=True):
+        moment = await find_moment(told.log, Position(Shard(event.shard), event.position))
+        async with look_back(told.log, moment) as (past,):
+            found = await read_ballots(past, numbers, NAMED["sixty-days"])
+        assert found == {tool: ballots_of(state, tool) for tool in numbers}, event
+        met |= {len(each.days) for each in found.values()}
+    assert max(met) > 50
+
+
+def ballots_of(state: State, tool: int) -> Ballots:
+    newest = state.newest.get(tool)
+    days = tuple(DayVotes(_number(day), ship, skip) for day, ship, skip in state.days(tool))
+    return Ballots(*state.tally(tool), newest and _number(newest), days)
+
+
+def _number(day: date) -> int:
+    return (day - date(1970, 1, 1)).days
 
 
 async def test_many_tallies_and_a_comparison_are_of_the_same_moment(told: Told) -> None:

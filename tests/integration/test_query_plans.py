@@ -13,10 +13,20 @@ from domain.log import Shard
 from eventstore.decisions import HISTORY_OF_TOOL
 from eventstore.moments import PREFIXES
 from eventstore.names import NAMED
-from projections import adoptions, bookmark_counts, catalogue, changes, panel, rulebooks, scorecard
+from projections import (
+    adoptions,
+    bookmark_counts,
+    catalogue,
+    changes,
+    daily_votes,
+    panel,
+    rulebooks,
+    scorecard,
+)
 from projections.adoptions import ADOPTIONS
 from projections.bookmark_counts import BOOKMARK_COUNTS
 from projections.catalogue import CATALOGUE
+from projections.daily_votes import DAILY_VOTES
 from projections.engine import advance, fold
 from projections.panel import PANEL
 from projections.past import BY_KEY, as_of
@@ -48,7 +58,11 @@ INSERT INTO events (shard, position, recorded_at, type, tool, actor, id, origin,
 SELECT 0, n, now(), 'TakePublished', n % 500, gen_random_uuid(), gen_random_uuid(), 'test', '{}'
   FROM generate_series(1, 10000) AS n
 """
-SUMS = "INSERT INTO read_models.tally (shard, tool, ship, skip) SELECT 1, n, 1, 1 FROM generate_series(1, 10000) AS n"
+SUMS = """
+INSERT INTO read_models.tally (shard, tool, ship, skip) SELECT 1, n, 1, 1 FROM generate_series(1, 10000) AS n;
+INSERT INTO read_models.daily_votes (shard, tool, day, ship, skip, casts)
+SELECT 1, n, 20000, 1, 1, 2 FROM generate_series(1, 10000) AS n
+"""
 
 HEADS = "UPDATE heads SET position = 10000"
 
@@ -195,8 +209,8 @@ async def test_a_slug_is_found_without_reading_the_log(log: Log) -> None:
 
 @pytest.mark.parametrize(
     ("projection", "query"),
-    [(TALLY, READ), (BOOKMARK_COUNTS, bookmark_counts.READ)],
-    ids=["tally", "bookmarks"],
+    [(TALLY, READ), (DAILY_VOTES, daily_votes.READ), (BOOKMARK_COUNTS, bookmark_counts.READ)],
+    ids=["tally", "days", "bookmarks"],
 )
 async def test_a_past_tally_reads_blocks_and_the_events_after_them(
     log: Log, projection: Projection, query: str
@@ -263,8 +277,9 @@ async def test_a_diff_reads_between_its_moments(log: Log, query: str, arguments:
     assert rows_read(plan) <= 2 * 1_000 + 4 * 150
 
 
-async def test_tallies_are_found_by_tool(log: Log) -> None:
+@pytest.mark.parametrize(("query", "key"), [(READ, "tally_pkey"), (daily_votes.READ, "daily_votes_pkey")])
+async def test_tallies_are_found_by_tool(log: Log, query: str, key: str) -> None:
     """The key begins with the shard, of which there are few."""
-    plan = await plan_of(log, READ, "'{3}'")
-    assert indexes_on(plan) == {"tally_pkey"}
+    plan = await plan_of(log, query, "'{3}'")
+    assert indexes_on(plan) == {key}
     assert scanned_whole(plan) == set()

@@ -29,7 +29,7 @@ from tests.judge_verdicts import (
 )
 from tests.properties.any_verdict import Case, cases, rulebooks
 
-quick = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @quick

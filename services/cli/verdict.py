@@ -1,0 +1,123 @@
+"""`shiplog verdict`: a tool's verdict and why, now or then, by any rulebook; and its proof as a file."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import rich_click as click
+from asyncpg import Pool, Record
+from msgspec import Struct
+
+from domain.moments import Moment, parse_moment
+from domain.refusals import Refusal
+from domain.rulebooks import Rulebook
+from domain.verdicts import PanelSplit, Tally, Verdict
+from eventstore.moments import StillOpen, find_moment
+from eventstore.names import Names
+from projections.grounds import Grounds, read_grounds
+from projections.past import look_back
+from projections.snapshot import NotThereYet, Snapshot, take_snapshot
+from services.cli.instance import data_option, instance
+from services.cli.keys import in_database
+from services.cli.rulebooks import read_file
+
+
+class Shown(Struct, frozen=True):
+    """``position``: of every shard, how far the log had been folded."""
+
+    tool: str
+    position: str
+    verdict: Verdict
+
+
+@click.command()
+@data_option
+@click.argument("slug")
+@click.option("--as-of", metavar="MOMENT", help="A time, a position, or a position of every shard.")
+@click.option(
+    "--rulebook", metavar="DIGEST|NAME|FILE.toml", help="Another rulebook than the one that was in force."
+)
+@click.option(
+    "--prove", "bundle", type=click.Path(allow_dash=True, dir_okay=False), help="Write a bundle; - prints it."
+)
+@click.option("--json", "as_json", is_flag=True)
+def verdict(
+    data: Path, slug: str, as_of: str | None, rulebook: str | None, bundle: str | None, as_json: bool
+) -> None:
+    """The verdict on the tool SLUG, and why. A bundle proves it; verify_verdict.py checks one without Shiplog."""
+    try:
+        moment, by = _moment(as_of), _rulebook(rulebook)
+        with instance(data) as settings:
+            grounds = in_database(settings, partial(_read, slug=slug, moment=moment, by=by))
+    except Refusal as refusal:
+        raise click.UsageError(str(refusal)) from None
+    except (NotThereYet, StillOpen) as error:
+        raise click.UsageError(type(error).__doc__ or "") from None
+    if bundle is not None:
+        with click.open_file(bundle, "wb") as file:
+            file.write(grounds.prove())
+    if bundle != "-":
+        click.echo(msgspec.json.encode(_shown(grounds)) if as_json else _block(grounds))
+
+
+def _moment(as_of: str | None) -> Moment | None:
+    try:
+        return None if as_of is None else parse_moment(as_of)
+    except ValueError as error:
+        raise click.UsageError(f"--as-of: {error}") from None
+
+
+def _rulebook(named: str | None) -> Rulebook | str | None:
+    """Raises WrongRulebook or OSError."""
+    return read_file(Path(named)) if named and named.endswith(".toml") else named
+
+
+async def _read(pool: Pool[Record], slug: str, moment: Moment | None, by: Rulebook | str | None) -> Grounds:
+    tool = (await Names(pool).find(slug)).tool
+    async with _snapshot(pool, moment) as snapshot:
+        return await read_grounds(snapshot, slug, tool, by)
+
+
+@asynccontextmanager
+async def _snapshot(pool: Pool[Record], moment: Moment | None) -> AsyncIterator[Snapshot]:
+    if moment is None:
+        async with take_snapshot(pool) as snapshot:
+            yield snapshot
+    else:
+        async with look_back(pool, await find_moment(pool, moment)) as (past,):
+            yield past
+
+
+def _shown(grounds: Grounds) -> Shown:
+    return Shown(grounds.tool, str(grounds.freshness), grounds.judge())
+
+
+def _block(grounds: Grounds) -> str:
+    found = grounds.judge()
+    panel, tally, margin = found.panel, found.community, found.margin
+    interval = "" if tally.interval is None else f", {tally.interval[0]} to {tally.interval[1]}"
+    lines = [
+        *zip(("why", *[""] * len(found.explanation)), found.explanation, strict=False),
+        ("panel", f"{_split(panel)}{'' if panel.mean_score is None else f', mean score {panel.mean_score}'}"),
+        ("community", f"{_split(tally)}{interval}"),
+        ("margin", f"{_fewest(margin.takes, 'take')}, {_fewest(margin.votes, 'vote')}"),
+        ("rulebook", f"{grounds.rulebook.name} {found.rulebook}"),
+        ("inputs", found.inputs),
+        ("position", str(grounds.freshness)),
+    ]
+    return "\n".join([f"{grounds.tool}: {found.label}", *(f"  {name:10} {said}" for name, said in lines)])
+
+
+def _split(counts: PanelSplit | Tally) -> str:
+    return (
+        f"{counts.ship} ship, {counts.skip} skip{'' if counts.share is None else f', share {counts.share}'}"
+    )
+
+
+def _fewest(number: int | None, what: str) -> str:
+    """Of those whose removal would change the label."""
+    return f"no number of {what}s" if number is None else f"{number} {what}{'' if number == 1 else 's'}"
