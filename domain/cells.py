@@ -66,15 +66,20 @@ def label_within(standing: Rule, bounds: Bounds) -> Label | None:
     minimum = book.community.minimum
     if not book.weighs_votes or bounds.count[1] < minimum:
         return standing.alone
-    if bounds.unit[0] != bounds.unit[1] and _is_torn(book):
+    narrow, wide = bounds.unit
+    if narrow != wide and _is_torn(book):
         return None
-    labels = set() if bounds.count[0] >= minimum else {standing.alone}
-    for ship, skip in ((bounds.ship[1], bounds.skip[0]), (bounds.ship[0], bounds.skip[1])):
-        if not ship + skip:
-            return None
-        for unit in set(bounds.unit):
-            labels.add(standing.label(Weighed(minimum, ship, ship + skip, unit)))
-    return labels.pop() if len(labels) == 1 else None
+    (ship_low, ship_high), (skip_low, skip_high) = bounds.ship, bounds.skip
+    if not (ship_low + skip_high and ship_high + skip_low):
+        return None
+    found = standing.label(Weighed(minimum, ship_high, ship_high + skip_low, narrow))
+    if bounds.count[0] < minimum and standing.alone != found:
+        return None
+    others = [Weighed(minimum, ship_low, ship_low + skip_high, narrow)]
+    if narrow != wide:
+        others.append(Weighed(minimum, ship_high, ship_high + skip_low, wide))
+        others.append(Weighed(minimum, ship_low, ship_low + skip_high, wide))
+    return found if all(standing.label(each) == found for each in others) else None
 
 
 def _is_torn(book: Rulebook) -> bool:

@@ -6,7 +6,9 @@ and only falls with more for skip: margins and the search for flips rest on it.
 
 from __future__ import annotations
 
+import sys
 from fractions import Fraction
+from functools import cached_property
 from typing import Literal
 
 from msgspec import Struct
@@ -20,7 +22,7 @@ _Z_SCALE = 10_000
 NO_VOTES = Weighed(0, 0, 0)
 
 
-class Rule(Struct, frozen=True):
+class Rule(Struct, frozen=True, dict=True):
     """A rulebook for one state of the panel: the bars that the community's own share has to pass.
 
     ``panel`` is the panel's share, None where it says nothing; ``alone`` is the label while the community does not weigh.
@@ -34,7 +36,11 @@ class Rule(Struct, frozen=True):
 
     def speaks(self, votes: Weighed) -> bool:
         """Whether there are enough votes, and a rule for them."""
-        return self.book.weighs_votes and votes.count >= self.book.community.minimum and votes.total > 0
+        return votes.count >= self._enough and votes.total > 0
+
+    @cached_property
+    def _enough(self) -> int:
+        return self.book.community.minimum if self.book.weighs_votes else sys.maxsize
 
     def label(self, votes: Weighed) -> Label:
         return self.decide(votes)[0]
@@ -86,7 +92,8 @@ def _left(book: Rulebook, bar: Bar, panel: Fraction) -> Bar:
 
 def share_passes(bar: Bar, side: int, votes: Weighed, _: Rulebook) -> bool:
     """``side`` of the votes' total, against the bar."""
-    left, right = side * bar.at.denominator, bar.at.numerator * votes.total
+    a, whole = bar.parts
+    left, right = side * whole, a * votes.total
     return left > right or (bar.reach and left == right)
 
 
@@ -96,15 +103,15 @@ def interval_passes(bar: Bar, side: int, votes: Weighed, book: Rulebook) -> bool
     The end lies at the share ``a`` that a score test just does not reject (Wilson 1927), so it lies above ``a`` when
     p > a and (p - a)^2 > z^2 a (1 - a) / n. Here p = side/total and n = total/unit.
     """
-    if bar.at < 0 or (bar.at == 0 and (bar.reach or side > 0)):
+    a, whole = bar.parts
+    if a < 0 or (a == 0 and (bar.reach or side > 0)):
         return True
-    if bar.at == 0 or bar.at >= 1:
+    if a == 0 or a >= whole:
         return False
-    a, whole = bar.at.numerator, bar.at.denominator
     over = side * whole - a * votes.total
     if over <= 0:
         return False
-    z = int(book.z * _Z_SCALE)
+    z = book.z_in_ten_thousandths
     left = over * over * _Z_SCALE * _Z_SCALE
     right = z * z * a * (whole - a) * votes.total * votes.unit
     return left > right or (bar.reach and left == right)

@@ -36,11 +36,16 @@ class WrongRulebook(Refusal):
     slug = "invalid"
 
 
-class Bar(Struct, frozen=True):
+class Bar(Struct, frozen=True, dict=True):
     """What a share has to pass: to lie above ``at``, or ``reach`` it."""
 
     at: Fraction
     reach: bool
+
+    @cached_property
+    def parts(self) -> tuple[int, int]:
+        """``at`` as numerator and denominator."""
+        return self.at.as_integer_ratio()
 
     def passed_by(self, share: Fraction) -> bool:
         return share > self.at or (self.reach and share == self.at)
@@ -132,7 +137,12 @@ class Rulebook(Struct, frozen=True, dict=True, forbid_unknown_fields=True):
     def z(self) -> Decimal:
         return Decimal(self.community.z)
 
-    @property
+    @cached_property
+    def z_in_ten_thousandths(self) -> int:
+        """Exact: it has no more places."""
+        return int(self.z * 10_000)
+
+    @cached_property
     def weighs_votes(self) -> bool:
         """Whether votes can change a label."""
         return self.community.weight > 0 or self.community.veto_below is not None

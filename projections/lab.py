@@ -8,31 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
-from typing import Literal, Protocol, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, TypeAlias
 
 from asyncpg import Pool, Record
-from msgspec import Struct
 
-from domain.cells import Cell
-from domain.courses import Change
 from domain.log import HOUSE, Position, Shard
 from domain.named_rulebooks import DEFAULT
 from domain.rulebooks import Rulebook
 from domain.sides import Side, compare
 from domain.trials import Trial
-from domain.walks import Stretch, moment_of
 from eventstore.heads import read_heads
 from eventstore.moments import find_moment
 from eventstore.sealed.store import Store
-from projections.house_history import HouseHistory, read_house_history
-from projections.moves import Key, Moves, Votes
+from projections.house_history import read_house_history
 from projections.moves_postgres import PostgresMoves, ranges
 from projections.moves_sealed import SealedMoves, sealed_up_to
 from projections.snapshot import StoppedBefore
 from projections.stops import first_stop
 from projections.tally import TALLY
+from projections.walks import Reader, Walks
 
 Source: TypeAlias = Literal["postgres", "segments"]
 Progress: TypeAlias = Callable[[int, int], None]
@@ -50,22 +45,11 @@ SELECT extract(epoch FROM max(recorded_at) - min(recorded_at))::float8
 """
 
 
-class Reader(Protocol):
-    """Where moves and votes are read."""
-
-    async def read_moves(self, moves: Moves, seconds: float, *, by_day: bool) -> None: ...
-    async def read_votes(self, votes: Votes, seconds: float, doubtful: Sequence[Key]) -> None: ...
-
-
-class Ask(Struct, frozen=True):
-    """What a trial needs to know of votes: in which stretches, and whether by day."""
-
-    seconds: float
-    by_day: bool
-
-
 def nobody(_done: int, _total: int) -> None:
     """Listens to how far it is."""
+
+
+Sides: TypeAlias = tuple[Side, Side]
 
 
 async def try_rulebook(
@@ -88,78 +72,42 @@ async def try_rulebook(
     await _check_readable(pool, positions)
     house = await read_house_history(pool, _upto(positions)[HOUSE])
     in_force, tried = Side(DEFAULT, house.adoptions), Side(rulebook)
-    ask = await _ask(pool, positions, len(house.tools) * votes_a_stretch, (in_force, tried))
+    seconds = await _seconds(pool, positions, len(house.tools) * votes_a_stretch, (in_force, tried))
+    by_day = in_force.weighs_age or tried.weighs_age
     told = _Told(progress, sum(each.number for each in positions))
     heads = await read_heads(pool)
     readers = await asyncio.to_thread(
-        _readers, pool, positions, heads, ask, store if source == "segments" else None, told, threads
+        _readers, pool, positions, heads, by_day, store if source == "segments" else None, told, threads
     )
-    moves, votes = Moves(), Votes()
-    for reader in readers:
-        await reader.read_moves(moves, ask.seconds, by_day=ask.by_day)
-    doubtful = await asyncio.to_thread(_explore, house, moves, ask, (in_force, tried))
-    for reader in readers if doubtful else ():
-        await reader.read_votes(votes, ask.seconds, doubtful)
-    await asyncio.to_thread(_walk, house, moves, votes, ask, (in_force, tried))
+    walks = Walks(house, (in_force, tried), seconds)
+    await walks.run(readers, by_day=by_day)
     told.end()
     return Trial(
         rulebook.digest, in_force.rulebook.digest, tuple(positions), told.total, compare(in_force, tried)
     )
 
 
-Sides: TypeAlias = tuple[Side, Side]
-
-
-def _explore(house: HouseHistory, moves: Moves, ask: Ask, sides: Sides) -> list[Key]:
-    doubtful = {
-        (tool, stretch)
-        for tool in house.tools
-        for side in sides
-        for stretch in side.explore(tool, list(_stretches(house, moves, ask, tool, side)))
-    }
-    return sorted(doubtful)
-
-
-def _walk(house: HouseHistory, moves: Moves, votes: Votes, ask: Ask, sides: Sides) -> None:
-    for tool in house.tools:
-        for side in sides:
-            if tool not in side.verdicts:
-                side.walk(tool, _stretches(house, moves, ask, tool, side), partial(votes.of, tool))
-
-
-def _stretches(house: HouseHistory, moves: Moves, ask: Ask, tool: int, side: Side) -> Iterator[Stretch]:
-    cells = moves.of(tool)
-    changes: dict[int, list[Change]] = {}
-    happened: list[Change] = [*house.takes.get(tool, ()), *side.adoptions]
-    for change in sorted(happened, key=lambda each: each.place.number):
-        number = math.floor(moment_of(change.place.recorded_at) / 1_000_000 / ask.seconds)
-        changes.setdefault(number, []).append(change)
-    for number in sorted(cells.keys() | changes.keys()):
-        yield Stretch(number, cells.get(number, Cell()), tuple(changes.get(number, ())))
-
-
-async def _ask(pool: Pool[Record], positions: Sequence[Position], votes: int, sides: Sides) -> Ask:
-    """Stretches of such a length that all tools together have so many votes in one, on average."""
+async def _seconds(pool: Pool[Record], positions: Sequence[Position], votes: int, sides: Sides) -> float:
+    """So long that all tools together have so many votes in a stretch, on average; endless where votes do not matter."""
     if not any(side.weighs_votes for side in sides):
-        return Ask(math.inf, by_day=False)
+        return math.inf
     people = [each for each in positions if each.shard != HOUSE]
     span = await pool.fetchval(SPAN, [each.shard for each in people], [each.number for each in people])
-    events = sum(each.number for each in people)
-    return Ask(max(1.0, (span or 0.0) * votes / max(events, 1)), any(side.weighs_age for side in sides))
+    return max(16.0, (span or 0.0) * votes / max(sum(each.number for each in people), 1))
 
 
 def _readers(
     pool: Pool[Record],
     positions: Sequence[Position],
     heads: Mapping[int, int],
-    ask: Ask,
+    by_day: bool,
     store: Store | None,
     told: _Told,
     threads: int,
 ) -> list[Reader]:
     if store is None:
         return [PostgresMoves(pool, ranges(positions, {}), told)]
-    sealed = sealed_up_to(store, positions, heads, by_day=ask.by_day)
+    sealed = sealed_up_to(store, positions, heads, by_day=by_day)
     return [
         SealedMoves(store, sealed, told, threads),
         PostgresMoves(pool, ranges(positions, sealed.upto), told),

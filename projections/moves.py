@@ -1,7 +1,8 @@
 """Moves: what votes did to every tool, stretch of time by stretch, and the single votes of the stretches that are asked for.
 
 A stretch is a number: the time since 1970 over its length. The same SELECTs are run by Postgres over ranges and by DuckDB
-over segments.
+over segments. `votes` are the events of votes, all of them or those of the tools and stretches that are asked for, with
+the number of the stretch that each lies in.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import TypeAlias
 
+from msgspec import Struct
+
 from domain.cells import Cell
 from domain.walks import Vote
 from domain.words import Choice
 
-# Of `votes`: the events of votes, with the number of the stretch that each lies in.
 MOVES = """
 SELECT tool, stretch,
        count(*) FILTER (WHERE choice = 'ship') AS ship_in, count(*) FILTER (WHERE replaced = 'ship') AS ship_out,
@@ -32,21 +34,41 @@ SELECT tool, stretch, array_agg(day), array_agg(replaced_day),
           FROM votes GROUP BY 1, 2, 3, 4) AS days
  GROUP BY tool, stretch
 """
-# `doubtful`: the tools and stretches that are asked for.
 VOTES = """
 SELECT tool, stretch, shard,
        array_agg(CAST(extract(epoch FROM recorded_at) * 1000000 AS bigint)), array_agg(position),
        array_agg(CASE choice WHEN 'ship' THEN 1 WHEN 'skip' THEN 2 ELSE 0 END
                  + CASE replaced WHEN 'ship' THEN 3 WHEN 'skip' THEN 6 ELSE 0 END),
        array_agg(CAST(CAST(replaced_at AS date) - DATE '1970-01-01' AS integer))
-  FROM votes JOIN doubtful USING (tool, stretch)
- GROUP BY tool, stretch, shard
+  FROM votes GROUP BY tool, stretch, shard
 """
 _CHOICES: tuple[Choice | None, ...] = (None, "ship", "skip")
 _MOVED = [(choice, replaced) for replaced in _CHOICES for choice in _CHOICES]
 _DAY = 86_400_000_000
 
 Key: TypeAlias = tuple[int, int]  # a tool, and the number of a stretch
+
+# A stretch that is looked at more closely is divided into so many; a power of two, so that their numbers nest.
+FINER = 4  # bits
+
+
+class Ask(Struct, frozen=True):
+    """Stretches of ``seconds``; of ``wanted``, which are numbered as ``bits`` wider, or all."""
+
+    seconds: float
+    by_day: bool
+    wanted: tuple[Key, ...] | None = None
+    bits: int = 0
+
+    @property
+    def columns(self) -> tuple[list[int], list[int]]:
+        """The tools and the stretches that are wanted."""
+        wanted = self.wanted or ()
+        return [tool for tool, _ in wanted], [number for _, number in wanted]
+
+    @property
+    def moves(self) -> str:
+        return MOVES_BY_DAY if self.by_day else MOVES
 
 
 class Moves:

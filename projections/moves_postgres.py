@@ -11,7 +11,7 @@ from asyncpg.pool import PoolConnectionProxy
 from msgspec import Struct
 
 from domain.log import HOUSE, Position, Shard
-from projections.moves import MOVES, MOVES_BY_DAY, VOTES, Key, Moves, Votes
+from projections.moves import FINER, VOTES, Ask, Moves, Votes
 from projections.reading import as_read
 
 RANGE_EVENTS = 500_000
@@ -19,16 +19,21 @@ PARALLEL = 2
 
 # Of shard $1, what is after $2 and up to $3, in stretches of $4 seconds.
 IN_RANGE = """
-votes AS (
+every_vote AS (
     SELECT shard, position, recorded_at, tool, choice, replaced, replaced_at,
            CAST(floor(date_part('epoch', recorded_at) / CAST($4 AS double precision)) AS integer) AS stretch
       FROM public.events
      WHERE shard = $1 AND position > $2 AND position <= $3 AND type IN ('VoteCast', 'VoteRetracted'))
 """
-DOUBTFUL = "doubtful AS (SELECT * FROM unnest($5::integer[], $6::integer[]) AS d (tool, stretch))"
-READ_MOVES = f"WITH {IN_RANGE} {MOVES}"
-READ_MOVES_BY_DAY = f"WITH {IN_RANGE} {MOVES_BY_DAY}"
-READ_VOTES = f"WITH {IN_RANGE}, {DOUBTFUL} {VOTES}"
+ALL = f"WITH {IN_RANGE}, votes AS (SELECT * FROM every_vote)"
+# Of the tools $5 in the stretches $6, which are $7 bits wider.
+WANTED = f"""
+WITH {IN_RANGE}, votes AS (
+    SELECT every_vote.*
+      FROM every_vote
+      JOIN unnest($5::integer[], $6::integer[]) AS wanted (tool, number)
+        ON wanted.tool = every_vote.tool AND wanted.number = every_vote.stretch >> $7::integer)
+"""
 
 # A plan is made without knowing how many of each there are, and groups may take their memory.
 SESSION = """
@@ -63,32 +68,50 @@ def ranges(positions: Sequence[Position], after: Mapping[Shard, int]) -> list[Ra
 
 
 class PostgresMoves:
-    """Remembers which stretches a range has votes in, so that a range without doubtful ones is not read again."""
+    """Remembers which stretches a range has votes in, so that it is not read again for nothing."""
 
     def __init__(self, pool: Pool[Record], ranges: Sequence[Range], told: Callable[[int], None]) -> None:
         self._pool, self._ranges, self._told = pool, ranges, told
-        self._stretches: dict[Range, set[int]] = {}
+        self._numbers: dict[Range, set[int]] = {}
 
-    async def read_moves(self, moves: Moves, seconds: float, *, by_day: bool) -> None:
+    async def read_moves(self, moves: Moves, ask: Ask) -> None:
+        add = moves.add_by_day if ask.by_day else moves.add
+
         async def read(conn: PoolConnectionProxy[Record], each: Range) -> None:
-            query, add = (READ_MOVES_BY_DAY, moves.add_by_day) if by_day else (READ_MOVES, moves.add)
-            rows = await conn.fetch(as_read(query), each.shard, each.after, each.upto, seconds)
+            rows = await self._fetch(conn, each, ask.moves, ask)
             for row in rows:
                 add(*row)
-            self._stretches[each] = {row[1] for row in rows}
+            if ask.wanted is None:
+                self._numbers[each] = {row[1] for row in rows}
 
-        await self._each(self._ranges, read)
+        await self._each(self._concerned(ask), read)
 
-    async def read_votes(self, votes: Votes, seconds: float, doubtful: Sequence[Key]) -> None:
+    async def read_votes(self, votes: Votes, ask: Ask) -> None:
         async def read(conn: PoolConnectionProxy[Record], each: Range) -> None:
-            here = [key for key in doubtful if key[1] in self._stretches[each]]
-            tools, stretches = [tool for tool, _ in here], [stretch for _, stretch in here]
-            bounds = (each.shard, each.after, each.upto)
-            for row in await conn.fetch(as_read(READ_VOTES), *bounds, seconds, tools, stretches):
+            for row in await self._fetch(conn, each, VOTES, ask):
                 votes.add(*row)
 
-        asked = {stretch for _, stretch in doubtful}
-        await self._each([each for each in self._ranges if asked & self._stretches[each]], read)
+        await self._each(self._concerned(ask), read)
+
+    async def _fetch(
+        self, conn: PoolConnectionProxy[Record], each: Range, query: str, ask: Ask
+    ) -> list[Record]:
+        bounds = each.shard, each.after, each.upto, ask.seconds
+        if ask.wanted is None:
+            return await conn.fetch(as_read(f"{ALL} {query}"), *bounds)
+        here = [key for key in ask.wanted if self._has(each, key[1], ask)]
+        columns = [tool for tool, _ in here], [number for _, number in here]
+        return await conn.fetch(as_read(f"{WANTED} {query}"), *bounds, *columns, ask.bits)
+
+    def _concerned(self, ask: Ask) -> list[Range]:
+        if ask.wanted is None:
+            return list(self._ranges)
+        asked = {number for _, number in ask.wanted}
+        return [each for each in self._ranges if any(self._has(each, number, ask) for number in asked)]
+
+    def _has(self, each: Range, number: int, ask: Ask) -> bool:
+        """Numbers are remembered of the widest stretches."""
+        return number >> (FINER - ask.bits) in self._numbers[each]
 
     async def _each(self, ranges: Sequence[Range], read: Reading) -> None:
         left = iter(ranges)

@@ -12,19 +12,27 @@ from domain.log import HOUSE, Position, Shard
 from eventstore.sealed import duck
 from eventstore.sealed.manifest import SegmentError
 from eventstore.sealed.store import Store
-from projections.moves import MOVES, MOVES_BY_DAY, VOTES, Key, Moves, Votes
+from projections.moves import VOTES, Ask, Moves, Votes
 from projections.reading import upcast_events
 
 # Of the shards $shards, what is up to $uptos, in stretches of $seconds.
 SEALED = """
-votes AS (
+every_vote AS (
     SELECT shard, position, recorded_at, tool, choice, replaced, replaced_at,
            CAST(floor(date_part('epoch', recorded_at) / CAST($seconds AS double precision)) AS integer) AS stretch
       FROM {source} AS events
       JOIN (SELECT unnest($shards) AS shard, unnest($uptos) AS upto) AS bounds USING (shard)
      WHERE position <= upto AND type IN ('VoteCast', 'VoteRetracted'))
 """
-DOUBTFUL = "doubtful AS (SELECT unnest($tools) AS tool, unnest($stretches) AS stretch)"
+ALL = f"WITH {SEALED}, votes AS (SELECT * FROM every_vote)"
+# Of the tools $tools in the stretches $numbers, which are $bits wider.
+WANTED = f"""
+WITH {SEALED}, votes AS (
+    SELECT every_vote.*
+      FROM every_vote
+      JOIN (SELECT unnest($tools) AS tool, unnest($numbers) AS number) AS wanted
+        ON wanted.tool = every_vote.tool AND wanted.number = every_vote.stretch >> CAST($bits AS integer))
+"""
 
 
 class Sealed(Struct, frozen=True):
@@ -58,28 +66,27 @@ class SealedMoves:
     def __init__(self, store: Store, sealed: Sealed, told: Callable[[int], None], threads: int) -> None:
         self._store, self._sealed, self._told, self._threads = store, sealed, told, threads
 
-    async def read_moves(self, moves: Moves, seconds: float, *, by_day: bool) -> None:
-        query, add = (MOVES_BY_DAY, moves.add_by_day) if by_day else (MOVES, moves.add)
-        await asyncio.to_thread(self._run, query, add, seconds)
+    async def read_moves(self, moves: Moves, ask: Ask) -> None:
+        add = moves.add_by_day if ask.by_day else moves.add
+        await asyncio.to_thread(self._run, ask.moves, ask, add)
 
-    async def read_votes(self, votes: Votes, seconds: float, doubtful: Sequence[Key]) -> None:
-        asked = {"tools": [tool for tool, _ in doubtful], "stretches": [number for _, number in doubtful]}
-        await asyncio.to_thread(self._run, f", {DOUBTFUL} {VOTES}", votes.add, seconds, **asked)
+    async def read_votes(self, votes: Votes, ask: Ask) -> None:
+        await asyncio.to_thread(self._run, VOTES, ask, votes.add)
 
-    def _run(self, query: str, add: Callable[..., None], seconds: float, **values: object) -> None:
+    def _run(self, query: str, ask: Ask, add: Callable[..., None]) -> None:
         if not self._sealed.files:
             return
-        source = SEALED.replace("{source}", upcast_events("{events}", "duckdb"))
-        bounds = {"shards": list(self._sealed.upto), "uptos": list(self._sealed.upto.values())}
+        tools, numbers = ask.columns
+        wanted = {} if ask.wanted is None else {"tools": tools, "numbers": numbers, "bits": ask.bits}
+        values = {
+            "shards": list(self._sealed.upto),
+            "uptos": list(self._sealed.upto.values()),
+            "seconds": ask.seconds,
+            **wanted,
+        }
+        statement = f"{ALL if ask.wanted is None else WANTED} {query}"
+        source = statement.replace("{source}", upcast_events("{events}", "duckdb"))
         with duck.opened(self._threads, self._store.folder) as connection:
-            found = duck.run(
-                connection,
-                f"WITH {source} {query}",
-                self._sealed.files,
-                seconds=seconds,
-                **bounds,
-                **values,
-            )
-            for row in found.fetchall():
+            for row in duck.run(connection, source, self._sealed.files, **values).fetchall():
                 add(*row)
         self._told(sum(self._sealed.upto.values()))
