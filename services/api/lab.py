@@ -16,10 +16,11 @@ from domain.rulebook_texts import write_rulebook
 from domain.rulebooks import Label, Rulebook
 from domain.trials import Trial
 from projections import trials
-from projections.adoptions import Adoption, Step, read_adoptions, rulebook_in_force
+from projections.adoptions import Adoption, Step, read_adoptions, rulebook_in_force, scheduled
 from projections.rulebooks import Known, read_rulebooks
 from projections.snapshot import Freshness, take_snapshot
 from services.api.access import login_of, open_to_all
+from services.api.cards import read_cards
 from services.api.parts import AnyRequest, parts
 from services.api.plots import (
     HALF,
@@ -39,6 +40,7 @@ from services.api.trials import MOST_COMPARED, ids_in, read_found, read_side_by_
 LABELS: tuple[Label, ...] = ("Ship", "Split", "Skip", "Unreviewed")
 _MOST_ROWS = 200  # of a table; the rest is in the JSON
 _MOST_MOVES = 20
+_FLIPS = 1  # of each tool: the last
 _PRIVATE = "private, no-store"
 
 
@@ -55,13 +57,14 @@ class Plots(Struct, frozen=True):
 class Desk(Struct, frozen=True):
     """Rulebooks, which is in force, how it came to that, and the trials; ``side_by_side`` are the newest of each.
 
-    ``names`` by digest.
+    ``names``, and what is ``scheduled``, by digest.
     """
 
     known: list[Known]
     names: dict[str, str]
     in_force: Rulebook
     adoptions: list[Adoption]
+    scheduled: dict[str, Adoption]
     can_roll_back: bool
     trials: list[TrialLine]
     side_by_side: list[UUID]
@@ -82,11 +85,14 @@ async def trial(request: AnyRequest, id: FromPath[UUID]) -> Page:
     if not await _is_editor(request):
         return await _closed(request)
     pool = parts(request).pool
-    line, found = await read_found(pool, id, _MOST_ROWS)
+    line, found = await read_found(pool, id, _FLIPS)
+    disagreeing = [each.tool for each in found[0].tools if each.disagree][:_MOST_ROWS] if found else []
     async with take_snapshot(pool) as snapshot:
         in_force = await rulebook_in_force(snapshot)
+        cards = await read_cards(snapshot, in_force, disagreeing)
         freshness = await snapshot.freshness()
     results, plots = (found[1], _plots(*found)) if found else (None, None)
+    by_slug = {card.slug: card for card in cards.values()}
     shown = {
         "trial": line,
         "results": results,
@@ -95,7 +101,7 @@ async def trial(request: AnyRequest, id: FromPath[UUID]) -> Page:
         "most": _MOST_ROWS,
         "half": HALF,
     }
-    return await _open(request, "trial.html", freshness, in_force=in_force, **shown)
+    return await _open(request, "trial.html", freshness, in_force=in_force, cards=by_slug, **shown)
 
 
 @get("/editor/lab/compare", guards=[open_to_all], include_in_schema=False)
@@ -133,6 +139,7 @@ async def _read_desk(pool: Pool[Record]) -> Desk:
             names={each.rulebook.digest: each.rulebook.title or each.rulebook.name for each in known},
             in_force=await rulebook_in_force(snapshot),
             adoptions=steps,
+            scheduled=scheduled(steps),
             can_roll_back=_count(steps, "adopted") > _count(steps, "rolled-back"),
             trials=lines,
             side_by_side=_newest(lines),

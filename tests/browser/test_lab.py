@@ -107,6 +107,18 @@ def test_a_rulebook_is_written_tried_adopted_and_rolled_back(visit: Visit, page:
     assert label(visit.site) == "Ship"
 
 
+def test_an_adoption_is_scheduled_and_called_off(page: Page) -> None:
+    one = rulebook(page, "By score")
+    one.get_by_text("Adopt…").click()
+    one.get_by_label("Reason").fill("From the new year on")
+    one.get_by_label("When").fill("2099-01-01T00:00")
+    one.get_by_role("button", name="Adopt", exact=True).click()
+    expect(one).to_contain_text("To be adopted at 2099-01-01 00:00 UTC", timeout=PATIENCE)
+    one.get_by_role("button", name="Call it off").click()
+    expect(one).not_to_contain_text("To be adopted", timeout=PATIENCE)
+    expect(page.locator(".steps > li").first).to_contain_text("Called off: By score")
+
+
 WRONG = [
     ('name = "x"\nship = "80%"\n', "Line 2. This is no rulebook: `ship`", 'ship = "80%"'),
     ('name = "x"\n[community]\nz = "abc"\n', "Line 3. This is no rulebook: `community.z`", 'z = "abc"'),

@@ -22,10 +22,15 @@ on("[data-try]", async (form) => {
   location.href = `/editor/lab/trials/${id}`;
 });
 
-on("[data-adopt]", async (form, { reason }) => {
-  const { position } = await call("POST", `/v1/rulebooks/${form.dataset.adopt}/adopt`, { reason });
-  if (!position) return "It is in force already.";
+on("[data-adopt]", async (form, { reason, at }) => {
+  const body = at ? { reason, effective_at: new Date(at).toISOString() } : { reason };
+  const { position } = await call("POST", `/v1/rulebooks/${form.dataset.adopt}/adopt`, body);
+  if (!position) return "It is so already.";
   await reload(position);
+});
+
+on("[data-call-off]", async (form) => {
+  await reload((await call("POST", `/v1/rulebooks/${form.dataset.callOff}/call-off`)).position);
 });
 
 on("[data-roll-back]", async (_, { reason }) => {
