@@ -55,7 +55,7 @@ async def test_a_rulebook_is_adopted_by_name_and_rolled_back(run: Run, pool: Log
     done = await run("adopt", "four-in-five", "--reason", "Stricter.", "--json")
     assert (done.exit_code, json.loads(done.stdout)) == (
         0,
-        {"in_force": FOUR, "name": "four-in-five", "scheduled": {}, "position": "0.1"},
+        {"in_force": FOUR, "name": "four-in-five", "scheduled": {}, "position": "0.2"},
     )
     again = await run("adopt", FOUR, "--reason", "Stricter.")
     assert again.exit_code == 0

@@ -113,12 +113,12 @@ async def test_an_adoption_is_an_event_and_the_same_again_none(editor: Client, p
     adopted = await adopt(editor, FOUR)
     assert (adopted.status_code, adopted.json()) == (
         200,
-        {"in_force": FOUR, "scheduled": {}, "position": "0.1"},
+        {"in_force": FOUR, "scheduled": {}, "position": "0.2"},
     )
     assert (await adopt(editor, "four-in-five")).json()["position"] is None
     found = await listed(editor, pool)
     assert [digest for digest, each in found.items() if each["in_force"]] == [FOUR]
-    row = await pool.fetchrow("SELECT type, recorded_at, origin FROM events")
+    row = await pool.fetchrow("SELECT type, recorded_at, origin FROM events WHERE shard = 0 AND position = 2")
     assert row is not None
     assert (row["type"], row["origin"]) == ("RulebookAdopted", "user:editor")
     assert datetime.fromisoformat(str(found[FOUR]["adopted_at"])) == row["recorded_at"]
@@ -136,12 +136,12 @@ async def test_roll_backs_go_back_step_by_step(editor: Client, pool: Log) -> Non
         (each["position"], each["step"], each["digest"], each["replaces"]) for each in answer.json()["items"]
     ]
     assert steps == [
-        ("0.4", "rolled-back", DEFAULT.digest, FOUR),
-        ("0.3", "rolled-back", FOUR, SCORE),
-        ("0.2", "adopted", SCORE, FOUR),
-        ("0.1", "adopted", FOUR, DEFAULT.digest),
+        ("0.7", "rolled-back", DEFAULT.digest, FOUR),
+        ("0.5", "rolled-back", FOUR, SCORE),
+        ("0.4", "adopted", SCORE, FOUR),
+        ("0.2", "adopted", FOUR, DEFAULT.digest),
     ]
-    assert answer.headers["shiplog-position"].startswith("0.4,")
+    assert answer.headers["shiplog-position"].startswith("0.7,")
     assert {each["reason"] for each in answer.json()["items"]} == {"Fairer.", "It was not."}
 
 
@@ -281,5 +281,6 @@ async def test_a_diff_over_an_adoption_has_the_tools_whose_label_it_changed(
     assert [agents["verdict"][when]["label"] for when in ("before", "after")] == ["Ship", "Split"]
     assert [agents["verdict"][when]["rulebook"] for when in ("before", "after")] == [DEFAULT.digest, FOUR]
     assert agents["votes"] == []
-    (event,) = shown["events"]
-    assert (event["type"], event["rulebook"], event["position"]) == ("RulebookAdopted", FOUR, position)
+    events = [(event["type"], event["rulebook"]) for event in shown["events"]]
+    assert events == [("RulebookWritten", FOUR), ("RulebookAdopted", FOUR)]
+    assert shown["events"][-1]["position"] == position
