@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from copy import copy
 from functools import lru_cache
 
 from msgspec import Struct
@@ -56,6 +57,13 @@ class Course:
         self._reach = 1
         self._follow(rulebook)
         self._calm_down()
+
+    def copy(self, changes: Sequence[Change] = ()) -> Course:
+        """As it is, to be followed through a stretch with these changes, and no others."""
+        other = copy(self)
+        aged = any(isinstance(each, Adopted) and each.rulebook.weighs_age for each in changes)
+        other.votes = self.votes.copy(whole=aged)
+        return other
 
     def vote(
         self,

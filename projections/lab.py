@@ -34,7 +34,7 @@ Progress: TypeAlias = Callable[[int, int], None]
 
 # A stretch is as long as a tool has so many votes in it, on average: a longer one is leapt less often, and more of
 # shorter ones have to be added up.
-VOTES_A_STRETCH = 64
+VOTES_A_STRETCH = 256
 
 NOW = "SELECT clock_timestamp()"
 CHECKPOINTS = "SELECT shard, position FROM checkpoints WHERE projection = $1"
