@@ -5,8 +5,10 @@ from __future__ import annotations
 from uuid import UUID
 
 import structlog
-from asyncpg import InterfaceError, PostgresError
+from asyncpg import InterfaceError, Pool, PostgresError, Record
 
+from eventstore.sealed.manifest import SegmentError
+from eventstore.sealed.store import Store
 from projections import trial_runs, trials
 from services.workers.jobs import Context
 
@@ -31,9 +33,18 @@ async def _try_one(ctx: Context, id: UUID) -> None:
     """One that cannot be ended harms nothing else."""
     sealing = ctx.get("sealing")
     try:
-        await trial_runs.run(ctx["pool"], id, sealing.store if sealing else None)
+        await _run(ctx["pool"], id, sealing.store if sealing else None)
     except _UNREACHABLE:
         raise
     except Exception as error:  # noqa: BLE001 - whatever it is, it is logged and told, and the worker goes on
         _log.exception("a trial failed", trial=str(id), exc_info=error)
         await trial_runs.fail(ctx["pool"], id, _FAILED)
+
+
+async def _run(pool: Pool[Record], id: UUID, store: Store | None) -> None:
+    """Postgres has what is sealed too."""
+    try:
+        await trial_runs.run(pool, id, store)
+    except SegmentError as error:
+        _log.error("a trial reads Postgres alone, for sealed history is damaged", error=str(error))
+        await trial_runs.run(pool, id)

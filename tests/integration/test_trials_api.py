@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -14,11 +15,15 @@ import pytest
 
 from domain.named_rulebooks import DEFAULT, NAMED
 from domain.trials import Trial
+from eventstore.sealed.seal import Plan
+from eventstore.sealed.store import Store
 from projections import trial_runs, trials
 from services.cli.embedded.postgres import Postgres
+from services.resources import Sealing
 from services.workers.jobs import Context
 from services.workers.trials import try_out
 from tests.integration.conftest import fresh_database, stage_on
+from tests.integration.sealed_stage import seal_all
 from tests.integration.stage import (
     Client,
     Log,
@@ -29,6 +34,7 @@ from tests.integration.stage import (
     log_in,
     new_visitor,
     publish,
+    retire_tool,
     seat_panel,
     vote_as,
 )
@@ -205,15 +211,15 @@ async def test_nobody_but_an_editor(lab: Stage) -> None:
             assert_problem(await client.get(address, headers=headers), status)
 
 
-async def test_it_is_over_the_log_as_it_was_when_it_was_asked_for(postgres: Postgres, template: str) -> None:
-    async with fresh_database(postgres, template, "lab") as settings, stage_on(settings) as stage:
-        await fill(stage)
-        asked = await trials.begin(stage.log, FOUR_IN_FIVE.digest)
-        await publish(stage.client, stage.catalogue_key, "quill", "pm", 90, "ship")
-        await catch_up(stage.log)
-        await work(stage.log)
-        tried = (await trials.read_results(stage.log, [asked]))[asked]
-    assert [each.flips_now for each in tried.tools] == [True, False, False]
+async def test_it_is_over_the_log_as_it_was_when_it_was_asked_for(editor: Client, lab: Stage) -> None:
+    asked = (await ask(editor)).json()
+    await list_tool(editor, lab.catalogue_key, "ink")
+    await catch_up(lab.log)
+    await work(lab.log)
+    await retire_tool(editor, lab.catalogue_key, "ink")
+    await catch_up(lab.log)
+    done = (await editor.get(f"/v1/trials/{asked['id']}")).json()
+    assert (done["position"], done["totals"]["tools"]) == (asked["position"], 3)
 
 
 async def test_a_killed_workers_trial_is_begun_anew_by_another(editor: Client, lab: Stage, pool: Log) -> None:
@@ -234,6 +240,23 @@ async def test_a_killed_workers_trial_is_begun_anew_by_another(editor: Client, l
         await work(pool)
     assert (await trials.read_trial(pool, asked)).state == "done"
     assert await attempts(pool, asked) == begun + 1
+
+
+async def test_sealed_history_is_read_where_it_is_whole_and_postgres_where_not(
+    editor: Client, pool: Log, tmp_path: Path
+) -> None:
+    sealing = Sealing(Store(tmp_path), Plan(), threads=1)
+    last = (await seal_all(pool, sealing.store))[-1]
+    found = []
+    for damage in (b"", b"damage"):
+        with sealing.store.path(last).open("ab") as file:
+            file.write(damage)
+        asked = UUID((await ask(editor, LOWER_BOUND.digest)).json()["id"])
+        await try_out(Context(pool=pool, signals=None, sealing=sealing))  # type: ignore[typeddict-item]
+        found.append((await trials.read_results(pool, [asked]))[asked])
+        assert await attempts(pool, asked) == (2 if damage else 1)
+    assert found[0].tools == found[1].tools
+    assert [each.tried.label for each in found[0].tools] == ["Unreviewed", "Skip", "Unreviewed"]
 
 
 async def attempts(pool: Log, id: UUID) -> int:
