@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TypeAlias
 from uuid import UUID
 
@@ -17,7 +17,10 @@ from domain.house import HouseEvent
 from domain.log import HOUSE, Event, Position, Recorded
 from eventstore.ids import mint
 
-LOCK_HEAD = "SELECT position, recorded_at FROM heads WHERE shard = $1 FOR NO KEY UPDATE"
+# The time is Postgres's, as for votes: places in the log are compared across shards.
+LOCK_HEAD = """
+SELECT position, greatest(recorded_at, clock_timestamp()) AS moment FROM heads WHERE shard = $1 FOR NO KEY UPDATE
+"""
 MOVE_HEAD = "UPDATE heads SET position = $2, recorded_at = $3 WHERE shard = $1"
 TOOL_NAMED = "SELECT tool FROM slugs WHERE slug = $1"
 NAME_TOOL = "INSERT INTO slugs (slug, tool) VALUES ($1, $2)"
@@ -80,7 +83,7 @@ async def decide_house(conn: Connection, decide: Decide, author: Author) -> Deci
 
 class Head(Struct, frozen=True):
     position: int
-    recorded_at: datetime
+    moment: datetime
 
 
 async def _lock(conn: Connection) -> Head:
@@ -91,14 +94,13 @@ async def _lock(conn: Connection) -> Head:
 async def _append(
     conn: Connection, head: Head, tool: int | None, events: Sequence[HouseEvent], author: Author
 ) -> list[Recorded]:
-    moment = max(datetime.now(UTC), head.recorded_at)
     recorded = [
-        Recorded(Position(HOUSE, head.position + n), moment, _envelope(event, tool, author))
+        Recorded(Position(HOUSE, head.position + n), head.moment, _envelope(event, tool, author))
         for n, event in enumerate(events, 1)
     ]
     if recorded:
         await conn.executemany(APPEND, [_row(each) for each in recorded])
-        await conn.execute(MOVE_HEAD, HOUSE, recorded[-1].position.number, moment)
+        await conn.execute(MOVE_HEAD, HOUSE, recorded[-1].position.number, head.moment)
     return recorded
 
 

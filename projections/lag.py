@@ -8,7 +8,8 @@ from msgspec import Struct
 LAG = """
 SELECT c.projection, sum(h.position - c.position)::bigint AS events,
        coalesce(max(extract(epoch FROM clock_timestamp() - unseen.recorded_at)), 0)::float8 AS seconds
-  FROM checkpoints AS c
+  FROM (SELECT projection, shard, position FROM checkpoints
+         UNION ALL SELECT 'flips', shard, position FROM flips_frontier) AS c
   JOIN heads AS h ON h.shard = c.shard
   LEFT JOIN LATERAL (
        SELECT e.recorded_at FROM events AS e

@@ -26,6 +26,8 @@ from services.api import (
     bulk,
     comparisons,
     diff,
+    feeds,
+    flips,
     health,
     live,
     metrics,
@@ -38,6 +40,7 @@ from services.api import (
     trials,
     verdicts,
     votes,
+    webhooks,
 )
 from services.api.conditional import answer_conditionally
 from services.api.framing import refuse_ambiguous
@@ -54,6 +57,7 @@ from services.logs import configure_logs
 from services.resources import open_pool
 from services.settings import Settings, from_environment
 from services.signals import Signals
+from services.webhooks.keyring import Keyring
 
 ROUTES: list[ControllerRouterHandler] = [
     votes.cast_vote,
@@ -63,6 +67,7 @@ ROUTES: list[ControllerRouterHandler] = [
     bookmarks.save_bookmark,
     bookmarks.drop_bookmark,
     bookmarks.own_bookmarks,
+    bookmarks.bookmark_changes,
     tools.list_tools,
     tools.show_tool,
     tools.put_tool,
@@ -75,6 +80,9 @@ ROUTES: list[ControllerRouterHandler] = [
     tallies.tool_history,
     live.stream_tallies,
     verdicts.tool_verdict,
+    flips.list_flips,
+    feeds.atom_feed,
+    feeds.json_feed,
     verdicts.verdict_proof,
     verdicts.verifier,
     comparisons.show_comparison,
@@ -101,6 +109,15 @@ ROUTES: list[ControllerRouterHandler] = [
     trials.cancel_trial,
     trials.compare_trials,
     diff.show_diff,
+    webhooks.open_webhook,
+    webhooks.list_webhooks,
+    webhooks.show_webhook,
+    webhooks.remove_webhook,
+    webhooks.rotate_secret,
+    webhooks.enable_webhook,
+    webhooks.ping_webhook,
+    webhooks.list_deliveries,
+    webhooks.redeliver,
     session.log_in,
     session.show_session,
     session.log_out,
@@ -109,6 +126,7 @@ ROUTES: list[ControllerRouterHandler] = [
     metrics.metrics,
     *PAGES,
     *LAB_PAGES,
+    flips.flips_page,
     STATIC,
 ]
 
@@ -206,6 +224,8 @@ def _lifespan(settings: Settings) -> _Lifespan:
             gate=gate,
             senders=Senders(BULK_SENDERS),
             open_intake=open_intake,
+            keyring=Keyring(settings),
+            webhook_networks=settings.webhook_networks,
         )
         refreshing = asyncio.create_task(_keep_fresh(names))
         try:

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import TypeVar
 
 from litestar import Response, delete, get, put
 from msgspec import Struct
 
 from domain.bookmarks import SAVED, Note
+from domain.flips import Place
 from domain.house import Category
 from domain.log import shard_of
 from domain.rulebooks import Label
 from projections.adoptions import rulebook_in_force
-from projections.shelf import drop_note, put_note, read_shelf
+from projections.flip_reads import Told, flips_at_one_moment, flips_since, labels_at
+from projections.shelf import Saved, drop_note, put_note, read_shelf
 from projections.snapshot import take_snapshot
 from services.api.access import Voter, open_to_all, reader_of, voter_of, with_own_credentials
 from services.api.bodies import check_json_type, decode
 from services.api.cards import Card, read_cards
+from services.api.flips import FlipShown, show
 from services.api.limited import Headers, admit_voter
 from services.api.lists import Items, SlugInPath
 from services.api.parts import AnyRequest, parts
 from services.api.problems import may_answer
 from services.api.votes import submit
+
+T = TypeVar("T")
+_MOST_FLIPS = 20  # of each bookmark
 
 
 class BookmarkAnswer(Struct, frozen=True):
@@ -42,6 +50,16 @@ class Bookmark(Struct, frozen=True):
     note: str
     tags: list[str]
     position: str
+
+
+class BookmarkChanged(Struct, frozen=True):
+    """``before`` is the verdict when the tool was saved, ``after`` what it became; ``flips`` are newest first, at most 20."""
+
+    tool: ToolSaved
+    saved_at: datetime
+    before: Label
+    after: Label
+    flips: list[FlipShown]
 
 
 @put(
@@ -105,6 +123,38 @@ async def own_bookmarks(request: AnyRequest) -> Response[Items[Bookmark]]:
     )
 
 
+@get("/v1/me/bookmarks/changes", guards=[open_to_all], responses=may_answer())
+async def bookmark_changes(request: AnyRequest) -> Response[Items[BookmarkChanged]]:
+    """The bookmarks whose verdicts flipped since they were saved, the newest flip first, each with what caused it."""
+    actor = reader_of(request)
+    if actor is None:
+        return _private(list[BookmarkChanged]())
+    shelf = await read_shelf(parts(request).pool, shard_of(actor, parts(request).shards), actor)
+    places = {each.tool: Place(each.saved_at, each.position.shard, each.position.number) for each in shelf}
+    async with flips_at_one_moment(parts(request).pool) as (conn, _):
+        flips = await flips_since(conn, places, _MOST_FLIPS)
+        labels = await labels_at(conn, {tool: places[tool] for tool in flips})
+    async with take_snapshot(parts(request).pool) as snapshot:
+        cards = await read_cards(snapshot, await rulebook_in_force(snapshot), list(flips))
+    return _private(
+        [
+            _changed(saved, cards[saved.tool], labels.get(saved.tool, "Unreviewed"), flips[saved.tool])
+            for saved in _newest_first(shelf, flips)
+            if saved.tool in cards
+        ]
+    )
+
+
+def _newest_first(shelf: Sequence[Saved], flips: Mapping[int, Sequence[Told]]) -> list[Saved]:
+    flipped = [saved for saved in shelf if saved.tool in flips]
+    return sorted(flipped, key=lambda saved: flips[saved.tool][0].flip.place, reverse=True)
+
+
+def _changed(saved: Saved, card: Card, before: Label, flips: Sequence[Told]) -> BookmarkChanged:
+    told = [show(each) for each in flips]
+    return BookmarkChanged(_tool(card), saved.saved_at, before, told[0].after, told)
+
+
 async def _note(request: AnyRequest) -> Note | None:
     body = await request.body()
     if not body:
@@ -122,5 +172,5 @@ def _answer(who: Voter, answer: BookmarkAnswer, limits: Headers) -> Response[Boo
     return Response(answer, cookies=cookies, headers={"Cache-Control": "no-store", **limits})
 
 
-def _private(items: list[Bookmark]) -> Response[Items[Bookmark]]:
+def _private(items: list[T]) -> Response[Items[T]]:
     return Response(Items(items), headers={"Cache-Control": "private, no-store"})

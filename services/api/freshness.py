@@ -56,7 +56,7 @@ async def snapshot_at(
     Raises Rejected for what is no position or moment, NotThereYet, and what ``find_moment`` raises.
     """
     if min_position is not None:
-        await reach(pool, projections, _wanted(min_position))
+        await reach(pool, projections, wanted_in(min_position))
     if as_of is None:
         async with take_snapshot(pool) as snapshot:
             yield snapshot
@@ -82,7 +82,8 @@ def headers_of(freshness: Freshness) -> dict[str, str]:
     return headers
 
 
-def _wanted(text: str) -> list[Position]:
+def wanted_in(text: str) -> list[Position]:
+    """Raises Rejected for what is no ``min_position``."""
     try:
         return [parse_position(part) for part in text.split(",")]
     except ValueError as error:

@@ -10,6 +10,7 @@ from asyncpg import Pool, Record
 from litestar import Response, get
 from msgspec import Struct
 
+from projections.flip_pieces import read_flip_stops
 from projections.lag import read_lag
 from projections.parked import count_parked
 from projections.registry import PROJECTIONS
@@ -61,6 +62,7 @@ async def readyz(request: AnyRequest) -> Response[Readiness]:
 
 
 async def _readiness(pool: Pool[Record], behind: dict[str, int], redis: Literal["ok", "absent"]) -> Readiness:
-    stopped = [str(stop) for stop in await read_stops(pool, PROJECTIONS)]
+    stops = [*await read_stops(pool, PROJECTIONS), *await read_flip_stops(pool)]
+    stopped = [str(stop) for stop in stops]
     unread = {each.type: str(each.position) for each in await read_unread(pool, PROJECTIONS)}
     return Readiness("ready", behind, redis, await count_parked(pool), stopped, unread)

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from eventstore.heads import create_heads, extend_events
 from eventstore.migrations import migrate as apply_migrations
+from projections.flips import install_flips
 from projections.install import install
 from projections.registry import PROJECTIONS
 from services.cli.instance import data_option, instance
@@ -52,7 +53,7 @@ async def migrate_database(settings: Settings, shards: int = DEFAULT_SHARDS) -> 
         applied = await apply_migrations(conn)
         born_with = await create_heads(conn, shards)
         await extend_events(conn)
-        fresh = await install(conn, PROJECTIONS)
+        fresh = await install(conn, PROJECTIONS) + await install_flips(conn)
     finally:
         await conn.close()
     return Migrated([f"{migration.version} {migration.name}" for migration in applied], born_with, fresh)

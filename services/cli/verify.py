@@ -10,6 +10,7 @@ import msgspec
 import rich_click as click
 from msgspec import Struct
 
+from projections.flip_verify import verify_flips
 from projections.registry import PROJECTIONS
 from projections.verify import Verified, verify_all
 from projections.verify_sealed import verify_segments
@@ -49,4 +50,4 @@ async def _verify(settings: Settings, sealed: bool) -> list[Verified]:
         if sealed:
             sealing = sealing_of(settings)
             return await verify_segments(pool, sealing.store, PROJECTIONS, threads=sealing.threads)
-        return await verify_all(pool, PROJECTIONS)
+        return [*await verify_all(pool, PROJECTIONS), await verify_flips(pool)]

@@ -1,4 +1,4 @@
-"""Jobs: project a shard that moved, sweep for those nobody was woken for; partitions, adoptions, replays, recounts, sealing."""
+"""Jobs: project a shard that moved, sweep for those nobody was woken for; partitions, adoptions, flips, replays, recounts, sealing."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ from domain.refusals import NotUnderstood
 from eventstore.adoptions import decide_adoption
 from eventstore.decisions import Author
 from eventstore.heads import extend_events
+from eventstore.moments import NotYet, StillOpen
 from eventstore.sealed.manifest import SegmentError
 from eventstore.sealed.seal import due
 from eventstore.sealed.seal import seal as seal_segment
 from projections.adoptions import is_due
 from projections.engine import CheckpointMoved, advance, behind
+from projections.flip_engine import FrontierMoved, advance_flips
+from projections.flip_pieces import read_flip_stops
 from projections.registry import PROJECTIONS
 from projections.replay import run
 from projections.replay_sealed import NoSegments
@@ -31,6 +34,7 @@ from projections.stops import read_stops
 from projections.verify import verify_slice
 from services.resources import Sealing
 from services.signals import Signals
+from services.webhooks.sending import Sender
 
 # In one run of `seal`, so that a log that grows fast keeps its cores for votes: a segment takes some ten seconds of one.
 _MOST_SEGMENTS = 1
@@ -47,6 +51,7 @@ class Context(TypedDict):
     signals: Signals
     sealing: NotRequired[Sealing | None]
     replay_every: NotRequired[timedelta | None]
+    sender: NotRequired[Sender]
 
 
 async def project(ctx: Context, shard: int) -> int:
@@ -76,6 +81,21 @@ async def sweep(ctx: Context) -> int:
     except _UNREACHABLE as error:
         _log.warning("Postgres did not answer; the next sweep goes on", error=str(error))
         return 0
+
+
+async def flip(ctx: Context) -> int:
+    """Find the flips in all there is. Safe beside any other worker; returns the events gone past."""
+    passed = 0
+    try:
+        while (events := await advance_flips(ctx["pool"])) is not None:
+            passed += events
+        for stop in await read_flip_stops(ctx["pool"]) if passed else []:
+            _tell(str(stop))
+    except (FrontierMoved, StillOpen, NotYet) as error:
+        _log.info("flips are looked for again soon", error=str(error))
+    except _UNREACHABLE as error:
+        _log.warning("flips could not be looked for; they are again soon", error=str(error))
+    return passed
 
 
 @lru_cache(1_000)

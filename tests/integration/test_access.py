@@ -40,6 +40,9 @@ TAKE = {"score": 50, "choice": "ship", "text": ""}
 DESCRIPTION = "/schema"
 REPLAY_ACTIONS = ("pause", "resume", "cancel", "cut-over", "roll-back")
 REPLAY = f"/v1/replays/{UUID(int=0)}"
+WEBHOOK_ACTIONS = ("rotate", "enable", "test")
+WEBHOOK = f"/v1/webhooks/{UUID(int=0)}"
+REDELIVER = f"{WEBHOOK}/deliveries/{UUID(int=0)}/redeliver"
 
 
 def handlers(app: Litestar) -> Iterator[tuple[str, HTTPRouteHandler]]:
@@ -88,11 +91,16 @@ WRITES: dict[str, tuple[str, str, object]] = {
     "adopt": ("POST", "/v1/rulebooks/default/adopt", {"reason": "It is in force."}),
     "call off": ("POST", "/v1/rulebooks/default/call-off", None),
     "roll back": ("POST", "/v1/rulebooks/roll-back", {"reason": "There is none before it."}),
+    "webhook": ("POST", "/v1/webhooks", {"url": "https://shiplog.example.com/"}),
+    "remove webhook": ("DELETE", WEBHOOK, None),
+    **{action: ("POST", f"{WEBHOOK}/{action}", None) for action in WEBHOOK_ACTIONS},
+    "redeliver": ("POST", REDELIVER, None),
 }
 RULES = ["write rulebook", "adopt", "call off", "roll back"]
-EDITORS = ["replay", *REPLAY_ACTIONS, "verify", "trial", "cancel trial", *RULES]
+WEBHOOKS = ["webhook", "remove webhook", *WEBHOOK_ACTIONS, "redeliver"]
+EDITORS = ["replay", *REPLAY_ACTIONS, "verify", "trial", "cancel trial", *RULES, *WEBHOOKS]
 # Let through, to what is not there or cannot be rebuilt.
-EDITORS_ONLY = {"editor": {200, 404, 409}, "nobody": {401}, "reviewer": {403}}
+EDITORS_ONLY = {"editor": {200, 201, 404, 409}, "nobody": {401}, "reviewer": {403}}
 VISITORS = ["vote", "retract", "save", "drop"]
 OWN = ["own take", "withdraw own"]
 
@@ -208,6 +216,10 @@ def test_the_table_has_every_write_of_the_app() -> None:
         ("POST", "/v1/rulebooks"),
         ("POST", "/v1/rulebooks/roll-back"),
         *(("POST", f"/v1/rulebooks/{{digest:str}}/{action}") for action in ("adopt", "call-off")),
+        ("POST", "/v1/webhooks"),
+        ("DELETE", "/v1/webhooks/{id:uuid}"),
+        *(("POST", f"/v1/webhooks/{{id:uuid}}/{action}") for action in WEBHOOK_ACTIONS),
+        ("POST", "/v1/webhooks/{id:uuid}/deliveries/{delivery:uuid}/redeliver"),
         ("PUT", "/v1/tools/{slug:str}/takes/{reviewer:str}"),
         ("DELETE", "/v1/tools/{slug:str}/takes/{reviewer:str}"),
     }

@@ -1,0 +1,120 @@
+"""House changes: what the house did to courses in a range, takes and adoptions; and which rulebook was in force there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from asyncpg import Record
+from asyncpg.pool import PoolConnectionProxy
+from msgspec import Struct
+
+from domain import house
+from domain.adoptions import OF_SHIPLOG
+from domain.courses import Adopted, TakeChanged
+from domain.flips import Place
+from domain.house import RulebookAdopted, RulebookWritten, TakePublished, TakeWithdrawn
+from domain.log import HOUSE, Position
+from domain.named_rulebooks import DEFAULT
+from domain.refusals import NotUnderstood
+from domain.rulebooks import Rulebook
+from domain.upcasts import family, stored_names
+from domain.verdicts import Judgement
+
+CHANGES = """
+SELECT recorded_at, position, tool, type, data FROM events
+ WHERE shard = $1 AND shard = 0 AND position > $2 AND position <= $3 AND type = ANY($4)
+ ORDER BY position
+"""
+ADOPTIONS = """
+SELECT type, data FROM events
+ WHERE shard = $1 AND shard = 0 AND tool IS NULL AND position <= $2 AND type = ANY($3)
+ ORDER BY position DESC
+"""
+WRITTEN = """
+SELECT type, data FROM events
+ WHERE shard = $1 AND shard = 0 AND tool IS NULL AND type = ANY($2) AND data->>'digest' = $3
+ ORDER BY position
+"""
+
+
+class Take(Struct, frozen=True):
+    tool: int
+    change: TakeChanged
+
+
+class Unread(Struct, frozen=True):
+    """An event that is none, and why."""
+
+    position: Position
+    error: str
+
+
+class HouseChanges(Struct, frozen=True):
+    """In order. What could not be made out is left out of the others."""
+
+    takes: list[Take]
+    adoptions: list[Adopted]
+    unread: list[Unread]
+
+    def takes_by_tool(self) -> dict[int, list[TakeChanged]]:
+        found: dict[int, list[TakeChanged]] = {}
+        for take in self.takes:
+            found.setdefault(take.tool, []).append(take.change)
+        return found
+
+
+async def read_changes(conn: PoolConnectionProxy[Record], after: int, upto: int) -> HouseChanges:
+    names = _stored("TakePublished", "TakeWithdrawn", "RulebookAdopted")
+    found = HouseChanges([], [], [])
+    for recorded_at, number, tool, kind, data in await conn.fetch(CHANGES, HOUSE, after, upto, names):
+        place = Place(recorded_at, HOUSE, number)
+        try:
+            change = await _change(conn, place, family(kind), house.decode(data or b"null", kind))
+        except NotUnderstood as error:
+            found.unread.append(Unread(place.position, str(error)))
+            continue
+        if isinstance(change, Adopted):
+            found.adoptions.append(change)
+        else:
+            found.takes.append(Take(tool, change))
+    return found
+
+
+async def rulebook_at(conn: PoolConnectionProxy[Record], position: int) -> Rulebook:
+    """In force after this position of the house."""
+    for kind, data in await conn.fetch(ADOPTIONS, HOUSE, position, _stored("RulebookAdopted")):
+        try:
+            event = house.decode(data, kind)
+            assert isinstance(event, RulebookAdopted)
+            return await _rulebook(conn, event.digest)
+        except NotUnderstood:
+            continue
+    return DEFAULT
+
+
+async def _change(
+    conn: PoolConnectionProxy[Record], place: Place, kind: str, event: house.HouseEvent
+) -> TakeChanged | Adopted:
+    match event:
+        case TakePublished(reviewer=reviewer, score=score, choice=choice):
+            return TakeChanged(place, kind, reviewer, Judgement(reviewer, score, choice))
+        case TakeWithdrawn(reviewer=reviewer):
+            return TakeChanged(place, kind, reviewer, None)
+        case RulebookAdopted(digest=digest):
+            return Adopted(place, kind, await _rulebook(conn, digest))
+        case _:
+            raise NotUnderstood(data=type(event).__name__, error=f"it is stored as {kind}")
+
+
+async def _rulebook(conn: PoolConnectionProxy[Record], digest: str) -> Rulebook:
+    if digest in OF_SHIPLOG:
+        return OF_SHIPLOG[digest]
+    for kind, data in await conn.fetch(WRITTEN, HOUSE, _stored("RulebookWritten"), digest):
+        event = house.decode(data, kind)
+        if isinstance(event, RulebookWritten):
+            return event.rulebook
+    raise NotUnderstood(data=digest, error="no rulebook of this digest was written")
+
+
+def _stored(*families: str) -> Sequence[str]:
+    return [name for each in families for name in stored_names(each, house.UPCASTERS)]
