@@ -22,6 +22,7 @@ from projections.snapshot import take_snapshot
 from services.api.access import login_of, open_to_all
 from services.api.cards import Card, TakeShown, not_shown_yet, pure, read_cards
 from services.api.comparisons import read_comparison
+from services.api.methodology import methodology
 from services.api.parts import AnyRequest, parts
 from services.api.rendering import Page, render_page
 from services.identity import Login
@@ -73,8 +74,11 @@ async def compare(request: AnyRequest, pair: FromPath[str]) -> Page:
     left, right = await find_pair(parts(request).names, pair)
     async with take_snapshot(parts(request).pool) as snapshot:
         comparison, freshness = await read_comparison(snapshot, parts(request).names, left, right)
+        rulebook = await rulebook_in_force(snapshot)
     canonical = "/compare/{}-vs-{}".format(*sorted((left, right)))
-    return render_page("compare.html", freshness, comparison=comparison, canonical=canonical)
+    return render_page(
+        "compare.html", freshness, comparison=comparison, rulebook=rulebook, canonical=canonical
+    )
 
 
 @get("/tools/{slug:str}", guards=[open_to_all], include_in_schema=False)
@@ -126,14 +130,6 @@ async def category(request: AnyRequest, slug: FromPath[str]) -> Page:
 @get("/bookmarks", guards=[open_to_all], include_in_schema=False)
 async def bookmarks() -> Page:
     return render_page("bookmarks.html")
-
-
-@get("/methodology", guards=[open_to_all], include_in_schema=False)
-async def methodology(request: AnyRequest) -> Page:
-    async with take_snapshot(parts(request).pool) as snapshot:
-        rulebook = await rulebook_in_force(snapshot)
-        freshness = await snapshot.freshness()
-    return render_page("methodology.html", freshness, rulebook=rulebook)
 
 
 @get("/ledger", guards=[open_to_all], include_in_schema=False)

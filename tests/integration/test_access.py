@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections.abc import Callable, Iterator
 from itertools import product
@@ -13,6 +14,7 @@ import pytest
 from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 
+from domain.named_rulebooks import DEFAULT
 from services.api import access
 from services.api.app import create_app
 from services.cli.keys import REVOKE, create_key
@@ -80,8 +82,13 @@ WRITES: dict[str, tuple[str, str, object]] = {
         for action in REPLAY_ACTIONS
     },
     "verify": ("POST", "/v1/verify", None),
+    "write rulebook": ("POST", "/v1/rulebooks", json.loads(DEFAULT.canonical)),
+    "adopt": ("POST", "/v1/rulebooks/default/adopt", {"reason": "It is in force."}),
+    "call off": ("POST", "/v1/rulebooks/default/call-off", None),
+    "roll back": ("POST", "/v1/rulebooks/roll-back", {"reason": "There is none before it."}),
 }
-EDITORS = ["replay", *REPLAY_ACTIONS, "verify"]
+RULES = ["write rulebook", "adopt", "call off", "roll back"]
+EDITORS = ["replay", *REPLAY_ACTIONS, "verify", *RULES]
 # Let through, to what is not there or cannot be rebuilt.
 EDITORS_ONLY = {"editor": {200, 404, 409}, "nobody": {401}, "reviewer": {403}}
 VISITORS = ["vote", "retract", "save", "drop"]
@@ -194,6 +201,9 @@ def test_the_table_has_every_write_of_the_app() -> None:
         ("POST", "/v1/replays"),
         *(("POST", f"/v1/replays/{{id:uuid}}/{action}") for action in REPLAY_ACTIONS),
         ("POST", "/v1/verify"),
+        ("POST", "/v1/rulebooks"),
+        ("POST", "/v1/rulebooks/roll-back"),
+        *(("POST", f"/v1/rulebooks/{{digest:str}}/{action}") for action in ("adopt", "call-off")),
         ("PUT", "/v1/tools/{slug:str}/takes/{reviewer:str}"),
         ("DELETE", "/v1/tools/{slug:str}/takes/{reviewer:str}"),
     }

@@ -126,7 +126,8 @@ async def test_a_card_has_exactly_these_fields(
     assert skeptic == {"reviewer": {"slug": "skeptic", "name": "Skeptic"}, "take": None}
     assert card["tally"].keys() == _TALLY
     assert card["verdict"].keys() == {
-        *("label", "panel", "community", "margin", "explanation", "rulebook", "position", "inputs")
+        *("label", "decided", "panel", "community", "shares", "distance", "margin", "explanation"),
+        *("rulebook", "position", "inputs"),
     }
     assert card["verdict"]["panel"] == {"ship": 1, "skip": 0, "share": "1.0000", "mean_score": "80.0"}
     assert card["verdict"]["community"] == card["tally"]
