@@ -48,7 +48,9 @@ def panels(draw: Callable[..., Any], least: int) -> dict[str, Any]:
         "quorum": draw(st.sampled_from((1, 2, 1, 4))),
         "counts": counts,
         "bands": draw(bands()) if counts == "scores" and draw(st.booleans()) else [],
-        "weights": draw(st.dictionaries(st.sampled_from(REVIEWERS), st.integers(0, 4), max_size=3)),
+        "weights": draw(
+            st.dictionaries(st.sampled_from(REVIEWERS), st.sampled_from((3, 0, 20, 1)), max_size=4)
+        ),
     }
 
 
