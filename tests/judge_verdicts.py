@@ -167,18 +167,18 @@ def four_places(number: Number) -> Decimal:
 
 
 def fewest_votes(book: Book, takes: Sequence[Take], votes: Votes, today: int) -> int | None:
-    """Every way of taking some out is tried."""
+    """Every way of taking some out is tried, the fewest first."""
     label = judge_plainly(book, takes, votes, today).label
-    flipping = (
-        sum(votes.values()) - sum(left.values())
-        for left in _fewer(votes)
-        if judge_plainly(book, takes, left, today).label != label
-    )
-    return min(flipping, default=None)
+    for left in _fewer(votes):
+        if judge_plainly(book, takes, left, today).label != label:
+            return sum(votes.values()) - sum(left.values())
+    return None
 
 
 def _fewer(votes: Votes) -> Iterator[Votes]:
-    for counts in product(*(range(number + 1) for number in votes.values())):
+    """With one less, whichever it is; with two less, whichever they are; and so on."""
+    ways = product(*(range(number + 1) for number in votes.values()))
+    for counts in sorted(ways, key=sum, reverse=True):
         yield dict(zip(votes, counts, strict=True))
 
 

@@ -37,12 +37,14 @@ from services.api import (
     takes,
     tallies,
     tools,
+    trials,
     verdicts,
     votes,
     webhooks,
 )
 from services.api.conditional import answer_conditionally
 from services.api.framing import refuse_ambiguous
+from services.api.lab import LAB_PAGES
 from services.api.limited import Gate
 from services.api.pages import PAGES
 from services.api.parts import AnyRequest, Senders
@@ -101,6 +103,11 @@ ROUTES: list[ControllerRouterHandler] = [
     replays.roll_back_replay,
     replays.verify,
     replays.show_drift,
+    trials.ask_trial,
+    trials.list_trials,
+    trials.show_trial,
+    trials.cancel_trial,
+    trials.compare_trials,
     diff.show_diff,
     webhooks.open_webhook,
     webhooks.list_webhooks,
@@ -118,6 +125,7 @@ ROUTES: list[ControllerRouterHandler] = [
     health.readyz,
     metrics.metrics,
     *PAGES,
+    *LAB_PAGES,
     flips.flips_page,
     STATIC,
 ]

@@ -33,12 +33,13 @@ from services.workers.jobs import (
     sweep,
     take_effect,
 )
+from services.workers.trials import try_out
 from services.workers.webhooks import forget, send_due, tell_flips
 
 _SWEEP_SECONDS = 1.0
 _MINUTE_SECONDS = 60.0
 _HOUR_SECONDS = 3_600.0
-# For new flips and what is to be told of them; for replays and deliveries that were asked for, or left behind by a
+# For new flips and what is to be told of them; for replays, trials and deliveries that were asked for, or left behind by a
 # process that died; for an adoption that is due.
 _LOOK_SECONDS = 0.5
 _SENDERS = 4  # webhooks that may be slow at the same time without keeping others waiting
@@ -61,6 +62,7 @@ async def work(settings: Settings) -> None:
             asyncio.create_task(_repeat(take_effect, ctx, _LOOK_SECONDS)),
             asyncio.create_task(_repeat(flip, ctx, _LOOK_SECONDS)),
             asyncio.create_task(_repeat(replay, ctx, _LOOK_SECONDS)),
+            asyncio.create_task(_repeat(try_out, ctx, _LOOK_SECONDS)),
             asyncio.create_task(_repeat(schedule, ctx, _MINUTE_SECONDS)),
             asyncio.create_task(_repeat(recount, ctx, settings.recount_seconds)),
             asyncio.create_task(_repeat(extend, ctx, _MINUTE_SECONDS)),

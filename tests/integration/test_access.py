@@ -85,6 +85,8 @@ WRITES: dict[str, tuple[str, str, object]] = {
         for action in REPLAY_ACTIONS
     },
     "verify": ("POST", "/v1/verify", None),
+    "trial": ("POST", f"/v1/rulebooks/sha256:{'0' * 64}/trial", None),
+    "cancel trial": ("POST", f"/v1/trials/{UUID(int=0)}/cancel", None),
     "write rulebook": ("POST", "/v1/rulebooks", json.loads(DEFAULT.canonical)),
     "adopt": ("POST", "/v1/rulebooks/default/adopt", {"reason": "It is in force."}),
     "call off": ("POST", "/v1/rulebooks/default/call-off", None),
@@ -96,7 +98,7 @@ WRITES: dict[str, tuple[str, str, object]] = {
 }
 RULES = ["write rulebook", "adopt", "call off", "roll back"]
 WEBHOOKS = ["webhook", "remove webhook", *WEBHOOK_ACTIONS, "redeliver"]
-EDITORS = ["replay", *REPLAY_ACTIONS, "verify", *RULES, *WEBHOOKS]
+EDITORS = ["replay", *REPLAY_ACTIONS, "verify", "trial", "cancel trial", *RULES, *WEBHOOKS]
 # Let through, to what is not there or cannot be rebuilt.
 EDITORS_ONLY = {"editor": {200, 201, 404, 409}, "nobody": {401}, "reviewer": {403}}
 VISITORS = ["vote", "retract", "save", "drop"]
@@ -209,6 +211,8 @@ def test_the_table_has_every_write_of_the_app() -> None:
         ("POST", "/v1/replays"),
         *(("POST", f"/v1/replays/{{id:uuid}}/{action}") for action in REPLAY_ACTIONS),
         ("POST", "/v1/verify"),
+        ("POST", "/v1/rulebooks/{digest:str}/trial"),
+        ("POST", "/v1/trials/{id:uuid}/cancel"),
         ("POST", "/v1/rulebooks"),
         ("POST", "/v1/rulebooks/roll-back"),
         *(("POST", f"/v1/rulebooks/{{digest:str}}/{action}") for action in ("adopt", "call-off")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -12,6 +13,8 @@ import pytest
 from domain.named_rulebooks import DEFAULT, NAMED
 from domain.rulebook_texts import write_rulebook
 from domain.rulebooks import read_rulebook
+from services.api.live import Live, Subscriber
+from services.signals import Signals
 from tests.integration.stage import (
     Client,
     Headers,
@@ -84,6 +87,7 @@ NO_RULEBOOKS: list[tuple[bytes, dict[str, str], int]] = [
     (b'name = "mine"\nname = "mine"', TOML, 400),
     (b"name = ", TOML, 400),
     (b"\xff", TOML, 400),
+    (b'name = "mine"\n[panel]\nweight = 1' + b"0" * 5_000, TOML, 400),
     (b'name = "mine"\n[panel]\nweight = nan', TOML, 400),
     (b"x = " + b"[" * 30_000, TOML, 400),
     (b"", TOML, 400),
@@ -223,6 +227,29 @@ async def test_every_read_is_by_the_rulebook_in_force(editor: Client, vote_key: 
     by_name = {"rulebook": "default"}
     named = (await editor.get("/v1/tools/agents/verdict", params=by_name)).json()
     assert named == before.json()["verdict"] | {"position": card["verdict"]["position"]}
+
+
+@pytest.mark.usefixtures("agents")
+async def test_who_listens_hears_what_another_rulebook_makes_of_a_tally(
+    editor: Client, vote_key: Headers, pool: Log
+) -> None:
+    for voter in range(12):
+        await vote_as(editor, vote_key, f"voter {voter}", "ship", "agents")
+    await catch_up(pool)
+    tool: int = await pool.fetchval("SELECT tool FROM slugs WHERE slug = 'agents'")
+    live, listening = Live(pool, Signals(None)), Subscriber({"agents": tool})
+    live.subscribe(listening)
+    for name, preliminary in (("default", False), ("community-veto", True)):
+        await adopt(editor, name)
+        await catch_up(pool)
+        async with asyncio.timeout(20):
+            while not any(_told(listening, preliminary)):
+                await listening.news.wait()
+    await live.close()
+
+
+def _told(listening: Subscriber, preliminary: bool) -> list[bool]:
+    return [json.loads(str(frame.data))["preliminary"] is preliminary for frame in listening.frames()]
 
 
 @pytest.mark.usefixtures("agents")

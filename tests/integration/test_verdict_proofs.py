@@ -160,7 +160,11 @@ async def test_the_command_says_what_was_asked_wrongly(
     assert said in " ".join(err.replace("│", " ").split())
 
 
-async def test_a_proof_of_what_is_not_there_is_a_problem(quill: None, client: Client) -> None:
+async def test_a_proof_of_what_is_not_there_is_a_problem(
+    quill: None, client: Client, catalogue_key: Headers
+) -> None:
+    await list_tool(client, catalogue_key, "not-folded-yet")
+    assert_problem(await client.get("/v1/tools/not-folded-yet/verdict/proof"), 503)
     assert_problem(await client.get("/v1/tools/nobody/verdict/proof"), 404)
     assert_problem(await client.get(PROOF, params={"rulebook": "nobody"}), 404)
     assert_problem(await client.get(PROOF, params={"as_of": "2020-01-01T00:00:00Z"}), 404)

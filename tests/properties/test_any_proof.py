@@ -30,7 +30,7 @@ from tests.properties.any_verdict import Case, cases
 
 PROGRAM = Path(services.api.__file__).parent / "site/static/verify_verdict.py"
 TAKES = [Judgement("builder", 74, "ship"), Judgement("pm", 55, "skip"), Judgement("skeptic", 68, "ship")]
-quick = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def load() -> ModuleType:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Context, Decimal
 from fractions import Fraction
+from typing import Literal
 
 import pytest
 from hypothesis import given, settings
@@ -36,6 +37,12 @@ def test_an_end_that_lies_halfway_is_rounded_to_even() -> None:
     low, _ = wilson_ends(31, 31, 1, Decimal(1))
     assert low.equals(Fraction(31, 32))  # 0.96875
     assert str(low.rounded()) == "0.9688"
+    assert [str(exactly(Fraction(halves, 20_000)).rounded()) for halves in (1, 3, -1, -3)] == [
+        "0.0000",
+        "0.0002",
+        "0.0000",
+        "-0.0002",
+    ]
 
 
 @settings(deadline=None)
@@ -43,6 +50,19 @@ def test_an_end_that_lies_halfway_is_rounded_to_even() -> None:
 def test_ends_move_as_shares_do(share: Fraction, factor: Fraction, more: Fraction) -> None:
     assert exactly(share).times(factor).plus(more).equals(share * factor + more)
     assert exactly(share).rounded() == Decimal(round(share * 10_000)).scaleb(-4)
+
+
+@settings(deadline=None)
+@given(st.integers(-50, 50), st.integers(0, 2_000), st.integers(1, 9), st.sampled_from((-1, 1)))
+def test_an_end_is_rounded_as_its_first_fifty_digits_are(
+    whole: int, square: int, over: int, sign: Literal[-1, 1]
+) -> None:
+    digits = Context(prec=60)
+    root = digits.multiply(digits.sqrt(Decimal(square)), Decimal(sign))
+    value = digits.divide(digits.add(Decimal(whole), root), Decimal(over))
+    assert End(whole, square, over, sign).rounded() == value.quantize(
+        Decimal("0.0001"), ROUND_HALF_EVEN, digits
+    )
 
 
 def test_a_root_has_a_side() -> None:

@@ -1,7 +1,7 @@
 // Webhooks on the editors' desk: open, try, see what arrived, send again.
 
 import { call } from "./api.js";
-import { on, tell } from "./editor.js";
+import { on, tell } from "./desk.js";
 
 const desk = document.querySelector("[data-webhooks]");
 const moment = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "medium" });
