@@ -58,8 +58,8 @@ async def writable(
     steps=st.lists(steps, min_size=80, max_size=150),
     tried=books,
     stretch=st.sampled_from([0, 1, 5, 30, 10_000]),
-    span=st.sampled_from([1, 7, 1_000]),
-    sealed=st.sampled_from([0, 0, 7, 40]),
+    span=st.sampled_from([5, 40, 1_000]),
+    sealed=st.sampled_from([0, 0, 15, 40]),
     left_out=st.integers(0, 5) | st.integers(20, 40),
 )
 async def test_any_trial(
