@@ -1,4 +1,4 @@
-"""Whether the log stays as fast when it grows: the same loads on a small log and on a large one, and its size."""
+"""Whether the log stays as fast when it grows: the same loads on a small log and a large one in turn; and its size."""
 
 from __future__ import annotations
 
@@ -46,40 +46,49 @@ SELECT sum(pg_relation_size(oid)) FROM pg_class WHERE relname ~ '^(events|standi
 async def main(size: int, runs: int) -> None:
     with (
         tempfile.TemporaryDirectory(prefix="shiplog-bench-") as folder,
-        shiplog(Path(folder) / "data") as server,
+        shiplog(Path(folder) / "small") as small,
+        shiplog(Path(folder) / "large") as large,
         Progress(console=Console(stderr=True)) as progress,
     ):
-        running = Postgres.attach(server.data)
-        assert running is not None
-        url, key = running.url(), server.key()
-        await fill(url, SMALL, progress)
-        small = await _measure(server, key, runs)
-        await fill(url, size, progress)
-        large = await _measure(server, key, runs)
-        conn = await asyncpg.connect(url)
+        for server, events in ((small, SMALL), (large, size)):
+            await fill(_url(server), events, progress)
+        rates = await _measure(small, large, runs)
+        conn = await asyncpg.connect(_url(large))
         events, size_bytes = await conn.fetchval(EVENTS), await conn.fetchval(BYTES)
         await conn.close()
     table = Table(
         "what", f"at {SMALL:,}", f"at {size:,}", "ratio", title=f"medians of {runs} runs, votes a second"
     )
-    for name in small:
-        table.add_row(name, f"{small[name]:,.0f}", f"{large[name]:,.0f}", f"{large[name] / small[name]:.2f}")
+    for name, pairs in rates.items():
+        few, many = (statistics.median(each) for each in zip(*pairs, strict=True))
+        ratio = statistics.median(late / early for early, late in pairs)
+        table.add_row(name, f"{few:,.0f}", f"{many:,.0f}", f"{ratio:.2f}")
     per_vote = f"{size_bytes / events:.1f} bytes on disk a vote, with indexes and standings"
     Console(width=120).print(table, f"{events:,} events; {per_vote}", sep="\n", highlight=False)
 
 
-async def _measure(server: Shiplog, key: str, runs: int) -> dict[str, float]:
+async def _measure(small: Shiplog, large: Shiplog, runs: int) -> dict[str, list[tuple[float, float]]]:
+    """In turn, on the one and on the other, so that whatever else the machine does falls on both alike."""
     # Bulk first: after a checkpoint the first change of a page writes it whole, and bulk soon has touched them all.
-    loads: dict[str, Callable[[], Awaitable[Measured]]] = {
-        "bulk over HTTP, new votes": lambda: ours.bulk(server.port, key, 200_000),
-        "one vote a request": lambda: ours.single(server.port, key, 20_000),
+    loads: dict[str, Callable[[int, str], Awaitable[Measured]]] = {
+        "bulk over HTTP, new votes": lambda port, key: ours.bulk(port, key, 200_000),
+        "one vote a request": lambda port, key: ours.single(port, key, 20_000),
     }
-    rates: dict[str, list[float]] = {name: [] for name in loads}
+    logs = [(server.port, server.key()) for server in (small, large)]
+    rates: dict[str, list[tuple[float, float]]] = {name: [] for name in loads}
     for name, load in loads.items():
-        await load()  # connections, plans and caches
+        for log in logs:
+            await load(*log)  # connections, plans and caches
         for _ in range(runs):
-            rates[name].append((await load()).rate)
-    return {name: statistics.median(each) for name, each in rates.items()}
+            few, many = [(await load(*log)).rate for log in logs]
+            rates[name].append((few, many))
+    return rates
+
+
+def _url(server: Shiplog) -> str:
+    running = Postgres.attach(server.data)
+    assert running is not None
+    return running.url()
 
 
 async def fill(url: str, upto: int, progress: Progress) -> None:

@@ -159,7 +159,14 @@ def _write(rulebook: Rulebook, state: Adoptions) -> list[HouseEvent]:
 
 
 def _adopt(digest: str, reason: str, state: Adoptions) -> list[HouseEvent]:
-    return [] if digest == state.in_force else [RulebookAdopted(digest, state.in_force, reason)]
+    if digest == state.in_force:
+        return []
+    return [*_kept(digest, state), RulebookAdopted(digest, state.in_force, reason)]
+
+
+def _kept(digest: str, state: Adoptions) -> list[HouseEvent]:
+    """What is adopted is in the log itself: those that come with Shiplog may be others one day."""
+    return [] if digest in state.written else [RulebookWritten(digest, OF_SHIPLOG[digest])]
 
 
 def _schedule(command: ScheduleAdoption, state: Adoptions) -> list[HouseEvent]:
@@ -173,7 +180,8 @@ def _schedule(command: ScheduleAdoption, state: Adoptions) -> list[HouseEvent]:
 def _roll_back(reason: str, state: Adoptions) -> list[HouseEvent]:
     if not state.replaced:
         raise NothingToRollBack
-    return [RulebookAdopted(state.replaced[-1], state.in_force, reason, rolls_back=True)]
+    before = state.replaced[-1]
+    return [*_kept(before, state), RulebookAdopted(before, state.in_force, reason, rolls_back=True)]
 
 
 def _call_off(digest: str, state: Adoptions) -> list[HouseEvent]:
@@ -191,6 +199,6 @@ def _take_effect(now: datetime, state: Adoptions) -> list[HouseEvent]:
         if each.digest == in_force:
             events.append(AdoptionCalledOff(each.digest))
         else:
-            events.append(RulebookAdopted(each.digest, in_force, each.reason))
+            events += [*_kept(each.digest, state), RulebookAdopted(each.digest, in_force, each.reason)]
             in_force = each.digest
     return events

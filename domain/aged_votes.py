@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from copy import copy
 from typing import TypeAlias
 
 from msgspec import Struct
 
 from domain.ages import DayVotes, Weighed, weights
-from domain.cells import Bounds, DayMoves
+from domain.cells import Bounds, Cell
 from domain.rulebooks import Community
 
 # Standing votes by day of their casts: [ship, skip].
@@ -33,6 +34,7 @@ class AgedVotes:
     def __init__(self, community: Community, days: Days, today: int | None, sums: Sums | None = None) -> None:
         self._community, self._days, self._today = community, days, today
         self._since: int | None = None
+        self._weighed_last: tuple[Cell, tuple[int, int, int, int]] | None = None
         if sums is None:
             self._sum_up(min(days, default=sys.maxsize if today is None else today))
         else:
@@ -42,6 +44,15 @@ class AgedVotes:
     @property
     def sums(self) -> Sums:
         return Sums(self._first, self._count, self._ship, self._skip)
+
+    @property
+    def since(self) -> int | None:
+        """The first day that counts, where there is a window."""
+        return self._since
+
+    @property
+    def has_window(self) -> bool:
+        return self._community.window_days is not None
 
     def weighed(self) -> Weighed:
         return Weighed(self._count, self._ship, self._ship + self._skip, self._unit)
@@ -70,26 +81,51 @@ class AgedVotes:
         if self._since is None or day >= self._since:
             self._add(day, ship, skip)
 
-    def bounds(self, until: int | None, days: tuple[DayMoves, ...]) -> Bounds:
-        """Where the sums can be during a stretch that ends on the day ``until`` and moves these votes, in any order."""
-        self._begin_by(min((each[0] for each in days), default=sys.maxsize))
-        ship_low, ship_high, skip_low, skip_high = self._ship, self._ship, self._skip, self._skip
-        low = high = self._count
-        for day, ship_in, ship_out, skip_in, skip_out in days:
-            weight = self._weight(day)
-            ship_low, ship_high = ship_low - weight * ship_out, ship_high + weight * ship_in
-            skip_low, skip_high = skip_low - weight * skip_out, skip_high + weight * skip_in
-            low, high = low - ship_out - skip_out, high + ship_in + skip_in
-        for day in self._leaving(until):
+    def leap(self, cell: Cell) -> None:
+        """Over a stretch; what it does to each day is for who keeps the days."""
+        assert cell.until is not None
+        sums = self._weigh_moves(cell)
+        self.see(cell.until)
+        self._count += cell.ship_in - cell.ship_out + cell.skip_in - cell.skip_out
+        self._ship += sums[0] - sums[1]
+        self._skip += sums[2] - sums[3]
+
+    def bounds(self, cell: Cell) -> Bounds:
+        """Where the sums can be during such a stretch."""
+        ship_in, ship_out, skip_in, skip_out = self._weigh_moves(cell)
+        low = self._count - cell.ship_out - cell.skip_out
+        ship_low, skip_low = self._ship - ship_out, self._skip - skip_out
+        for day in self._leaving(cell.until):
             weight, (ship, skip) = self._weight(day), self._days[day]
             ship_low, skip_low, low = ship_low - weight * ship, skip_low - weight * skip, low - ship - skip
-        end = self._unit if until is None else max(self._unit, self._weight(until))
+        end = self._unit if cell.until is None else max(self._unit, self._weight(cell.until))
         return Bounds(
-            (max(low, 0), high),
-            (max(ship_low, 0), ship_high),
-            (max(skip_low, 0), skip_high),
+            (max(low, 0), self._count + cell.ship_in + cell.skip_in),
+            (max(ship_low, 0), self._ship + ship_in),
+            (max(skip_low, 0), self._skip + skip_in),
             (self._unit, end),
         )
+
+    def copy(self, days: Days) -> AgedVotes:
+        """As they are, with these days of their own."""
+        other = copy(self)
+        other.keep(days)
+        return other
+
+    def keep(self, days: Days) -> None:
+        """These from now on."""
+        self._days = days
+
+    def _weigh_moves(self, cell: Cell) -> tuple[int, int, int, int]:
+        if self._weighed_last is None or self._weighed_last[0] is not cell:
+            self._begin_by(min((each[0] for each in cell.days), default=sys.maxsize))
+            ship_in = ship_out = skip_in = skip_out = 0
+            for day, ship, unship, skip, unskip in cell.days:
+                weight = self._weight(day)
+                ship_in, ship_out = ship_in + weight * ship, ship_out + weight * unship
+                skip_in, skip_out = skip_in + weight * skip, skip_out + weight * unskip
+            self._weighed_last = cell, (ship_in, ship_out, skip_in, skip_out)
+        return self._weighed_last[1]
 
     def _leaving(self, until: int | None) -> list[int]:
         if until is None or self._since is None:
@@ -131,7 +167,7 @@ class AgedVotes:
 
     def _scale_from(self, first: int) -> None:
         """The day ``first`` weighs little: only ratios of sums mean anything."""
-        self._first, self._weights = first, dict[int, int]()
+        self._first, self._weights, self._weighed_last = first, dict[int, int](), None
         self._scale = weights([DayVotes(first, 0, 0)], None, self._community)
         self._since = self._window_at(self._today)
         self._unit = self._weight(first if self._today is None else self._today)

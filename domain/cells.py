@@ -52,8 +52,8 @@ class Bounds(Struct, frozen=True):
 
 def bounds_of(ship: tuple[int, int], skip: tuple[int, int]) -> Bounds:
     """Where no age is weighed. There are no fewer than none."""
-    low = max(ship[0], 0), max(skip[0], 0)
-    return Bounds((sum(low), ship[1] + skip[1]), (low[0], ship[1]), (low[1], skip[1]))
+    ship_low, skip_low = max(ship[0], 0), max(skip[0], 0)
+    return Bounds((ship_low + skip_low, ship[1] + skip[1]), (ship_low, ship[1]), (skip_low, skip[1]))
 
 
 def label_within(standing: Rule, bounds: Bounds) -> Label | None:
@@ -62,24 +62,29 @@ def label_within(standing: Rule, bounds: Bounds) -> Label | None:
     As if there were enough votes, it is the same everywhere if it is at the best and at the worst, each with the
     narrowest interval and with the widest. Where there may be too few, the label without votes has to be the same too.
     """
-    book = standing.book
-    minimum = book.community.minimum
-    if not book.weighs_votes or bounds.count[1] < minimum:
-        return standing.alone
     narrow, wide = bounds.unit
-    if narrow != wide and _is_torn(book):
+    if narrow != wide and _is_torn(standing.book):
         return None
-    (ship_low, ship_high), (skip_low, skip_high) = bounds.ship, bounds.skip
-    if not (ship_low + skip_high and ship_high + skip_low):
+    first = label_between(standing, bounds.count, bounds.ship, bounds.skip, narrow)
+    if narrow == wide or first is None:
+        return first
+    return first if label_between(standing, bounds.count, bounds.ship, bounds.skip, wide) == first else None
+
+
+def label_between(
+    standing: Rule, count: tuple[int, int], ship: tuple[int, int], skip: tuple[int, int], unit: int = 1
+) -> Label | None:
+    """The same, where a vote cast today weighs this much all along."""
+    minimum = standing.book.community.minimum
+    if count[1] < minimum or not standing.book.weighs_votes:
+        return standing.alone
+    best, worst = ship[1] + skip[0], ship[0] + skip[1]
+    if not (best and worst):
         return None
-    found = standing.label(Weighed(minimum, ship_high, ship_high + skip_low, narrow))
-    if bounds.count[0] < minimum and standing.alone != found:
+    found = standing.label(Weighed(minimum, ship[1], best, unit))
+    if found != standing.label(Weighed(minimum, ship[0], worst, unit)):
         return None
-    others = [Weighed(minimum, ship_low, ship_low + skip_high, narrow)]
-    if narrow != wide:
-        others.append(Weighed(minimum, ship_high, ship_high + skip_low, wide))
-        others.append(Weighed(minimum, ship_low, ship_low + skip_high, wide))
-    return found if all(standing.label(each) == found for each in others) else None
+    return found if count[0] >= minimum or found == standing.alone else None
 
 
 def _is_torn(book: Rulebook) -> bool:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from copy import copy
+from fractions import Fraction
 from functools import lru_cache
 
 from msgspec import Struct
@@ -17,7 +19,7 @@ from domain.flips import Flip, Place
 from domain.labels import Rule, rule
 from domain.rulebooks import Label, Rulebook
 from domain.running_votes import RunningVotes
-from domain.verdicts import Judgement, counted_takes, panel_value
+from domain.verdicts import Judgement, counted_takes
 from domain.words import Choice
 
 
@@ -56,6 +58,13 @@ class Course:
         self._reach = 1
         self._follow(rulebook)
         self._calm_down()
+
+    def copy(self, changes: Sequence[Change] = ()) -> Course:
+        """As it is, to be followed through a stretch with these changes, and no others."""
+        other = copy(self)
+        aged = any(isinstance(each, Adopted) and each.rulebook.weighs_age for each in changes)
+        other.votes = self.votes.copy(whole=aged)
+        return other
 
     def vote(
         self,
@@ -112,8 +121,6 @@ class Course:
     def leap(self, cell: Cell) -> None:
         """Over a stretch of votes that cannot flip the verdict."""
         self.votes.leap(cell)
-        if not self._is_calm(self.votes.ship, self.votes.ship, self.votes.skip, self.votes.skip):
-            self._calm_down()
 
     def leap_through(self, cell: Cell, changes: Sequence[Change]) -> list[Flip] | None:
         """Over a stretch in which these changes happened too, wherever among the votes; None where it cannot be leapt.
@@ -135,7 +142,7 @@ class Course:
         self._rule = rule_of(self.rulebook, self.takes) if changes else self._rule
         self.votes.leap(cell)
         self.label = self._rule.label(self.votes.weighed())
-        self._calm_down()
+        self._calm = _NOWHERE if self.rulebook.weighs_votes else _EVERYWHERE
 
     def _flips_of(self, cell: Cell, changes: Sequence[Change]) -> list[Flip] | None:
         flips: list[Flip] = []
@@ -187,12 +194,23 @@ class Course:
 
 
 def rule_of(rulebook: Rulebook, takes: Mapping[str, Judgement]) -> Rule:
-    counted = counted_takes(list(takes.values()), rulebook.panel)
-    return _rule(rulebook, panel_value(counted, rulebook.panel))
+    panel = rulebook.panel
+    if panel.weight == 0:
+        return _rule(rulebook, 0, 0)
+    counted = counted_takes(list(takes.values()), panel)
+    if len(counted) < panel.quorum:
+        return _rule(rulebook, 0, 0)
+    total = worth = 0
+    for weight, each in counted:
+        total += weight
+        worth += weight * each
+    return _rule(rulebook, worth, total)
 
 
-# Panels are few and small: of all states that they can be in, some hundreds are met.
-_rule = lru_cache(10_000)(rule)
+@lru_cache(10_000)
+def _rule(rulebook: Rulebook, worth: int, weight: int) -> Rule:
+    """Panels are few and small: of all the states they can be in, some hundreds are met. No weight: it says nothing."""
+    return rule(rulebook, Fraction(worth, 100 * weight) if weight else None)
 
 
 def seat(takes: Mapping[str, Judgement], reviewer: str, judgement: Judgement | None) -> dict[str, Judgement]:

@@ -7,6 +7,7 @@ and only falls with more for skip: margins and the search for flips rest on it.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from fractions import Fraction
 from functools import cached_property
 from typing import Literal
@@ -42,29 +43,41 @@ class Rule(Struct, frozen=True, dict=True):
     def _enough(self) -> int:
         return self.book.community.minimum if self.book.weighs_votes else sys.maxsize
 
+    @cached_property
+    def _passes(self) -> Callable[[Bar, int, Weighed, Rulebook], bool] | None:
+        """How the community's share passes a bar; None where it has no weight."""
+        if not self.book.community.weight:
+            return None
+        return share_passes if self.book.community.bound == "share" else interval_passes
+
     def label(self, votes: Weighed) -> Label:
-        return self.decide(votes)[0]
+        if not self.speaks(votes):
+            return self.alone
+        label = self._before_veto(votes)
+        return "Split" if label == "Ship" and self.vetoed(votes) else label
 
     def decide(self, votes: Weighed) -> tuple[Label, Decided]:
         """The label, and which part of the rulebook it rests on."""
-        label, by = self._of_panel()
+        label, by = self.label(votes), self._of_panel()
         if not self.speaks(votes):
             return label, by
-        if self.book.community.weight:
-            label, by = self._weighed(votes), "panel and community" if by == "panel" else "community"
-        if label == "Ship" and self.vetoed(votes):
-            return "Split", "veto"
-        return label, by
+        if label == "Split" and self._before_veto(votes) == "Ship":
+            return label, "veto"
+        if self._passes is None:
+            return label, by
+        return label, "panel and community" if by == "panel" else "community"
 
     def vetoed(self, votes: Weighed) -> bool:
         bar = self.book.veto_bar
         return bar is not None and interval_passes(bar, votes.total - votes.ship, votes, self.book)
 
-    def _of_panel(self) -> tuple[Label, Decided]:
-        return self.alone, "nothing" if self.alone == "Unreviewed" else "panel"
+    def _of_panel(self) -> Decided:
+        return "nothing" if self.alone == "Unreviewed" else "panel"
 
-    def _weighed(self, votes: Weighed) -> Label:
-        passes = share_passes if self.book.community.bound == "share" else interval_passes
+    def _before_veto(self, votes: Weighed) -> Label:
+        passes = self._passes
+        if passes is None:
+            return self.alone
         if passes(self.ship, votes.ship, votes, self.book):
             return "Ship"
         if passes(self.skip, votes.total - votes.ship, votes, self.book):

@@ -1,52 +1,106 @@
-"""Rankings: the orders in which a list of tools can be read. Greater ranks come first."""
+"""Rankings: the orders in which a list of tools can be read. Greater ranks come first.
+
+Ranks are whole numbers, so that one can be written into a cursor and read back exactly.
+"""
 
 from __future__ import annotations
 
-from datetime import timedelta
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Context, Decimal
+from functools import lru_cache
+from math import isqrt
 from typing import Literal, assert_never
 
-from domain.verdicts import Tally, Verdict
+from msgspec import Struct
 
-Sort = Literal["top", "hot", "controversial", "most-voted", "new"]
+from domain.heat import Lately
+from domain.rulebooks import Rulebook
+
+Sort = Literal["top", "hot", "trending", "controversial", "most-voted", "new"]
 Rank = tuple[int, ...]
 
-HOT_WINDOW = timedelta(days=3)
-_TEN_THOUSAND = 10_000
+_PLACES = 10**30
+_Z_SCALE = 10_000
+_DIGITS = Context(prec=28, rounding=ROUND_HALF_EVEN)
 
 
-def rank(sort: Sort, verdict: Verdict, recent_casts: int) -> Rank:
-    """Whole numbers, so that a rank can be written into a cursor and read back exactly."""
+class Contender(Struct, frozen=True):
+    """A tool, as far as an order reads it: votes that stand, takes that stand with the sum of their scores."""
+
+    ship: int = 0
+    skip: int = 0
+    takes_ship: int = 0
+    takes_skip: int = 0
+    score_total: int = 0
+    lately: Lately = Lately()
+
+    @property
+    def total(self) -> int:
+        return self.ship + self.skip
+
+
+def rank(sort: Sort, tool: Contender, rulebook: Rulebook) -> Rank:
     match sort:
         case "top":
-            return _top(verdict)
+            return _top(tool, rulebook)
         case "hot":
-            return (recent_casts, *_top(verdict))
+            return (tool.lately.heat, *_top(tool, rulebook))
+        case "trending":
+            return (int(tool.lately.trends), tool.lately.rise, *_top(tool, rulebook))
         case "controversial":
-            return (_controversy(verdict.community), *_top(verdict))
+            return (controversy(tool.ship, tool.skip), *_top(tool, rulebook))
         case "most-voted":
-            return (verdict.community.total, *_top(verdict))
+            return (tool.total, *_top(tool, rulebook))
         case "new":
             return ()
         case _:
             assert_never(sort)
 
 
-def _top(verdict: Verdict) -> Rank:
-    """The lower bound of the community's interval; before there are votes, the panel."""
-    interval = verdict.community.interval
+def _top(tool: Contender, rulebook: Rulebook) -> Rank:
+    """Settled tallies first, by what the community sees in the tool at least; then by the panel.
+
+    Without votes, or with none for ship, that is 0, and the panel decides; then the fewer votes for skip.
+    """
+    takes = tool.takes_ship + tool.takes_skip
     return (
-        _whole(interval and interval[0]),
-        _whole(verdict.panel.share),
-        _whole(verdict.panel.mean_score),
+        int(tool.total >= rulebook.community.minimum),
+        lower_end(tool.ship, tool.skip, int(rulebook.z * _Z_SCALE)),
+        _PLACES * tool.takes_ship // takes if takes else -1,
+        _PLACES * tool.score_total // takes if takes else -1,
+        -tool.skip,
     )
 
 
-def _controversy(tally: Tally) -> int:
-    """Many votes, evenly split: the total weighed by the smaller side over the larger, in ten-thousandths."""
-    larger = max(tally.ship, tally.skip)
-    return _TEN_THOUSAND * tally.total * min(tally.ship, tally.skip) // larger if larger else 0
+@lru_cache(100_000)
+def lower_end(ship: int, skip: int, z: int = 19_600) -> int:
+    """Of the share's score interval (Wilson 1927) at ``z`` ten-thousandths, in units of 10**-30, rounded down; 0 of nothing.
+
+    low = (2s + z^2 - z sqrt(z^2 + 4 s (n - s) / n)) / (2 (n + z^2)), brought over one denominator: no digit is lost
+    before the last.
+    """
+    n, z2, one = ship + skip, z * z, _Z_SCALE * _Z_SCALE
+    if not n:
+        return 0
+    centre = n * (2 * ship * one + z2) * _PLACES
+    half = _root_up(z2 * n * (z2 * n + 4 * ship * skip * one) * _PLACES * _PLACES)
+    return (centre - half) // (2 * n * (n * one + z2))
 
 
-def _whole(value: Decimal | None) -> int:
-    return -1 if value is None else int(value * _TEN_THOUSAND)
+def _root_up(number: int) -> int:
+    root = isqrt(number)
+    return root if root * root == number else root + 1
+
+
+@lru_cache(100_000)
+def controversy(ship: int, skip: int) -> int:
+    """Many votes, evenly split: total ** (smaller side / larger side), in millionths, to the nearest; 0 of one side alone.
+
+    Reddit's formula (r2/lib/db/_sorts.pyx), as exp(ln(total) * smaller / larger). Decimals round both functions
+    correctly, so the 28 digits are the same everywhere, and the last ones are not among those that are kept.
+    """
+    smaller, larger = sorted((ship, skip))
+    if not smaller:
+        return 0
+    c = _DIGITS
+    exponent = c.divide(c.multiply(c.ln(Decimal(ship + skip)), Decimal(smaller)), Decimal(larger))
+    return int(c.exp(exponent).scaleb(6, c).to_integral_value(ROUND_HALF_EVEN, c))

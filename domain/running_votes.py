@@ -23,9 +23,22 @@ class RunningVotes:
         days: Days | None = None,
         sums: Sums | None = None,
     ) -> None:
-        self.ship, self.skip, self.today, self.days = ship, skip, today, days
+        self.ship, self.skip, self.today, self._days = ship, skip, today, days
         self._first_sums = sums
         self._aged: AgedVotes | None = None
+        self._leapt: list[Cell] = []
+
+    @property
+    def days(self) -> Days | None:
+        """None where they are not kept."""
+        if self._days is not None and self._leapt:
+            for cell in self._leapt:
+                for day, ship_in, ship_out, skip_in, skip_out in cell.days:
+                    votes = self._days.setdefault(day, [0, 0])
+                    votes[0] += ship_in - ship_out
+                    votes[1] += skip_in - skip_out
+            self._leapt.clear()
+        return self._days
 
     @property
     def ballots(self) -> Ballots:
@@ -52,7 +65,7 @@ class RunningVotes:
     ) -> None:
         self.ship += (choice == "ship") - (replaced == "ship")
         self.skip += (choice == "skip") - (replaced == "skip")
-        if self.days is not None:
+        if self._days is not None:
             self._see(day)
             if choice is not None:
                 self._move(day, int(choice == "ship"), int(choice == "skip"))
@@ -63,10 +76,32 @@ class RunningVotes:
     def leap(self, cell: Cell) -> None:
         self.ship += cell.ship_in - cell.ship_out
         self.skip += cell.skip_in - cell.skip_out
-        if self.days is not None and cell.until is not None:
+        if self._days is None or cell.until is None:
+            return
+        if self._aged and self._aged.has_window:
             self._see(cell.until)
             for day, ship_in, ship_out, skip_in, skip_out in cell.days:
                 self._move(day, ship_in - ship_out, skip_in - skip_out)
+        else:
+            self._leapt.append(cell)
+            self.today = cell.until if self.today is None else max(cell.until, self.today)
+            if self._aged:
+                self._aged.leap(cell)
+
+    def copy(self, *, whole: bool) -> RunningVotes:
+        """As they are. Only if it is to be ``whole`` can the copy be weighed by another rulebook that weighs age."""
+        days = None if self._days is None else self._recent(whole)
+        other = RunningVotes(self.ship, self.skip, self.today, days)
+        if self._aged and days is not None:
+            other._aged = self._aged.copy(days)
+        return other
+
+    def _recent(self, whole: bool) -> Days:
+        since = self._aged.since if self._aged else None
+        if not whole and since is None:
+            return {}
+        days = self.days or {}
+        return {day: [*votes] for day, votes in days.items() if whole or since is None or day >= since}
 
     def weighed(self) -> Weighed:
         if self._aged:
@@ -76,7 +111,7 @@ class RunningVotes:
     def bounds(self, cell: Cell) -> Bounds:
         """Where they can be during such a stretch."""
         if self._aged:
-            return self._aged.bounds(cell.until, cell.days)
+            return self._aged.bounds(cell)
         return bounds_of(
             (self.ship - cell.ship_out, self.ship + cell.ship_in),
             (self.skip - cell.skip_out, self.skip + cell.skip_in),
@@ -102,7 +137,7 @@ class RunningVotes:
     def _move(self, day: int, ship: int, skip: int) -> None:
         if self._aged:
             self._aged.move(day, ship, skip)
-        elif self.days is not None:
-            votes = self.days.setdefault(day, [0, 0])
+        elif self._days is not None:
+            votes = self._days.setdefault(day, [0, 0])
             votes[0] += ship
             votes[1] += skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import TypeAlias
 
@@ -13,7 +13,7 @@ from domain.rulebooks import Rulebook
 from domain.running_votes import RunningVotes
 from domain.trials import Tried, TriedTool
 from domain.verdicts import Verdict, judge
-from domain.walks import Stretch, Vote, explore, walk
+from domain.walks import Doubt, Stretch, Vote, explore, fold
 
 Rank: TypeAlias = tuple[tuple[bool, Fraction], ...]
 
@@ -25,7 +25,7 @@ class Side:
         self.adoptions = tuple(adoptions)
         self.rulebooks = (rulebook, *(each.rulebook for each in adoptions))
         self.verdicts: dict[int, Verdict] = {}
-        self.flips: dict[int, tuple[Flip, ...]] = {}
+        self.flips: dict[int, list[Flip]] = {}
 
     @property
     def rulebook(self) -> Rulebook:
@@ -40,28 +40,26 @@ class Side:
     def weighs_age(self) -> bool:
         return any(book.weighs_age for book in self.rulebooks)
 
-    def explore(self, tool: int, stretches: Iterable[Stretch]) -> set[int]:
-        """The stretches of which the single votes are needed; when there are none, the tool is done with."""
+    def explore(self, tool: int, stretches: Iterable[Stretch]) -> list[Doubt]:
+        """Judge a tool through all of its history, but for the flips that hide in the doubtful stretches."""
         course = self._begin(tool)
-        flips, doubtful = explore(course, stretches)
-        if not doubtful:
-            self._end(course, flips)
-        return doubtful
+        found, doubts = explore(course, stretches)
+        self.flips[tool] = found
+        takes = list(course.takes.values())
+        self.verdicts[tool] = judge(takes, course.votes.ballots, self.rulebook)
+        return doubts
 
-    def walk(
-        self, tool: int, stretches: Iterable[Stretch], votes_of: Callable[[int], Sequence[Vote]]
-    ) -> None:
-        course = self._begin(tool)
-        self._end(course, walk(course, stretches, votes_of))
+    def explore_finer(self, doubt: Doubt, stretches: Iterable[Stretch]) -> list[Doubt]:
+        found, doubts = explore(doubt.course, stretches)
+        self.flips[doubt.course.tool] += found
+        return doubts
+
+    def fold(self, doubt: Doubt, votes: Iterable[Vote]) -> None:
+        self.flips[doubt.course.tool] += fold(doubt.course, votes, doubt.stretch.changes)
 
     def _begin(self, tool: int) -> Course:
         votes = RunningVotes(days={} if self.weighs_age else None)
         return Course(tool, self.rulebooks[0], votes=votes)
-
-    def _end(self, course: Course, flips: Iterable[Flip]) -> None:
-        self.flips[course.tool] = tuple(flips)
-        takes = list(course.takes.values())
-        self.verdicts[course.tool] = judge(takes, course.votes.ballots, self.rulebook)
 
 
 def compare(in_force: Side, tried: Side) -> tuple[TriedTool, ...]:
@@ -76,9 +74,13 @@ def compare(in_force: Side, tried: Side) -> tuple[TriedTool, ...]:
 def _tried(side: Side) -> dict[int, Tried]:
     ranks = rank_all(side.verdicts, side.rulebook)
     return {
-        tool: Tried(verdict.label, verdict.margin, ranks[tool], side.flips[tool])
+        tool: Tried(verdict.label, verdict.margin, ranks[tool], _in_order(side.flips[tool]))
         for tool, verdict in side.verdicts.items()
     }
+
+
+def _in_order(flips: Iterable[Flip]) -> tuple[Flip, ...]:
+    return tuple(sorted(flips, key=lambda flip: flip.place))
 
 
 def rank_all(verdicts: Mapping[int, Verdict], rulebook: Rulebook) -> dict[int, int]:

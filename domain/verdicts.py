@@ -11,10 +11,11 @@ import msgspec
 from msgspec import Struct
 
 from domain.ages import Ballots, weigh
-from domain.explanations import Distance, Shares, distance_of, explain, shares_of
+from domain.explanations import explain
 from domain.labels import Decided, rule
 from domain.margins import fewest_takes, fewest_votes, panel_share
 from domain.rulebooks import Label, Panel, Rulebook
+from domain.shares import Distance, Shares, distance_of, shares_of
 from domain.statistics import mean, share, wilson
 from domain.words import Choice
 

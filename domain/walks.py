@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
@@ -29,30 +29,25 @@ class Stretch(Struct, frozen=True):
     changes: tuple[Change, ...] = ()
 
 
-def explore(course: Course, stretches: Iterable[Stretch]) -> tuple[list[Flip], set[int]]:
-    """The flips that are certain without looking at single votes, and the stretches in which there may be others."""
+class Doubt(Struct, frozen=True):
+    """A stretch that may hide flips, and the course as it was before it."""
+
+    stretch: Stretch
+    course: Course
+
+
+def explore(course: Course, stretches: Iterable[Stretch]) -> tuple[list[Flip], list[Doubt]]:
+    """The flips that are certain without looking at single votes, and where there may be others. The course goes on to the end."""
     flips: list[Flip] = []
-    doubtful: set[int] = set()
+    doubts: list[Doubt] = []
     for stretch in stretches:
         leapt = _leap(course, stretch)
         if leapt is None:
-            doubtful.add(stretch.number)
+            doubts.append(Doubt(stretch, course.copy(stretch.changes)))
             course.pass_by(stretch.cell, stretch.changes)
         else:
             flips += leapt
-    return flips, doubtful
-
-
-def walk(
-    course: Course, stretches: Iterable[Stretch], votes_of: Callable[[int], Sequence[Vote]]
-) -> Iterator[Flip]:
-    """Every flip. ``votes_of`` gives the votes of a stretch, sorted, and is asked only where there may have been one."""
-    for stretch in stretches:
-        leapt = _leap(course, stretch)
-        if leapt is None:
-            yield from fold(course, votes_of(stretch.number), stretch.changes)
-        else:
-            yield from leapt
+    return flips, doubts
 
 
 def _leap(course: Course, stretch: Stretch) -> list[Flip] | None:

@@ -38,6 +38,7 @@ CATALOGUE = Projection(
 
 READ = "SELECT tool, slug, revision, details, retired_at FROM catalogue WHERE tool = ANY($1)"
 READ_ALL = "SELECT tool, slug, revision, details, retired_at FROM catalogue"
+READ_LISTED = "SELECT tool, slug, category FROM catalogue WHERE retired_at IS NULL"
 READ_CATEGORIES = """
 SELECT details->'category' AS category, count(*) AS tools
   FROM catalogue WHERE retired_at IS NULL GROUP BY 1 ORDER BY details->'category'->>'name'
@@ -65,6 +66,11 @@ async def read_entries(snapshot: Snapshot, tools: Sequence[int] | None = None) -
 
 def _entry(row: Record) -> Entry:
     return Entry(row[0], row[1], row[2], msgspec.json.decode(row[3], type=Details), row[4])
+
+
+async def read_listed(snapshot: Snapshot) -> list[tuple[int, str, str]]:
+    """(tool, slug, category's slug) of each tool that is not retired."""
+    return [(row[0], row[1], row[2]) for row in await snapshot.fetch(CATALOGUE, READ_LISTED)]
 
 
 async def read_categories(snapshot: Snapshot) -> list[tuple[Category, int]]:

@@ -22,6 +22,7 @@ DAILY_VOTES = Projection(
         "skip": "bigint NOT NULL",
         "casts": "bigint NOT NULL",
     },
+    indexes=("day",),
     select="""
         SELECT shard, tool, CAST(CASE side WHEN 1 THEN cast_on ELSE replaced_on END AS integer) AS day,
                CAST(sum(CASE side WHEN 1 THEN ship ELSE -not_ship END) AS bigint) AS ship,

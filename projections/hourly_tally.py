@@ -43,8 +43,6 @@ WINDOW running AS (ORDER BY date_trunc($2, greatest(hour, $3)))
  ORDER BY bucket
 """
 
-READ_RECENT = "SELECT tool, sum(casts)::bigint FROM hourly_tally WHERE hour >= $1 GROUP BY tool"
-
 
 async def read_history(
     snapshot: Snapshot, tool: int, bucket: str, start: datetime, end: datetime
@@ -52,9 +50,3 @@ async def read_history(
     """(bucket start, casts in it, ship and skip standing at its end), for buckets with casts, oldest first."""
     rows = await snapshot.fetch(HOURLY_TALLY, READ, tool, bucket, start, end)
     return [(row["bucket"], row["casts"] or 0, row["ship_total"], row["skip_total"]) for row in rows]
-
-
-async def read_recent(snapshot: Snapshot, since: datetime) -> dict[int, int]:
-    """Casts per tool in the hours that began at ``since`` or later."""
-    rows = await snapshot.fetch(HOURLY_TALLY, READ_RECENT, since)
-    return {row[0]: row[1] for row in rows}

@@ -105,6 +105,16 @@ class Moves:
         before = cells.get(stretch)
         cells[stretch] = cell if before is None else before + cell
 
+    def all_of(self, tool: int) -> Cell:
+        """Without days."""
+        cells = self.of(tool).values()
+        return Cell(
+            sum(each.ship_in for each in cells),
+            sum(each.ship_out for each in cells),
+            sum(each.skip_in for each in cells),
+            sum(each.skip_out for each in cells),
+        )
+
     def of(self, tool: int) -> dict[int, Cell]:
         """By stretch."""
         return self._cells.get(tool, {})

@@ -65,6 +65,7 @@ def sealed_up_to(
 class SealedMoves:
     def __init__(self, store: Store, sealed: Sealed, told: Callable[[int], None], threads: int) -> None:
         self._store, self._sealed, self._told, self._threads = store, sealed, told, threads
+        self.upto = sealed.upto
 
     async def read_moves(self, moves: Moves, ask: Ask) -> None:
         add = moves.add_by_day if ask.by_day else moves.add

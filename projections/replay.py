@@ -9,8 +9,7 @@ the cut-over is a change of names that no answer can be split by.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from functools import partial
 from uuid import UUID
 
@@ -20,6 +19,7 @@ from asyncpg.pool import PoolConnectionProxy
 from domain.log import Shard
 from eventstore.sealed.manifest import SegmentError
 from eventstore.sealed.store import Store
+from projections.alone import alone
 from projections.cut_over import cut_over, patiently
 from projections.digests import Comparison, compare
 from projections.engine import advance
@@ -79,9 +79,6 @@ UPDATE replays SET state = $2, position = $3, digest = $4, replaces = $5, drift 
  WHERE id = $1 AND state = 'running'
 """
 
-ALONE = "SELECT pg_try_advisory_lock(hashtext('shiplog replay'), hashtext($1))"
-NOT_ALONE = "SELECT pg_advisory_unlock(hashtext('shiplog replay'), hashtext($1))"
-
 
 async def run(
     pool: Pool[Record],
@@ -97,24 +94,13 @@ async def run(
     call goes on. It does not rely on workers, and does not mind them. One that reads sealed history is paused by a
     damaged segment: raises SegmentError, or NoSegments without a store.
     """
-    async with _alone(pool, id) as mine:
+    async with alone(pool, "shiplog replay", str(id)) as mine:
         replay = await read_replay(pool, id)
         if mine and replay.goes_on:
             live = find(projections, replay.projection)
             await _read_sealed(pool, live, replay, store, parallel)
             await _run(pool, projections, live, replay, parallel)
     return await read_replay(pool, id)
-
-
-@asynccontextmanager
-async def _alone(pool: Pool[Record], id: UUID) -> AsyncIterator[bool]:
-    async with pool.acquire() as conn:
-        mine = bool(await conn.fetchval(ALONE, str(id)))
-        try:
-            yield mine
-        finally:
-            if mine and not conn.is_closed():
-                await conn.execute(NOT_ALONE, str(id))
 
 
 async def _run(

@@ -48,10 +48,10 @@ class Known(Struct, frozen=True):
 
 async def read_rulebooks(snapshot: Snapshot) -> list[Known]:
     """All that are known, those of Shiplog first, then in the order they were written."""
-    rows = await snapshot.fetch(RULEBOOKS, READ)
+    written = [Known(_decoded(row[0]), row[1]) for row in await snapshot.fetch(RULEBOOKS, READ)]
     return [
         *(Known(book, None) for book in NAMED.values()),
-        *(Known(_decoded(row[0]), row[1]) for row in rows),
+        *(each for each in written if each.rulebook.digest not in OF_SHIPLOG),
     ]
 
 

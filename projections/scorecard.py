@@ -44,6 +44,10 @@ READ_ALL = """
 SELECT tool, reviewer, score, choice, text, published_at, revision
   FROM scorecard WHERE choice IS NOT NULL
 """
+READ_SPLITS = """
+SELECT tool, count(*) FILTER (WHERE choice = 'ship'), count(*) FILTER (WHERE choice = 'skip'), sum(score)::bigint
+  FROM scorecard WHERE choice IS NOT NULL GROUP BY tool
+"""
 READ_OF_REVIEWER = """
 SELECT tool, reviewer, score, choice, text, published_at, revision
   FROM scorecard WHERE reviewer = $1 AND choice IS NOT NULL ORDER BY published_at DESC, tool DESC
@@ -82,6 +86,12 @@ async def read_takes(snapshot: Snapshot, tools: Sequence[int] | None = None) -> 
         else await snapshot.fetch(SCORECARD, READ, list(tools))
     )
     return [Take(*row) for row in rows]
+
+
+async def read_splits(snapshot: Snapshot) -> dict[int, tuple[int, int, int]]:
+    """(takes for ship, for skip, sum of all scores) of each tool that has takes."""
+    rows = await snapshot.fetch(SCORECARD, READ_SPLITS)
+    return {tool: (ship, skip, scores) for tool, ship, skip, scores in rows}
 
 
 async def read_takes_of(snapshot: Snapshot, reviewer: str) -> list[Take]:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 
 from asyncpg import Pool, Record
 from asyncpg.pool import PoolConnectionProxy
@@ -26,6 +27,12 @@ SELECT f.shard, f.position,
           FROM checkpoints AS c JOIN heads AS h USING (shard)
          WHERE c.projection = ANY($1) GROUP BY c.shard) AS f
  ORDER BY f.shard
+"""
+NEWEST = """
+SELECT max(e.recorded_at)
+  FROM unnest($1::smallint[], $2::bigint[]) AS shown (shard, position)
+ CROSS JOIN LATERAL (SELECT recorded_at FROM events
+                      WHERE events.shard = shown.shard AND events.position = shown.position LIMIT 1) AS e
 """
 REACHED = "SELECT min(position) >= $2 FROM checkpoints WHERE shard = $1 AND projection = ANY($3)"
 
@@ -73,6 +80,14 @@ class Snapshot:
         positions = tuple(Position(row["shard"], row["position"]) for row in rows)
         lag_ms = max((row["lag_ms"] or 0 for row in rows), default=0)
         return Freshness(positions, lag_ms, sum(row["parked"] for row in rows))
+
+    async def newest(self) -> datetime | None:
+        """When the newest event was recorded that everything read so far shows; None of an empty log."""
+        shown = (await self.freshness()).positions
+        newest: datetime | None = await self._conn.fetchval(
+            NEWEST, [each.shard for each in shown], [each.number for each in shown]
+        )
+        return newest
 
 
 @asynccontextmanager

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
-from typing import Protocol, TypeAlias
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
+
+from msgspec import Struct
 
 from domain.cells import Cell
 from domain.courses import Change
 from domain.sides import Side
-from domain.walks import Stretch, moment_of
+from domain.walks import Doubt, Stretch, moment_of
 from projections.house_history import HouseHistory
 from projections.moves import FINER, Ask, Key, Moves, Votes
 
@@ -23,73 +24,84 @@ class Reader(Protocol):
     async def read_votes(self, votes: Votes, ask: Ask) -> None: ...
 
 
-Numbered: TypeAlias = tuple[int, Change]
 _NO_VOTES = Cell()
 
 
+class Doubtful(Struct, frozen=True):
+    side: Side
+    doubt: Doubt
+
+    @property
+    def key(self) -> Key:
+        return self.doubt.course.tool, self.doubt.stretch.number
+
+
 class Walks:
-    """``seconds`` is how long the widest stretches are. Stretches are numbered as the finer ones."""
+    """``seconds`` is how long the wider stretches are."""
 
     def __init__(self, house: HouseHistory, sides: Sequence[Side], seconds: float) -> None:
         self._house, self._sides, self._seconds = house, sides, seconds
+        self._finer_seconds = seconds / (1 << FINER)
         self._wide, self._fine, self._votes = Moves(), Moves(), Votes()
-        self._closer: set[Key] = set()
 
     async def run(self, readers: Sequence[Reader], *, by_day: bool) -> None:
-        """Until every tool has been judged on every side."""
-        finer = self._seconds / (1 << FINER)
+        """Until every flip is found, and every tool is judged, on every side."""
         for reader in readers:
             await reader.read_moves(self._wide, Ask(self._seconds, by_day))
         wide = await asyncio.to_thread(self._explore)
-        if wide:
-            self._closer = {(tool, number >> FINER) for tool, number in wide}
-            for reader in readers:
-                await reader.read_moves(self._fine, Ask(finer, by_day, tuple(sorted(self._closer)), FINER))
-            doubtful = await asyncio.to_thread(self._explore)
-            for reader in readers if doubtful else ():
-                await reader.read_votes(self._votes, Ask(finer, by_day, tuple(sorted(doubtful))))
-            await asyncio.to_thread(self._walk)
+        for reader in readers if wide else ():
+            await reader.read_moves(self._fine, Ask(self._finer_seconds, by_day, _keys(wide), FINER))
+        fine = await asyncio.to_thread(self._explore_finer, wide)
+        for reader in readers if fine else ():
+            await reader.read_votes(self._votes, Ask(self._finer_seconds, by_day, _keys(fine)))
+        await asyncio.to_thread(self._fold, fine)
 
-    def _explore(self) -> set[Key]:
-        return {
-            (tool, number)
+    def _explore(self) -> list[Doubtful]:
+        return [
+            Doubtful(side, doubt)
             for tool in self._house.tools
             for side in self._sides
-            if tool not in side.verdicts
-            for number in side.explore(tool, self._stretches(tool, side))
-        }
+            for doubt in side.explore(tool, self._stretches(tool, side))
+        ]
 
-    def _walk(self) -> None:
-        for tool in self._house.tools:
-            for side in self._sides:
-                if tool not in side.verdicts:
-                    side.walk(tool, self._stretches(tool, side), partial(self._votes.of, tool))
+    def _explore_finer(self, doubtful: Sequence[Doubtful]) -> list[Doubtful]:
+        return [
+            Doubtful(each.side, doubt)
+            for each in doubtful
+            for doubt in each.side.explore_finer(each.doubt, self._finer(each.doubt))
+        ]
+
+    def _fold(self, doubtful: Sequence[Doubtful]) -> None:
+        for each in doubtful:
+            each.side.fold(each.doubt, self._votes.of(*each.key))
 
     def _stretches(self, tool: int, side: Side) -> Iterator[Stretch]:
-        wide, fine = self._wide.of(tool), self._fine.of(tool)
-        changes = self._changes(tool, side)
-        for number in sorted(wide.keys() | changes.keys()):
-            here = changes.get(number, [])
-            if (tool, number) in self._closer:
-                yield from self._finer(number, fine, here)
-            else:
-                yield Stretch(number << FINER, wide.get(number, _NO_VOTES), tuple(each for _, each in here))
-
-    def _finer(
-        self, number: int, cells: Mapping[int, Cell], changes: Sequence[Numbered]
-    ) -> Iterator[Stretch]:
-        first = number << FINER
-        for fine in range(first, first + (1 << FINER)):
-            here = tuple(change for each, change in changes if each == fine)
-            if here or fine in cells:
-                yield Stretch(fine, cells.get(fine, _NO_VOTES), here)
-
-    def _changes(self, tool: int, side: Side) -> dict[int, list[Numbered]]:
-        """By the wider stretch, with the number of the finer one; all are the house's, in the order of its positions."""
+        """Of a side that weighs no votes, it does not matter when they were cast: all is one."""
         happened: list[Change] = [*self._house.takes.get(tool, ()), *side.adoptions]
-        changes: dict[int, list[Numbered]] = {}
-        for change in sorted(happened, key=lambda each: each.place.number):
-            time = moment_of(change.place.recorded_at) / 1_000_000
-            fine = math.floor(time / (self._seconds / (1 << FINER)))
-            changes.setdefault(fine >> FINER, []).append((fine, change))
-        return changes
+        happened.sort(key=lambda each: each.place.number)  # all are the house's
+        if not side.weighs_votes:
+            yield Stretch(0, self._wide.all_of(tool), tuple(happened))
+            return
+        cells, changes = self._wide.of(tool), _grouped(happened, self._seconds)
+        for number in sorted(cells.keys() | changes.keys()):
+            yield Stretch(number, cells.get(number, _NO_VOTES), tuple(changes.get(number, ())))
+
+    def _finer(self, doubt: Doubt) -> Iterator[Stretch]:
+        cells, first = self._fine.of(doubt.course.tool), doubt.stretch.number << FINER
+        changes = _grouped(doubt.stretch.changes, self._finer_seconds)
+        for number in range(first, first + (1 << FINER)):
+            if number in cells or number in changes:
+                yield Stretch(number, cells.get(number, _NO_VOTES), tuple(changes.get(number, ())))
+
+
+def _keys(doubtful: Sequence[Doubtful]) -> tuple[Key, ...]:
+    return tuple(sorted({each.key for each in doubtful}))
+
+
+def _grouped(changes: Iterable[Change], seconds: float) -> dict[int, list[Change]]:
+    """By the stretch that they lie in, as SELECTs have it."""
+    grouped: dict[int, list[Change]] = {}
+    for change in changes:
+        number = math.floor(moment_of(change.place.recorded_at) / 1_000_000 / seconds)
+        grouped.setdefault(number, []).append(change)
+    return grouped

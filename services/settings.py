@@ -19,6 +19,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     Limits are per minute, that of a key per second; 0 is no limit. Every ``recount_seconds`` a worker verifies one read
     model in one shard; every ``replay_hours``, if set, one is rebuilt. Without ``segments`` no history is sealed.
+    Webhooks go to public addresses, and into ``webhook_networks``.
     """
 
     database_url: str
@@ -39,6 +40,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     segment: int = 1_048_576
     seal_behind: int = 65_536
     fold_threads: int = 2
+    webhook_networks: tuple[Network, ...] = ()
 
     def key(self, purpose: str) -> bytes:
         """A 32-byte key for one purpose, derived from the secret."""
@@ -67,11 +69,14 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
         limit_address=_limit(environ, "SHIPLOG_LIMIT_ADDRESS", 300),
         limit_key=_limit(environ, "SHIPLOG_LIMIT_KEY", 0),
         limit_login=_limit(environ, "SHIPLOG_LIMIT_LOGIN", 10),
-        trusted_proxies=_networks(environ, "SHIPLOG_TRUSTED_PROXIES"),
+        trusted_proxies=_networks(environ, "SHIPLOG_TRUSTED_PROXIES", "the addresses of your proxies"),
         segments=Path(environ["SHIPLOG_SEGMENTS"]) if environ.get("SHIPLOG_SEGMENTS") else None,
         segment=_number(environ, "SHIPLOG_SEGMENT", 1_048_576),
         seal_behind=_number(environ, "SHIPLOG_SEAL_BEHIND", 65_536),
         fold_threads=_number(environ, "SHIPLOG_FOLD_THREADS", 2),
+        webhook_networks=_networks(
+            environ, "SHIPLOG_WEBHOOK_NETWORKS", "the networks of your own that webhooks may reach"
+        ),
     )
 
 
@@ -110,11 +115,11 @@ def _limit(environ: Mapping[str, str], name: str, default: int) -> int:
     return int(value)
 
 
-def _networks(environ: Mapping[str, str], name: str) -> tuple[Network, ...]:
+def _networks(environ: Mapping[str, str], name: str, meaning: str) -> tuple[Network, ...]:
     value = environ.get(name) or ""
     try:
         return tuple(ip_network(network.strip()) for network in value.split(",") if value)
     except ValueError as error:
         raise SettingsError(
-            f"{name} is {value!r}: {error}. Set it to the addresses of your proxies, as 10.0.0.0/8,192.0.2.1."
+            f"{name} is {value!r}: {error}. Set it to {meaning}, as 10.0.0.0/8,192.0.2.1."
         ) from None

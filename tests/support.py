@@ -18,6 +18,8 @@ from typing import TypeVar
 T = TypeVar("T")
 # Whoever tests something else votes as often as the test needs, all from one address.
 UNLIMITED = {"limit_visitor": 0, "limit_address": 0, "limit_login": 0}
+# Receivers of webhooks listen on loopback.
+OWN_NETWORKS = {"SHIPLOG_WEBHOOK_NETWORKS": "127.0.0.0/8"}
 COMMAND = [sys.executable, "-m", "services.cli"]
 
 
@@ -70,7 +72,7 @@ def start_instance(data: Path, *arguments: str, port: int | None = None) -> Iter
 def _environment() -> dict[str, str]:
     """Ours, without what would point the instance at other databases."""
     ours = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")}
-    return {f"SHIPLOG_{name.upper()}": str(quota) for name, quota in UNLIMITED.items()} | ours
+    return {f"SHIPLOG_{name.upper()}": str(quota) for name, quota in UNLIMITED.items()} | OWN_NETWORKS | ours
 
 
 def _wait_for_ready_line(process: subprocess.Popen[str], log: Path) -> None:

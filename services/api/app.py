@@ -37,11 +37,14 @@ from services.api import (
     takes,
     tallies,
     tools,
+    trials,
     verdicts,
     votes,
+    webhooks,
 )
 from services.api.conditional import answer_conditionally
 from services.api.framing import refuse_ambiguous
+from services.api.lab import LAB_PAGES
 from services.api.limited import Gate
 from services.api.pages import PAGES
 from services.api.parts import AnyRequest, Senders
@@ -54,6 +57,7 @@ from services.logs import configure_logs
 from services.resources import open_pool
 from services.settings import Settings, from_environment
 from services.signals import Signals
+from services.webhooks.keyring import Keyring
 
 ROUTES: list[ControllerRouterHandler] = [
     votes.cast_vote,
@@ -99,7 +103,21 @@ ROUTES: list[ControllerRouterHandler] = [
     replays.roll_back_replay,
     replays.verify,
     replays.show_drift,
+    trials.ask_trial,
+    trials.list_trials,
+    trials.show_trial,
+    trials.cancel_trial,
+    trials.compare_trials,
     diff.show_diff,
+    webhooks.open_webhook,
+    webhooks.list_webhooks,
+    webhooks.show_webhook,
+    webhooks.remove_webhook,
+    webhooks.rotate_secret,
+    webhooks.enable_webhook,
+    webhooks.ping_webhook,
+    webhooks.list_deliveries,
+    webhooks.redeliver,
     session.log_in,
     session.show_session,
     session.log_out,
@@ -107,6 +125,7 @@ ROUTES: list[ControllerRouterHandler] = [
     health.readyz,
     metrics.metrics,
     *PAGES,
+    *LAB_PAGES,
     flips.flips_page,
     STATIC,
 ]
@@ -205,6 +224,8 @@ def _lifespan(settings: Settings) -> _Lifespan:
             gate=gate,
             senders=Senders(BULK_SENDERS),
             open_intake=open_intake,
+            keyring=Keyring(settings),
+            webhook_networks=settings.webhook_networks,
         )
         refreshing = asyncio.create_task(_keep_fresh(names))
         try:

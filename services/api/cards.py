@@ -10,10 +10,10 @@ from decimal import Decimal
 from msgspec import Struct
 
 from domain.ages import Ballots
-from domain.explanations import Distance, Shares
 from domain.house import Category, Details, Pricing
 from domain.labels import Decided
 from domain.rulebooks import Label, Rulebook
+from domain.shares import Distance, Shares
 from domain.verdicts import Judgement, Margin, PanelSplit, Tally, Verdict, count, judge
 from domain.words import Choice
 from projections.adoptions import READ_BY_RULE

@@ -43,7 +43,7 @@ def slugs_in(text: str) -> list[str]:
     return slugs
 
 
-def write_cursor(key: tuple[object, ...]) -> str:
+def write_cursor(key: object) -> str:
     return base64.urlsafe_b64encode(msgspec.json.encode(key)).rstrip(b"=").decode()
 
 

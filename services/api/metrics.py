@@ -21,6 +21,7 @@ from projections.stops import read_stops
 from projections.verify import read_drift
 from services.api.access import open_to_all
 from services.api.parts import AnyRequest, parts
+from services.webhooks.register import read_health
 
 CASTS = Counter("shiplog_casts", "Casts answered, by outcome", ["outcome"])
 GROUPS = Histogram(
@@ -36,6 +37,8 @@ PARKED = Gauge(
 STOPPED = Gauge(
     "shiplog_stopped_shards", "Shards in which a read model waits for newer software", ["read_model"]
 )
+WEBHOOKS = Gauge("shiplog_webhooks", "Webhooks, by whether messages get through", ["state"])
+DUE = Gauge("shiplog_webhook_deliveries_due", "Messages to webhooks that wait for a worker")
 
 http_metrics = PrometheusConfig(app_name="shiplog", prefix="shiplog", group_path=True)
 
@@ -75,7 +78,7 @@ def observe_group(outcomes: Mapping[Outcome, int]) -> None:
 async def metrics(request: AnyRequest) -> Response[bytes]:
     """What this process has counted, and how far behind the read models are now."""
     WAITING.set(parts(request).appenders.waiting)
-    for gauge in (BEHIND, LAG, DRIFT, PARKED, STOPPED):
+    for gauge in (BEHIND, LAG, DRIFT, PARKED, STOPPED, WEBHOOKS):
         gauge.clear()  # unknown is not zero
     with suppress(PostgresError, InterfaceError, OSError, TimeoutError):
         await _look(parts(request).pool)
@@ -93,5 +96,9 @@ async def _look(pool: Pool[Record]) -> None:
         PARKED.labels(projection).set(events)
     for stop in [*await read_stops(pool, PROJECTIONS), *await read_flip_stops(pool)]:
         STOPPED.labels(stop.projection).inc()
+    health = await read_health(pool)
+    for state, webhooks in health.webhooks.items():
+        WEBHOOKS.labels(state).set(webhooks)
+    DUE.set(health.due)
     for projection, rows in (await read_drift(pool)).items():
         DRIFT.labels(projection).set(rows)

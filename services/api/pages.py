@@ -2,39 +2,44 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import groupby
 
 import msgspec
 from litestar import get
-from litestar.params import FromPath
+from litestar.params import FromPath, FromQuery
 from msgspec import Struct
 
+from domain.heat import Lately
 from domain.house import Category
-from domain.rankings import rank
+from domain.rankings import Sort
 from domain.refusals import Unknown
 from domain.words import Slug
 from eventstore.names import Names
 from projections.adoptions import rulebook_in_force
-from projections.catalogue import Entry, read_entries
+from projections.catalogue import Entry, read_categories, read_entries
 from projections.panel import Reviewer, read_panel
 from projections.snapshot import take_snapshot
 from services.api.access import login_of, open_to_all
-from services.api.cards import Card, TakeShown, not_shown_yet, pure, read_cards
+from services.api.cards import Card, TakeShown, not_shown_yet, read_cards
 from services.api.comparisons import read_comparison
+from services.api.methodology import methodology
 from services.api.parts import AnyRequest, parts
+from services.api.rankings import BY_AGE, Order, read_order
 from services.api.rendering import Page, render_page
 from services.identity import Login
 
 FEATURED = ("claude-4-api-tool-use-streaming-prompt-caching", "smolagents-2-0")
 _ON_HOME = 12  # tools of one category; the rest are on the category's page
+_IN_ORDER = 60  # tools of all categories, in an order that was chosen
 _ON_CATEGORY = 200
 _RIVALS = 12
 _LONGEST_PAIR = 2 * 100 + len("-vs-")
 
 
 class Group(Struct, frozen=True):
-    """A category with its best tools first; ``total`` counts those not shown too."""
+    """A category with its first tools; ``total`` counts those not shown too."""
 
     category: Category
     cards: list[Card]
@@ -57,14 +62,28 @@ class Record(Struct, frozen=True):
 
 
 @get("/", guards=[open_to_all], include_in_schema=False)
-async def home(request: AnyRequest) -> Page:
+async def home(request: AnyRequest, sort: FromQuery[Sort] = "top") -> Page:
+    """By category with the best first, or all tools in the order that was chosen."""
     async with take_snapshot(parts(request).pool) as snapshot:
-        cards = await read_cards(snapshot, await rulebook_in_force(snapshot))
+        rulebook = await rulebook_in_force(snapshot)
+        order = await read_order(snapshot, rulebook, sort)
+        categories = await read_categories(snapshot)
+        shown = _first_of_each(order) if sort == "top" else order.page(None, None, _IN_ORDER)[0]
+        pair = _featured(order)
+        cards = await read_cards(snapshot, rulebook, list({*shown, *pair}))
         panel = await read_panel(snapshot)
         freshness = await snapshot.freshness()
-    listed = _best_first(card for card in cards.values() if card.retired_at is None)
+    listed = [cards[tool] for tool in shown]
     return render_page(
-        "home.html", freshness, groups=_by_category(listed), featured=_featured(listed), panel=panel
+        "home.html",
+        freshness,
+        sort=sort,
+        groups=_by_category(listed, categories),
+        cards=[] if sort == "top" else listed,
+        listed=len(order.ranked),
+        lately=_lately(order),
+        featured=[cards[tool] for tool in pair],
+        panel=panel,
     )
 
 
@@ -73,8 +92,11 @@ async def compare(request: AnyRequest, pair: FromPath[str]) -> Page:
     left, right = await find_pair(parts(request).names, pair)
     async with take_snapshot(parts(request).pool) as snapshot:
         comparison, freshness = await read_comparison(snapshot, parts(request).names, left, right)
+        rulebook = await rulebook_in_force(snapshot)
     canonical = "/compare/{}-vs-{}".format(*sorted((left, right)))
-    return render_page("compare.html", freshness, comparison=comparison, canonical=canonical)
+    return render_page(
+        "compare.html", freshness, comparison=comparison, rulebook=rulebook, canonical=canonical
+    )
 
 
 @get("/tools/{slug:str}", guards=[open_to_all], include_in_schema=False)
@@ -111,29 +133,25 @@ async def reviewer(request: AnyRequest, slug: FromPath[str]) -> Page:
 
 
 @get("/categories/{slug:str}", guards=[open_to_all], include_in_schema=False)
-async def category(request: AnyRequest, slug: FromPath[str]) -> Page:
+async def category(request: AnyRequest, slug: FromPath[str], sort: FromQuery[Sort] = "top") -> Page:
+    """Its tools in the order that was chosen, retired ones last."""
     async with take_snapshot(parts(request).pool) as snapshot:
-        numbers = [each.tool for each in await read_entries(snapshot) if each.details.category.slug == slug]
-        cards = await read_cards(snapshot, await rulebook_in_force(snapshot), numbers)
+        rulebook = await rulebook_in_force(snapshot)
+        entries = [each for each in await read_entries(snapshot) if each.details.category.slug == slug]
+        order = await read_order(snapshot, rulebook, sort)
+        retired = [each.tool for each in entries if each.retired_at is not None]
+        shown = [*order.page(slug, None, _ON_CATEGORY)[0], *retired][:_ON_CATEGORY]
+        cards = await read_cards(snapshot, rulebook, shown)
         freshness = await snapshot.freshness()
-    if not cards:
+    if not entries:
         raise Unknown(kind="category", name=slug)
-    shown = sorted(_best_first(cards.values()), key=lambda card: card.retired_at is not None)
-    group = Group(shown[0].category, shown[:_ON_CATEGORY], len(shown))
-    return render_page("category.html", freshness, group=group)
+    group = Group(cards[shown[0]].category, [cards[tool] for tool in shown], len(entries))
+    return render_page("category.html", freshness, group=group, sort=sort, lately=_lately(order))
 
 
 @get("/bookmarks", guards=[open_to_all], include_in_schema=False)
 async def bookmarks() -> Page:
     return render_page("bookmarks.html")
-
-
-@get("/methodology", guards=[open_to_all], include_in_schema=False)
-async def methodology(request: AnyRequest) -> Page:
-    async with take_snapshot(parts(request).pool) as snapshot:
-        rulebook = await rulebook_in_force(snapshot)
-        freshness = await snapshot.freshness()
-    return render_page("methodology.html", freshness, rulebook=rulebook)
 
 
 @get("/ledger", guards=[open_to_all], include_in_schema=False)
@@ -197,23 +215,34 @@ def _is_slug(text: str) -> bool:
         return False
 
 
-def _best_first(cards: Iterable[Card]) -> list[Card]:
-    by_name = sorted(cards, key=lambda card: card.name.casefold())
-    return sorted(by_name, key=lambda card: rank("top", pure(card), 0), reverse=True)
+def _first_of_each(order: Order) -> list[int]:
+    """The first tools of every category."""
+    first: dict[str, list[int]] = defaultdict(list)
+    for each in order.ranked:
+        first[each.category].append(each.tool)
+    return [tool for tools in first.values() for tool in tools[:_ON_HOME]]
 
 
-def _by_category(cards: Iterable[Card]) -> list[Group]:
+def _by_category(cards: Iterable[Card], categories: Iterable[tuple[Category, int]]) -> list[Group]:
     """In the order of the categories' names; within one, the order of ``cards``."""
-    ordered = sorted(cards, key=lambda card: (card.category.name.casefold(), card.category.slug))
-    groups = [list(group) for _, group in groupby(ordered, key=lambda card: card.category.slug)]
-    return [Group(group[0].category, group[:_ON_HOME], len(group)) for group in groups]
+    first: dict[str, list[Card]] = defaultdict(list)
+    for card in cards:
+        first[card.category.slug].append(card)
+    groups = [Group(category, first[category.slug], total) for category, total in categories]
+    return sorted(groups, key=lambda group: (group.category.name.casefold(), group.category.slug))
 
 
-def _featured(cards: list[Card]) -> tuple[Card, Card] | None:
+def _featured(order: Order) -> tuple[int, ...]:
     """The two tools that home compares: the chosen ones while they are listed, else the two that rank first."""
-    chosen = [card for card in cards if card.slug in FEATURED]
-    pair = sorted(chosen, key=lambda card: FEATURED.index(card.slug)) if len(chosen) == 2 else cards[:2]
-    return (pair[0], pair[1]) if len(pair) == 2 else None
+    listed = {each.slug: each.tool for each in order.ranked}
+    chosen = tuple(listed[slug] for slug in FEATURED if slug in listed)
+    pair = chosen if len(chosen) == 2 else tuple(each.tool for each in order.ranked[:2])
+    return pair if len(pair) == 2 else ()
+
+
+def _lately(order: Order) -> dict[str, Lately]:
+    """By slug, where that is what the order goes by."""
+    return {each.slug: each.lately for each in order.ranked} if order.sort in BY_AGE else {}
 
 
 def _rivals(card: Card, entries: Iterable[Entry]) -> list[Entry]:

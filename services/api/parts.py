@@ -15,7 +15,9 @@ from eventstore.appender import Appenders, Overloaded
 from eventstore.names import Names
 from services.identity import Identity
 from services.intake import Intake
+from services.settings import Network
 from services.signals import Signals
+from services.webhooks.keyring import Keyring
 
 if TYPE_CHECKING:
     from services.api.limited import Gate
@@ -39,6 +41,8 @@ class Parts(Protocol):
     gate: Gate
     senders: Senders
     open_intake: Callable[[str], Intake]
+    keyring: Keyring
+    webhook_networks: tuple[Network, ...]
 
 
 class Senders:

@@ -15,6 +15,7 @@ from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent
 from msgspec import Struct
 
 from domain.adoptions import InThePast
+from domain.endpoints import NotAnEndpoint
 from domain.refusals import NotListedYet, Refusal, Retired, RevisionMoved, Unknown
 from domain.rulebooks import WrongRulebook
 from eventstore.appender import Overloaded, Unsettled
@@ -52,6 +53,7 @@ _REFUSALS: dict[type[Refusal], int] = {
     WrongRulebook: 400,
     InThePast: 400,
     Retired: 410,
+    NotAnEndpoint: 400,
     RevisionMoved: 412,
 }
 _RETRY = {"Retry-After": "1"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from functools import reduce
 from typing import Annotated
 
@@ -13,22 +12,22 @@ from msgspec import Struct
 
 from domain.house import Category, Details, Pricing
 from domain.log import HOUSE
-from domain.rankings import HOT_WINDOW, Rank, Sort, rank
+from domain.rankings import Sort
 from domain.tools import PutTool, RetireTool, Tool, decide, evolve
 from domain.words import Line, Name, Slug, Text, Url
 from eventstore.decisions import Decided, decide_tool
 from projections.adoptions import rulebook_in_force
 from projections.catalogue import read_categories
-from projections.hourly_tally import read_recent
 from projections.rulebooks import find_rulebook
 from projections.snapshot import Freshness, take_snapshot
 from services.api.access import author_of, for_scope, open_to_all
 from services.api.bodies import StrictJSON
-from services.api.cards import READ_BY_CARDS, Card, not_shown_yet, pure, read_cards
+from services.api.cards import READ_BY_CARDS, Card, not_shown_yet, read_cards
 from services.api.freshness import AsOf, MinPosition, headers_of, snapshot_at
-from services.api.lists import SLUG_PATTERN, Items, SlugInPath, next_link, read_cursor, write_cursor
+from services.api.lists import SLUG_PATTERN, Items, SlugInPath, next_link
 from services.api.parts import AnyRequest, parts
 from services.api.problems import Rejected, may_answer
+from services.api.rankings import read_after, read_order
 
 IfMatch = Annotated[str | None, HeaderParameter(name="If-Match", required=False, max_length=100)]
 
@@ -67,28 +66,20 @@ async def list_tools(
 ) -> Response[Items[Card]]:
     """Cards of the tools that are not retired, first by the chosen order; more under ``Link: rel=next``.
 
-    ``hot`` is of the last days only, and has no ``as_of``.
+    ``top``: by the lower end of the community's interval, preliminary tallies after settled ones, then by the panel.
+    ``hot``: by votes, of which one weighs half as much as one cast two days later. ``trending``: by how many times its own
+    rate of four weeks a tool has since yesterday, those where it may be chance after the others. Both count back from
+    the newest event. ``controversial``: total ** (smaller side / larger side).
     """
-    if as_of is not None and sort == "hot":
-        raise Rejected(
-            400, "invalid", "sort: hot is of the last days only. Choose another order for the past."
-        )
-    after = _after(cursor, sort) if cursor else None
+    after = read_after(cursor, sort) if cursor else None
     async with snapshot_at(parts(request).pool, min_position, READ_BY_CARDS, as_of=as_of) as snapshot:
-        cards = await read_cards(snapshot, await rulebook_in_force(snapshot))
-        recent = await read_recent(snapshot, datetime.now(UTC) - HOT_WINDOW) if sort == "hot" else {}
+        rulebook = await rulebook_in_force(snapshot)
+        order = await read_order(snapshot, rulebook, sort, after)
+        page, more = order.page(category, after, limit)
+        cards = await read_cards(snapshot, rulebook, page)
         freshness = await snapshot.freshness()
-    listed = [
-        ((*rank(sort, pure(card), recent.get(tool, 0)), tool), card)
-        for tool, card in cards.items()
-        if card.retired_at is None and category in (None, card.category.slug)
-    ]
-    page = sorted(
-        (each for each in listed if after is None or each[0] < after), key=lambda each: each[0], reverse=True
-    )
-    more = write_cursor((sort, page[limit - 1][0])) if len(page) > limit else None
     headers = headers_of(freshness) | ({"Link": next_link(request, more)} if more else {})
-    return Response(Items([card for _, card in page[:limit]], more), headers=headers)
+    return Response(Items([cards[tool] for tool in page], more), headers=headers)
 
 
 @get("/v1/tools/{slug:str}", guards=[open_to_all], responses=may_answer(404))
@@ -205,13 +196,3 @@ def _revision(if_match: str | None) -> int | None:
     if not digits.isascii() or not digits.isdigit() or len(digits) > 9:
         raise Rejected(400, "invalid", 'If-Match: send the revision as it was given, for example "3".')
     return int(digits)
-
-
-def _after(cursor: str, sort: Sort) -> Rank:
-    """Where the page before ended. Raises Rejected for a cursor of another order."""
-    made_for, key = read_cursor(cursor, tuple[Sort, Rank])
-    if made_for != sort:
-        raise Rejected(
-            400, "invalid", f"cursor: it is of the order {made_for!r}. Start from the first page of {sort!r}."
-        )
-    return key

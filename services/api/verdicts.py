@@ -63,4 +63,4 @@ async def verdict_proof(
 def verifier() -> Response[bytes]:
     """The program that checks bundles, at an address that stays."""
     headers = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
-    return Response(VERIFIER.read_bytes(), media_type="text/x-python; charset=utf-8", headers=headers)
+    return Response(VERIFIER.read_bytes(), media_type="text/x-python", headers=headers)

@@ -48,7 +48,7 @@ class Shown(Struct, frozen=True):
 def verdict(
     data: Path, slug: str, as_of: str | None, rulebook: str | None, bundle: str | None, as_json: bool
 ) -> None:
-    """The verdict on the tool SLUG, and why. A bundle proves it: see verify_verdict.py."""
+    """The verdict on the tool SLUG, and why. A bundle proves it; verify_verdict.py checks one without Shiplog."""
     try:
         moment, by = _moment(as_of), _rulebook(rulebook)
         with instance(data) as settings:

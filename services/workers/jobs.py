@@ -34,6 +34,7 @@ from projections.stops import read_stops
 from projections.verify import verify_slice
 from services.resources import Sealing
 from services.signals import Signals
+from services.webhooks.sending import Sender
 
 # In one run of `seal`, so that a log that grows fast keeps its cores for votes: a segment takes some ten seconds of one.
 _MOST_SEGMENTS = 1
@@ -50,6 +51,7 @@ class Context(TypedDict):
     signals: Signals
     sealing: NotRequired[Sealing | None]
     replay_every: NotRequired[timedelta | None]
+    sender: NotRequired[Sender]
 
 
 async def project(ctx: Context, shard: int) -> int:

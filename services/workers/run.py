@@ -20,6 +20,7 @@ from services.logs import configure_logs
 from services.resources import Sealing, open_pool, sealing_of
 from services.settings import Settings
 from services.signals import QUEUE, Signals, decode_job, encode_job, redis_settings
+from services.webhooks.sending import open_sender
 from services.workers.jobs import (
     Context,
     extend,
@@ -32,10 +33,16 @@ from services.workers.jobs import (
     sweep,
     take_effect,
 )
+from services.workers.trials import try_out
+from services.workers.webhooks import forget, send_due, tell_flips
 
 _SWEEP_SECONDS = 1.0
 _MINUTE_SECONDS = 60.0
-_LOOK_SECONDS = 0.5  # for new flips; for a replay that was asked for, or left behind by a process that died; for an adoption that is due
+_HOUR_SECONDS = 3_600.0
+# For new flips and what is to be told of them; for replays, trials and deliveries that were asked for, or left behind by a
+# process that died; for an adoption that is due.
+_LOOK_SECONDS = 0.5
+_SENDERS = 4  # webhooks that may be slow at the same time without keeping others waiting
 # A fold may take longer than an answer, and holds its range in memory. It reads by key alone: a plan made
 # while the log was empty stays right when it is full.
 FOLDING = {"statement_timeout": "60s", "work_mem": "64MB", "enable_seqscan": "off"}
@@ -55,10 +62,14 @@ async def work(settings: Settings) -> None:
             asyncio.create_task(_repeat(take_effect, ctx, _LOOK_SECONDS)),
             asyncio.create_task(_repeat(flip, ctx, _LOOK_SECONDS)),
             asyncio.create_task(_repeat(replay, ctx, _LOOK_SECONDS)),
+            asyncio.create_task(_repeat(try_out, ctx, _LOOK_SECONDS)),
             asyncio.create_task(_repeat(schedule, ctx, _MINUTE_SECONDS)),
             asyncio.create_task(_repeat(recount, ctx, settings.recount_seconds)),
             asyncio.create_task(_repeat(extend, ctx, _MINUTE_SECONDS)),
             asyncio.create_task(_repeat(seal, ctx, _MINUTE_SECONDS)),
+            asyncio.create_task(_repeat(forget, ctx, _HOUR_SECONDS)),
+            asyncio.create_task(_repeat(tell_flips, ctx, _LOOK_SECONDS)),
+            *(asyncio.create_task(_repeat(send_due, ctx, _LOOK_SECONDS)) for _ in range(_SENDERS)),
         ]
         await asyncio.wait([*working, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
         for task in working:
@@ -72,7 +83,13 @@ async def _context(settings: Settings) -> AsyncIterator[Context]:
     signals = Signals(settings.redis_url)
     try:
         every = timedelta(hours=settings.replay_hours) if settings.replay_hours else None
-        yield Context(pool=pool, signals=signals, sealing=_sealing(settings), replay_every=every)
+        yield Context(
+            pool=pool,
+            signals=signals,
+            sealing=_sealing(settings),
+            replay_every=every,
+            sender=open_sender(settings),
+        )
     finally:
         await signals.close()
         await asyncio.wait_for(pool.close(), 5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections.abc import Callable, Iterator
 from itertools import product
@@ -13,6 +14,7 @@ import pytest
 from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 
+from domain.named_rulebooks import DEFAULT
 from services.api import access
 from services.api.app import create_app
 from services.cli.keys import REVOKE, create_key
@@ -38,6 +40,9 @@ TAKE = {"score": 50, "choice": "ship", "text": ""}
 DESCRIPTION = "/schema"
 REPLAY_ACTIONS = ("pause", "resume", "cancel", "cut-over", "roll-back")
 REPLAY = f"/v1/replays/{UUID(int=0)}"
+WEBHOOK_ACTIONS = ("rotate", "enable", "test")
+WEBHOOK = f"/v1/webhooks/{UUID(int=0)}"
+REDELIVER = f"{WEBHOOK}/deliveries/{UUID(int=0)}/redeliver"
 
 
 def handlers(app: Litestar) -> Iterator[tuple[str, HTTPRouteHandler]]:
@@ -80,10 +85,22 @@ WRITES: dict[str, tuple[str, str, object]] = {
         for action in REPLAY_ACTIONS
     },
     "verify": ("POST", "/v1/verify", None),
+    "trial": ("POST", f"/v1/rulebooks/sha256:{'0' * 64}/trial", None),
+    "cancel trial": ("POST", f"/v1/trials/{UUID(int=0)}/cancel", None),
+    "write rulebook": ("POST", "/v1/rulebooks", json.loads(DEFAULT.canonical)),
+    "adopt": ("POST", "/v1/rulebooks/default/adopt", {"reason": "It is in force."}),
+    "call off": ("POST", "/v1/rulebooks/default/call-off", None),
+    "roll back": ("POST", "/v1/rulebooks/roll-back", {"reason": "There is none before it."}),
+    "webhook": ("POST", "/v1/webhooks", {"url": "https://shiplog.example.com/"}),
+    "remove webhook": ("DELETE", WEBHOOK, None),
+    **{action: ("POST", f"{WEBHOOK}/{action}", None) for action in WEBHOOK_ACTIONS},
+    "redeliver": ("POST", REDELIVER, None),
 }
-EDITORS = ["replay", *REPLAY_ACTIONS, "verify"]
+RULES = ["write rulebook", "adopt", "call off", "roll back"]
+WEBHOOKS = ["webhook", "remove webhook", *WEBHOOK_ACTIONS, "redeliver"]
+EDITORS = ["replay", *REPLAY_ACTIONS, "verify", "trial", "cancel trial", *RULES, *WEBHOOKS]
 # Let through, to what is not there or cannot be rebuilt.
-EDITORS_ONLY = {"editor": {200, 404, 409}, "nobody": {401}, "reviewer": {403}}
+EDITORS_ONLY = {"editor": {200, 201, 404, 409}, "nobody": {401}, "reviewer": {403}}
 VISITORS = ["vote", "retract", "save", "drop"]
 OWN = ["own take", "withdraw own"]
 
@@ -194,6 +211,15 @@ def test_the_table_has_every_write_of_the_app() -> None:
         ("POST", "/v1/replays"),
         *(("POST", f"/v1/replays/{{id:uuid}}/{action}") for action in REPLAY_ACTIONS),
         ("POST", "/v1/verify"),
+        ("POST", "/v1/rulebooks/{digest:str}/trial"),
+        ("POST", "/v1/trials/{id:uuid}/cancel"),
+        ("POST", "/v1/rulebooks"),
+        ("POST", "/v1/rulebooks/roll-back"),
+        *(("POST", f"/v1/rulebooks/{{digest:str}}/{action}") for action in ("adopt", "call-off")),
+        ("POST", "/v1/webhooks"),
+        ("DELETE", "/v1/webhooks/{id:uuid}"),
+        *(("POST", f"/v1/webhooks/{{id:uuid}}/{action}") for action in WEBHOOK_ACTIONS),
+        ("POST", "/v1/webhooks/{id:uuid}/deliveries/{delivery:uuid}/redeliver"),
         ("PUT", "/v1/tools/{slug:str}/takes/{reviewer:str}"),
         ("DELETE", "/v1/tools/{slug:str}/takes/{reviewer:str}"),
     }

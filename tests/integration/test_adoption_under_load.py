@@ -41,7 +41,7 @@ TAKES: dict[str, dict[str, tuple[int, str]]] = {
     "ink": {},
 }
 PAIRS = [(left, right) for left in TAKES for right in TAKES if left != right]
-ADOPTIONS = ["community-veto", "score-weighted", None, "lower-bound", "four-in-five", None, "default"]
+ADOPTIONS = ["community-veto", "sixty-days", None, "lower-bound", "score-weighted", None, "default"]
 BOOKS = {book.digest: book for book in NAMED.values()}
 READERS, WRITERS, ANSWERS_EACH = 6, 3, 30
 

@@ -190,10 +190,6 @@ async def test_the_future_is_refused(client: Client) -> None:
     assert "passed" in answer.json()["detail"]
 
 
-async def test_hot_has_no_past(client: Client) -> None:
-    assert_problem(await client.get("/v1/tools", params={"as_of": "0.1", "sort": "hot"}), 400)
-
-
 async def test_blocks_that_are_far_behind_are_waited_for(client: Client, pool: Log) -> None:
     """As after an upgrade that builds them anew."""
     await pool.execute("UPDATE heads SET position = $1 WHERE shard = 1", BLOCK + 1)

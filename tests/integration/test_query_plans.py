@@ -9,6 +9,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from domain.heat import WEIGHTS
 from domain.log import Shard
 from eventstore.decisions import HISTORY_OF_TOOL
 from eventstore.moments import PREFIXES
@@ -19,6 +20,7 @@ from projections import (
     catalogue,
     changes,
     daily_votes,
+    lately,
     panel,
     rulebooks,
     scorecard,
@@ -34,6 +36,7 @@ from projections.projection import Projection
 from projections.registry import PROJECTIONS
 from projections.rulebooks import RULEBOOKS
 from projections.scorecard import SCORECARD
+from projections.snapshot import NEWEST
 from projections.tally import READ, TALLY
 from services.resources import open_pool
 from services.settings import Settings
@@ -64,6 +67,13 @@ INSERT INTO read_models.daily_votes (shard, tool, day, ship, skip, casts)
 SELECT 1, n, 20000, 1, 1, 2 FROM generate_series(1, 10000) AS n
 """
 
+# Two thousand days of 20 tools more; what is hot was cast in the last 33 of them.
+DAYS = """
+INSERT INTO read_models.daily_votes (shard, tool, day, ship, skip, casts)
+SELECT 1, tool, day, 1, 1, 2
+  FROM generate_series(20001, 20020) AS tool, generate_series(19001, 21000) AS day
+"""
+
 HEADS = "UPDATE heads SET position = 10000"
 
 # A group of 100 new voters, and what the server read for it since the transaction began.
@@ -92,7 +102,7 @@ async def log(postgres: Any, template: str) -> AsyncIterator[Log]:
 
 async def _fill(settings: Settings) -> None:
     owner = await asyncpg.connect(settings.database_url)
-    for statement in (PEOPLE, VOTES, TAKES, SUMS, HEADS, "VACUUM ANALYZE"):
+    for statement in (PEOPLE, VOTES, TAKES, SUMS, DAYS, HEADS, "VACUUM ANALYZE"):
         await owner.execute(statement)
     await owner.close()
 
@@ -103,7 +113,8 @@ async def plan_of(log: Log, statement: str, *arguments: str, settings: str = "SE
         await conn.execute("SET LOCAL plan_cache_mode = force_generic_plan")
         await conn.execute(settings)
         await conn.execute(f"PREPARE kept AS {statement}")
-        [row] = await conn.fetch(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE kept ({', '.join(arguments)})")
+        given = f"({', '.join(arguments)})" if arguments else ""
+        [row] = await conn.fetch(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE kept {given}")
         await conn.execute("DEALLOCATE kept")
         return list(_nodes(json.loads(row[0])[0]["Plan"]))
 
@@ -283,3 +294,19 @@ async def test_tallies_are_found_by_tool(log: Log, query: str, key: str) -> None
     plan = await plan_of(log, query, "'{3}'")
     assert indexes_on(plan) == {key}
     assert scanned_whole(plan) == set()
+
+
+async def test_what_came_lately_is_found_by_day(log: Log) -> None:
+    """No day before any that weighs is read, though the plan is kept for any days."""
+    weights = f"'{{{','.join(map(str, WEIGHTS))}}}'"
+    plan = await plan_of(log, lately.READ, "21000", weights, "2", "28")
+    assert scanned_whole(plan) == set()
+    assert indexes_on(plan) == {"daily_votes_day_idx"}
+    assert plan[0]["Actual Rows"] == 20
+    assert sum(node["Actual Rows"] * node["Actual Loops"] for node in plan if "Index Name" in node) == 20 * 33
+
+
+async def test_the_newest_event_is_found_by_position(log: Log) -> None:
+    plan = await plan_of(log, NEWEST, "'{0,1,2}'", "'{4000,10,9000}'")
+    assert scanned_whole(plan) == set()
+    assert rows_read(plan) == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from uuid import uuid4
@@ -35,8 +36,7 @@ _tools = count(700_000, TOOLS)
 # What comes next is recorded at the head's time, if that is ahead of the clock.
 AHEAD = "SELECT greatest(max(recorded_at), clock_timestamp()) FROM heads"
 LATER = "UPDATE heads SET recorded_at = $1"
-
-Expected = dict[int, Ballots]
+CASTS = "SELECT tool, day, sum(casts)::bigint FROM daily_votes WHERE tool = ANY($1) GROUP BY tool, day"
 
 
 class Fold:
@@ -45,10 +45,12 @@ class Fold:
     def __init__(self) -> None:
         self.ballots: dict[tuple[int, int], tuple[str | None, int]] = {}
         self.today: dict[int, int] = {}
+        self.casts: Counter[tuple[int, int]] = Counter()
 
     def add(self, voter: int, tool: int, choice: str | None, day: int) -> None:
         if self.ballots.get((voter, tool), (None, 0))[0] != choice:
             self.ballots[voter, tool], self.today[tool] = (choice, day), day
+            self.casts[tool, day] += 1
 
     def of(self, tool: int) -> Ballots:
         cast = [ballot for (_, of), ballot in self.ballots.items() if of == tool]
@@ -88,6 +90,8 @@ async def test_same_days(
         aged = await read_ballots(snapshot, numbers, AGED)
         plain = await read_ballots(snapshot, numbers, DEFAULT)
     assert aged == {tool + t: fold.of(t) for t in range(TOOLS)}
+    counted = {(row[0] - tool, row[1]): row[2] for row in await log.fetch(CASTS, list(numbers))}
+    assert counted == fold.casts
     assert plain == {number: Ballots(each.ship, each.skip) for number, each in aged.items()}
 
 

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import redirect_stderr
 from hashlib import sha256
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import services.api
 from domain.ages import Ballots, DayVotes
@@ -132,6 +134,43 @@ def test_what_was_changed_and_signed_anew_is_still_seen(
     done = run("-", given_in=signed(bundle))
     assert done.returncode == 1
     assert said in done.stderr.decode()
+
+
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-1, 10**16)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=4,
+)
+
+
+@quick
+@given(cases, values, st.randoms(use_true_random=False))
+def test_any_value_anywhere_is_judged_or_named_and_never_a_trace(
+    case: Case, value: object, random: Random
+) -> None:
+    bundle = json.loads(proof_of(case))
+    node, name = random.choice([each for each in places(bundle) if each[1] != "format"])
+    before, node[name] = node[name], value
+    said = io.StringIO()
+    with redirect_stderr(said):
+        status, verdict = VERIFY.check(signed(bundle))
+    if status == 0:
+        assert b',"verdict":' + verdict.rstrip() + b"}" in signed(bundle)
+    else:
+        assert (status, verdict) == (1, b"")
+        assert canonical(before) != canonical(value)
+        assert said.getvalue()
+
+
+def places(node: Any) -> Iterator[tuple[Any, Any]]:
+    """Every value in the bundle, by what holds it."""
+    for name in node if isinstance(node, dict) else range(len(node)) if isinstance(node, list) else ():
+        yield node, name
+        yield from places(node[name])
 
 
 def signed(bundle: dict[str, Any]) -> bytes:

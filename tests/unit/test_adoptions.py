@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from domain.adoptions import (
     INITIAL,
+    OF_SHIPLOG,
     AdoptRulebook,
     CallOff,
     InThePast,
@@ -36,6 +37,9 @@ FOUR, SCORE = NAMED["four-in-five"].digest, NAMED["score-weighted"].digest
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 LATER = NOON + timedelta(hours=1)
 WRITTEN = RulebookWritten(MINE.digest, MINE)
+FOUR_KEPT, SCORE_KEPT, DEFAULT_KEPT = (
+    RulebookWritten(digest, OF_SHIPLOG[digest]) for digest in (FOUR, SCORE, DEFAULT.digest)
+)
 FOUR_ADOPTED = RulebookAdopted(FOUR, DEFAULT.digest, "Stricter.")
 MINE_ADOPTED = RulebookAdopted(MINE.digest, FOUR, "Ours.")
 SCHEDULED = AdoptionScheduled(FOUR, LATER, "Stricter.")
@@ -64,7 +68,7 @@ def test_two_rulebooks_may_have_one_name() -> None:
 
 
 def test_an_adoption_names_what_it_replaces() -> None:
-    house.given().when(AdoptRulebook(FOUR, "Stricter.")).then([FOUR_ADOPTED])
+    house.given().when(AdoptRulebook(FOUR, "Stricter.")).then([FOUR_KEPT, FOUR_ADOPTED])
     given = house.given(WRITTEN, FOUR_ADOPTED)
     given.when(AdoptRulebook(MINE.digest, "Ours.")).then([MINE_ADOPTED])
 
@@ -72,6 +76,12 @@ def test_an_adoption_names_what_it_replaces() -> None:
 def test_what_is_in_force_is_not_adopted_again() -> None:
     house.given().when(AdoptRulebook(DEFAULT.digest, "Again.")).then([])
     house.given(FOUR_ADOPTED).when(AdoptRulebook(FOUR, "Again.")).then([])
+
+
+def test_what_is_adopted_is_kept_in_the_log_once() -> None:
+    back = RulebookAdopted(DEFAULT.digest, FOUR, "No.", rolls_back=True)
+    given = house.given(FOUR_KEPT, FOUR_ADOPTED, DEFAULT_KEPT, back)
+    given.when(AdoptRulebook(FOUR, "Stricter.")).then([FOUR_ADOPTED])
 
 
 def test_nobody_adopts_what_nobody_wrote() -> None:
@@ -86,7 +96,7 @@ def test_a_name_means_the_newest_rulebook_of_that_name() -> None:
     expected = RulebookAdopted(newer.digest, DEFAULT.digest, "Ours.")
     given = house.given(WRITTEN, RulebookWritten(newer.digest, newer))
     given.when(AdoptRulebook("mine", "Ours.")).then([expected])
-    house.given().when(AdoptRulebook("four-in-five", "Stricter.")).then([FOUR_ADOPTED])
+    house.given().when(AdoptRulebook("four-in-five", "Stricter.")).then([FOUR_KEPT, FOUR_ADOPTED])
     house.given().when(AdoptRulebook("mine", "Ours.")).then_refused(Unknown, kind="rulebook", name="mine")
 
 
@@ -94,10 +104,10 @@ def test_roll_backs_go_back_one_adoption_each() -> None:
     back = RollBack("It went wrong.")
     to_four = RulebookAdopted(FOUR, MINE.digest, "It went wrong.", rolls_back=True)
     to_default = RulebookAdopted(DEFAULT.digest, FOUR, "It went wrong.", rolls_back=True)
-    adopted = (WRITTEN, FOUR_ADOPTED, MINE_ADOPTED)
+    adopted = (WRITTEN, FOUR_KEPT, FOUR_ADOPTED, MINE_ADOPTED)
     house.given(*adopted).when(back).then([to_four])
-    house.given(*adopted, to_four).when(back).then([to_default])
-    house.given(*adopted, to_four, to_default).when(back).then_refused(NothingToRollBack)
+    house.given(*adopted, to_four).when(back).then([DEFAULT_KEPT, to_default])
+    house.given(*adopted, to_four, DEFAULT_KEPT, to_default).when(back).then_refused(NothingToRollBack)
     house.given().when(back).then_refused(NothingToRollBack)
 
 
@@ -105,10 +115,9 @@ def test_an_adoption_after_a_roll_back_is_rolled_back_to_what_it_replaced() -> N
     to_default = RulebookAdopted(DEFAULT.digest, FOUR, "No.", rolls_back=True)
     again = RulebookAdopted(SCORE, DEFAULT.digest, "By score.")
     expected = RulebookAdopted(DEFAULT.digest, SCORE, "No.", rolls_back=True)
-    house.given(FOUR_ADOPTED, to_default, again).when(RollBack("No.")).then([expected])
-    house.given(FOUR_ADOPTED, to_default, again, expected).when(RollBack("No.")).then_refused(
-        NothingToRollBack
-    )
+    given = (FOUR_KEPT, FOUR_ADOPTED, DEFAULT_KEPT, to_default, SCORE_KEPT, again)
+    house.given(*given).when(RollBack("No.")).then([expected])
+    house.given(*given, expected).when(RollBack("No.")).then_refused(NothingToRollBack)
 
 
 def test_an_adoption_is_scheduled_and_changes_nothing_yet() -> None:
@@ -134,14 +143,16 @@ def test_nothing_is_scheduled_for_the_past() -> None:
 
 def test_a_scheduled_adoption_takes_effect_when_its_time_has_come() -> None:
     house.given(SCHEDULED).when(TakeEffect(LATER - timedelta(microseconds=1))).then([])
-    house.given(SCHEDULED).when(TakeEffect(LATER)).then([FOUR_ADOPTED])
+    house.given(SCHEDULED).when(TakeEffect(LATER)).then([FOUR_KEPT, FOUR_ADOPTED])
     house.given(SCHEDULED, FOUR_ADOPTED).when(TakeEffect(LATER)).then([])
 
 
 def test_several_that_are_due_take_effect_in_the_order_of_their_times() -> None:
     first = AdoptionScheduled(SCORE, NOON, "By score.")
     expected = [
+        SCORE_KEPT,
         RulebookAdopted(SCORE, DEFAULT.digest, "By score."),
+        FOUR_KEPT,
         RulebookAdopted(FOUR, SCORE, "Stricter."),
     ]
     house.given(SCHEDULED, first).when(TakeEffect(LATER)).then(expected)

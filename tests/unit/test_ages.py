@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.ages import Ballots, DayVotes, Weighed, day_of, weigh, weights, within
@@ -29,6 +29,7 @@ def parts(weighed: Weighed) -> tuple[int, Fraction, Fraction]:
 
 
 @pytest.mark.parametrize("half_life", [7, 60, 365, 3_650])
+@settings(deadline=None)
 @given(days=st.integers(0, 30_000))
 def test_a_weight_is_the_power_of_two_rounded_down(half_life: int, days: int) -> None:
     """2**(32 + days/half_life), held by the half-life-th power of both sides."""
@@ -82,6 +83,7 @@ def test_where_votes_cannot_decide_nobody_asks_for_their_days() -> None:
     assert parts(weigh(Ballots(3, 1), shown_only)) == (4, 3, 4)
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.integers(0, 400), st.integers(0, 9), st.integers(0, 9)),

@@ -6,7 +6,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.ages import Weighed
@@ -38,6 +38,7 @@ def test_an_end_that_lies_halfway_is_rounded_to_even() -> None:
     assert str(low.rounded()) == "0.9688"
 
 
+@settings(deadline=None)
 @given(st.fractions(0, 1), st.fractions(0, 3), st.fractions(-2, 2))
 def test_ends_move_as_shares_do(share: Fraction, factor: Fraction, more: Fraction) -> None:
     assert exactly(share).times(factor).plus(more).equals(share * factor + more)
@@ -50,6 +51,7 @@ def test_a_root_has_a_side() -> None:
     assert End(3, 4, 1, 1).equals(Fraction(5))
 
 
+@settings(deadline=None)
 @given(st.integers(0, 300), st.integers(1, 300), st.integers(1, 5), st.fractions(0, 1, max_denominator=50))
 def test_an_end_passes_a_bar_where_it_lies_beyond_it(side: int, more: int, unit: int, at: Fraction) -> None:
     votes = Weighed(side + more, side, side + more, unit)

@@ -1,73 +1,190 @@
-"""Rankings: whole numbers, greater first, the same order on every page."""
+"""Rankings: published values, whole numbers, greater first, the same order on every page."""
 
 from __future__ import annotations
 
+from decimal import Decimal
+from random import Random
 from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
+from scipy.stats import binomtest, norm
 
-from domain.ages import Ballots
-from domain.named_rulebooks import DEFAULT
-from domain.rankings import Rank, Sort, rank
-from domain.verdicts import Judgement, Verdict, judge
+from domain.heat import Lately
+from domain.named_rulebooks import DEFAULT, NAMED
+from domain.rankings import Contender, Rank, Sort, controversy, lower_end, rank
 
+PLACES = 10**30
+MINIMUM = DEFAULT.community.minimum
+SORTS: tuple[Sort, ...] = get_args(Sort)
 
-def verdict(ship: int = 0, skip: int = 0, *takes: Judgement) -> Verdict:
-    return judge(takes, Ballots(ship, skip), DEFAULT)
-
-
-def top(one: Verdict) -> Rank:
-    return rank("top", one, 0)
-
-
-def controversial(one: Verdict) -> Rank:
-    return rank("controversial", one, 0)
-
-
-BUILDER = Judgement("builder", 90, "ship")
-LESSER = Judgement("builder", 40, "ship")
-
-
-def test_top_is_by_the_lower_bound_so_that_one_vote_does_not_lead() -> None:
-    assert top(verdict(90, 10)) > top(verdict(1, 0))
+counts = st.integers(0, 10**12)
+small = st.integers(0, 40)
+lately = st.builds(Lately, heat=st.integers(0, 10**20), recent=small, past=st.integers(0, 10**6))
+contenders = st.builds(
+    Contender,
+    ship=small,
+    skip=small,
+    takes_ship=st.integers(0, 5),
+    takes_skip=st.integers(0, 5),
+    lately=lately,
+)
 
 
-def test_top_before_votes_is_by_the_panel() -> None:
-    assert top(verdict(0, 0, BUILDER)) > top(verdict(0, 0, LESSER)) > top(verdict(0, 0))
+def of(ship: int = 0, skip: int = 0, *scores: int) -> Contender:
+    """With a take for ship of each score."""
+    return Contender(ship, skip, len(scores), 0, sum(scores))
 
 
-def test_any_votes_are_more_than_none() -> None:
-    assert top(verdict(0, 9)) > top(verdict(0, 0, BUILDER))
-
-
-def test_hot_is_by_recent_casts() -> None:
-    assert rank("hot", verdict(), 3) > rank("hot", verdict(90, 10), 2)
-
-
-def test_hot_among_equally_recent_is_top() -> None:
-    assert rank("hot", verdict(90, 10), 2) > rank("hot", verdict(10, 90), 2)
-
-
-def test_most_voted_is_by_total() -> None:
-    assert rank("most-voted", verdict(1, 9), 0) > rank("most-voted", verdict(9, 0), 0)
+def top(tool: Contender) -> Rank:
+    return rank("top", tool, DEFAULT)
 
 
 @pytest.mark.parametrize(
-    ("more", "less"),
-    [((50, 50), (90, 10)), ((60, 60), (50, 50)), ((1, 1), (0, 0)), ((1, 1), (500, 0)), ((60, 40), (5, 5))],
+    ("successes", "total", "published"),
+    [(81, 263, "0.2553"), (15, 148, "0.0624"), (0, 20, "0.0000"), (1, 29, "0.0061")],
 )
-def test_controversial_is_many_votes_evenly_split(more: tuple[int, int], less: tuple[int, int]) -> None:
-    assert controversial(verdict(*more)) > controversial(verdict(*less))
+def test_the_lower_end_is_the_one_that_newcombe_1998_prints(
+    successes: int, total: int, published: str
+) -> None:
+    """Table I, method 3, at the quantile to eleven places."""
+    printed = lower_end(successes, total - successes, 19_600)
+    assert abs(Decimal(printed) / PLACES - Decimal(published)) <= Decimal("0.00006")
+
+
+@given(st.integers(0, 10**6), st.integers(0, 10**6))
+def test_the_lower_end_is_scipys(ship: int, skip: int) -> None:
+    if ship + skip:
+        interval = binomtest(ship, ship + skip).proportion_ci(2 * norm.cdf(1.96) - 1, method="wilson")
+        assert lower_end(ship, skip) / PLACES == pytest.approx(interval.low, abs=1e-12)
+
+
+@given(counts, counts)
+def test_the_lower_end_is_rounded_down_in_the_last_of_its_thirty_places(ship: int, skip: int) -> None:
+    """``low`` is the share at which the score is z: (p - low)^2 n = z^2 low (1 - low), p above low."""
+    total = ship + skip
+    if not total:
+        return
+    low = lower_end(ship, skip)
+
+    def not_below(units: int) -> bool:
+        over = ship * PLACES - units * total
+        return over >= 0 and over * over * 10**8 >= 19_600**2 * units * (PLACES - units) * total
+
+    assert not_below(low)
+    assert low == PLACES or not not_below(low + 1)
+
+
+@given(counts, counts)
+def test_one_more_ship_vote_never_lowers_top_and_one_more_skip_vote_never_the_lower_end(
+    ship: int, skip: int
+) -> None:
+    assert top(of(ship + 1, skip)) > top(of(ship, skip))
+    assert lower_end(ship, skip + 1) <= lower_end(ship, skip)
+
+
+@given(counts, counts)
+def test_one_more_skip_vote_lowers_top_among_those_as_settled(ship: int, skip: int) -> None:
+    before, after = top(of(ship, skip)), top(of(ship, skip + 1))
+    assert after[0] > before[0] or after < before
+
+
+def test_top_tells_apart_what_four_places_do_not() -> None:
+    assert top(of(1_000_001, 10)) > top(of(1_000_000, 10))
+    assert top(of(1_000_000, 10)) > top(of(1_000_000, 11))
+
+
+def test_preliminary_tallies_come_after_settled_ones() -> None:
+    settled = of(1, MINIMUM - 1)
+    assert top(settled) > top(of(MINIMUM - 1, 0, 90)) > top(of(0, 0, 90))
+    assert rank("top", of(9, 0), NAMED["community-veto"]) < rank("top", of(1, 29), NAMED["community-veto"])
+
+
+def test_top_before_votes_is_by_the_panel_and_votes_for_skip_alone_do_not_help() -> None:
+    assert top(of(0, 0, 90)) > top(of(0, 0, 40)) > top(of()) > top(of(0, 9))
+    assert top(of(0, 9, 90)) > top(of())
+    assert top(replace(of(), takes_ship=1, takes_skip=2)) < top(
+        replace(of(), takes_ship=2, takes_skip=4, score_total=9)
+    )
+
+
+def test_all_for_ship_and_all_for_skip_are_the_ends() -> None:
+    votes = [of(100 - skip, skip) for skip in range(101)]
+    assert sorted(votes, key=top, reverse=True) == votes
+
+
+def test_hot_is_by_heat_and_then_top() -> None:
+    warm, cold = replace(of(0, 50), lately=Lately(heat=2)), replace(of(90, 10), lately=Lately(heat=1))
+    assert rank("hot", warm, DEFAULT) > rank("hot", cold, DEFAULT)
+    assert rank("hot", of(90, 10), DEFAULT) > rank("hot", of(10, 90), DEFAULT)
+
+
+def test_trending_is_by_what_rises_beyond_chance_and_then_by_how_much() -> None:
+    ranks = [
+        rank("trending", replace(of(90, 10), lately=each), DEFAULT)
+        for each in (
+            Lately(0, 300, 28),
+            Lately(0, 10_000, 28_000),
+            Lately(0, 10, 0),
+            Lately(0, 4, 0),
+            Lately(0, 0, 28),
+        )
+    ]
+    assert ranks == sorted(ranks, reverse=True)
+    assert [each[0] for each in ranks] == [1, 1, 1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("ups", "downs", "score"),
+    [
+        (0, 0, 0.0),
+        (1, 0, 0.0),
+        (0, 500, 0.0),
+        (1, 1, 2.0),
+        (100, 100, 200.0),
+        (60, 40, 100 ** (40 / 60)),
+        (90, 10, 100 ** (1 / 9)),
+    ],
+)
+def test_controversy_is_reddits(ups: int, downs: int, score: float) -> None:
+    """``controversy(ups, downs)`` of r2/lib/db/_sorts.pyx: 0 where either is 0, else magnitude ** balance."""
+    assert controversy(ups, downs) == controversy(downs, ups) == round(score * 10**6)
+
+
+@given(st.integers(1, 10**9), st.integers(1, 10**9))
+def test_controversy_is_the_power_that_floats_give(ship: int, skip: int) -> None:
+    expected = (ship + skip) ** (min(ship, skip) / max(ship, skip))
+    assert controversy(ship, skip) / 10**6 == pytest.approx(expected, rel=1e-9, abs=1e-6)
+
+
+@given(st.integers(1, 10**12))
+def test_an_even_split_is_worth_its_total_exactly(each: int) -> None:
+    assert controversy(each, each) == 2 * each * 10**6
+
+
+def test_most_voted_is_by_total() -> None:
+    assert rank("most-voted", of(1, 9), DEFAULT) > rank("most-voted", of(9, 0), DEFAULT)
 
 
 def test_new_is_by_the_tool_number_alone() -> None:
-    assert rank("new", verdict(90, 10, BUILDER), 5) == ()
+    assert rank("new", of(90, 10, 80), DEFAULT) == ()
 
 
-@given(st.sampled_from(get_args(Sort)), st.integers(0, 10**12), st.integers(0, 10**12), st.integers(0, 10**9))
-def test_a_rank_is_whole_numbers_of_one_length(sort: Sort, ship: int, skip: int, recent: int) -> None:
-    ranked = rank(sort, verdict(ship, skip, BUILDER), recent)
+@given(st.sampled_from(SORTS), st.lists(contenders, max_size=8), st.randoms(use_true_random=False))
+def test_an_order_is_total_whatever_the_order_before(
+    sort: Sort, tools: list[Contender], chance: Random
+) -> None:
+    """Equals are told apart by the tool's number, which every list puts last."""
+    ranked = [(*rank(sort, tool, DEFAULT), number) for number, tool in enumerate(tools)]
+    shuffled = chance.sample(ranked, len(ranked))
+    assert len(set(ranked)) == len(tools)
+    assert sorted(shuffled) == sorted(ranked)
+
+
+@given(st.sampled_from(SORTS), counts, counts, lately)
+def test_a_rank_is_whole_numbers_of_one_length(sort: Sort, ship: int, skip: int, lately: Lately) -> None:
+    ranked = rank(sort, Contender(ship, skip, 1, 0, 88, lately), DEFAULT)
     assert all(type(each) is int for each in ranked)
-    assert len(ranked) == len(rank(sort, verdict(), 0))
+    assert len(ranked) == len(rank(sort, of(), DEFAULT))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from domain.named_rulebooks import NAMED
 from domain.rulebooks import Bar, Rulebook, WrongRulebook, decode_rulebook, read_rulebook
@@ -66,6 +66,7 @@ def test_one_quantile_is_written_one_way(z: str) -> None:
     assert book("[community]", f'z = "{z}"').canonical == book().canonical
 
 
+@settings(deadline=None)
 @given(rulebooks())
 def test_the_canonical_form_reads_as_itself(any_book: Rulebook) -> None:
     assert decode_rulebook(any_book.canonical) == any_book

@@ -4,12 +4,12 @@ export async function call(method, path, body) {
   return (await exchange(method, path, body)).answer;
 }
 
-// The same, with the ETag of the answer, and headers of one's own.
+// The same, with the ETag of the answer, and headers of one's own. Text is sent as it is.
 export async function exchange(method, path, body, headers = {}) {
   const options = { method, headers: { Accept: "application/json", ...headers }, credentials: "same-origin" };
   if (body !== undefined) {
-    options.headers["Content-Type"] = "application/json";
-    options.body = JSON.stringify(body);
+    options.headers["Content-Type"] ??= "application/json";
+    options.body = typeof body === "string" ? body : JSON.stringify(body);
   }
   let response;
   try {

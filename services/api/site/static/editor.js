@@ -1,20 +1,11 @@
 // The editors' desk. The page holds only what the login may do, so a form may be missing.
 
 import { call, exchange } from "./api.js";
+import { on, tell } from "./desk.js";
 
 const ask = document.querySelector("[data-ask]");
 let loaded = { slug: null, etag: null }; // the tool on the form, as it stood
 let written = null; // the position of our last write: what is read afterwards shows it
-
-on("[data-log-in]", async (_, { name, password }) => {
-  await call("POST", "/v1/session", { name, password });
-  location.reload();
-});
-
-document.querySelector("[data-log-out]")?.addEventListener("click", async () => {
-  await call("DELETE", "/v1/session").catch(() => null);
-  location.reload();
-});
 
 on("[data-put-tool]", async (_, { slug, category_slug, category_name, entry, detail, url, ...rest }) => {
   const category = { slug: category_slug, name: category_name };
@@ -81,26 +72,4 @@ function said({ revision, position }) {
   if (!position) return "Nothing to change.";
   written = position;
   return `Revision ${revision} is in the log at ${position}.`;
-}
-
-function on(selector, send) {
-  const form = document.querySelector(selector);
-  form?.addEventListener("submit", async (event) => {
-    event.preventDefault();
-    const button = form.querySelector("button:not([type=button])");
-    if (button.ariaDisabled) return;
-    button.ariaDisabled = "true"; // unlike disabled, it keeps the focus
-    try {
-      tell(form, await send(form, Object.fromEntries(new FormData(form))));
-    } catch (problem) {
-      tell(form, problem.message, true);
-    }
-    button.ariaDisabled = null;
-  });
-}
-
-function tell(form, words = "", wrong = false) {
-  const answer = form.querySelector("[data-part=answer]");
-  answer.toggleAttribute("data-wrong", wrong);
-  answer.textContent = words;
 }

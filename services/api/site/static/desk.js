@@ -1,0 +1,37 @@
+// What every desk has: logging in and out, and forms that say how it went.
+
+import { call } from "./api.js";
+
+on("[data-log-in]", async (_, { name, password }) => {
+  await call("POST", "/v1/session", { name, password });
+  location.reload();
+});
+
+document.querySelector("[data-log-out]")?.addEventListener("click", async () => {
+  await call("DELETE", "/v1/session").catch(() => null);
+  location.reload();
+});
+
+// Each form that matches is sent by `send`, whose words, or whose error's, it then shows.
+export function on(selector, send) {
+  for (const form of document.querySelectorAll(selector)) {
+    form.addEventListener("submit", async (event) => {
+      event.preventDefault();
+      const button = form.querySelector("button:not([type=button])");
+      if (button.ariaDisabled) return;
+      button.ariaDisabled = "true"; // unlike disabled, it keeps the focus
+      try {
+        tell(form, await send(form, Object.fromEntries(new FormData(form))));
+      } catch (problem) {
+        tell(form, problem.message, true);
+      }
+      button.ariaDisabled = null;
+    });
+  }
+}
+
+export function tell(form, words = "", wrong = false) {
+  const answer = form.querySelector("[data-part=answer]");
+  answer.toggleAttribute("data-wrong", wrong);
+  answer.textContent = words;
+}

@@ -1,0 +1,126 @@
+"""Kills while verdicts flip: every flip reaches the receiver, as one message, however often that has to be sent."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import cycle
+from random import Random
+
+import httpx
+import pytest
+from standardwebhooks.webhooks import Webhook
+
+from tests.faults.test_kills import _kill_a_backend, _kill_a_worker, _poll, _trial
+from tests.support import Instance
+
+pytestmark = pytest.mark.slow
+
+TOOL = {
+    "name": "Flipper",
+    "category": {"slug": "flippers", "name": "Flippers"},
+    "pricing": {"entry": "Free", "detail": ""},
+}
+FLIPS_A_FAULT = 20
+FAULTS = (_kill_a_worker, _kill_a_worker, _kill_a_backend)
+PATIENCE_SECONDS = 120  # a claim runs out after thirty
+
+
+class Receiver(ThreadingHTTPServer):
+    """Takes its time, answers 503 to the first attempt of every seventh message, and keeps the others."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Answer)
+        self.attempts: list[str] = []
+        self.came: list[tuple[dict[str, str], bytes]] = []
+
+
+class _Answer(BaseHTTPRequestHandler):
+    server: Receiver
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        fresh = self.headers["webhook-id"] not in self.server.attempts
+        self.server.attempts.append(self.headers["webhook-id"])
+        time.sleep(0.05)
+        status = 503 if fresh and len(set(self.server.attempts)) % 7 == 0 else 200
+        if status == 200:
+            self.server.came.append((dict(self.headers), body))
+        self.send_response(status)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as receiver:
+        threading.Thread(target=receiver.serve_forever, daemon=True).start()
+        yield receiver
+        receiver.shutdown()
+
+
+async def test_kills_while_flips_are_told(
+    victim: Instance, receiver: Receiver, kills: int, seed: int
+) -> None:
+    trial, rng = _trial(victim, kills, seed), Random(seed)
+    made = json.loads(victim.command("users", "create", "teller", "--role", "editor", "--json"))
+    async with httpx.AsyncClient(base_url=victim.url, timeout=10) as editor:
+        login = {"name": "teller", "password": made["password"]}
+        assert (await editor.post("/v1/session", json=login)).status_code == 200
+        assert (await editor.put("/v1/tools/flipper", json=TOOL)).status_code == 201
+        url = f"http://127.0.0.1:{receiver.server_port}/"
+        secret = (await editor.post("/v1/webhooks", json={"url": url, "tools": ["flipper"]})).json()["secret"]
+        choices = cycle(("ship", "skip"))
+        for number in range(kills):
+            fault = asyncio.create_task(FAULTS[number % len(FAULTS)](trial))
+            for _ in range(FLIPS_A_FAULT):
+                await _take(editor, next(choices))
+                await asyncio.sleep(rng.random() * 0.1)
+            await fault
+    wanted = await _flips(victim, kills * FLIPS_A_FAULT)
+    await _until_told(receiver, wanted)
+    ids = {headers["webhook-id"]: body for headers, body in receiver.came}
+    assert len(ids) == len(wanted)
+    assert [Webhook(secret).verify(body, headers) for headers, body in receiver.came[-3:]]
+    assert all(ids[headers["webhook-id"]] == body for headers, body in receiver.came)
+    print(f"\n{kills} kills, {len(wanted)} flips, {len(receiver.attempts)} attempts, seed {seed}")
+
+
+async def _take(editor: httpx.AsyncClient, choice: str) -> None:
+    """Until it is acknowledged; sent again it changes nothing."""
+    body = {"score": 90 if choice == "ship" else 10, "choice": choice, "text": ""}
+    while True:
+        answer = await editor.put("/v1/tools/flipper/takes/builder", json=body)
+        if answer.status_code in (200, 201):
+            return
+        assert answer.status_code == 503, answer.text
+        await asyncio.sleep(0.05)
+
+
+async def _flips(victim: Instance, count: int) -> set[str]:
+    """The positions of all flips, once they have been found."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while True:
+            positions, cursor = set[str](), None
+            while cursor is not None or not positions:
+                params = {"tool": "flipper", "limit": "100"} | ({"cursor": cursor} if cursor else {})
+                page = (await _poll(victim, "/v1/verdicts/flips", params)).json()
+                positions |= {flip["position"] for flip in page["items"]}
+                cursor = page["next"]
+                if not page["items"]:
+                    break
+            if len(positions) >= count:
+                return positions
+            await asyncio.sleep(0.1)
+
+
+async def _until_told(receiver: Receiver, wanted: set[str]) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while {json.loads(body)["data"]["position"] for _, body in list(receiver.came)} != wanted:  # noqa: ASYNC110 - others send
+            await asyncio.sleep(0.1)

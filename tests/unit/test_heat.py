@@ -1,0 +1,81 @@
+"""Heat: halves after a half-life; what trends is more than chance."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+from scipy.stats import binomtest
+
+from domain.heat import HALF_LIFE_DAYS, HALVINGS, WEIGHTS, Lately, hours_of, weight
+
+LAST = HALF_LIFE_DAYS * HALVINGS
+ages = st.integers(0, LAST)
+hours = st.integers(25, 48)
+latelies = st.builds(Lately, recent=st.integers(0, 10**6), past=st.integers(0, 10**8), hours=hours)
+
+
+@given(ages)
+def test_a_weight_halves_after_a_half_life(age: int) -> None:
+    assert weight(age + HALF_LIFE_DAYS) == weight(age) // 2
+
+
+@given(ages)
+def test_a_weight_is_the_power_rounded_down(age: int) -> None:
+    """floor(x) = w when w^2 <= 2^(32 - age) < (w + 1)^2."""
+    assert weight(age) ** 2 <= 2 ** (LAST - age) < (weight(age) + 1) ** 2
+
+
+def test_weights_fall_to_one_and_then_to_nothing() -> None:
+    assert WEIGHTS[0] == 2**16
+    assert sorted(WEIGHTS, reverse=True) == WEIGHTS
+    assert (len(WEIGHTS), WEIGHTS[-1], weight(LAST + 1)) == (33, 1, 0)
+
+
+@given(st.lists(ages, max_size=20), st.integers(0, 40))
+def test_waiting_leaves_the_order_of_heats_as_it_is(cast: list[int], wait: int) -> None:
+    """Of two tools, one with every vote a day younger, neither overtakes the other."""
+    assert sum(weight(age + wait) for age in cast) >= sum(weight(age + 1 + wait) for age in cast)
+
+
+@pytest.mark.parametrize(
+    ("hour", "day", "since_yesterday"), [(0, 0, 25), (23, 0, 48), (24, 1, 25), (490_860, 20_452, 37)]
+)
+def test_recent_hours_are_those_since_yesterday_began(hour: int, day: int, since_yesterday: int) -> None:
+    assert hours_of(hour) == (day, since_yesterday)
+
+
+def test_a_steady_rate_does_not_trend_nor_does_a_handful() -> None:
+    assert not Lately(recent=20, past=280, hours=48).trends
+    assert not Lately(recent=4, past=0).trends
+    assert not Lately(recent=0, past=0).trends
+    assert not Lately(recent=5, past=10**6).trends
+    assert Lately(recent=5, past=0).trends
+    assert Lately(recent=50, past=280).trends
+
+
+def test_the_same_votes_in_fewer_hours_are_a_higher_rate() -> None:
+    assert Lately(recent=30, past=280, hours=25).trends
+    assert not Lately(recent=30, past=280, hours=48).trends
+
+
+@given(st.sampled_from([0, 28, 280, 2_800, 28_000]), hours)
+def test_what_trends_would_be_chance_once_in_fifty_times_at_most(past: int, hours: int) -> None:
+    """The first count that trends, beside the exact binomial test."""
+    first = next(n for n in range(5, 10_000) if Lately(recent=n, past=past, hours=hours).trends)
+    chance = binomtest(first, first + past, hours / (hours + 672), alternative="greater").pvalue
+    assert chance < 1 / 50
+
+
+def test_a_rise_is_how_many_times_the_past_rate() -> None:
+    assert Lately(recent=0, past=0).rise == Lately(recent=200, past=2_800, hours=48).rise == 10**9
+    assert Lately(recent=90, past=140, hours=48).rise == 5 * 10**9
+    assert Lately(recent=0, past=140, hours=48).rise == 10**9 // 2
+
+
+@given(latelies)
+def test_more_recent_votes_raise_and_more_before_lower(lately: Lately) -> None:
+    more, before = replace(lately, recent=lately.recent + 1), replace(lately, past=lately.past + 1)
+    assert more.rise > lately.rise >= before.rise
+    assert more.trends >= lately.trends
