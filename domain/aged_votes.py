@@ -6,6 +6,8 @@ import sys
 from copy import copy
 from typing import TypeAlias
 
+from msgspec import Struct
+
 from domain.ages import DayVotes, Weighed, weights
 from domain.cells import Bounds, Cell
 from domain.rulebooks import Community
@@ -14,14 +16,34 @@ from domain.rulebooks import Community
 Days: TypeAlias = dict[int, list[int]]
 
 
-class AgedVotes:
-    """``domain.ages.weigh`` as sums that move. Weights never change, so votes are added once and taken out once."""
+class Sums(Struct, frozen=True):
+    """How many votes count and what they weigh, on a scale on which the day ``first`` weighs little."""
 
-    def __init__(self, community: Community, days: Days, today: int | None) -> None:
+    first: int
+    count: int
+    ship: int
+    skip: int
+
+
+class AgedVotes:
+    """``domain.ages.weigh`` as sums that move. Weights never change, so votes are added once and taken out once.
+
+    With the ``sums`` of the same votes by the same rulebook, ``days`` need only be those within the window.
+    """
+
+    def __init__(self, community: Community, days: Days, today: int | None, sums: Sums | None = None) -> None:
         self._community, self._days, self._today = community, days, today
         self._since: int | None = None
         self._weighed_last: tuple[Cell, tuple[int, int, int, int]] | None = None
-        self._sum_up(min(days, default=sys.maxsize if today is None else today))
+        if sums is None:
+            self._sum_up(min(days, default=sys.maxsize if today is None else today))
+        else:
+            self._scale_from(sums.first)
+            self._count, self._ship, self._skip = sums.count, sums.ship, sums.skip
+
+    @property
+    def sums(self) -> Sums:
+        return Sums(self._first, self._count, self._ship, self._skip)
 
     @property
     def since(self) -> int | None:
@@ -137,12 +159,15 @@ class AgedVotes:
             self._sum_up(day)
 
     def _sum_up(self, first: int) -> None:
-        """From the start, on a scale on which the day ``first`` weighs little: only ratios of sums mean anything."""
-        self._first, self._weights, self._weighed_last = first, dict[int, int](), None
-        self._scale = weights([DayVotes(first, 0, 0)], None, self._community)
-        self._since = self._window_at(self._today)
+        self._scale_from(first)
         self._count = self._ship = self._skip = 0
         for day, (ship, skip) in self._days.items():
             if self._since is None or day >= self._since:
                 self._add(day, ship, skip)
+
+    def _scale_from(self, first: int) -> None:
+        """The day ``first`` weighs little: only ratios of sums mean anything."""
+        self._first, self._weights, self._weighed_last = first, dict[int, int](), None
+        self._scale = weights([DayVotes(first, 0, 0)], None, self._community)
+        self._since = self._window_at(self._today)
         self._unit = self._weight(first if self._today is None else self._today)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from domain.aged_votes import AgedVotes, Days
+from domain.aged_votes import AgedVotes, Days, Sums
 from domain.ages import Ballots, DayVotes, Weighed
 from domain.cells import Bounds, Cell, bounds_of
 from domain.rulebooks import Rulebook
@@ -10,12 +10,21 @@ from domain.words import Choice
 
 
 class RunningVotes:
-    """``days`` are kept where a rulebook weighs age, or one that is adopted later does; else they may be None."""
+    """``days`` are kept where a rulebook weighs age, or one that is adopted later does; else they may be None.
+
+    With ``sums``, by the rulebook that is followed first, they need only be those within its window.
+    """
 
     def __init__(
-        self, ship: int = 0, skip: int = 0, today: int | None = None, days: Days | None = None
+        self,
+        ship: int = 0,
+        skip: int = 0,
+        today: int | None = None,
+        days: Days | None = None,
+        sums: Sums | None = None,
     ) -> None:
         self.ship, self.skip, self.today, self._days = ship, skip, today, days
+        self._first_sums = sums
         self._aged: AgedVotes | None = None
         self._leapt: list[Cell] = []
 
@@ -44,6 +53,12 @@ class RunningVotes:
     def follow(self, rulebook: Rulebook) -> None:
         """Weigh them by this one from now on."""
         self._aged = self._aged_under(rulebook)
+        self._first_sums = None
+
+    @property
+    def sums(self) -> Sums | None:
+        """What they weigh under the rulebook that is followed; None where it does not weigh age."""
+        return self._aged.sums if self._aged else None
 
     def count(
         self, choice: Choice | None, replaced: Choice | None, day: int, replaced_day: int | None
@@ -112,7 +127,7 @@ class RunningVotes:
         if not rulebook.weighs_age:
             return None
         assert self.days is not None, "a rulebook that weighs age needs the days of the votes"
-        return AgedVotes(rulebook.community, self.days, self.today)
+        return AgedVotes(rulebook.community, self.days, self.today, self._first_sums)
 
     def _see(self, day: int) -> None:
         self.today = day if self.today is None else max(day, self.today)

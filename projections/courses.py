@@ -9,7 +9,7 @@ import msgspec
 from asyncpg import Record
 from msgspec import Struct
 
-from domain.aged_votes import Days
+from domain.aged_votes import Days, Sums
 from domain.cells import Cell
 from domain.courses import Course, TakeChanged
 from domain.flips import Flip
@@ -18,11 +18,25 @@ from domain.running_votes import RunningVotes
 from domain.verdicts import Judgement
 from projections.flip_votes import Connection, Span, count_votes, date_votes
 
-READ = "SELECT tool, label, takes, ship, skip, today FROM courses WHERE shard = 0 AND tool = ANY($1)"
-READ_ALL = "SELECT tool, label, takes, ship, skip, today FROM courses WHERE shard = 0 ORDER BY tool"
+READ = """
+SELECT tool, label, takes, ship, skip, today, first_day, aged_count, aged_ship, aged_skip
+  FROM courses WHERE shard = 0 AND tool = ANY($1)
+"""
+READ_ALL = """
+SELECT tool, label, takes, ship, skip, today, first_day, aged_count, aged_ship, aged_skip
+  FROM courses WHERE shard = 0 ORDER BY tool
+"""
 READ_DAYS = """
-SELECT tool, day, ship, skip FROM course_days
- WHERE shard = 0 AND tool = ANY($1) AND (ship <> 0 OR skip <> 0) ORDER BY tool, day
+SELECT d.tool, d.day, d.ship, d.skip
+  FROM unnest($1::integer[], $2::integer[]) AS t (tool, since)
+  JOIN course_days AS d ON d.shard = 0 AND d.tool = t.tool AND d.day >= t.since
+ WHERE d.ship <> 0 OR d.skip <> 0 ORDER BY d.tool, d.day
+"""
+KEEP_SUMS = """
+UPDATE courses AS c SET first_day = s.first_day, aged_count = s.aged_count, aged_ship = s.aged_ship, aged_skip = s.aged_skip
+  FROM unnest($1::integer[], $2::integer[], $3::bigint[], $4::numeric[], $5::numeric[])
+       AS s (tool, first_day, aged_count, aged_ship, aged_skip)
+ WHERE c.shard = 0 AND c.tool = s.tool
 """
 KEEP = """
 INSERT INTO courses (shard, tool, label, takes)
@@ -43,9 +57,12 @@ class Stretch(Struct):
 
     def leap(self, takes: Sequence[TakeChanged]) -> list[Flip] | None:
         """The flips of a stretch in which these takes changed too. None where it has to be followed event by event."""
-        if not takes:
-            return None if self.course.can_flip(self.cell) else []
-        return self.course.leap_through(self.cell, takes)
+        if takes:
+            return self.course.leap_through(self.cell, takes)
+        if self.course.can_flip(self.cell):
+            return None
+        self.course.leap(self.cell)
+        return []
 
 
 async def pass_votes(conn: Connection, span: Span, book: Rulebook) -> dict[int, Stretch]:
@@ -77,7 +94,7 @@ async def read_courses(conn: Connection, book: Rulebook, tools: Collection[int])
 
 
 async def read_all_courses(conn: Connection, book: Rulebook, *, dated: bool) -> dict[int, Course]:
-    """Every course that has begun; with the votes by day, if those are kept and wanted."""
+    """Every course that has begun; ``dated`` with all votes by day, for a rulebook that is to weigh them anew."""
     return await _courses(conn, await conn.fetch(READ_ALL), book, dated=dated)
 
 
@@ -91,18 +108,46 @@ async def keep_courses(conn: Connection, courses: Iterable[Course]) -> None:
         await conn.execute(KEEP, tools, labels, takes)
 
 
+async def keep_sums(conn: Connection, courses: Iterable[Course]) -> None:
+    """What votes weigh by their age, where the rulebook in force weighs it."""
+    voted = [each for each in courses if each.votes.today is not None]
+    kept = [(each.tool, *msgspec.structs.astuple(sums)) for each in voted if (sums := each.votes.sums)]
+    if kept:
+        await conn.execute(KEEP_SUMS, *zip(*kept, strict=True))
+
+
 async def _courses(
     conn: Connection, rows: Sequence[Record], book: Rulebook, *, dated: bool = False
 ) -> dict[int, Course]:
-    days: dict[int, Days] | None = None
-    if dated or book.weighs_age:
-        days = defaultdict(dict)
-        for tool, day, ship, skip in await conn.fetch(READ_DAYS, [row["tool"] for row in rows]):
-            days[tool][day] = [ship, skip]
-    return {row["tool"]: _course(row, book, days) for row in rows}
+    """Under a rulebook that weighs age sums say it all but for the days in its window; ``dated`` is with all days."""
+    since = (
+        _window(book, rows) if book.weighs_age and not dated else {row["tool"]: 0 for row in rows if dated}
+    )
+    days: dict[int, Days] = defaultdict(dict)
+    for tool, day, ship, skip in (
+        await conn.fetch(READ_DAYS, list(since), list(since.values())) if since else []
+    ):
+        days[tool][day] = [ship, skip]
+    return {
+        row["tool"]: _course(
+            row, book, days[row["tool"]] if dated or book.weighs_age else None, summed=not dated
+        )
+        for row in rows
+    }
 
 
-def _course(row: Record, book: Rulebook, days: dict[int, Days] | None) -> Course:
+def _window(book: Rulebook, rows: Sequence[Record]) -> dict[int, int]:
+    """From which day on votes count, by tool; nothing where all do."""
+    window = book.community.window_days
+    if window is None:
+        return {}
+    return {row["tool"]: row["today"] - window + 1 for row in rows if row["today"] is not None}
+
+
+def _course(row: Record, book: Rulebook, days: Days | None, *, summed: bool) -> Course:
     takes = {each.reviewer: each for each in _judgements.decode(row["takes"])}
-    votes = RunningVotes(row["ship"], row["skip"], row["today"], None if days is None else days[row["tool"]])
+    sums = None
+    if summed and book.weighs_age and row["first_day"] is not None:
+        sums = Sums(row["first_day"], row["aged_count"], int(row["aged_ship"]), int(row["aged_skip"]))
+    votes = RunningVotes(row["ship"], row["skip"], row["today"], days, sums)
     return Course(row["tool"], book, label=row["label"], takes=takes, votes=votes)

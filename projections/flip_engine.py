@@ -18,7 +18,7 @@ from domain.flips import Flip, Place
 from domain.log import HOUSE, Position, Shard
 from domain.rulebooks import Rulebook
 from eventstore.moments import find_moment
-from projections.courses import keep_courses, pass_votes, read_all_courses, read_courses
+from projections.courses import keep_courses, keep_sums, pass_votes, read_all_courses, read_courses
 from projections.flip_pieces import is_late, next_piece, uncounted, undated
 from projections.flip_votes import Connection, Span, count_votes, date_votes, read_votes
 from projections.flips import NAME, begin
@@ -135,6 +135,7 @@ async def _fold(conn: Connection, piece: Span, book: Rulebook, changes: HouseCha
     await keep_courses(
         conn, [*moved.values(), *(passed[tool].course for tool in takes.keys() & leapt.keys())]
     )
+    await keep_sums(conn, [each.course for each in passed.values()])
     for adopted in changes.adoptions:
         flips += await _adopt(conn, book, adopted)
     return flips
@@ -179,6 +180,7 @@ async def _adopt(conn: Connection, book: Rulebook, adopted: Adopted) -> list[Fli
     courses = await read_all_courses(conn, book, dated=adopted.rulebook.weighs_age)
     flips = [flip for course in courses.values() if (flip := course.change(adopted)) is not None]
     await keep_courses(conn, [courses[flip.tool] for flip in flips])
+    await keep_sums(conn, courses.values())
     return flips
 
 

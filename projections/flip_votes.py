@@ -29,7 +29,8 @@ WITH casts AS NOT MATERIALIZED (
     SELECT 0, tool, ship_in - ship_out, skip_in - skip_out, today FROM cells ORDER BY tool
     ON CONFLICT (shard, tool) DO UPDATE
        SET ship = c.ship + excluded.ship, skip = c.skip + excluded.skip, today = greatest(c.today, excluded.today)
-    RETURNING new.tool, new.label, new.takes, coalesce(old.ship, 0) AS ship, coalesce(old.skip, 0) AS skip, old.today
+    RETURNING new.tool, new.label, new.takes, coalesce(old.ship, 0) AS ship, coalesce(old.skip, 0) AS skip, old.today,
+              new.first_day, new.aged_count, new.aged_ship, new.aged_skip
 )
 SELECT n.*, c.ship_in, c.ship_out, c.skip_in, c.skip_out, c.today AS until FROM cells AS c JOIN counted AS n USING (tool)
 """

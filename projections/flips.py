@@ -60,6 +60,10 @@ CREATE TABLE read_models.courses (
     skip            bigint       NOT NULL DEFAULT 0,
     today           integer,
     takes           jsonb        NOT NULL DEFAULT '[]',
+    first_day       integer,
+    aged_count      bigint,
+    aged_ship       numeric,
+    aged_skip       numeric,
     PRIMARY KEY (shard, tool)
 ) WITH (fillfactor = 70);
 CREATE TABLE read_models.course_days (

@@ -65,7 +65,10 @@ steps = st.one_of(
     st.tuples(st.just("take"), tools, st.sampled_from(REVIEWERS), st.integers(0, 100) | st.none(), choices),
     st.tuples(st.just("adopt"), rulebooks),
 )
-histories = st.lists(steps, min_size=1, max_size=120)
+# Long enough that votes flip verdicts, from some rulebook on that weighs them or does not.
+histories = st.builds(
+    lambda book, steps: [("adopt", book), *steps], rulebooks, st.lists(steps, min_size=30, max_size=120)
+) | st.lists(steps, min_size=1, max_size=20)
 batches = st.lists(st.integers(1, 40), min_size=1, max_size=5)
 
 
