@@ -46,7 +46,7 @@ async def graded(postgres: object, template: str) -> AsyncIterator[tuple[Setting
         yield settings, pool
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(events=events, batches=batches, workers=st.integers(1, 3))
 async def test_parked_is_the_poison_and_the_rest_is_folded(
     graded: tuple[Settings, Pool[Record]],
