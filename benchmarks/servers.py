@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from msgspec import Struct
@@ -38,7 +38,7 @@ class Shiplog(Struct, frozen=True):
 @contextmanager
 def shiplog(data: Path) -> Iterator[Shiplog]:
     """`shiplog up`: two API processes, of which most loads use the first, and one worker."""
-    port = free_port()
+    port = free_port(beside=1)
     command = [
         sys.executable,
         "-m",
@@ -105,7 +105,14 @@ def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
     raise RuntimeError(f"nothing listens on port {port} after a minute")
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def free_port(beside: int = 0) -> int:
+    """One of which so many after it are free too."""
+    while True:
+        with ExitStack() as stack:
+            probe = stack.enter_context(socket.socket())
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+            with suppress(OSError, OverflowError):
+                for each in range(port + 1, port + 1 + beside):
+                    stack.enter_context(socket.socket()).bind(("127.0.0.1", each))
+                return port

@@ -71,10 +71,13 @@ async def work(settings: Settings) -> None:
             asyncio.create_task(_repeat(tell_flips, ctx, _LOOK_SECONDS)),
             *(asyncio.create_task(_repeat(send_due, ctx, _LOOK_SECONDS)) for _ in range(_SENDERS)),
         ]
-        await asyncio.wait([*working, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
+        stopping = asyncio.create_task(stop.wait())
+        done, _ = await asyncio.wait([*working, stopping], return_when=asyncio.FIRST_COMPLETED)
         for task in working:
             task.cancel()
         await asyncio.gather(*working, return_exceptions=True)
+        for ended in done:
+            ended.result()  # whatever ended a loop ends the process, and is told
 
 
 @asynccontextmanager
