@@ -34,7 +34,7 @@ steps = st.tuples(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     books=st.lists(rulebooks, min_size=3, max_size=3),
     steps=st.lists(steps, min_size=50, max_size=100),

@@ -30,7 +30,7 @@ from tests.properties.any_verdict import Case, cases
 
 PROGRAM = Path(services.api.__file__).parent / "site/static/verify_verdict.py"
 TAKES = [Judgement("builder", 74, "ship"), Judgement("pm", 55, "skip"), Judgement("skeptic", 68, "ship")]
-quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def load() -> ModuleType:
@@ -190,7 +190,7 @@ def test_any_changed_byte_is_reported() -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(cases)
 def test_any_changed_byte_of_any_proof_is_reported(case: Case) -> None:
     change_every_byte(proof_of(case))

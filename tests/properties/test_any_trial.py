@@ -53,7 +53,7 @@ async def writable(
         await owner.close()
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     steps=st.lists(steps, min_size=80, max_size=150),
     tried=books,

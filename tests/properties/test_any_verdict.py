@@ -29,7 +29,7 @@ from tests.judge_verdicts import (
 )
 from tests.properties.any_verdict import Case, cases, rulebooks
 
-quick = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @quick
@@ -45,7 +45,7 @@ def test_any_verdict_at_length(case: Case) -> None:
     hold_to_the_second_judge(case)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(rulebooks(), st.integers(0, 10**7), st.integers(0, 10**7), st.integers(0, 10**7))
 def test_any_margin_of_many_votes(book: Rulebook, ship: int, skip: int, some: int) -> None:
     """So many votes of one side, or all but too few, change the label; one less changes it in no mixture tried."""

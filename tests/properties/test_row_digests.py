@@ -52,7 +52,7 @@ _positions = count(1, 10)
 
 
 @settings(
-    max_examples=80,
+    max_examples=50,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -77,7 +77,7 @@ ends = st.none() | st.integers(0, 20).map(lambda seconds: MOMENT + timedelta(sec
 pairs = st.tuples(torn, st.none() | torn, st.none() | torn, torn, ends)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(one=pairs, other=pairs)
 async def test_rows_that_differ_read_differently(
     module_pool: Pool[Record], one: tuple[object, ...], other: tuple[object, ...]
