@@ -8,7 +8,7 @@ from typing import Literal, assert_never
 from msgspec import Struct
 
 from domain.rulebooks import Clause, Rulebook
-from domain.statistics import wilson_bounds
+from domain.statistics import lower_end
 from domain.verdicts import Verdict
 
 Side = Literal["left", "right"]
@@ -46,8 +46,7 @@ def value_by(clause: Clause, verdict: Verdict, rulebook: Rulebook) -> Fraction |
         case "community share":
             return Fraction(votes.ship, votes.total) if votes.total else None
         case "community lower bound":
-            bounds = wilson_bounds(votes.ship, votes.skip, rulebook.z)
-            return Fraction(bounds[0]) if bounds else None
+            return Fraction(lower_end(votes.ship, votes.skip, rulebook.z)) if votes.total else None
         case "votes":
             return Fraction(votes.total)
         case _:

@@ -37,20 +37,24 @@ class End(Struct, frozen=True):
 
     def rounded(self) -> Decimal:
         """Half to even. No digit depends on how exactly a root was taken."""
-        halves, exact = self._halves()
+        halves, exact = self._counted_in(2 * PLACES)
         places, above = divmod(halves, 2)
         if above:
             places += places & 1 if exact else 1
         return Decimal(places).scaleb(-4)
 
-    def _halves(self) -> tuple[int, bool]:
-        """Whole halves of a place, rounded down, and whether that is all."""
-        square = self.square * (2 * PLACES) ** 2
+    def rounded_down(self, places: int) -> int:
+        """In units of 10**-places."""
+        return self._counted_in(10**places)[0]
+
+    def _counted_in(self, parts: int) -> tuple[int, bool]:
+        """How many whole parts, of which so many make 1, and whether that is all."""
+        square = self.square * parts**2
         root = isqrt(square)
         exact = root * root == square
         down = root if self.sign > 0 else -root - (not exact)
-        halves, rest = divmod(self.whole * 2 * PLACES + down, self.over)
-        return halves, exact and rest == 0
+        counted, rest = divmod(self.whole * parts + down, self.over)
+        return counted, exact and rest == 0
 
 
 def exactly(share: Fraction) -> End:

@@ -7,19 +7,18 @@ from __future__ import annotations
 
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from functools import lru_cache
-from math import isqrt
 from typing import Literal, assert_never
 
 from msgspec import Struct
 
 from domain.heat import Lately
 from domain.rulebooks import Rulebook
+from domain.statistics import lower_end
 
 Sort = Literal["top", "hot", "trending", "controversial", "most-voted", "new"]
 Rank = tuple[int, ...]
 
 _PLACES = 10**30
-_Z_SCALE = 10_000
 _DIGITS = Context(prec=28, rounding=ROUND_HALF_EVEN)
 
 
@@ -64,31 +63,11 @@ def _top(tool: Contender, rulebook: Rulebook) -> Rank:
     takes = tool.takes_ship + tool.takes_skip
     return (
         int(tool.total >= rulebook.community.minimum),
-        lower_end(tool.ship, tool.skip, int(rulebook.z * _Z_SCALE)),
+        lower_end(tool.ship, tool.skip, rulebook.z),
         _PLACES * tool.takes_ship // takes if takes else -1,
         _PLACES * tool.score_total // takes if takes else -1,
         -tool.skip,
     )
-
-
-@lru_cache(100_000)
-def lower_end(ship: int, skip: int, z: int = 19_600) -> int:
-    """Of the share's score interval (Wilson 1927) at ``z`` ten-thousandths, in units of 10**-30, rounded down; 0 of nothing.
-
-    low = (2s + z^2 - z sqrt(z^2 + 4 s (n - s) / n)) / (2 (n + z^2)), brought over one denominator: no digit is lost
-    before the last.
-    """
-    n, z2, one = ship + skip, z * z, _Z_SCALE * _Z_SCALE
-    if not n:
-        return 0
-    centre = n * (2 * ship * one + z2) * _PLACES
-    half = _root_up(z2 * n * (z2 * n + 4 * ship * skip * one) * _PLACES * _PLACES)
-    return (centre - half) // (2 * n * (n * one + z2))
-
-
-def _root_up(number: int) -> int:
-    root = isqrt(number)
-    return root if root * root == number else root + 1
 
 
 @lru_cache(100_000)

@@ -96,14 +96,19 @@ async def _change(
     conn: PoolConnectionProxy[Record], place: Place, kind: str, event: house.HouseEvent
 ) -> TakeChanged | Adopted:
     match event:
-        case TakePublished(reviewer=reviewer, score=score, choice=choice):
-            return TakeChanged(place, kind, reviewer, Judgement(reviewer, score, choice))
-        case TakeWithdrawn(reviewer=reviewer):
-            return TakeChanged(place, kind, reviewer, None)
+        case TakePublished() | TakeWithdrawn():
+            return take_changed(place, kind, event)
         case RulebookAdopted(digest=digest):
             return Adopted(place, kind, await _rulebook(conn, digest))
         case _:
             raise NotUnderstood(data=type(event).__name__, error=f"it is stored as {kind}")
+
+
+def take_changed(place: Place, kind: str, event: TakePublished | TakeWithdrawn) -> TakeChanged:
+    judgement = (
+        Judgement(event.reviewer, event.score, event.choice) if isinstance(event, TakePublished) else None
+    )
+    return TakeChanged(place, kind, event.reviewer, judgement)
 
 
 async def _rulebook(conn: PoolConnectionProxy[Record], digest: str) -> Rulebook:

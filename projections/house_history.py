@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from asyncpg import Pool, Record
 from msgspec import Struct
 
+from domain.adoptions import OF_SHIPLOG
 from domain.courses import Adopted, TakeChanged
 from domain.flips import Place
 from domain.house import (
@@ -20,11 +21,10 @@ from domain.house import (
     decode,
 )
 from domain.log import HOUSE
-from domain.named_rulebooks import NAMED
 from domain.refusals import Unknown
 from domain.rulebooks import Rulebook
 from domain.upcasts import family
-from domain.verdicts import Judgement
+from projections.house_changes import take_changed
 
 FAMILIES = [
     each.__name__
@@ -53,7 +53,7 @@ async def read_house_history(pool: Pool[Record], upto: int) -> HouseHistory:
 def _fold(rows: Iterable[Record]) -> HouseHistory:
     tools = dict[int, None]()
     takes = defaultdict[int, list[TakeChanged]](list)
-    rulebooks = {book.digest: book for book in NAMED.values()}
+    rulebooks = dict(OF_SHIPLOG)
     adoptions: list[Adopted] = []
     for recorded_at, position, tool, stored, data in rows:
         place, kind = Place(recorded_at, HOUSE, position), family(stored)
@@ -62,10 +62,8 @@ def _fold(rows: Iterable[Record]) -> HouseHistory:
                 tools[tool] = None
             case ToolRetired():
                 tools.pop(tool, None)
-            case TakePublished(reviewer, _, score, choice):
-                takes[tool].append(TakeChanged(place, kind, reviewer, Judgement(reviewer, score, choice)))
-            case TakeWithdrawn(reviewer):
-                takes[tool].append(TakeChanged(place, kind, reviewer, None))
+            case TakePublished() | TakeWithdrawn() as event:
+                takes[tool].append(take_changed(place, kind, event))
             case RulebookWritten(digest, rulebook):
                 rulebooks[digest] = rulebook
             case RulebookAdopted(digest):

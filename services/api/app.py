@@ -200,12 +200,7 @@ def _lifespan(settings: Settings) -> _Lifespan:
         shards, names = await count_shards(pool), Names(pool)
         identity, gate = Identity(settings, pool), await Gate(settings).open()
 
-        def on_committed(shard: Shard, outcomes: Counter[Outcome]) -> None:
-            signals.wake(shard)
-            metrics.observe_group(outcomes)
-
-        def on_appended(shard: Shard, stood: Sequence[Stood]) -> None:
-            on_committed(shard, Counter(answer.outcome for answer in stood))
+        on_committed, on_appended = _wake_by(signals)
 
         def open_intake(origin: str) -> Intake:
             return Intake(commits, names, identity, origin=origin, group=settings.bulk_group)
@@ -236,6 +231,21 @@ def _lifespan(settings: Settings) -> _Lifespan:
                 await part.close()
 
     return lifespan
+
+
+def _wake_by(
+    signals: Signals,
+) -> tuple[Callable[[Shard, Counter[Outcome]], None], Callable[[Shard, Sequence[Stood]], None]]:
+    """What follows on a commit of lines, and on one of a group."""
+
+    def on_committed(shard: Shard, outcomes: Counter[Outcome]) -> None:
+        signals.wake(shard)
+        metrics.observe_group(outcomes)
+
+    def on_appended(shard: Shard, stood: Sequence[Stood]) -> None:
+        on_committed(shard, Counter(answer.outcome for answer in stood))
+
+    return on_committed, on_appended
 
 
 async def _keep_fresh(names: Names) -> None:

@@ -14,7 +14,8 @@ from scipy.stats import binomtest, norm
 
 from domain.heat import Lately
 from domain.named_rulebooks import DEFAULT, NAMED
-from domain.rankings import Contender, Rank, Sort, controversy, lower_end, rank
+from domain.rankings import Contender, Rank, Sort, controversy, rank
+from domain.statistics import lower_end
 
 PLACES = 10**30
 MINIMUM = DEFAULT.community.minimum
@@ -50,7 +51,7 @@ def test_the_lower_end_is_the_one_that_newcombe_1998_prints(
     successes: int, total: int, published: str
 ) -> None:
     """Table I, method 3, at the quantile to eleven places."""
-    printed = lower_end(successes, total - successes, 19_600)
+    printed = lower_end(successes, total - successes, Decimal("1.96"))
     assert abs(Decimal(printed) / PLACES - Decimal(published)) <= Decimal("0.00006")
 
 
