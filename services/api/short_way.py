@@ -25,7 +25,7 @@ from eventstore.casts import Submitted
 from services.api.access import VOTER_BYTES, is_foreign
 from services.api.metrics import Meter
 from services.api.parts import Parts
-from services.api.problems import Answer, messages, problem_of
+from services.api.problems import Answer, Rejected, messages, problem_of
 from services.api.votes import LARGEST, PATH, answer_to
 from services.identity import VISITOR_COOKIE
 
@@ -60,12 +60,16 @@ class ShortWay:
             await self._long_way(scope, receive, send)
             return
         started = time.perf_counter()
-        message = await _body(receive, int(headers[b"content-length"]))
-        submitted = self._submit(headers, message)
-        if submitted is None:
-            await self._long_way(scope, _again(message, receive), send)
-            return
-        start, body = await self._settle(submitted)
+        try:
+            message = await _body(receive, int(headers[b"content-length"]))
+        except Rejected as rejected:
+            start, body = messages(rejected)
+        else:
+            submitted = self._submit(headers, message)
+            if submitted is None:
+                await self._long_way(scope, _again(message, receive), send)
+                return
+            start, body = await self._settle(submitted)
         await send(start)
         await send(body)
         self._meter.observe(start["status"], started)
