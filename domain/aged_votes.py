@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from copy import copy
+from itertools import chain
+from operator import mul
 from typing import TypeAlias
 
 from msgspec import Struct
 
-from domain.ages import DayVotes, Weighed, weights
-from domain.cells import Bounds, Cell
+from domain.ages import Weighed, weights
+from domain.cells import Bounds, Cell, Dated
 from domain.rulebooks import Community
 
 # Standing votes by day of their casts: [ship, skip].
@@ -68,7 +70,7 @@ class AgedVotes:
             for old in self._old(before, self._since):
                 ship, skip = self._days[old]
                 self._add(old, -ship, -skip)
-        self._unit = self._weight(day)
+        self._unit = self._weights[day]
 
     def move(self, day: int, ship: int, skip: int) -> None:
         """So many more votes of this day stand, or fewer."""
@@ -87,18 +89,18 @@ class AgedVotes:
         sums = self._weigh_moves(cell)
         self.see(cell.until)
         self._count += cell.ship_in - cell.ship_out + cell.skip_in - cell.skip_out
-        self._ship += sums[0] - sums[1]
-        self._skip += sums[2] - sums[3]
+        self._ship += sums[0] - sums[2]
+        self._skip += sums[1] - sums[3]
 
     def bounds(self, cell: Cell) -> Bounds:
         """Where the sums can be during such a stretch."""
-        ship_in, ship_out, skip_in, skip_out = self._weigh_moves(cell)
+        ship_in, skip_in, ship_out, skip_out = self._weigh_moves(cell)
         low = self._count - cell.ship_out - cell.skip_out
         ship_low, skip_low = self._ship - ship_out, self._skip - skip_out
         for day in self._leaving(cell.until):
-            weight, (ship, skip) = self._weight(day), self._days[day]
+            weight, (ship, skip) = self._weights[day], self._days[day]
             ship_low, skip_low, low = ship_low - weight * ship, skip_low - weight * skip, low - ship - skip
-        end = self._unit if cell.until is None else max(self._unit, self._weight(cell.until))
+        end = self._unit if cell.until is None else max(self._unit, self._weights[cell.until])
         return Bounds(
             (max(low, 0), self._count + cell.ship_in + cell.skip_in),
             (max(ship_low, 0), self._ship + ship_in),
@@ -118,14 +120,13 @@ class AgedVotes:
 
     def _weigh_moves(self, cell: Cell) -> tuple[int, int, int, int]:
         if self._weighed_last is None or self._weighed_last[0] is not cell:
-            self._begin_by(min((each[0] for each in cell.days), default=sys.maxsize))
-            ship_in = ship_out = skip_in = skip_out = 0
-            for day, ship, unship, skip, unskip in cell.days:
-                weight = self._weight(day)
-                ship_in, ship_out = ship_in + weight * ship, ship_out + weight * unship
-                skip_in, skip_out = skip_in + weight * skip, skip_out + weight * unskip
-            self._weighed_last = cell, (ship_in, ship_out, skip_in, skip_out)
+            self._begin_by(min(chain(cell.came.days, cell.gone.days), default=sys.maxsize))
+            self._weighed_last = cell, (*self._weigh(cell.came), *self._weigh(cell.gone))
         return self._weighed_last[1]
+
+    def _weigh(self, votes: Dated) -> tuple[int, int]:
+        weights = [self._weights[day] for day in votes.days]
+        return sum(map(mul, weights, votes.ship)), sum(map(mul, weights, votes.skip))
 
     def _leaving(self, until: int | None) -> list[int]:
         if until is None or self._since is None:
@@ -143,16 +144,10 @@ class AgedVotes:
         return None if window is None or today is None else today - window + 1
 
     def _add(self, day: int, ship: int, skip: int) -> None:
-        weight = self._weight(day)
+        weight = self._weights[day]
         self._count += ship + skip
         self._ship += weight * ship
         self._skip += weight * skip
-
-    def _weight(self, day: int) -> int:
-        found = self._weights.get(day)
-        if found is None:
-            found = self._weights[day] = self._scale(day)
-        return found
 
     def _begin_by(self, day: int) -> None:
         if day < self._first:
@@ -167,7 +162,6 @@ class AgedVotes:
 
     def _scale_from(self, first: int) -> None:
         """The day ``first`` weighs little: only ratios of sums mean anything."""
-        self._first, self._weights, self._weighed_last = first, dict[int, int](), None
-        self._scale = weights([DayVotes(first, 0, 0)], None, self._community)
+        self._first, self._weights, self._weighed_last = first, weights(self._community, first), None
         self._since = self._window_at(self._today)
-        self._unit = self._weight(first if self._today is None else self._today)
+        self._unit = self._weights[first if self._today is None else self._today]

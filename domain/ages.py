@@ -6,10 +6,11 @@ and so sums of them add. They are exact from one half-life to the next, and roun
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from bisect import bisect_left
 from datetime import date, datetime
 from decimal import Context, Decimal
 from functools import lru_cache
+from operator import attrgetter, mul, neg
 
 from msgspec import Struct
 
@@ -51,32 +52,50 @@ class Weighed(Struct, frozen=True):
     unit: int = 1
 
 
+class WeighedDays(Struct, frozen=True):
+    """The days that count, newest first: what a vote of each weighs, and its votes. One cast today would weigh ``unit``."""
+
+    weights: list[int]
+    ship: list[int]
+    skip: list[int]
+    unit: int = 1
+
+    @property
+    def summed(self) -> Weighed:
+        ship, skip = sum(map(mul, self.weights, self.ship)), sum(map(mul, self.weights, self.skip))
+        return Weighed(sum(self.ship) + sum(self.skip), ship, ship + skip, self.unit)
+
+
 def day_of(moment: datetime) -> int:
     """Of a time in UTC."""
     return moment.toordinal() - _EPOCH
 
 
 def weigh(ballots: Ballots, community: Community) -> Weighed:
-    if not ages(community):
-        return Weighed(ballots.ship + ballots.skip, ballots.ship, ballots.ship + ballots.skip)
-    days = within(ballots, community)
-    weight = weights(days, ballots.today, community)
-    count = ship = skip = 0
-    for each in days:
-        one = weight(each.day)
-        count += each.ship + each.skip
-        ship += one * each.ship
-        skip += one * each.skip
-    return Weighed(count, ship, ship + skip, weight(ballots.today or 0))
+    return weigh_days(ballots, community).summed
 
 
-def weigh_days(ballots: Ballots, community: Community) -> list[tuple[int, DayVotes]]:
-    """The days that count, newest first, each with what one of its votes weighs; one day where ages do not matter."""
+def weigh_days(ballots: Ballots, community: Community) -> WeighedDays:
+    """One day where ages do not matter."""
     if not ages(community):
-        return [(1, DayVotes(0, ballots.ship, ballots.skip))]
-    days = within(ballots, community)
-    weight = weights(days, ballots.today, community)
-    return [(weight(each.day), each) for each in reversed(days)]
+        return WeighedDays([1], [ballots.ship], [ballots.skip])
+    newest = sorted(
+        (each for each in ballots.days if each.ship or each.skip), key=attrgetter("day"), reverse=True
+    )
+    days, ship, skip = ([getattr(each, name) for each in newest] for name in ("day", "ship", "skip"))
+    return weigh_newest(days, ship, skip, ballots.today, community)
+
+
+def weigh_newest(
+    days: list[int], ship: list[int], skip: list[int], today: int | None, community: Community
+) -> WeighedDays:
+    """Of days, newest first, those that count."""
+    window = community.window_days
+    if window is not None and today is not None:
+        count = bisect_left(days, window - today, key=neg)
+        days, ship, skip = days[:count], ship[:count], skip[:count]
+    weight = weights(community, days[-1] if days else today or 0)
+    return WeighedDays([weight[day] for day in days], ship, skip, weight[today or 0])
 
 
 def ages(community: Community) -> bool:
@@ -85,27 +104,33 @@ def ages(community: Community) -> bool:
     return aged and (community.weight > 0 or community.veto_below is not None)
 
 
-def within(ballots: Ballots, community: Community) -> list[DayVotes]:
-    """The days that count, oldest first."""
-    window = community.window_days
-    days = sorted((each for each in ballots.days if each.ship or each.skip), key=lambda each: each.day)
-    if window is None or ballots.today is None:
-        return days
-    return [each for each in days if each.day > ballots.today - window]
+class Weights(dict[int, int]):
+    """Of a day, what a vote cast on it weighs. Each is worked out when it is first asked for."""
+
+    def __init__(self, half_life: int | None, base: int) -> None:
+        super().__init__()
+        self._half_life, self._base = half_life, base
+
+    def __missing__(self, day: int) -> int:
+        weight = self[day] = self._weigh(day)
+        return weight
+
+    def _weigh(self, day: int) -> int:
+        if self._half_life is None:
+            return 1
+        halves, rest = divmod(day, self._half_life)
+        return _root(self._half_life, rest) << (halves - self._base)
 
 
-def weights(days: Iterable[DayVotes], today: int | None, community: Community) -> Callable[[int], int]:
-    """Of a day, what a vote cast on it weighs; all divided by one power of two, so that they stay short."""
+def weights(community: Community, first: int) -> Weights:
+    """All divided by one power of two, so that those from the day ``first`` on stay short; none is earlier."""
     half_life = community.half_life_days
-    if half_life is None:
-        return lambda _: 1
-    base = min((each.day for each in days), default=today or 0) // half_life
+    return _weights(half_life, 0 if half_life is None else first // half_life)
 
-    def weight(day: int) -> int:
-        halves, rest = divmod(day, half_life)
-        return _root(half_life, rest) << (halves - base)
 
-    return weight
+@lru_cache(100)
+def _weights(half_life: int | None, base: int) -> Weights:
+    return Weights(half_life, base)
 
 
 @lru_cache(100_000)

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from collections.abc import Sequence
 
 from msgspec import Struct
 
-from domain.ages import Weighed
 from domain.labels import Rule
 from domain.rulebooks import Label, Rulebook
 
-# Of the casts of one day: (day, ship_in, ship_out, skip_in, skip_out).
-DayMoves: TypeAlias = tuple[int, int, int, int, int]
+
+class Dated(Struct, frozen=True):
+    """Votes by the day of their casts: three columns. A day may be there more than once."""
+
+    days: Sequence[int] = ()
+    ship: Sequence[int] = ()
+    skip: Sequence[int] = ()
+
+    def __add__(self, other: Dated) -> Dated:
+        if not self.days:
+            return other
+        return Dated([*self.days, *other.days], [*self.ship, *other.ship], [*self.skip, *other.skip])
+
+
+NO_DAYS = Dated()
 
 
 class Cell(Struct, frozen=True):
     """How many casts brought a ship or a skip, and how many took one back: whose replacement or retraction came.
 
-    ``until`` is the day of the last event, and ``days`` has the same four numbers by the day of the casts that came
-    or went; both are needed only where a rulebook weighs age.
+    ``until`` is the day of the last event; ``came`` and ``gone`` have the four numbers by the day of the casts that came
+    or went. These are needed only where a rulebook weighs age.
     """
 
     ship_in: int = 0
@@ -26,7 +38,8 @@ class Cell(Struct, frozen=True):
     skip_in: int = 0
     skip_out: int = 0
     until: int | None = None
-    days: tuple[DayMoves, ...] = ()
+    came: Dated = NO_DAYS
+    gone: Dated = NO_DAYS
 
     def __add__(self, other: Cell) -> Cell:
         """Both together, of one stretch."""
@@ -37,7 +50,8 @@ class Cell(Struct, frozen=True):
             self.skip_in + other.skip_in,
             self.skip_out + other.skip_out,
             max(ends, default=None),
-            self.days + other.days,
+            self.came + other.came,
+            self.gone + other.gone,
         )
 
 
@@ -81,8 +95,8 @@ def label_between(
     best, worst = ship[1] + skip[0], ship[0] + skip[1]
     if not (best and worst):
         return None
-    found = standing.label(Weighed(minimum, ship[1], best, unit))
-    if found != standing.label(Weighed(minimum, ship[0], worst, unit)):
+    found = standing.label_of(ship[0], worst, unit)
+    if found != "Ship" and found != standing.label_of(ship[1], best, unit):
         return None
     return found if count[0] >= minimum or found == standing.alone else None
 

@@ -6,7 +6,6 @@ at the worst that the votes can have come to in a stretch of events, it was the 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from copy import copy
 from fractions import Fraction
@@ -14,13 +13,13 @@ from functools import lru_cache
 
 from msgspec import Struct
 
-from domain.cells import Cell, bounds_of, label_within
+from domain.cells import Cell, label_within
 from domain.flips import Flip, Place
 from domain.labels import Rule, rule
 from domain.rulebooks import Label, Rulebook
 from domain.running_votes import RunningVotes
+from domain.single_votes import DAY, Vote, place_of
 from domain.verdicts import Judgement, counted_takes
-from domain.words import Choice
 
 
 class TakeChanged(Struct, frozen=True):
@@ -55,9 +54,7 @@ class Course:
     ) -> None:
         self.tool, self.label, self.takes = tool, label, dict(takes)
         self.votes = votes or RunningVotes(days={} if rulebook.weighs_age else None)
-        self._reach = 1
-        self._follow(rulebook)
-        self._calm_down()
+        self._weigh_by(rulebook)
 
     def copy(self, changes: Sequence[Change] = ()) -> Course:
         """As it is, to be followed through a stretch with these changes, and no others."""
@@ -66,41 +63,27 @@ class Course:
         other.votes = self.votes.copy(whole=aged)
         return other
 
-    def vote(
-        self,
-        place: Place,
-        event: str,
-        choice: Choice | None,
-        replaced: Choice | None,
-        day: int = 0,
-        replaced_day: int | None = None,
-    ) -> Flip | None:
-        """The days, as ``domain.ages.day_of`` has them, are those of the cast and of the one it replaces."""
-        return self.judge(place, event) if self.count(choice, replaced, day, replaced_day) else None
-
-    def count(
-        self, choice: Choice | None, replaced: Choice | None, day: int = 0, replaced_day: int | None = None
-    ) -> bool:
-        """Move a vote, and say whether that calls for judging."""
-        self.votes.count(choice, replaced, day, replaced_day)
-        return not self._is_calm(self.votes.ship, self.votes.ship, self.votes.skip, self.votes.skip)
-
-    def judge(self, place: Place, event: str) -> Flip | None:
-        before, self.label = self.label, self._rule.label(self.votes.weighed())
-        self._calm_down()
-        if self.label == before:
-            return None
-        return Flip(self.tool, before, self.label, place, event, self.rulebook.digest)
+    def follow(self, votes: Sequence[Vote]) -> list[Flip]:
+        """Vote by vote, in the log's order."""
+        flips: list[Flip] = []
+        label = self._rule.label
+        for vote in votes:
+            moved = vote[3]
+            self.votes.count(moved, vote[0] // DAY, vote[4])
+            after = label(self.votes.weighed())
+            if after != self.label:
+                flips.append(self._turn(after, place_of(vote), moved.event))
+        return flips
 
     def take(self, place: Place, event: str, reviewer: str, judgement: Judgement | None) -> Flip | None:
         """None for a take that is withdrawn."""
         self.takes = seat(self.takes, reviewer, judgement)
         self._rule = rule_of(self.rulebook, self.takes)
-        return self.judge(place, event)
+        return self._judge(place, event)
 
     def adopt(self, place: Place, event: str, rulebook: Rulebook) -> Flip | None:
-        self._follow(rulebook)
-        return self.judge(place, event)
+        self._weigh_by(rulebook)
+        return self._judge(place, event)
 
     def change(self, change: Change) -> Flip | None:
         match change:
@@ -111,11 +94,6 @@ class Course:
 
     def can_flip(self, cell: Cell) -> bool:
         """Whether, for all that is known, the votes of such a stretch can flip the verdict on the way."""
-        ship, skip = self.votes.ship, self.votes.skip
-        if self._is_calm(
-            ship - cell.ship_out, ship + cell.ship_in, skip - cell.skip_out, skip + cell.skip_in
-        ):
-            return False
         return label_within(self._rule, self.votes.bounds(cell)) != self.label
 
     def leap(self, cell: Cell) -> None:
@@ -136,13 +114,12 @@ class Course:
         """To the end of a stretch, whatever flipped on the way."""
         for change in changes:
             if isinstance(change, Adopted):
-                self._follow(change.rulebook)
+                self._weigh_by(change.rulebook)
             else:
                 self.takes = seat(self.takes, change.reviewer, change.judgement)
         self._rule = rule_of(self.rulebook, self.takes) if changes else self._rule
         self.votes.leap(cell)
         self.label = self._rule.label(self.votes.weighed())
-        self._calm = _NOWHERE if self.rulebook.weighs_votes else _EVERYWHERE
 
     def _flips_of(self, cell: Cell, changes: Sequence[Change]) -> list[Flip] | None:
         flips: list[Flip] = []
@@ -164,33 +141,18 @@ class Course:
             before = after
         return flips
 
-    def _follow(self, rulebook: Rulebook) -> None:
+    def _weigh_by(self, rulebook: Rulebook) -> None:
         self.rulebook = rulebook
         self.votes.follow(rulebook)
         self._rule = rule_of(rulebook, self.takes)
 
-    def _is_calm(self, ship_low: int, ship_high: int, skip_low: int, skip_high: int) -> bool:
-        ship, skip = self._calm
-        return ship[0] <= ship_low and ship_high <= ship[1] and skip[0] <= skip_low and skip_high <= skip[1]
+    def _judge(self, place: Place, event: str) -> Flip | None:
+        after = self._rule.label(self.votes.weighed())
+        return None if after == self.label else self._turn(after, place, event)
 
-    def _calm_down(self) -> None:
-        """Find how far votes can move from here before the verdict has to be judged again."""
-        if not self.rulebook.weighs_votes:
-            self._calm = _EVERYWHERE
-        elif self.votes.grow_old:
-            self._calm = _NOWHERE
-        else:
-            self._calm = self._calm_around(self.votes.ship, self.votes.skip)
-
-    def _calm_around(self, ship: int, skip: int) -> _Calm:
-        reach = 2 * self._reach
-        while reach:
-            around = (ship - reach, ship + reach), (skip - reach, skip + reach)
-            if label_within(self._rule, bounds_of(*around)) == self.label:
-                break
-            reach //= 2
-        self._reach = max(reach, 1)
-        return around if reach else ((ship, ship), (skip, skip))
+    def _turn(self, after: Label, place: Place, event: str) -> Flip:
+        before, self.label = self.label, after
+        return Flip(self.tool, before, after, place, event, self.rulebook.digest)
 
 
 def rule_of(rulebook: Rulebook, takes: Mapping[str, Judgement]) -> Rule:
@@ -217,8 +179,3 @@ def seat(takes: Mapping[str, Judgement], reviewer: str, judgement: Judgement | N
     """The takes after one was published or withdrawn."""
     others = {each: take for each, take in takes.items() if each != reviewer}
     return others if judgement is None else others | {reviewer: judgement}
-
-
-_Calm = tuple[tuple[int, int], tuple[int, int]]
-_EVERYWHERE: _Calm = ((0, sys.maxsize), (0, sys.maxsize))
-_NOWHERE: _Calm = ((1, 0), (1, 0))

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from fractions import Fraction
 from functools import cached_property
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
@@ -18,6 +18,9 @@ from domain.ages import Weighed
 from domain.rulebooks import Bar, Label, Rulebook
 
 Decided = Literal["panel", "community", "panel and community", "veto", "nothing"]
+
+# Whether the share of ``side`` in ``total`` passes a bar, where a vote cast today weighs ``unit``: (side, total, unit).
+Test: TypeAlias = Callable[[int, int, int], bool]
 
 _Z_SCALE = 10_000
 NO_VOTES = Weighed(0, 0, 0)
@@ -44,43 +47,51 @@ class Rule(Struct, frozen=True, dict=True):
         return self.book.community.minimum if self.book.weighs_votes else sys.maxsize
 
     @cached_property
-    def _passes(self) -> Callable[[Bar, int, Weighed, Rulebook], bool] | None:
-        """How the community's share passes a bar; None where it has no weight."""
+    def _tests(self) -> tuple[Test, Test] | None:
+        """Whether the community's share passes the bars; None where it has no weight."""
         if not self.book.community.weight:
             return None
-        return share_passes if self.book.community.bound == "share" else interval_passes
+        if self.book.community.bound == "share":
+            return share_test(self.ship), share_test(self.skip)
+        return interval_test(self.ship, self.book), interval_test(self.skip, self.book)
+
+    @cached_property
+    def _veto(self) -> Test | None:
+        bar = self.book.veto_bar
+        return None if bar is None else interval_test(bar, self.book)
 
     def label(self, votes: Weighed) -> Label:
         if not self.speaks(votes):
             return self.alone
-        label = self._before_veto(votes)
-        return "Split" if label == "Ship" and self.vetoed(votes) else label
+        return self.label_of(votes.ship, votes.total, votes.unit)
+
+    def label_of(self, ship: int, total: int, unit: int) -> Label:
+        """The label of votes that are enough; they weigh ``total``, which is not 0."""
+        label = self._before_veto(ship, total, unit)
+        if label == "Ship" and (veto := self._veto) and veto(total - ship, total, unit):
+            return "Split"
+        return label
 
     def decide(self, votes: Weighed) -> tuple[Label, Decided]:
         """The label, and which part of the rulebook it rests on."""
         label, by = self.label(votes), self._of_panel()
         if not self.speaks(votes):
             return label, by
-        if label == "Split" and self._before_veto(votes) == "Ship":
+        if label == "Split" and self._before_veto(votes.ship, votes.total, votes.unit) == "Ship":
             return label, "veto"
-        if self._passes is None:
+        if self._tests is None:
             return label, by
         return label, "panel and community" if by == "panel" else "community"
-
-    def vetoed(self, votes: Weighed) -> bool:
-        bar = self.book.veto_bar
-        return bar is not None and interval_passes(bar, votes.total - votes.ship, votes, self.book)
 
     def _of_panel(self) -> Decided:
         return "nothing" if self.alone == "Unreviewed" else "panel"
 
-    def _before_veto(self, votes: Weighed) -> Label:
-        passes = self._passes
-        if passes is None:
+    def _before_veto(self, ship: int, total: int, unit: int) -> Label:
+        if (tests := self._tests) is None:
             return self.alone
-        if passes(self.ship, votes.ship, votes, self.book):
+        if tests[0](ship, total, unit):
             return "Ship"
-        if passes(self.skip, votes.total - votes.ship, votes, self.book):
+        if tests[1](total - ship, total, unit):
             return "Skip"
         return self.book.between
 
@@ -103,28 +114,35 @@ def _left(book: Rulebook, bar: Bar, panel: Fraction) -> Bar:
     return Bar((bar.at * (panel_weight + weight) - panel_weight * panel) / weight, bar.reach)
 
 
-def share_passes(bar: Bar, side: int, votes: Weighed, _: Rulebook) -> bool:
-    """``side`` of the votes' total, against the bar."""
+def share_test(bar: Bar) -> Test:
+    """Of the share itself."""
     a, whole = bar.parts
-    left, right = side * whole, a * votes.total
-    return left > right or (bar.reach and left == right)
+    if bar.reach:
+        return lambda side, total, _: side * whole >= a * total
+    return lambda side, total, _: side * whole > a * total
 
 
-def interval_passes(bar: Bar, side: int, votes: Weighed, book: Rulebook) -> bool:
-    """Whether the lower end of the Wilson interval of this side passes the bar, without taking a root.
+def interval_test(bar: Bar, book: Rulebook) -> Test:
+    """Of the lower end of the Wilson interval of this side, without taking a root.
 
     The end lies at the share ``a`` that a score test just does not reject (Wilson 1927), so it lies above ``a`` when
     p > a and (p - a)^2 > z^2 a (1 - a) / n. Here p = side/total and n = total/unit.
     """
     a, whole = bar.parts
-    if a < 0 or (a == 0 and (bar.reach or side > 0)):
-        return True
-    if a == 0 or a >= whole:
-        return False
-    over = side * whole - a * votes.total
-    if over <= 0:
-        return False
+    if a < 0 or (a == 0 and bar.reach):
+        return lambda _side, _total, _unit: True
+    if a == 0:
+        return lambda side, _total, _unit: side > 0
+    if a >= whole:
+        return lambda _side, _total, _unit: False
     z = book.z_in_ten_thousandths
-    left = over * over * _Z_SCALE * _Z_SCALE
-    right = z * z * a * (whole - a) * votes.total * votes.unit
-    return left > right or (bar.reach and left == right)
+    spread, reach = z * z * a * (whole - a), bar.reach
+
+    def passes(side: int, total: int, unit: int) -> bool:
+        over = side * whole - a * total
+        if over <= 0:
+            return False
+        left, right = over * over * _Z_SCALE * _Z_SCALE, spread * total * unit
+        return left > right or (reach and left == right)
+
+    return passes

@@ -5,23 +5,23 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
+from itertools import accumulate
+from operator import mul
 from typing import TypeAlias
 
-from domain.ages import Ballots, DayVotes, Weighed, weigh, weigh_days
+from domain.ages import Weighed, WeighedDays
 from domain.labels import Rule, rule
 from domain.rulebooks import Label, Rulebook
 
 Taken: TypeAlias = Callable[[int], Weighed]
-Newest: TypeAlias = Sequence[tuple[int, DayVotes]]
 
 
-def fewest_votes(standing: Rule, ballots: Ballots) -> int | None:
-    """None where no number of votes taken out changes the label.
+def fewest_votes(standing: Rule, days: WeighedDays, votes: Weighed) -> int | None:
+    """Of ``votes``, the sum of ``days``. None where no number of votes taken out changes the label.
 
     While enough votes are left, those of one side move a label furthest, the ones that weigh most first; with too few
     left, the community says nothing, whichever they were. One of the two is the shortest way.
     """
-    votes = weigh(ballots, standing.book.community)
     if not standing.speaks(votes):
         return None
     label, spare = standing.label(votes), votes.count - standing.book.community.minimum
@@ -29,15 +29,14 @@ def fewest_votes(standing: Rule, ballots: Ballots) -> int | None:
     def way(taken: Taken, most: int) -> int | None:
         return _first(lambda gone: standing.label(taken(gone)) != label, min(spare, most))
 
-    newest = weigh_days(ballots, standing.book.community)
-    ways = [way(*_ships_taken(newest, votes)), way(*_skips_taken(newest, votes))]
+    ways = [way(*_ships_taken(days, votes)), way(*_skips_taken(days, votes))]
     if standing.alone != label:
         ways.append(spare + 1)
     return min((each for each in ways if each is not None), default=None)
 
 
-def _ships_taken(newest: Newest, votes: Weighed) -> tuple[Taken, int]:
-    weight, most = _heaviest(newest, lambda each: each.ship)
+def _ships_taken(days: WeighedDays, votes: Weighed) -> tuple[Taken, int]:
+    weight, most = _heaviest(days.weights, days.ship)
 
     def taken(gone: int) -> Weighed:
         ship, total = votes.ship - weight(gone), votes.total - weight(gone)
@@ -46,22 +45,20 @@ def _ships_taken(newest: Newest, votes: Weighed) -> tuple[Taken, int]:
     return taken, most
 
 
-def _skips_taken(newest: Newest, votes: Weighed) -> tuple[Taken, int]:
-    weight, most = _heaviest(newest, lambda each: each.skip)
+def _skips_taken(days: WeighedDays, votes: Weighed) -> tuple[Taken, int]:
+    weight, most = _heaviest(days.weights, days.skip)
     return lambda gone: Weighed(votes.count - gone, votes.ship, votes.total - weight(gone), votes.unit), most
 
 
-def _heaviest(newest: Newest, side: Callable[[DayVotes], int]) -> tuple[Callable[[int], int], int]:
-    """What the heaviest so many votes of a side weigh, and how many there are: the newest days come first."""
-    counts, sums = [0], [0]
-    for one, each in newest:
-        counts.append(counts[-1] + side(each))
-        sums.append(sums[-1] + one * side(each))
+def _heaviest(weights: list[int], votes: list[int]) -> tuple[Callable[[int], int], int]:
+    """What the heaviest so many of these votes weigh, and how many there are: the newest days come first."""
+    counts = list(accumulate(votes, initial=0))
+    sums: list[int] = list(accumulate(map(mul, weights, votes), initial=0))
 
     def weight(gone: int) -> int:
         whole = bisect_right(counts, gone) - 1
         rest = gone - counts[whole]
-        return sums[whole] + (rest * newest[whole][0] if rest else 0)
+        return sums[whole] + (rest * weights[whole] if rest else 0)
 
     return weight, counts[-1]
 
@@ -100,6 +97,8 @@ def panel_share(takes: Sequence[tuple[int, int]]) -> Fraction:
 
 def least_share(takes: Sequence[tuple[int, int]], kept: int) -> Fraction:
     """The least share that so many of the takes can have (Dinkelbach 1967, which ends: takes are finitely many)."""
+    if len({weight for weight, _ in takes}) == 1:
+        return Fraction(sum(sorted(worth for _, worth in takes)[:kept]), 100 * kept)
     share = panel_share(takes)
     while True:
         over, whole = 100 * share.numerator, share.denominator

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from domain.aged_votes import AgedVotes, Days, Sums
-from domain.ages import Ballots, DayVotes, Weighed
+from domain.ages import Weighed, WeighedDays, ages, weigh_newest
 from domain.cells import Bounds, Cell, bounds_of
-from domain.rulebooks import Rulebook
-from domain.words import Choice
+from domain.rulebooks import Community, Rulebook
+from domain.single_votes import Moved
 
 
 class RunningVotes:
@@ -33,45 +35,40 @@ class RunningVotes:
         """None where they are not kept."""
         if self._days is not None and self._leapt:
             for cell in self._leapt:
-                for day, ship_in, ship_out, skip_in, skip_out in cell.days:
-                    votes = self._days.setdefault(day, [0, 0])
-                    votes[0] += ship_in - ship_out
-                    votes[1] += skip_in - skip_out
+                _put_in(self._days, cell)
             self._leapt.clear()
         return self._days
-
-    @property
-    def ballots(self) -> Ballots:
-        days = sorted((self.days or {}).items())
-        return Ballots(self.ship, self.skip, self.today, tuple(DayVotes(day, *votes) for day, votes in days))
-
-    @property
-    def grow_old(self) -> bool:
-        """Under the rulebook that they are weighed by."""
-        return self._aged is not None
 
     def follow(self, rulebook: Rulebook) -> None:
         """Weigh them by this one from now on."""
         self._aged = self._aged_under(rulebook)
         self._first_sums = None
 
+    def weighed_days(self, community: Community) -> WeighedDays:
+        """By any rulebook's community."""
+        if self._days is None or not ages(community):
+            return WeighedDays([1], [self.ship], [self.skip])
+        days = self.days or {}
+        newest = sorted(days, reverse=True)
+        ship, skip = [days[day][0] for day in newest], [days[day][1] for day in newest]
+        return weigh_newest(newest, ship, skip, self.today, community)
+
     @property
     def sums(self) -> Sums | None:
         """What they weigh under the rulebook that is followed; None where it does not weigh age."""
         return self._aged.sums if self._aged else None
 
-    def count(
-        self, choice: Choice | None, replaced: Choice | None, day: int, replaced_day: int | None
-    ) -> None:
-        self.ship += (choice == "ship") - (replaced == "ship")
-        self.skip += (choice == "skip") - (replaced == "skip")
+    def count(self, moved: Moved, day: int, replaced_day: int | None) -> None:
+        """The days are those of the cast and of the one it replaces."""
+        self.ship += moved.ship
+        self.skip += moved.skip
         if self._days is not None:
             self._see(day)
-            if choice is not None:
-                self._move(day, int(choice == "ship"), int(choice == "skip"))
-            if replaced is not None:
+            if moved.choice is not None:
+                self._move(day, int(moved.choice == "ship"), int(moved.choice == "skip"))
+            if moved.replaced is not None:
                 assert replaced_day is not None, "a vote that replaces one says of what day that was"
-                self._move(replaced_day, -int(replaced == "ship"), -int(replaced == "skip"))
+                self._move(replaced_day, -int(moved.replaced == "ship"), -int(moved.replaced == "skip"))
 
     def leap(self, cell: Cell) -> None:
         self.ship += cell.ship_in - cell.ship_out
@@ -80,8 +77,10 @@ class RunningVotes:
             return
         if self._aged and self._aged.has_window:
             self._see(cell.until)
-            for day, ship_in, ship_out, skip_in, skip_out in cell.days:
-                self._move(day, ship_in - ship_out, skip_in - skip_out)
+            for day, ship, skip in zip(*msgspec.structs.astuple(cell.came), strict=True):
+                self._move(day, ship, skip)
+            for day, ship, skip in zip(*msgspec.structs.astuple(cell.gone), strict=True):
+                self._move(day, -ship, -skip)
         else:
             self._leapt.append(cell)
             self.today = cell.until if self.today is None else max(cell.until, self.today)
@@ -141,3 +140,17 @@ class RunningVotes:
             votes = self._days.setdefault(day, [0, 0])
             votes[0] += ship
             votes[1] += skip
+
+
+def _put_in(days: Days, cell: Cell) -> None:
+    for day, ship, skip in zip(*msgspec.structs.astuple(cell.came), strict=True):
+        if day in days:
+            votes = days[day]
+            votes[0] += ship
+            votes[1] += skip
+        else:
+            days[day] = [ship, skip]
+    for day, ship, skip in zip(*msgspec.structs.astuple(cell.gone), strict=True):
+        votes = days.setdefault(day, [0, 0])
+        votes[0] -= ship
+        votes[1] -= skip

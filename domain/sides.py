@@ -11,9 +11,10 @@ from domain.courses import Adopted, Course
 from domain.flips import Flip
 from domain.rulebooks import Rulebook
 from domain.running_votes import RunningVotes
+from domain.single_votes import Vote
 from domain.trials import Tried, TriedTool
-from domain.verdicts import Verdict, judge
-from domain.walks import Doubt, Stretch, Vote, explore, fold
+from domain.verdicts import Outcome, judge_shortly
+from domain.walks import Doubt, Stretch, explore, fold
 
 Rank: TypeAlias = tuple[tuple[bool, Fraction], ...]
 
@@ -24,7 +25,7 @@ class Side:
     def __init__(self, rulebook: Rulebook, adoptions: Sequence[Adopted] = ()) -> None:
         self.adoptions = tuple(adoptions)
         self.rulebooks = (rulebook, *(each.rulebook for each in adoptions))
-        self.verdicts: dict[int, Verdict] = {}
+        self.verdicts: dict[int, Outcome] = {}
         self.flips: dict[int, list[Flip]] = {}
 
     @property
@@ -45,8 +46,9 @@ class Side:
         course = self._begin(tool)
         found, doubts = explore(course, stretches)
         self.flips[tool] = found
-        takes = list(course.takes.values())
-        self.verdicts[tool] = judge(takes, course.votes.ballots, self.rulebook)
+        takes, votes = list(course.takes.values()), course.votes
+        days = votes.weighed_days(self.rulebook.community)
+        self.verdicts[tool] = judge_shortly(takes, votes.ship, votes.skip, days, self.rulebook)
         return doubts
 
     def explore_finer(self, doubt: Doubt, stretches: Iterable[Stretch]) -> list[Doubt]:
@@ -54,7 +56,7 @@ class Side:
         self.flips[doubt.course.tool] += found
         return doubts
 
-    def fold(self, doubt: Doubt, votes: Iterable[Vote]) -> None:
+    def fold(self, doubt: Doubt, votes: Sequence[Vote]) -> None:
         self.flips[doubt.course.tool] += fold(doubt.course, votes, doubt.stretch.changes)
 
     def _begin(self, tool: int) -> Course:
@@ -83,7 +85,7 @@ def _in_order(flips: Iterable[Flip]) -> tuple[Flip, ...]:
     return tuple(sorted(flips, key=lambda flip: flip.place))
 
 
-def rank_all(verdicts: Mapping[int, Verdict], rulebook: Rulebook) -> dict[int, int]:
+def rank_all(verdicts: Mapping[int, Outcome], rulebook: Rulebook) -> dict[int, int]:
     """By the rulebook's clauses, from 1. Tools that no clause tells apart share a rank."""
     values = {tool: _values(verdict, rulebook) for tool, verdict in verdicts.items()}
     ranks: dict[Rank, int] = {}
@@ -92,13 +94,13 @@ def rank_all(verdicts: Mapping[int, Verdict], rulebook: Rulebook) -> dict[int, i
     return {tool: ranks[value] for tool, value in values.items()}
 
 
-def _values(verdict: Verdict, rulebook: Rulebook) -> Rank:
+def _values(verdict: Outcome, rulebook: Rulebook) -> Rank:
     """What is missing comes after what is there."""
     values = [value_by(clause, verdict, rulebook) for clause in rulebook.comparison]
     return tuple((value is not None, value or Fraction(0)) for value in values)
 
 
-def _disagree(verdict: Verdict, rulebook: Rulebook) -> bool:
+def _disagree(verdict: Outcome, rulebook: Rulebook) -> bool:
     panel, votes = verdict.panel, verdict.community
     opposed = (panel.ship - panel.skip) * (votes.ship - votes.skip) < 0
     return opposed and votes.total >= rulebook.community.minimum

@@ -10,9 +10,9 @@ from hashlib import sha256
 import msgspec
 from msgspec import Struct
 
-from domain.ages import Ballots, weigh
+from domain.ages import Ballots, Weighed, WeighedDays, weigh_days
 from domain.explanations import explain
-from domain.labels import Decided, rule
+from domain.labels import Decided, Rule, rule
 from domain.margins import fewest_takes, fewest_votes, panel_share
 from domain.rulebooks import Label, Panel, Rulebook
 from domain.shares import Distance, Shares, distance_of, shares_of
@@ -75,9 +75,19 @@ def count(ship: int, skip: int, rulebook: Rulebook) -> Tally:
     return Tally(ship, skip, total, share(ship, skip), interval, total < rulebook.community.minimum)
 
 
+class Outcome(Struct, frozen=True):
+    """What comparisons read of a verdict, without its words and digests: quick for thousands."""
+
+    label: Label
+    panel: PanelSplit
+    community: Tally
+    margin: Margin
+
+
 def judge(takes: Sequence[Judgement], ballots: Ballots, rulebook: Rulebook) -> Verdict:
     counted = counted_takes(takes, rulebook.panel)
-    votes = weigh(ballots, rulebook.community)
+    days = weigh_days(ballots, rulebook.community)
+    votes = days.summed
     standing = rule(rulebook, panel_value(counted, rulebook.panel))
     label, decided = standing.decide(votes)
     panel = split(takes)
@@ -89,13 +99,29 @@ def judge(takes: Sequence[Judgement], ballots: Ballots, rulebook: Rulebook) -> V
         community=count(ballots.ship, ballots.skip, rulebook),
         shares=shares_of(standing, votes),
         distance=distance,
-        margin=Margin(fewest_votes(standing, ballots), fewest_takes(rulebook, counted, votes, label)),
+        margin=_margin(standing, counted, days, votes),
         explanation=explain(
             standing, votes, (panel.ship, panel.skip), len(counted), label, decided, distance
         ),
         rulebook=rulebook.digest,
         inputs=inputs_digest(takes, ballots, rulebook),
     )
+
+
+def judge_shortly(
+    takes: Sequence[Judgement], ship: int, skip: int, days: WeighedDays, rulebook: Rulebook
+) -> Outcome:
+    """What ``judge`` says of these votes, in short."""
+    counted = counted_takes(takes, rulebook.panel)
+    votes = days.summed
+    standing = rule(rulebook, panel_value(counted, rulebook.panel))
+    margin = _margin(standing, counted, days, votes)
+    return Outcome(standing.label(votes), split(takes), count(ship, skip, rulebook), margin)
+
+
+def _margin(standing: Rule, counted: Sequence[tuple[int, int]], days: WeighedDays, votes: Weighed) -> Margin:
+    takes = fewest_takes(standing.book, counted, votes, standing.label(votes))
+    return Margin(fewest_votes(standing, days, votes), takes)
 
 
 def split(takes: Sequence[Judgement]) -> PanelSplit:

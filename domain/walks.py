@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
-from typing import TypeAlias
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import Struct
 
 from domain.cells import Cell
 from domain.courses import Change, Course
-from domain.flips import Flip, Place
-from domain.log import Shard
-from domain.words import Choice
-
-# (microseconds since 1970, shard, position, choice, replaced, day, day of the replaced cast): in the log's order when sorted.
-Vote: TypeAlias = tuple[int, int, int, Choice | None, Choice | None, int, int | None]
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+from domain.flips import Flip
+from domain.single_votes import Vote, key_of
 
 
 class Stretch(Struct, frozen=True):
@@ -59,33 +51,13 @@ def _leap(course: Course, stretch: Stretch) -> list[Flip] | None:
     return []
 
 
-def fold(course: Course, votes: Iterable[Vote], changes: Iterable[Change]) -> Iterator[Flip]:
+def fold(course: Course, votes: Sequence[Vote], changes: Iterable[Change]) -> Iterator[Flip]:
     """Event by event; both are in the log's order."""
-    coming = deque((_key(change.place), change) for change in changes)
-    for vote in votes:
-        moment, shard, position, choice, replaced, day, replaced_day = vote
-        while coming and coming[0][0] < (moment, shard, position):
-            yield from _if_any(course.change(coming.popleft()[1]))
-        if course.count(choice, replaced, day, replaced_day):
-            yield from _if_any(
-                course.judge(_place(moment, shard, position), "VoteCast" if choice else "VoteRetracted")
-            )
-    for _, change in coming:
-        yield from _if_any(course.change(change))
-
-
-def moment_of(time: datetime) -> int:
-    """Microseconds since 1970."""
-    return (time - _EPOCH) // timedelta(microseconds=1)
-
-
-def _key(place: Place) -> tuple[int, int, int]:
-    return moment_of(place.recorded_at), place.shard, place.number
-
-
-def _place(moment: int, shard: int, position: int) -> Place:
-    return Place(_EPOCH + timedelta(microseconds=moment), Shard(shard), position)
-
-
-def _if_any(flip: Flip | None) -> tuple[Flip, ...]:
-    return () if flip is None else (flip,)
+    done = 0
+    for change in changes:
+        before = bisect_left(votes, key_of(change.place), done)
+        yield from course.follow(votes[done:before])
+        if (flip := course.change(change)) is not None:
+            yield flip
+        done = before
+    yield from course.follow(votes[done:])

@@ -10,7 +10,7 @@ from asyncpg import Record
 from msgspec import Struct
 
 from domain.aged_votes import Days, Sums
-from domain.cells import Cell
+from domain.cells import NO_DAYS, Cell
 from domain.courses import Course, TakeChanged
 from domain.flips import Flip
 from domain.rulebooks import Rulebook
@@ -69,9 +69,7 @@ async def pass_votes(conn: Connection, span: Span, book: Rulebook) -> dict[int, 
     """Put the votes of a span into courses and days; gives each tool they are on as it was before, and what they moved."""
     rows = await count_votes(conn, span)
     courses = await _courses(conn, rows, book)
-    by_day: dict[int, list[tuple[int, int, int, int, int]]] = defaultdict(list)
-    for row in await date_votes(conn, span) if book.weighs_age else []:
-        by_day[row[0]].append(tuple(row)[1:])
+    came, gone = await date_votes(conn, span) if book.weighs_age else ({}, {})
     return {
         row["tool"]: Stretch(
             courses[row["tool"]],
@@ -81,7 +79,8 @@ async def pass_votes(conn: Connection, span: Span, book: Rulebook) -> dict[int, 
                 row["skip_in"],
                 row["skip_out"],
                 row["until"],
-                tuple(by_day[row["tool"]]),
+                came.get(row["tool"], NO_DAYS),
+                gone.get(row["tool"], NO_DAYS),
             ),
         )
         for row in rows

@@ -52,11 +52,15 @@ def versions(projections: Sequence[Projection]) -> list[Projection]:
 
 
 class Advanced(Struct, frozen=True):
-    """What one transaction moved: up to where, and by how many events; and what of it could not be folded."""
+    """What one transaction moved: up to where, and by how many events; and what of it could not be folded.
+
+    ``caught_up``: nothing more was there when it began.
+    """
 
     shard: Shard
     position: int
     events: int
+    caught_up: bool
     parked: tuple[Parked, ...] = ()
 
 
@@ -67,6 +71,7 @@ class Claim(Struct, frozen=True):
     moving: Sequence[Projection]
     start: int
     upto: int
+    head: int
 
     @property
     def names(self) -> list[str]:
@@ -143,12 +148,13 @@ def _claim(
     start = min(stands[each.name] for each in due)
     moving = [each for each in due if stands[each.name] == start]
     ahead = [stands[each.name] for each in due if each not in moving]
-    return Claim(shard, moving, start, min([*ahead, head, start + batch]))
+    return Claim(shard, moving, start, min([*ahead, head, start + batch]), head)
 
 
 async def _fold_together(conn: PoolConnectionProxy[Record], claim: Claim) -> Advanced:
     """All in one statement: as long as every event is understood by everybody."""
-    rows = await conn.fetch(fold(claim.moving), claim.shard, claim.start, claim.upto, claim.names)
+    reading = [each for each in claim.moving if each.reads(claim.shard)]
+    rows = await conn.fetch(fold(reading), claim.shard, claim.start, claim.upto, claim.names)
     if rows[0]["moved"] != len(claim.moving):
         raise CheckpointMoved
     met = [row["type"] for row in rows if row["type"] is not None]
@@ -156,7 +162,7 @@ async def _fold_together(conn: PoolConnectionProxy[Record], claim: Claim) -> Adv
         raise Unreadable
     if met:
         await meet(conn, claim.moving, claim.shard, claim.start, claim.upto)
-    return Advanced(claim.shard, claim.upto, claim.upto - claim.start)
+    return Advanced(claim.shard, claim.upto, claim.upto - claim.start, claim.upto == claim.head)
 
 
 async def _fold_apart(conn: PoolConnectionProxy[Record], claim: Claim) -> Advanced:
@@ -169,17 +175,17 @@ async def _fold_apart(conn: PoolConnectionProxy[Record], claim: Claim) -> Advanc
     await meet(conn, claim.moving, claim.shard, claim.start, upto)
     if await conn.fetchval(MOVE, claim.shard, claim.start, upto, claim.names) != len(claim.moving):
         raise CheckpointMoved
-    return Advanced(claim.shard, upto, upto - claim.start, tuple(parked))
+    return Advanced(claim.shard, upto, upto - claim.start, upto == claim.head, tuple(parked))
 
 
 def fold(projections: Sequence[Projection]) -> str:
-    """Fold a range into all the tables and move their checkpoints; gives how many of these stood at its start.
+    """Fold a range into these tables and move checkpoints; gives how many of these stood at its start.
 
     And, on rows of their own, the types in it that nobody has heard of.
     """
-    merges = ", ".join(f"{projection.name} AS ({projection.merge})" for projection in projections)
+    merges = "".join(f"{projection.name} AS ({projection.merge}), " for projection in projections)
     statement = f"""
-        WITH {RANGE}, {merges}, moved AS (
+        WITH {RANGE}, {merges}moved AS (
             UPDATE checkpoints SET position = $3 WHERE shard = $1 AND position = $2 AND projection = ANY($4)
             RETURNING projection),
         met AS (SELECT DISTINCT type FROM events WHERE type NOT IN ({quoted(named(projections))}))

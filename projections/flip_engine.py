@@ -7,22 +7,22 @@ counted, in portions of their own, before a rulebook is adopted that does.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from datetime import datetime
 
 from asyncpg import Pool, Record
 
 from domain.courses import Adopted, Course
-from domain.flips import Flip, Place
-from domain.log import HOUSE, Position, Shard
+from domain.flips import Flip
+from domain.log import HOUSE, Position
 from domain.rulebooks import Rulebook
+from domain.walks import fold
 from eventstore.moments import find_moment
 from projections.courses import keep_courses, keep_sums, pass_votes, read_all_courses, read_courses
 from projections.flip_pieces import is_late, next_piece, uncounted, undated
 from projections.flip_votes import Connection, Span, count_votes, date_votes, read_votes
 from projections.flips import NAME, begin
-from projections.house_changes import HouseChanges, Take, read_changes, rulebook_at
+from projections.house_changes import HouseChanges, read_changes, rulebook_at
 from projections.parked import PARK
 
 # A time up to which something is to be folded, if anything is.
@@ -128,10 +128,11 @@ async def _fold(conn: Connection, piece: Span, book: Rulebook, changes: HouseCha
     followed = {tool: each.course for tool, each in passed.items() if tool not in leapt}
     still = await _without_votes(conn, book, takes.keys() - passed.keys())
 
-    votes = await read_votes(conn, piece, followed) if followed else []
+    votes = await read_votes(conn, piece, followed) if followed else {}
     moved = followed | still
     flips = [flip for found in leapt.values() for flip in found]
-    flips += _run(moved, votes, [take for take in changes.takes if take.tool in moved])
+    for tool, course in moved.items():
+        flips += fold(course, votes.get(tool, []), takes.get(tool, []))
     await keep_courses(
         conn, [*moved.values(), *(passed[tool].course for tool in takes.keys() & leapt.keys())]
     )
@@ -145,34 +146,6 @@ async def _without_votes(conn: Connection, book: Rulebook, tools: AbstractSet[in
     """The courses of tools that only takes moved, the new ones too."""
     begun = await read_courses(conn, book, tools)
     return begun | {tool: Course(tool, book) for tool in tools - begun.keys()}
-
-
-def _run(courses: Mapping[int, Course], votes: Sequence[Record], takes: Sequence[Take]) -> Iterator[Flip]:
-    """Event by event, in the log's own order."""
-    events: list[Record | Take] = [*votes, *takes]
-    for event in sorted(events, key=_place):
-        flip = _take(courses, event) if isinstance(event, Take) else _vote(courses, event)
-        if flip is not None:
-            yield flip
-
-
-def _place(event: Record | Take) -> tuple[datetime, int, int]:
-    if isinstance(event, Take):
-        place = event.change.place
-        return place.recorded_at, place.shard, place.number
-    return event[0], event[1], event[2]
-
-
-def _take(courses: Mapping[int, Course], take: Take) -> Flip | None:
-    return courses[take.tool].change(take.change)
-
-
-def _vote(courses: Mapping[int, Course], row: Record) -> Flip | None:
-    recorded_at, shard, position, tool, event, choice, replaced, day, replaced_day = row
-    course = courses[tool]
-    if not course.count(choice, replaced, day, replaced_day):
-        return None
-    return course.judge(Place(recorded_at, Shard(shard), position), event)
 
 
 async def _adopt(conn: Connection, book: Rulebook, adopted: Adopted) -> list[Flip]:

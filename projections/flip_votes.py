@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import TypeAlias
 
 from asyncpg import Record
 from asyncpg.pool import PoolConnectionProxy
 from msgspec import Struct
+
+from domain.cells import Dated
+from domain.single_votes import MOVED, Vote
 
 Connection: TypeAlias = "PoolConnectionProxy[Record]"
 
@@ -55,8 +59,10 @@ WITH casts AS NOT MATERIALIZED (
     SELECT 0, tool, day, ship_in - ship_out, skip_in - skip_out FROM cells ORDER BY tool, day
     ON CONFLICT (shard, tool, day) DO UPDATE SET ship = d.ship + excluded.ship, skip = d.skip + excluded.skip
 )
-SELECT tool, day, ship_in, ship_out, skip_in, skip_out FROM cells ORDER BY tool, day
+SELECT tool, array_agg(day), array_agg(ship_in), array_agg(skip_in), array_agg(ship_out), array_agg(skip_out)
+  FROM cells GROUP BY tool
 """
+# What moved has its number in ``domain.single_votes.MOVED``.
 VOTES = """
 WITH casts AS NOT MATERIALIZED (
     SELECT e.*, CAST(recorded_at AS date) - DATE '1970-01-01' AS day, CAST(replaced_at AS date) - DATE '1970-01-01' AS replaced_day
@@ -64,7 +70,9 @@ WITH casts AS NOT MATERIALIZED (
       JOIN public.events AS e ON e.shard = r.shard AND e.position > r.after AND e.position <= r.upto
      WHERE e.type IN ('VoteCast', 'VoteRetracted')
 )
-SELECT recorded_at, shard, position, tool, type, choice, replaced, day, replaced_day
+SELECT tool, CAST(extract(epoch FROM recorded_at) * 1000000 AS bigint), shard, position,
+       CASE choice WHEN 'ship' THEN 1 WHEN 'skip' THEN 2 ELSE 0 END
+       + CASE replaced WHEN 'ship' THEN 3 WHEN 'skip' THEN 6 ELSE 0 END, replaced_day
   FROM casts WHERE tool = ANY($4) ORDER BY recorded_at, shard, position
 """
 
@@ -96,11 +104,19 @@ async def count_votes(conn: Connection, span: Span) -> list[Record]:
     return await conn.fetch(COUNT, *span.columns)
 
 
-async def date_votes(conn: Connection, span: Span) -> list[Record]:
-    """Put them into the courses' days. Gives a row for each tool and day of which votes came or went."""
-    return await conn.fetch(DATE, *span.columns)
+async def date_votes(conn: Connection, span: Span) -> tuple[dict[int, Dated], dict[int, Dated]]:
+    """Put them into the courses' days. Gives what came and what went of each tool, by the days of the casts."""
+    came, gone = dict[int, Dated](), dict[int, Dated]()
+    for tool, days, ship_in, skip_in, ship_out, skip_out in await conn.fetch(DATE, *span.columns):
+        came[tool], gone[tool] = Dated(days, ship_in, skip_in), Dated(days, ship_out, skip_out)
+    return came, gone
 
 
-async def read_votes(conn: Connection, span: Span, tools: Iterable[int]) -> list[Record]:
-    """Of these tools, in the log's own order."""
-    return await conn.fetch(VOTES, *span.columns, list(tools))
+async def read_votes(conn: Connection, span: Span, tools: Iterable[int]) -> dict[int, list[Vote]]:
+    """Of each of these tools, in the log's own order."""
+    votes = defaultdict[int, list[Vote]](list)
+    for tool, moment, shard, position, moved, replaced_day in await conn.fetch(
+        VOTES, *span.columns, list(tools)
+    ):
+        votes[tool].append((moment, shard, position, MOVED[moved], replaced_day))
+    return votes

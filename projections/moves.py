@@ -8,14 +8,14 @@ the number of the stretch that each lies in.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import repeat
 from typing import TypeAlias
 
 from msgspec import Struct
 
-from domain.cells import Cell
-from domain.walks import Vote
-from domain.words import Choice
+from domain.cells import Cell, Dated
+from domain.single_votes import MOVED, Vote
 
 MOVES = """
 SELECT tool, stretch,
@@ -23,17 +23,22 @@ SELECT tool, stretch,
        count(*) FILTER (WHERE choice = 'skip') AS skip_in, count(*) FILTER (WHERE replaced = 'skip') AS skip_out
   FROM votes GROUP BY tool, stretch
 """
-# The same by the days of the casts that came, and of those that were taken back.
-MOVES_BY_DAY = """
-SELECT tool, stretch, array_agg(day), array_agg(replaced_day),
-       array_agg(ship_in), array_agg(ship_out), array_agg(skip_in), array_agg(skip_out)
-  FROM (SELECT tool, stretch, CAST(CAST(recorded_at AS date) - DATE '1970-01-01' AS integer) AS day,
-               CAST(CAST(replaced_at AS date) - DATE '1970-01-01' AS integer) AS replaced_day,
-               count(*) FILTER (WHERE choice = 'ship') AS ship_in, count(*) FILTER (WHERE replaced = 'ship') AS ship_out,
-               count(*) FILTER (WHERE choice = 'skip') AS skip_in, count(*) FILTER (WHERE replaced = 'skip') AS skip_out
-          FROM votes GROUP BY 1, 2, 3, 4) AS days
+# The same by days: of the casts that came, and of those that were taken back.
+DAYS_CAME = """
+SELECT tool, stretch, array_agg(day), array_agg(ship), array_agg(skip)
+  FROM (SELECT tool, stretch, CAST(floor(date_part('epoch', recorded_at) / 86400) AS integer) AS day,
+               count(*) FILTER (WHERE choice = 'ship') AS ship, count(*) FILTER (WHERE choice = 'skip') AS skip
+          FROM votes GROUP BY 1, 2, 3) AS days
  GROUP BY tool, stretch
 """
+DAYS_GONE = """
+SELECT tool, stretch, array_agg(day), array_agg(ship), array_agg(skip)
+  FROM (SELECT tool, stretch, CAST(floor(date_part('epoch', replaced_at) / 86400) AS integer) AS day,
+               count(*) FILTER (WHERE replaced = 'ship') AS ship, count(*) FILTER (WHERE replaced = 'skip') AS skip
+          FROM votes WHERE replaced IS NOT NULL GROUP BY 1, 2, 3) AS days
+ GROUP BY tool, stretch
+"""
+# What moved has its number in ``domain.single_votes.MOVED``.
 VOTES = """
 SELECT tool, stretch, shard,
        array_agg(CAST(extract(epoch FROM recorded_at) * 1000000 AS bigint)), array_agg(position),
@@ -42,10 +47,9 @@ SELECT tool, stretch, shard,
        array_agg(CAST(CAST(replaced_at AS date) - DATE '1970-01-01' AS integer))
   FROM votes GROUP BY tool, stretch, shard
 """
-_CHOICES: tuple[Choice | None, ...] = (None, "ship", "skip")
-_MOVED = [(choice, replaced) for replaced in _CHOICES for choice in _CHOICES]
-_DAY = 86_400_000_000
 
+Column: TypeAlias = Sequence[int]
+Queries: TypeAlias = "tuple[tuple[str, Callable[..., None]], ...]"  # each with what takes its rows
 Key: TypeAlias = tuple[int, int]  # a tool, and the number of a stretch
 
 # A stretch that is looked at more closely is divided into so many; a power of two, so that their numbers nest.
@@ -66,10 +70,6 @@ class Ask(Struct, frozen=True):
         wanted = self.wanted or ()
         return [tool for tool, _ in wanted], [number for _, number in wanted]
 
-    @property
-    def moves(self) -> str:
-        return MOVES_BY_DAY if self.by_day else MOVES
-
 
 class Moves:
     """What was read of each tool, added up over shards and ranges."""
@@ -77,28 +77,23 @@ class Moves:
     def __init__(self) -> None:
         self._cells = defaultdict[int, dict[int, Cell]](dict)
 
-    def add(self, tool: int, stretch: int, ship_in: int, ship_out: int, skip_in: int, skip_out: int) -> None:
-        """A row of MOVES."""
+    def queries(self, *, by_day: bool) -> Queries:
+        if by_day:
+            return (DAYS_CAME, self._add_came), (DAYS_GONE, self._add_gone)
+        return ((MOVES, self._add_counts),)
+
+    def _add_counts(
+        self, tool: int, stretch: int, ship_in: int, ship_out: int, skip_in: int, skip_out: int
+    ) -> None:
         self._add(tool, stretch, Cell(ship_in, ship_out, skip_in, skip_out))
 
-    def add_by_day(
-        self,
-        tool: int,
-        stretch: int,
-        days: Sequence[int],
-        replaced_days: Sequence[int | None],
-        ship_in: Sequence[int],
-        ship_out: Sequence[int],
-        skip_in: Sequence[int],
-        skip_out: Sequence[int],
-    ) -> None:
-        """A row of MOVES_BY_DAY."""
-        came = zip(days, ship_in, skip_in, strict=True)
-        gone = zip(replaced_days, ship_out, skip_out, strict=True)
-        moved = [(day, ship, 0, skip, 0) for day, ship, skip in came if ship or skip]
-        moved += [(day, 0, ship, 0, skip) for day, ship, skip in gone if day is not None]
-        counts = sum(ship_in), sum(ship_out), sum(skip_in), sum(skip_out)
-        self._add(tool, stretch, Cell(*counts, max(days), tuple(moved)))
+    def _add_came(self, tool: int, stretch: int, days: Column, ship: Column, skip: Column) -> None:
+        cell = Cell(ship_in=sum(ship), skip_in=sum(skip), until=max(days), came=Dated(days, ship, skip))
+        self._add(tool, stretch, cell)
+
+    def _add_gone(self, tool: int, stretch: int, days: Column, ship: Column, skip: Column) -> None:
+        cell = Cell(ship_out=sum(ship), skip_out=sum(skip), gone=Dated(days, ship, skip))
+        self._add(tool, stretch, cell)
 
     def _add(self, tool: int, stretch: int, cell: Cell) -> None:
         cells = self._cells[tool]
@@ -126,23 +121,24 @@ class Votes:
     def __init__(self) -> None:
         self._votes = defaultdict[Key, list[Vote]](list)
 
-    def add(
+    @property
+    def queries(self) -> Queries:
+        return ((VOTES, self._add),)
+
+    def _add(
         self,
         tool: int,
         stretch: int,
         shard: int,
-        moments: Sequence[int],
-        positions: Sequence[int],
-        moves: Sequence[int],
+        moments: Column,
+        positions: Column,
+        moves: Column,
         replaced_days: Sequence[int | None],
     ) -> None:
-        """A row of VOTES."""
-        self._votes[tool, stretch] += [
-            (moment, shard, position, *_MOVED[move], moment // _DAY, replaced_day)
-            for moment, position, move, replaced_day in zip(
-                moments, positions, moves, replaced_days, strict=True
-            )
-        ]
+        moved = map(MOVED.__getitem__, moves)
+        self._votes[tool, stretch] += zip(
+            moments, repeat(shard), positions, moved, replaced_days, strict=False
+        )
 
     def of(self, tool: int, stretch: int) -> list[Vote]:
         """In the log's order."""

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from typing import TypeAlias
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from asyncpg import Pool, Record
 from asyncpg.pool import PoolConnectionProxy
 from msgspec import Struct
 
 from domain.log import HOUSE, Position, Shard
-from projections.moves import FINER, VOTES, Ask, Moves, Votes
+from projections.moves import FINER, Ask, Moves, Queries, Votes
 from projections.reading import as_read
 
 RANGE_EVENTS = 500_000
@@ -54,9 +54,6 @@ class Range(Struct, frozen=True):
         return self.upto - self.after
 
 
-Reading: TypeAlias = "Callable[[PoolConnectionProxy[Record], Range], Awaitable[None]]"
-
-
 def ranges(positions: Sequence[Position], after: Mapping[Shard, int]) -> list[Range]:
     """What the people's shards hold up to these positions, but for what is up to ``after``; shards take turns."""
     cut = [
@@ -72,33 +69,35 @@ class PostgresMoves:
 
     def __init__(self, pool: Pool[Record], ranges: Sequence[Range], told: Callable[[int], None]) -> None:
         self._pool, self._ranges, self._told = pool, ranges, told
-        self._numbers: dict[Range, set[int]] = {}
+        self._numbers: dict[Range, set[int]] = defaultdict(set)
 
     async def read_moves(self, moves: Moves, ask: Ask) -> None:
-        add = moves.add_by_day if ask.by_day else moves.add
-
-        async def read(conn: PoolConnectionProxy[Record], each: Range) -> None:
-            rows = await self._fetch(conn, each, ask.moves, ask)
-            for row in rows:
-                add(*row)
-            if ask.wanted is None:
-                self._numbers[each] = {row[1] for row in rows}
-
-        await self._each(self._concerned(ask), read)
+        await self._read(moves.queries(by_day=ask.by_day), ask)
 
     async def read_votes(self, votes: Votes, ask: Ask) -> None:
-        async def read(conn: PoolConnectionProxy[Record], each: Range) -> None:
-            for row in await self._fetch(conn, each, VOTES, ask):
-                votes.add(*row)
+        await self._read(votes.queries, ask)
 
-        await self._each(self._concerned(ask), read)
+    async def _read(self, queries: Queries, ask: Ask) -> None:
+        left = iter(self._concerned(ask))
+        await asyncio.gather(*(self._take_turns(left, queries, ask) for _ in range(PARALLEL)))
+
+    async def _take_turns(self, left: Iterator[Range], queries: Queries, ask: Ask) -> None:
+        for each in left:
+            async with self._pool.acquire() as conn, conn.transaction(readonly=True):
+                await conn.execute(SESSION)
+                for query, add in queries:
+                    for row in await self._fetch(conn, each, query, ask):
+                        add(*row)
+            self._told(each.count)
 
     async def _fetch(
         self, conn: PoolConnectionProxy[Record], each: Range, query: str, ask: Ask
     ) -> list[Record]:
         bounds = each.shard, each.after, each.upto, ask.seconds
         if ask.wanted is None:
-            return await conn.fetch(as_read(f"{ALL} {query}"), *bounds)
+            rows = await conn.fetch(as_read(f"{ALL} {query}"), *bounds)
+            self._numbers[each] |= {row["stretch"] for row in rows}
+            return rows
         here = [key for key in ask.wanted if self._has(each, key[1], ask)]
         columns = [tool for tool, _ in here], [number for _, number in here]
         return await conn.fetch(as_read(f"{WANTED} {query}"), *bounds, *columns, ask.bits)
@@ -112,14 +111,3 @@ class PostgresMoves:
     def _has(self, each: Range, number: int, ask: Ask) -> bool:
         """Numbers are remembered of the widest stretches."""
         return number >> (FINER - ask.bits) in self._numbers[each]
-
-    async def _each(self, ranges: Sequence[Range], read: Reading) -> None:
-        left = iter(ranges)
-        await asyncio.gather(*(self._take_turns(left, read) for _ in range(PARALLEL)))
-
-    async def _take_turns(self, left: Iterator[Range], read: Reading) -> None:
-        for each in left:
-            async with self._pool.acquire() as conn, conn.transaction(readonly=True):
-                await conn.execute(SESSION)
-                await read(conn, each)
-            self._told(each.count)

@@ -12,7 +12,7 @@ from domain.log import HOUSE, Position, Shard
 from eventstore.sealed import duck
 from eventstore.sealed.manifest import SegmentError
 from eventstore.sealed.store import Store
-from projections.moves import VOTES, Ask, Moves, Votes
+from projections.moves import Ask, Moves, Queries, Votes
 from projections.reading import upcast_events
 
 # Of the shards $shards, what is up to $uptos, in stretches of $seconds.
@@ -68,26 +68,26 @@ class SealedMoves:
         self.upto = sealed.upto
 
     async def read_moves(self, moves: Moves, ask: Ask) -> None:
-        add = moves.add_by_day if ask.by_day else moves.add
-        await asyncio.to_thread(self._run, ask.moves, ask, add)
+        await asyncio.to_thread(self._run, moves.queries(by_day=ask.by_day), ask)
 
     async def read_votes(self, votes: Votes, ask: Ask) -> None:
-        await asyncio.to_thread(self._run, VOTES, ask, votes.add)
+        await asyncio.to_thread(self._run, votes.queries, ask)
 
-    def _run(self, query: str, ask: Ask, add: Callable[..., None]) -> None:
+    def _run(self, queries: Queries, ask: Ask) -> None:
         if not self._sealed.files:
             return
-        tools, numbers = ask.columns
-        wanted = {} if ask.wanted is None else {"tools": tools, "numbers": numbers, "bits": ask.bits}
-        values = {
-            "shards": list(self._sealed.upto),
-            "uptos": list(self._sealed.upto.values()),
-            "seconds": ask.seconds,
-            **wanted,
-        }
-        statement = f"{ALL if ask.wanted is None else WANTED} {query}"
-        source = statement.replace("{source}", upcast_events("{events}", "duckdb"))
         with duck.opened(self._threads, self._store.folder) as connection:
-            for row in duck.run(connection, source, self._sealed.files, **values).fetchall():
-                add(*row)
+            for query, add in queries:
+                statement = f"{ALL if ask.wanted is None else WANTED} {query}"
+                source = statement.replace("{source}", upcast_events("{events}", "duckdb"))
+                for row in duck.run(connection, source, self._sealed.files, **self._values(ask)).fetchall():
+                    add(*row)
         self._told(sum(self._sealed.upto.values()))
+
+    def _values(self, ask: Ask) -> dict[str, object]:
+        bounds = {"shards": list(self._sealed.upto), "uptos": list(self._sealed.upto.values())}
+        values: dict[str, object] = {**bounds, "seconds": ask.seconds}
+        if ask.wanted is not None:
+            tools, numbers = ask.columns
+            values |= {"tools": tools, "numbers": numbers, "bits": ask.bits}
+        return values

@@ -26,6 +26,8 @@ async def fold_past_poison(
     All of it in the transaction of the caller, who also moves the checkpoint in it: a range is folded and its poison
     parked, or neither is.
     """
+    if not projection.reads(shard):
+        return []
     try:
         async with conn.transaction():
             await conn.execute(projection.fold_range, shard, after, upto)

@@ -13,6 +13,8 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
+from domain.event_types import OF_HOUSE, OF_PEOPLE
+from domain.log import HOUSE, Shard
 from projections.reading import as_read, but_parked, upcasts_of
 
 # Of shard $1, what is after $2 and up to $3.
@@ -63,6 +65,11 @@ class Projection(Struct, frozen=True, dict=True):
     def families(self) -> tuple[str, ...]:
         """The event types that the SELECT names: of these it has to be able to read every version."""
         return tuple(sorted(set(_TYPE.findall(self.select))))
+
+    def reads(self, shard: Shard) -> bool:
+        """Whether what it reads can be there: events of the house are in its own shard, and no others are."""
+        elsewhere = OF_PEOPLE if shard == HOUSE else OF_HOUSE
+        return not set(elsewhere).issuperset(self.families)
 
     @property
     def digest(self) -> str:

@@ -12,7 +12,8 @@ from msgspec import Struct
 from domain.cells import Cell
 from domain.courses import Change
 from domain.sides import Side
-from domain.walks import Doubt, Stretch, moment_of
+from domain.single_votes import moment_of
+from domain.walks import Doubt, Stretch
 from projections.house_history import HouseHistory
 from projections.moves import FINER, Ask, Key, Moves, Votes
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 from litestar import Response, get, post
+from litestar.params import JSONBody
 from msgspec import Meta, Struct
 
 from domain.words import Line
@@ -111,7 +112,7 @@ class Recounted(Struct, frozen=True):
     guards=[for_editors],
     responses=may_answer(401, 403, 404, 409, 413, 415),
 )
-async def ask_replay(request: AnyRequest, data: AskReplay) -> Response[ReplayShown]:
+async def ask_replay(request: AnyRequest, data: JSONBody[AskReplay]) -> Response[ReplayShown]:
     """Rebuild a read model beside the live one. A worker does it; ask here how it gets on."""
     pool = parts(request).pool
     live = replays.find(PROJECTIONS, data.projection)
@@ -178,7 +179,7 @@ async def cancel_replay(request: AnyRequest, id: UUID) -> Response[ReplayShown]:
     guards=[for_editors],
     responses=may_answer(401, 403, 404, 409, 413, 415),
 )
-async def cut_over_replay(request: AnyRequest, id: UUID, data: AskCutOver) -> Response[ReplayShown]:
+async def cut_over_replay(request: AnyRequest, id: UUID, data: JSONBody[AskCutOver]) -> Response[ReplayShown]:
     """Put the rebuilt version in the live one's place. Where rows differ, it takes a reason."""
     pool = parts(request).pool
     live = replays.find(PROJECTIONS, (await replays.read_replay(pool, id)).projection)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from litestar import Response, get, post
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import PathParameter
+from litestar.params import JSONBody, PathParameter
 from msgspec import Meta, Struct, structs
 
 from domain.adoptions import AdoptRulebook, CallOff, Command, RollBack, ScheduleAdoption, WriteRulebook
@@ -125,7 +125,7 @@ class AdoptionShown(Struct, frozen=True):
     | {200: ResponseSpec(RulebookWrittenAnswer, description="It was known")},
     request_max_body_size=64 * 1024,
 )
-async def put_rulebook(request: AnyRequest, data: Rulebook) -> Response[RulebookWrittenAnswer]:
+async def put_rulebook(request: AnyRequest, data: JSONBody[Rulebook]) -> Response[RulebookWrittenAnswer]:
     """Write a rulebook as JSON, or as TOML (`application/toml`): 201 if it is new, 200 if it is known."""
     decided = (await _decide(request, WriteRulebook(data))).decided
     answer = RulebookWrittenAnswer(data.digest, data.canonical.decode(), position_of(decided))
@@ -178,7 +178,7 @@ async def show_rulebook(
     responses=may_answer(401, 403, 404, 413, 415),
 )
 async def adopt_rulebook(
-    request: AnyRequest, digest: RulebookInPath, data: AskAdoption
+    request: AnyRequest, digest: RulebookInPath, data: JSONBody[AskAdoption]
 ) -> Response[AdoptionAnswer]:
     """Put a rulebook in force, now or at a time to come. All verdicts are by it from that position of the log on."""
     if data.effective_at is None:
@@ -206,7 +206,7 @@ async def call_off_adoption(request: AnyRequest, digest: RulebookInPath) -> Resp
     guards=[for_editors],
     responses=may_answer(401, 403, 409, 413, 415),
 )
-async def roll_back_adoption(request: AnyRequest, data: AskRollBack) -> Response[AdoptionAnswer]:
+async def roll_back_adoption(request: AnyRequest, data: JSONBody[AskRollBack]) -> Response[AdoptionAnswer]:
     """Put the rulebook back in force that the last adoption replaced; asked again, the one before that."""
     return await _answer(request, RollBack(data.reason))
 

@@ -9,6 +9,7 @@ from typing import Annotated
 from litestar import Response, delete, get, post
 from litestar.datastructures import Cookie
 from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import JSONBody
 from msgspec import Meta, Struct
 
 from services.api.access import login_of, open_to_all
@@ -45,7 +46,7 @@ class LoggedIn(Struct, frozen=True):
     responses=may_answer(401, 413, 415, 429),
     request_max_body_size=4 * 1024,
 )
-async def log_in(request: AnyRequest, data: LogIn) -> Response[LoggedIn]:
+async def log_in(request: AnyRequest, data: JSONBody[LogIn]) -> Response[LoggedIn]:
     """Open a session; the cookie is HttpOnly and lasts twelve hours."""
     limits = await admit_login(request, data.name)
     user = await parts(request).pool.fetchrow(FIND_USER, data.name) if "\0" not in data.name else None

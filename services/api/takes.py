@@ -7,6 +7,7 @@ from functools import reduce
 
 from litestar import Response, delete, get, put
 from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import JSONBody
 from msgspec import Struct
 
 from domain.refusals import Unknown
@@ -58,7 +59,7 @@ class PastTakeShown(Struct, frozen=True):
     request_max_body_size=64 * 1024,
 )
 async def put_take(
-    request: AnyRequest, slug: SlugInPath, reviewer: SlugInPath, data: PutTakeBody
+    request: AnyRequest, slug: SlugInPath, reviewer: SlugInPath, data: JSONBody[PutTakeBody]
 ) -> Response[TakeAnswer]:
     """Publish the reviewer's take (201), or supersede it (200). Earlier takes stay in its history."""
     async with snapshot_at(parts(request).pool, None, [PANEL]) as snapshot:

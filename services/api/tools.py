@@ -7,7 +7,7 @@ from typing import Annotated
 
 from litestar import Response, get, post, put
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import HeaderParameter, QueryParameter
+from litestar.params import HeaderParameter, JSONBody, QueryParameter
 from msgspec import Struct
 
 from domain.house import Category, Details, Pricing
@@ -120,7 +120,7 @@ async def read_card(
     request_max_body_size=64 * 1024,
 )
 async def put_tool(
-    request: AnyRequest, slug: SlugInPath, data: PutToolBody, if_match: IfMatch = None
+    request: AnyRequest, slug: SlugInPath, data: JSONBody[PutToolBody], if_match: IfMatch = None
 ) -> Response[ToolAnswer]:
     """List a tool (201) or revise it (200). ``If-Match: "3"`` revises revision 3 or nothing."""
     command = PutTool(slug, await _details(request, data), _revision(if_match))

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from litestar import Response, delete, get, post
 from litestar.datastructures import Cookie
-from litestar.params import QueryParameter
+from litestar.params import JSONBody, QueryParameter
 from msgspec import Struct
 
 from domain.log import shard_of
@@ -60,7 +60,7 @@ class OwnVote(Struct, frozen=True):
     responses=may_answer(401, 403, 404, 410, 413, 415, 429),
     request_max_body_size=LARGEST,
 )
-async def cast_vote(request: AnyRequest, data: CastVote) -> Response[VoteAnswer]:
+async def cast_vote(request: AnyRequest, data: JSONBody[CastVote]) -> Response[VoteAnswer]:
     """Vote ship or skip on a tool; the newest id of a ballot stands."""
     voter = await voter_of(request, data.voter)
     limits = await admit_voter(request, voter)

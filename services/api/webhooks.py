@@ -7,7 +7,7 @@ from typing import Annotated
 from uuid import UUID
 
 from litestar import Response, delete, get, post
-from litestar.params import FromPath, FromQuery
+from litestar.params import FromPath, FromQuery, JSONBody
 from msgspec import Meta, Struct
 
 from domain.endpoints import LONGEST_URL, read_endpoint
@@ -88,7 +88,7 @@ class DeliveryShown(Struct, frozen=True):
     guards=[for_editors],
     responses=may_answer(401, 403, 404, 409, 413, 415),
 )
-async def open_webhook(request: AnyRequest, data: AskWebhook) -> Response[WebhookSecret]:
+async def open_webhook(request: AnyRequest, data: JSONBody[AskWebhook]) -> Response[WebhookSecret]:
     """Tell a receiver of verdicts that flip from now on. The secret is shown here and nowhere else."""
     pool, keys = parts(request).pool, parts(request).keyring
     read_endpoint(data.url, parts(request).webhook_networks)

@@ -145,6 +145,26 @@ async def test_no_signal_raises_or_waits(url: str | None) -> None:
     await signals.close()
 
 
+class _Chased(Signals):
+    """With each announcement more votes are there."""
+
+    def __init__(self, pool: Log) -> None:
+        super().__init__(None)
+        self._pool = pool
+
+    async def announce(self, shard: Shard, position: int) -> None:
+        await cast_votes(self._pool, 3)
+
+
+async def test_a_job_ends_at_the_head_that_it_found(settings: Settings, pool: Log) -> None:
+    """A head that is always ahead is not chased: who moved it knocks again."""
+    ctx = Context(pool=pool, signals=_Chased(pool))
+    await cast_votes(pool, 5)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        assert await project(ctx, SHARD) == 5
+        assert await project(ctx, SHARD) == 3
+
+
 async def test_a_job_folds_all_there_is_and_says_how_much(settings: Settings, pool: Log) -> None:
     ctx = Context(pool=pool, signals=Signals(None))
     await cast_votes(pool, 5)

@@ -11,13 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.ages import Ballots, DayVotes, day_of, weigh
-from domain.cells import Cell
+from domain.cells import Cell, Dated
 from domain.courses import Adopted, Change, Course, TakeChanged, rule_of
 from domain.flips import Flip, Place
 from domain.log import Shard
 from domain.rulebooks import Label, Rulebook
 from domain.running_votes import RunningVotes
+from domain.single_votes import MOVED, key_of
+from domain.single_votes import Vote as SingleVote
 from domain.verdicts import Judgement
+from domain.walks import fold
 from domain.words import Choice
 from tests.random_rulebooks import rulebooks
 
@@ -49,7 +52,9 @@ def test_any_stretches(books: list[Rulebook], steps: list[tuple[int, object]], s
         found += _moved(course, stretch)
         turn += 1
     assert [(flip.place, flip.before, flip.after) for flip in found] == expected
-    assert _standing(course.votes.ballots) == _standing(ballots)
+    votes = course.votes
+    days = tuple(DayVotes(day, *counts) for day, counts in (votes.days or {}).items())
+    assert _standing(Ballots(votes.ship, votes.skip, votes.today, days)) == _standing(ballots)
 
 
 def _history(books: list[Rulebook], steps: list[tuple[int, object]]) -> list[Happened]:
@@ -106,23 +111,26 @@ def _moved(course: Course, stretch: list[Happened]) -> list[Flip]:
     leapt = course.leap_through(cell, changes)
     if leapt is not None:
         return leapt
-    folded = [
-        course.vote(event[0], "VoteCast", *event[1:]) if isinstance(event, tuple) else course.change(event)
-        for event in stretch
-    ]
-    return [flip for flip in folded if flip]
+    return list(fold(course, [_single(event) for event in stretch if isinstance(event, tuple)], changes))
+
+
+def _single(vote: Vote) -> SingleVote:
+    place, choice, before, _, before_day = vote
+    moved = next(each for each in MOVED if (each.choice, each.replaced) == (choice, before))
+    return *key_of(place), moved, before_day
 
 
 def _cell(votes: list[Vote]) -> Cell:
     moved = Counter[tuple[int | None, str, str | None]]()
     for _, choice, before, day, before_day in votes:
         moved.update([(day, "in", choice), (before_day, "out", before)])
-    days = tuple(
-        (day, moved[day, "in", "ship"], moved[day, "out", "ship"], moved[day, "in", "skip"], moved[day, "out", "skip"])
-        for day in {day for day, _, choice in moved if day and choice}
-    )  # fmt: skip
-    totals = [sum(each[n] for each in days) for n in (1, 2, 3, 4)]
-    return Cell(*totals, until=votes[-1][3] if votes else None, days=days)
+    days = {day for day, _, choice in moved if day and choice} | {day for _, _, _, day, _ in votes}
+    came, gone = (
+        Dated(tuple(days), *(tuple(moved[day, way, choice] for day in days) for choice in ("ship", "skip")))
+        for way in ("in", "out")
+    )
+    totals = [sum(each) for each in (came.ship, gone.ship, came.skip, gone.skip)]
+    return Cell(*totals, until=votes[-1][3] if votes else None, came=came, gone=gone)
 
 
 def _standing(ballots: Ballots) -> tuple[int, int, int | None, list[DayVotes]]:

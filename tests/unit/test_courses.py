@@ -8,6 +8,7 @@ from domain.cells import Cell
 from domain.courses import Course
 from domain.rulebooks import Community, Panel, Rulebook, normal
 from domain.running_votes import RunningVotes
+from domain.single_votes import MOVED
 
 ALONE = normal(Rulebook("alone", panel=Panel(weight=0), community=Community(weight=1, minimum=10)))
 
@@ -48,7 +49,7 @@ def test_a_leap_moves_the_votes_and_keeps_the_label() -> None:
 def test_a_copy_goes_its_own_way() -> None:
     first = course(50, 8)
     second = first.copy()
-    second.count("skip", "ship")
+    second.follow([(0, 1, 1, MOVED[5], 0)])
     assert ((first.votes.ship, first.votes.skip), (second.votes.ship, second.votes.skip)) == (
         (50, 8),
         (49, 9),

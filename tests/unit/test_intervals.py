@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from domain.ages import Weighed
 from domain.intervals import End, exactly, wilson_ends
-from domain.labels import interval_passes
+from domain.labels import interval_test
 from domain.rulebooks import Bar, read_rulebook
 
 BY_INTERVAL = read_rulebook('name = "by-interval"\n[community]\nweight = 1\nbound = "interval"\nz = "1.96"')
@@ -76,7 +76,8 @@ def test_a_root_has_a_side() -> None:
 def test_an_end_passes_a_bar_where_it_lies_beyond_it(side: int, more: int, unit: int, at: Fraction) -> None:
     votes = Weighed(side + more, side, side + more, unit)
     low, _ = wilson_ends(side, votes.total, unit, BY_INTERVAL.z)
-    passes = interval_passes(Bar(at, reach=False), side, votes, BY_INTERVAL)
-    assert interval_passes(Bar(at, reach=True), side, votes, BY_INTERVAL) == (passes or low.equals(at))
+    passes = interval_test(Bar(at, reach=False), BY_INTERVAL)(side, votes.total, votes.unit)
+    reaches = interval_test(Bar(at, reach=True), BY_INTERVAL)(side, votes.total, votes.unit)
+    assert reaches == (passes or low.equals(at))
     if low.rounded() != exactly(at).rounded():
         assert passes == (low.rounded() > exactly(at).rounded())
