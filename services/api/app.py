@@ -6,13 +6,12 @@ import asyncio
 import gc
 import os
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any
 
 from asyncpg import InterfaceError, PostgresError
 from litestar import Litestar, Response
-from litestar.enums import ScopeType
 from litestar.openapi import OpenAPIConfig
 from litestar.types import ControllerRouterHandler
 
@@ -45,7 +44,7 @@ from services.api import (
 )
 from services.api.conditional import answer_conditionally
 from services.api.framing import refuse_ambiguous
-from services.api.hall import Hall, Visit, hold_little
+from services.api.hall import Hall, hold_little, visited
 from services.api.lab import LAB_PAGES
 from services.api.limited import Gate
 from services.api.pages import PAGES
@@ -151,17 +150,10 @@ class Shiplog(Litestar):
     """The app, and before it the short way of votes, which most requests at volume take."""
 
     def take_short_way(self, hall: Hall) -> None:
-        self._short_way, self._hall = ShortWay(self, super().__call__), hall
+        self._short_way = ShortWay(self, visited(super().__call__, hall), hall)
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != ScopeType.HTTP:
-            await self._short_way(scope, receive, send)
-            return
-        visit = Visit(self._hall, scope, receive, send)
-        try:
-            await self._short_way(scope, visit.receive, visit.send if self._hall.full else send)
-        finally:
-            visit.leave()
+    def __call__(self, scope: Any, receive: Any, send: Any) -> Awaitable[None]:  # type: ignore[override]
+        return self._short_way(scope, receive, send)
 
 
 def create_app(settings: Settings | None = None) -> Litestar:

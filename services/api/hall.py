@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from asyncio import Task
 from typing import Any, cast
 
@@ -47,7 +48,7 @@ class Hall:
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
             self.full = _lowest_free_descriptor() >= self.places
-            self.cut_off(asyncio.get_running_loop().time() - _BODY_SECONDS)
+            self.cut_off(time.perf_counter() - _BODY_SECONDS)
 
     def cut_off(self, since: float) -> None:
         for task in [task for task, began in self.arriving.items() if began < since]:
@@ -55,10 +56,42 @@ class Hall:
                 self.late.add(task)
                 task.cancel()
 
-    def turns_out(self, status: int) -> bool:
-        """Whether an answer in a full hall is its connection's last, so that one who waits comes in."""
+    async def arrival(self, receive: Receive, since: float, told: str = _TOO_SLOW) -> Message:
+        """The next part of a body that has come since then. Raises Rejected with this text when it takes too long."""
+        task = cast("Task[Any]", asyncio.current_task())
+        self.arriving[task] = since
+        try:
+            return cast(Message, await receive())
+        except asyncio.CancelledError:
+            if task not in self.late:
+                raise
+            task.uncancel()
+            raise Rejected(408, "too-slow", told, _LEAVE) from None
+        finally:
+            self.arriving.pop(task, None)
+            self.late.discard(task)
+
+    def farewell(self, start: HTTPResponseStartEvent) -> HTTPResponseStartEvent:
+        """In a full hall each 503, and one answer in some, is its connection's last: one who waits comes in."""
         self._answered += 1
-        return status == 503 or self._answered % _LAST_OF == 0
+        if start["status"] != 503 and self._answered % _LAST_OF:
+            return start
+        others = [header for header in start["headers"] if header != _CLOSE]
+        return {**start, "headers": [*others, _CLOSE]}
+
+
+def visited(app: ASGIApp, hall: Hall) -> ASGIApp:
+    async def asgi(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != ScopeType.HTTP:
+            await app(scope, receive, send)
+            return
+        visit = Visit(hall, scope, receive, send)
+        try:
+            await app(scope, visit.receive, visit.send if hall.full else send)
+        finally:
+            visit.leave()
+
+    return asgi
 
 
 class Visit:
@@ -75,7 +108,10 @@ class Visit:
         """Raises Rejected when the body takes too long, or there is no room for it."""
         if self._whole:
             return await self._receive()
-        message = cast(Any, await self._arrival())
+        if self._bulk or not self._since:
+            self._since = time.perf_counter()
+        told = _STOOD_STILL if self._bulk else _TOO_SLOW
+        message = cast(Any, await self._hall.arrival(self._receive, self._since, told))
         self._whole = not message.get("more_body")
         if not self._bulk:
             self._hold(len(message.get("body", b"")))
@@ -83,29 +119,12 @@ class Visit:
 
     async def send(self, message: Message) -> None:
         """In a full hall."""
-        if message["type"] == "http.response.start" and self._hall.turns_out(message["status"]):
-            others = [header for header in message["headers"] if header != _CLOSE]
-            message = cast(Message, {**message, "headers": [*others, _CLOSE]})
+        if message["type"] == "http.response.start":
+            message = self._hall.farewell(message)
         await self._send(message)
 
     def leave(self) -> None:
         self._hall.bodies -= self._held
-
-    async def _arrival(self) -> Message:
-        hall, task = self._hall, cast("Task[Any]", asyncio.current_task())
-        if self._bulk or not self._since:
-            self._since = asyncio.get_running_loop().time()
-        hall.arriving[task] = self._since
-        try:
-            return cast(Message, await self._receive())
-        except asyncio.CancelledError:
-            if task not in hall.late:
-                raise
-            task.uncancel()
-            raise Rejected(408, "too-slow", _STOOD_STILL if self._bulk else _TOO_SLOW, _LEAVE) from None
-        finally:
-            hall.arriving.pop(task, None)
-            hall.late.discard(task)
 
     def _hold(self, size: int) -> None:
         self._held += size
