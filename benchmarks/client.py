@@ -50,7 +50,7 @@ async def drive(
     falls behind is not spared the requests it kept waiting. Who is ``obedient`` and told to come back does so,
     as often as it takes.
     """
-    run = _Run(requests, rate, obedient=obedient)
+    run = _Run(port, requests, rate, obedient=obedient)
     loop = asyncio.get_running_loop()
     senders = [
         (await loop.create_connection(lambda: _Sender(run), "127.0.0.1", port))[1] for _ in range(connections)
@@ -65,8 +65,8 @@ async def drive(
 class _Run:
     """What all connections of a run share."""
 
-    def __init__(self, requests: Sequence[bytes], rate: float | None, *, obedient: bool) -> None:
-        self.obedient = obedient
+    def __init__(self, port: int, requests: Sequence[bytes], rate: float | None, *, obedient: bool) -> None:
+        self.port, self.obedient = port, obedient
         self.turn: Iterator[tuple[int, bytes]] = iter(enumerate(requests))
         self.rate = rate
         self.started = 0.0
@@ -82,16 +82,23 @@ class _Run:
 
 
 class _Sender(Protocol):
-    """One connection. An answer is complete when as many bytes of body came as its head announced."""
+    """One connection at a time. An answer is complete when as many bytes of body came as its head announced.
+
+    Where an answer says that it is the connection's last, the next request opens another.
+    """
 
     def __init__(self, run: _Run) -> None:
         self._run = run
+        self._ended = False
         self._received = b""
         self._since = 0.0
         self.done: Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(Transport, transport)
+        if self._ended:
+            self._ended = False
+            self._transport.write(self._request)
 
     def send_next(self) -> None:
         for number, request in self._run.turn:
@@ -107,7 +114,12 @@ class _Sender(Protocol):
 
     def _send(self, request: bytes, since: float) -> None:
         self._since, self._request = since, request
-        self._transport.write(request)
+        if self._ended:
+            self._again = self._run.loop.create_task(
+                self._run.loop.create_connection(lambda: self, "127.0.0.1", self._run.port)
+            )
+        else:
+            self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
         received = self._received = self._received + data
@@ -115,6 +127,9 @@ class _Sender(Protocol):
         if not end or len(body) < _length(head):
             return
         self._received = b""
+        if b"\r\nconnection: close" in head.lower():
+            self._ended = True
+            self._transport.close()
         status = int(head[9:12])
         self._run.statuses[status] += 1
         if status == TRY_AGAIN and self._run.obedient:
@@ -124,7 +139,7 @@ class _Sender(Protocol):
         self.send_next()
 
     def connection_lost(self, error: Exception | None) -> None:
-        if not self.done.done():
+        if not self._ended and not self.done.done():
             self.done.set_exception(error or ConnectionError("the server closed the connection"))
 
 

@@ -26,11 +26,18 @@ class Shiplog(Struct, frozen=True):
 
     def peak_memory(self) -> float:
         """The most that any API process has held, in MiB, where the system tells (Linux)."""
-        serving = [pid for pid in _children(self.pid) if "\0serve\0" in _read(pid, "cmdline")]
-        return max(_peak(pid) for parent in serving for pid in [parent, *_children(parent)])
+        return max(_peak(pid) for parent in self._serving() for pid in [parent, *_children(parent)])
 
-    def key(self) -> str:
-        words = ["keys", "create", "bench", "--scope", "votes:write", "--json", "--data", str(self.data)]
+    def serving(self) -> int:
+        """The process that answers on the first port."""
+        return _children(self._serving()[0])[0]
+
+    def _serving(self) -> list[int]:
+        return [pid for pid in _children(self.pid) if "\0serve\0" in _read(pid, "cmdline")]
+
+    def key(self, *more: str) -> str:
+        scopes = [word for scope in ("votes:write", *more) for word in ("--scope", scope)]
+        words = ["keys", "create", "bench", *scopes, "--json", "--data", str(self.data)]
         done = subprocess.run([sys.executable, "-m", "services.cli", *words], capture_output=True, check=True)
         return str(json.loads(done.stdout)["key"])
 

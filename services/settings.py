@@ -26,6 +26,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     secret: bytes
     redis_url: str | None = None
     pool_size: int = 16
+    connections: int = 2_000
     queue_per_shard: int = 1_000
     group: int = 1_000
     bulk_group: int = 2_000
@@ -60,6 +61,7 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
         redis_url=environ.get("REDIS_URL") or None,
         secret=_secret(environ),
         pool_size=_number(environ, "SHIPLOG_POOL_SIZE", 16),
+        connections=_number(environ, "SHIPLOG_CONNECTIONS", 2_000),
         queue_per_shard=_number(environ, "SHIPLOG_QUEUE_PER_SHARD", 1_000),
         group=_number(environ, "SHIPLOG_GROUP", 1_000),
         bulk_group=_number(environ, "SHIPLOG_BULK_GROUP", 2_000),

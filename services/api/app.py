@@ -44,6 +44,7 @@ from services.api import (
 )
 from services.api.conditional import answer_conditionally
 from services.api.framing import refuse_ambiguous
+from services.api.hall import Hall, hold_little, visited
 from services.api.lab import LAB_PAGES
 from services.api.limited import Gate
 from services.api.pages import PAGES
@@ -148,8 +149,8 @@ _Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]]
 class Shiplog(Litestar):
     """The app, and before it the short way of votes, which most requests at volume take."""
 
-    def take_short_way(self) -> None:
-        self._short_way = ShortWay(self, super().__call__)
+    def take_short_way(self, hall: Hall) -> None:
+        self._short_way = ShortWay(self, visited(super().__call__, hall), hall)
 
     def __call__(self, scope: Any, receive: Any, send: Any) -> Awaitable[None]:  # type: ignore[override]
         return self._short_way(scope, receive, send)
@@ -158,9 +159,11 @@ class Shiplog(Litestar):
 def create_app(settings: Settings | None = None) -> Litestar:
     """The ASGI app. Without settings, the environment's."""
     configure_logs()
+    settings = settings or from_environment(os.environ)
+    hall = Hall(settings.connections)
     app = Shiplog(
         route_handlers=ROUTES,
-        lifespan=[_lifespan(settings or from_environment(os.environ))],
+        lifespan=[_lifespan(settings, hall)],
         middleware=[metrics.http_metrics.middleware],
         exception_handlers={Exception: _answer_problem},
         before_request=_refuse_repeated_parameters,
@@ -175,8 +178,8 @@ def create_app(settings: Settings | None = None) -> Litestar:
         # An error is answered and logged by problems.py, once.
         logging_config=None,
     )
-    app.asgi_handler = refuse_ambiguous(answer_conditionally(app.asgi_handler))
-    app.take_short_way()
+    app.asgi_handler = hold_little(refuse_ambiguous(answer_conditionally(app.asgi_handler)), hall)
+    app.take_short_way(hall)
     return app
 
 
@@ -193,7 +196,7 @@ def create_server() -> Litestar:
     return app
 
 
-def _lifespan(settings: Settings) -> _Lifespan:
+def _lifespan(settings: Settings, hall: Hall) -> _Lifespan:
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         pool, signals = await open_pool(settings), Signals(settings.redis_url)
@@ -207,7 +210,7 @@ def _lifespan(settings: Settings) -> _Lifespan:
 
         commits = Commits(pool, shards, BULK_COMMITS, on_committed)
         appenders = Appenders(pool, shards, on_appended, queue=settings.queue_per_shard, group=settings.group)
-        streams = live.Live(pool, signals)
+        streams = live.Live(pool, signals, settings.connections // 2)
         app.state.update(
             pool=pool,
             shards=shards,
@@ -222,11 +225,12 @@ def _lifespan(settings: Settings) -> _Lifespan:
             keyring=Keyring(settings),
             webhook_networks=settings.webhook_networks,
         )
-        refreshing = asyncio.create_task(_keep_fresh(names))
+        going_on = [asyncio.create_task(_keep_fresh(names)), asyncio.create_task(hall.watch())]
         try:
             yield
         finally:
-            refreshing.cancel()
+            for task in going_on:
+                task.cancel()
             for part in (streams, appenders, signals, gate, pool):
                 await part.close()
 

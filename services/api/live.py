@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Annotated
+from weakref import WeakSet
 
 import msgspec
 from asyncpg import Pool, PostgresError, Record
@@ -19,7 +20,7 @@ from projections.snapshot import Freshness
 from services.api.access import open_to_all
 from services.api.lists import slugs_in
 from services.api.parts import AnyRequest, parts
-from services.api.problems import may_answer
+from services.api.problems import Rejected, may_answer
 from services.api.tallies import ToolTally, read_tallies_of
 from services.signals import Signals
 
@@ -64,13 +65,21 @@ def _is_later(new: tuple[Position, ...], old: tuple[Position, ...]) -> bool:
 class Live:
     """Reads the tallies that somebody watches, once per hint, and hands them to every stream of this process."""
 
-    def __init__(self, pool: Pool[Record], signals: Signals) -> None:
-        self._pool, self._signals = pool, signals
-        self._subscribers: set[Subscriber] = set()
+    def __init__(self, pool: Pool[Record], signals: Signals, most: int) -> None:
+        self._pool, self._signals, self._most = pool, signals, most
+        self._subscribers: WeakSet[Subscriber] = WeakSet()  # whose stream never began is forgotten
         self._task = asyncio.create_task(self._run(), name="live tallies")
         self.stopping = asyncio.Event()
 
     def subscribe(self, subscriber: Subscriber) -> None:
+        """Raises Rejected when streams have as many connections as they may: others need the rest."""
+        if len(self._subscribers) >= self._most:
+            raise Rejected(
+                503,
+                "try-again",
+                "Too many are watching. Connect again in a few seconds.",
+                {"Retry-After": "5"},
+            )
         self._subscribers.add(subscriber)
 
     def unsubscribe(self, subscriber: Subscriber) -> None:
@@ -114,6 +123,7 @@ async def stream_tallies(
     """`tally` events carrying state, first at once and then on change; the id is the log position shown."""
     names = parts(request).names
     subscriber = Subscriber({slug: (await names.find(slug)).tool for slug in slugs_in(tools)})
+    parts(request).live.subscribe(subscriber)
     tallies, freshness = await read_tallies_of(parts(request).pool, subscriber.tools)
     subscriber.offer({tally.tool: tally for tally in tallies}, freshness)
     return ServerSentEvent(
@@ -123,7 +133,6 @@ async def stream_tallies(
 
 
 async def _frames(live: Live, subscriber: Subscriber) -> AsyncIterator[ServerSentEventMessage]:
-    live.subscribe(subscriber)
     try:
         yield ServerSentEventMessage(data=None, retry=1000, comment="shiplog live tallies")
         while not live.stopping.is_set():

@@ -126,12 +126,12 @@ def messages(rejected: Rejected) -> Answer:
 
 
 def may_answer(*statuses: int) -> dict[int, ResponseSpec]:
-    """The problems a route documents in OpenAPI. Every route may answer 400 and 503."""
+    """The problems a route documents in OpenAPI. Every route may answer 400 and 503, and 408 one that takes a body."""
     return {
         status: ResponseSpec(
             Problem, description=HTTPStatus(status).phrase, media_type=MEDIA_TYPE, generate_examples=False
         )
-        for status in sorted({400, 503, *statuses})
+        for status in sorted({400, 503, *statuses, *([408] if 413 in statuses else [])})
     }
 
 

@@ -23,10 +23,11 @@ from eventstore import ids
 from eventstore.appender import Overloaded
 from eventstore.casts import Submitted
 from services.api.access import VOTER_BYTES, is_foreign
+from services.api.hall import Hall
 from services.api.metrics import Meter
 from services.api.parts import Parts
-from services.api.problems import Answer, messages, problem_of
-from services.api.votes import LARGEST, PATH, answer_to
+from services.api.problems import Answer, Rejected, messages, problem_of
+from services.api.votes import PATH, answer_to
 from services.identity import VISITOR_COOKIE
 
 
@@ -45,8 +46,8 @@ class PlainVote(Struct, frozen=True, forbid_unknown_fields=True):
 class ShortWay:
     """Around the whole app."""
 
-    def __init__(self, app: Litestar, long_way: ASGIApp) -> None:
-        self._app, self._long_way = app, long_way
+    def __init__(self, app: Litestar, long_way: ASGIApp, hall: Hall) -> None:
+        self._app, self._long_way, self._hall = app, long_way, hall
         self._meter = Meter(long_way, "POST", PATH)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -60,15 +61,27 @@ class ShortWay:
             await self._long_way(scope, receive, send)
             return
         started = time.perf_counter()
-        message = await _body(receive, int(headers[b"content-length"]))
-        submitted = self._submit(headers, message)
-        if submitted is None:
-            await self._long_way(scope, _again(message, receive), send)
-            return
-        start, body = await self._settle(submitted)
-        await send(start)
+        try:
+            message = await self._body(receive, int(headers[b"content-length"]), started)
+        except Rejected as rejected:
+            start, body = messages(rejected)
+        else:
+            submitted = self._submit(headers, message)
+            if submitted is None:
+                await self._long_way(scope, _again(message, receive), send)
+                return
+            start, body = await self._settle(submitted)
+        await send(self._hall.farewell(start) if self._hall.full else start)
         await send(body)
         self._meter.observe(start["status"], started)
+
+    async def _body(self, receive: Receive, length: int, since: float) -> HTTPRequestEvent:
+        """All of it in one message; whether more follows is only known to who asks, so its length tells."""
+        message = cast(HTTPRequestEvent, await self._hall.arrival(receive, since))
+        while len(message.get("body", b"")) < length and message.get("more_body"):
+            more = cast(HTTPRequestEvent, await self._hall.arrival(receive, since))
+            message = {**more, "body": message.get("body", b"") + more.get("body", b"")}
+        return message
 
     async def _settle(self, submitted: Submitted) -> Answer:
         try:
@@ -120,6 +133,7 @@ class ShortWay:
         return None if actor is None else (actor, "web")
 
 
+_LONGEST = 1024  # of bodies that take no room worth counting; a plain vote is shorter
 _FULL = messages(problem_of(Overloaded()))
 _VISITOR = VISITOR_COOKIE.encode()
 _OF_BROWSERS = (b"origin", b"host", b"sec-fetch-site")
@@ -147,16 +161,7 @@ def _foreign(headers: dict[bytes, bytes]) -> bool:
 
 
 def _is_short(length: bytes) -> bool:
-    return len(length) <= 5 and length.isdigit() and int(length) <= LARGEST
-
-
-async def _body(receive: Receive, length: int) -> HTTPRequestEvent:
-    """All of it in one message; whether more follows is only known to who asks, so its length tells."""
-    message = cast(HTTPRequestEvent, await receive())
-    while len(message.get("body", b"")) < length and message.get("more_body"):
-        more = cast(HTTPRequestEvent, await receive())
-        message = {**more, "body": message.get("body", b"") + more.get("body", b"")}
-    return message
+    return len(length) <= 4 and length.isdigit() and int(length) <= _LONGEST
 
 
 def _decode(message: HTTPRequestEvent) -> PlainVote | None:

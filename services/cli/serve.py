@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
+from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit, setrlimit
 
 import rich_click as click
 from granian import Granian
@@ -14,7 +15,9 @@ from granian.log import LogLevels
 
 from services.cli.instance import data_option, instance
 
-MOST_CONNECTIONS = 8_192  # of one process
+_BACKLOG = 8_192  # who waits at the door, as far as the system lets them
+_LARGEST_HEAD = 16 * 1024
+_DESCRIPTORS = 128  # besides those of connections: databases, files, the server's own
 
 
 @click.command()
@@ -29,6 +32,8 @@ def serve(data: Path, host: str, port: int, processes: int) -> None:
         os.environ["SHIPLOG_SECRET"] = settings.secret.decode()
         if settings.redis_url:
             os.environ["REDIS_URL"] = settings.redis_url
+        connections = _connections(settings.connections)
+        os.environ["SHIPLOG_CONNECTIONS"] = str(connections)
         logging.getLogger("asyncio").setLevel(logging.ERROR)
         Granian(
             "services.api.app:create_server",
@@ -39,10 +44,24 @@ def serve(data: Path, host: str, port: int, processes: int) -> None:
             workers=processes,
             loop=Loops.uvloop,
             websockets=False,
-            http1_settings=HTTP1Settings(header_read_timeout=10_000, max_buffer_size=32 * 1024),
+            http1_settings=HTTP1Settings(header_read_timeout=10_000, max_buffer_size=_LARGEST_HEAD),
             workers_kill_timeout=8,
-            # Whoever cannot be served is told so by the app, rather than left waiting at the door.
-            backlog=MOST_CONNECTIONS,
-            backpressure=MOST_CONNECTIONS,
+            backlog=_BACKLOG,
+            backpressure=connections,
             log_level=LogLevels.warning,
         ).serve()
+
+
+def _connections(wanted: int) -> int:
+    """As many as there are descriptors for: a server that runs out of them keeps a core busy with trying."""
+    soft, hard = getrlimit(RLIMIT_NOFILE)
+    needed = wanted + _DESCRIPTORS
+    if soft != RLIM_INFINITY and soft < needed:
+        soft = needed if hard == RLIM_INFINITY else min(needed, hard)
+        setrlimit(RLIMIT_NOFILE, (soft, hard))
+    if soft == RLIM_INFINITY or soft >= needed:
+        return wanted
+    click.echo(
+        f"Only {soft} files may be open (ulimit -n), so fewer than {wanted} connections are let in.", err=True
+    )
+    return max(soft - _DESCRIPTORS, 1)

@@ -32,7 +32,7 @@ class Ways:
     def __init__(self, stage: Stage) -> None:
         app: Shiplog = stage.client._transport.app  # type: ignore[attr-defined]
         self._long_way, self.long = app._short_way._long_way, 0
-        self.both = self._client(ShortWay(app, self._counted))
+        self.both = self._client(ShortWay(app, self._counted, app._short_way._hall))
         self.long_only = self._client(self._long_way)
 
     async def _counted(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,0 +1,200 @@
+"""The hall: time and room for bodies, room for answers and streams, and who is turned out when others wait."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, cast
+
+import pytest
+from litestar.enums import ScopeType
+
+from services.api.hall import BULK as BULK_PATH
+from services.api.hall import LARGE, MOST_ANSWERS, MOST_ASKING, MOST_BODIES, Hall, Visit, hold_little
+from services.api.live import Live, Subscriber
+from services.api.problems import Rejected
+
+VOTE: Any = {"type": ScopeType.HTTP, "path": "/v1/votes"}
+BULK: Any = {"type": ScopeType.HTTP, "path": BULK_PATH}
+
+
+class Sent:
+    """What went out."""
+
+    def __init__(self) -> None:
+        self.start: dict[str, Any] = {}
+        self.pieces: list[bytes] = []
+        self.ended = False
+
+    async def __call__(self, message: Any) -> None:
+        if message["type"] == "http.response.start":
+            self.start = message
+        else:
+            assert not self.ended
+            self.pieces.append(message["body"])
+            self.ended = not message.get("more_body", False)
+
+    @property
+    def header(self) -> dict[bytes, bytes]:
+        return dict(self.start["headers"])
+
+
+def body(*pieces: bytes) -> Any:
+    left: Iterator[bytes] = iter(pieces)
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": next(left), "more_body": True}
+
+    return receive
+
+
+async def never() -> Any:
+    await asyncio.Future[None]()
+
+
+def answering(content: bytes) -> Any:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": content, "more_body": False})
+
+    return app
+
+
+@pytest.mark.parametrize("scope", [VOTE, BULK], ids=["vote", "bulk"])
+async def test_a_body_that_does_not_come_is_given_up(scope: Any) -> None:
+    hall = Hall(1)
+    arriving = asyncio.create_task(Visit(hall, scope, never, Sent()).receive())
+    await asyncio.sleep(0)
+    hall.cut_off(since=0.0)
+    assert hall.arriving
+    hall.cut_off(since=time.perf_counter() + 1)
+    with pytest.raises(Rejected) as refused:
+        await arriving
+    assert (refused.value.status, refused.value.headers) == (408, {"Connection": "close"})
+    assert not hall.arriving
+    assert not hall.late
+
+
+async def test_who_leaves_while_a_body_is_awaited_is_not_answered() -> None:
+    hall = Hall(1)
+    arriving = asyncio.create_task(Visit(hall, VOTE, never, Sent()).receive())
+    await asyncio.sleep(0)
+    arriving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await arriving
+    assert not hall.arriving
+
+
+async def test_a_drop_at_a_time_gains_no_time_except_in_bulk() -> None:
+    hall = Hall(1)
+    drops, lines = (Visit(hall, scope, body(b"a", b"b"), Sent()) for scope in (VOTE, BULK))
+    for visit in (drops, lines):
+        await visit.receive()
+        visit._since -= 5
+    before = (drops._since, lines._since)
+    for visit in (drops, lines):
+        await visit.receive()
+    assert drops._since == before[0]
+    assert lines._since > before[1]
+
+
+async def test_large_bodies_have_so_much_room_and_small_ones_pass() -> None:
+    hall = Hall(1)
+    first = Visit(hall, VOTE, body(b"a" * MOST_BODIES), Sent())
+    await first.receive()
+    with pytest.raises(Rejected) as refused:
+        await Visit(hall, VOTE, body(b"a" * 2_000), Sent()).receive()
+    assert (refused.value.status, refused.value.headers["Retry-After"]) == (503, "1")
+    await Visit(hall, VOTE, body(b"a" * 60), Sent()).receive()
+    await Visit(hall, BULK, body(b"a" * 2_000), Sent()).receive()
+    first.leave()
+    await Visit(hall, VOTE, body(b"a" * 2_000), Sent()).receive()
+
+
+@pytest.mark.parametrize("size", [0, 1, LARGE, LARGE + 1, 1_000_000])
+async def test_an_answer_is_the_same_in_pieces(size: int) -> None:
+    hall, sent = Hall(1), Sent()
+    content = bytes(n % 251 for n in range(size))
+    await hold_little(answering(content), hall)(VOTE, never, sent)
+    assert b"".join(sent.pieces) == content
+    assert sent.ended
+    assert (hall.answers, hall.asking) == (0, 0)
+
+
+async def test_large_answers_have_so_much_room() -> None:
+    hall, read = Hall(1), asyncio.Event()
+
+    large = hold_little(answering(b"a" * (MOST_ANSWERS // 2 + 1)), hall)
+    first, refused, small, later = Sent(), Sent(), Sent(), Sent()
+
+    async def first_slowly(message: Any) -> None:
+        await first(message)
+        if message["type"] == "http.response.body":
+            await read.wait()
+
+    reading = asyncio.create_task(large(VOTE, never, first_slowly))
+    await asyncio.sleep(0)
+    await large(VOTE, never, refused)
+    assert (refused.start["status"], refused.header[b"retry-after"], refused.ended) == (503, b"1", True)
+    await hold_little(answering(b"a"), hall)(VOTE, never, small)
+    assert small.start["status"] == 200
+    read.set()
+    await reading
+    assert first.ended
+    await large(VOTE, never, later)
+    assert later.start["status"] == 200
+
+
+async def test_so_many_are_in_hand_and_the_next_is_told_to_come_back() -> None:
+    hall, sent = Hall(1), Sent()
+    hall.asking = MOST_ASKING
+    await hold_little(answering(b""), hall)(VOTE, never, sent)
+    assert (sent.start["status"], sent.header[b"retry-after"]) == (503, b"1")
+    assert hall.asking == MOST_ASKING
+
+
+async def test_a_stream_is_in_hand_until_it_begins() -> None:
+    hall, seen = Hall(1), []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(hall.asking)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b":\n\n", "more_body": True})
+        seen.append(hall.asking)
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        await hold_little(app, hall)(VOTE, never, Sent())
+    assert (seen, hall.asking) == ([1, 0], 0)
+
+
+async def test_a_full_hall_turns_out_who_was_refused_and_now_and_then_who_was_answered() -> None:
+    hall = Hall(1)
+    last = []
+    for status in (*[200] * 32, 503):
+        sent = Sent()
+        await Visit(hall, VOTE, never, sent).send(
+            {"type": "http.response.start", "status": status, "headers": []}
+        )
+        last.append(b"connection" in sent.header)
+    assert (sum(last[:32]), last[32]) == (2, True)
+
+
+class Quiet:
+    """No signals come."""
+
+    async def listen(self) -> AsyncIterator[None]:
+        await asyncio.Future[None]()
+        yield
+
+
+async def test_streams_have_so_many_places_and_one_that_never_began_has_none() -> None:
+    streams, first = Live(cast(Any, None), cast(Any, Quiet()), most=1), Subscriber({})
+    streams.subscribe(first)
+    with pytest.raises(Rejected) as refused:
+        streams.subscribe(Subscriber({}))
+    assert (refused.value.status, refused.value.headers) == (503, {"Retry-After": "5"})
+    del first
+    streams.subscribe(Subscriber({}))
+    await streams.close()
