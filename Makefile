@@ -4,6 +4,8 @@ SHELL := bash
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
+# Without its bytecode, every process that is started compiles again all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help up test check bench faults lock format clean
 help:  ## What there is to make

@@ -203,6 +203,7 @@ def test_ctrl_c_while_it_starts_leaves_nothing_running(data: Path) -> None:
     script = f"""
 import os, pathlib, signal
 from services.cli.embedded import postgres
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what runs in its background ignore it
 postgres._ready = lambda data: lambda pid, port: os.kill(os.getpid(), signal.SIGINT)
 postgres.Postgres.start(pathlib.Path({str(data)!r}))
 """
