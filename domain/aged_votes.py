@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sys
 from copy import copy
-from itertools import chain
 from operator import mul
 from typing import TypeAlias
 
 from msgspec import Struct
 
-from domain.ages import Weighed, weights
+from domain.ages import Earlier, Weighed, weights
 from domain.cells import Bounds, Cell, Dated
 from domain.rulebooks import Community
 
@@ -120,8 +119,12 @@ class AgedVotes:
 
     def _weigh_moves(self, cell: Cell) -> tuple[int, int, int, int]:
         if self._weighed_last is None or self._weighed_last[0] is not cell:
-            self._begin_by(min(chain(cell.came.days, cell.gone.days), default=sys.maxsize))
-            self._weighed_last = cell, (*self._weigh(cell.came), *self._weigh(cell.gone))
+            try:
+                sums = (*self._weigh(cell.came), *self._weigh(cell.gone))
+            except Earlier:
+                self._sum_up(min([*cell.came.days, *cell.gone.days]))
+                sums = (*self._weigh(cell.came), *self._weigh(cell.gone))
+            self._weighed_last = cell, sums
         return self._weighed_last[1]
 
     def _weigh(self, votes: Dated) -> tuple[int, int]:

@@ -104,8 +104,12 @@ def ages(community: Community) -> bool:
     return aged and (community.weight > 0 or community.veto_below is not None)
 
 
+class Earlier(Exception):
+    """A day before the one that weights begin with: it takes others."""
+
+
 class Weights(dict[int, int]):
-    """Of a day, what a vote cast on it weighs. Each is worked out when it is first asked for."""
+    """Of a day, what a vote cast on it weighs. Each is worked out when it is first asked for. Raises Earlier."""
 
     def __init__(self, half_life: int | None, base: int) -> None:
         super().__init__()
@@ -119,11 +123,13 @@ class Weights(dict[int, int]):
         if self._half_life is None:
             return 1
         halves, rest = divmod(day, self._half_life)
+        if halves < self._base:
+            raise Earlier
         return _root(self._half_life, rest) << (halves - self._base)
 
 
 def weights(community: Community, first: int) -> Weights:
-    """All divided by one power of two, so that those from the day ``first`` on stay short; none is earlier."""
+    """All divided by one power of two, so that those from the day ``first`` on stay short."""
     half_life = community.half_life_days
     return _weights(half_life, 0 if half_life is None else first // half_life)
 
