@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import copy
-from fractions import Fraction
-from functools import lru_cache
 
 from msgspec import Struct
 
 from domain.cells import Cell, label_within
 from domain.flips import Flip, Place
-from domain.labels import Rule, rule
+from domain.labels import Rule, rule_at
 from domain.rulebooks import Label, Rulebook
 from domain.running_votes import RunningVotes
 from domain.single_votes import DAY, Vote, place_of
@@ -105,26 +103,9 @@ class Course:
 
         Each change is judged with the votes anywhere within the bounds of the stretch.
         """
-        flips = self._flips_of(cell, changes)
-        if flips is not None:
-            self.pass_by(cell, changes)
-        return flips
-
-    def pass_by(self, cell: Cell, changes: Sequence[Change]) -> None:
-        """To the end of a stretch, whatever flipped on the way."""
-        for change in changes:
-            if isinstance(change, Adopted):
-                self._weigh_by(change.rulebook)
-            else:
-                self.takes = seat(self.takes, change.reviewer, change.judgement)
-        self._rule = rule_of(self.rulebook, self.takes) if changes else self._rule
-        self.votes.leap(cell)
-        self.label = self._rule.label(self.votes.weighed())
-
-    def _flips_of(self, cell: Cell, changes: Sequence[Change]) -> list[Flip] | None:
-        flips: list[Flip] = []
-        book, takes, bounds = self.rulebook, self.takes, self.votes.bounds(cell)
-        before = label_within(self._rule, bounds)
+        bounds, standing = self.votes.bounds(cell), self._rule
+        book, takes, flips = self.rulebook, self.takes, list[Flip]()
+        before = label_within(standing, bounds)
         if before != self.label:
             return None
         for change in changes:
@@ -133,13 +114,33 @@ class Course:
                 bounds = self.votes.bounds_under(book, cell)
             else:
                 takes = seat(takes, change.reviewer, change.judgement)
-            after = label_within(rule_of(book, takes), bounds)
+            standing = rule_of(book, takes)
+            after = label_within(standing, bounds)
             if after is None:
                 return None
             if after != before:
                 flips.append(Flip(self.tool, before, after, change.place, change.event, book.digest))
             before = after
+        self._go_on(cell, book, takes, standing)
         return flips
+
+    def pass_by(self, cell: Cell, changes: Sequence[Change]) -> None:
+        """To the end of a stretch, whatever flipped on the way."""
+        book, takes = self.rulebook, self.takes
+        for change in changes:
+            if isinstance(change, Adopted):
+                book = change.rulebook
+            else:
+                takes = seat(takes, change.reviewer, change.judgement)
+        self._go_on(cell, book, takes, rule_of(book, takes) if changes else self._rule)
+
+    def _go_on(self, cell: Cell, book: Rulebook, takes: dict[str, Judgement], standing: Rule) -> None:
+        self.takes = takes
+        if book is not self.rulebook:
+            self._weigh_by(book)
+        self._rule = standing
+        self.votes.leap(cell)
+        self.label = standing.label(self.votes.weighed())
 
     def _weigh_by(self, rulebook: Rulebook) -> None:
         self.rulebook = rulebook
@@ -158,24 +159,21 @@ class Course:
 def rule_of(rulebook: Rulebook, takes: Mapping[str, Judgement]) -> Rule:
     panel = rulebook.panel
     if panel.weight == 0:
-        return _rule(rulebook, 0, 0)
+        return rule_at(rulebook, 0, 0)
     counted = counted_takes(list(takes.values()), panel)
     if len(counted) < panel.quorum:
-        return _rule(rulebook, 0, 0)
+        return rule_at(rulebook, 0, 0)
     total = worth = 0
     for weight, each in counted:
         total += weight
         worth += weight * each
-    return _rule(rulebook, worth, total)
-
-
-@lru_cache(10_000)
-def _rule(rulebook: Rulebook, worth: int, weight: int) -> Rule:
-    """Panels are few and small: of all the states they can be in, some hundreds are met. No weight: it says nothing."""
-    return rule(rulebook, Fraction(worth, 100 * weight) if weight else None)
+    return rule_at(rulebook, worth, 100 * total)
 
 
 def seat(takes: Mapping[str, Judgement], reviewer: str, judgement: Judgement | None) -> dict[str, Judgement]:
     """The takes after one was published or withdrawn."""
-    others = {each: take for each, take in takes.items() if each != reviewer}
-    return others if judgement is None else others | {reviewer: judgement}
+    after = dict(takes)
+    after.pop(reviewer, None)
+    if judgement is not None:
+        after[reviewer] = judgement
+    return after

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Literal, TypeAlias
 
 from msgspec import Struct
@@ -97,6 +97,16 @@ class Rule(Struct, frozen=True, dict=True):
 
 
 def rule(book: Rulebook, panel: Fraction | None) -> Rule:
+    return rule_at(book, *((0, 0) if panel is None else panel.as_integer_ratio()))
+
+
+@lru_cache(10_000)
+def rule_at(book: Rulebook, worth: int, most: int) -> Rule:
+    """Where the panel's takes are worth so much, of so much at most; 0 of 0 where it says nothing.
+
+    Panels are few and small: of all the states they can be in, some hundreds are met.
+    """
+    panel = Fraction(worth, most) if most else None
     if panel is None or book.panel.weight == 0:
         return Rule(book, panel, "Unreviewed", book.ship_bar, book.skip_bar)
     if book.ship_bar.passed_by(panel):

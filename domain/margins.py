@@ -78,6 +78,8 @@ def fewest_takes(
     book: Rulebook, takes: Sequence[tuple[int, int]], votes: Weighed, label: Label
 ) -> int | None:
     """Of takes as (weight, worth). None where no number of takes taken out changes the label."""
+    if book.panel.weight == 0:
+        return None
     for gone in range(1, len(takes) + 1):
         left = len(takes) - gone
         shares: Iterable[Fraction | None] = (
