@@ -237,7 +237,7 @@ async def test_who_listens_hears_what_another_rulebook_makes_of_a_tally(
         await vote_as(editor, vote_key, f"voter {voter}", "ship", "agents")
     await catch_up(pool)
     tool: int = await pool.fetchval("SELECT tool FROM slugs WHERE slug = 'agents'")
-    live, listening = Live(pool, Signals(None)), Subscriber({"agents": tool})
+    live, listening = Live(pool, Signals(None), most=1), Subscriber({"agents": tool})
     live.subscribe(listening)
     for name, preliminary in (("default", False), ("community-veto", True)):
         await adopt(editor, name)
