@@ -66,7 +66,18 @@ def shiplog(data: Path) -> Iterator[Shiplog]:
 def nothing(target: str, *options: str) -> Iterator[int]:
     """An app of benchmarks/limits.py on Granian, as Shiplog's API runs on it; its port."""
     port = free_port()
-    granian = [sys.executable, "-m", "granian", "--interface", "asgi", "--loop", "uvloop", "--no-ws"]
+    granian = [
+        sys.executable,
+        "-m",
+        "granian",
+        "--interface",
+        "asgi",
+        "--loop",
+        "uvloop",
+        "--http",
+        "1",
+        "--no-ws",
+    ]
     with _process(
         [*granian, "--log-level", "error", "--port", str(port), *options, f"benchmarks.limits:{target}"], port
     ):

@@ -43,8 +43,10 @@ class Hall:
         self.arriving: dict[Task[Any], float] = {}  # who waits for a body, since when
         self.late: set[Task[Any]] = set()
         self._answered = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def watch(self) -> None:
+        self._loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
             self.full = _lowest_free_descriptor() >= self.places
@@ -58,7 +60,7 @@ class Hall:
 
     async def arrival(self, receive: Receive, since: float, told: str = _TOO_SLOW) -> Message:
         """The next part of a body that has come since then. Raises Rejected with this text when it takes too long."""
-        task = cast("Task[Any]", asyncio.current_task())
+        task = cast("Task[Any]", asyncio.current_task(self._loop))
         self.arriving[task] = since
         try:
             return cast(Message, await receive())

@@ -9,7 +9,7 @@ from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit, setrlimit
 
 import rich_click as click
 from granian import Granian
-from granian.constants import Interfaces, Loops
+from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
@@ -43,6 +43,7 @@ def serve(data: Path, host: str, port: int, processes: int) -> None:
             port=port,
             workers=processes,
             loop=Loops.uvloop,
+            http=HTTPModes.http1,  # looking for HTTP/2 in the clear, which nobody sends, costs each request something
             websockets=False,
             http1_settings=HTTP1Settings(header_read_timeout=10_000, max_buffer_size=_LARGEST_HEAD),
             workers_kill_timeout=8,
