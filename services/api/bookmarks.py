@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from litestar import Response, delete, get, put
+from litestar.params import FromQuery
 from msgspec import Struct
 
 from domain.bookmarks import SAVED, Note
@@ -70,7 +71,7 @@ class BookmarkChanged(Struct, frozen=True):
     request_max_body_size=64 * 1024,
 )
 async def save_bookmark(
-    request: AnyRequest, tool: SlugInPath, voter: str | None = None
+    request: AnyRequest, tool: SlugInPath, voter: FromQuery[str | None] = None
 ) -> Response[BookmarkAnswer]:
     """Put a tool on the shelf, with an optional body {"note": ..., "tags": [...]}."""
     note = await _note(request)
@@ -92,7 +93,7 @@ async def save_bookmark(
     responses=may_answer(401, 403, 404, 429),
 )
 async def drop_bookmark(
-    request: AnyRequest, tool: SlugInPath, voter: str | None = None
+    request: AnyRequest, tool: SlugInPath, voter: FromQuery[str | None] = None
 ) -> Response[BookmarkAnswer]:
     """Take a tool off the shelf; its note goes with it."""
     who = await voter_of(request, voter)

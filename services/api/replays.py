@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 from litestar import Response, get, post
-from litestar.params import JSONBody
+from litestar.params import FromPath, JSONBody
 from msgspec import Meta, Struct
 
 from domain.words import Line
@@ -130,7 +130,7 @@ async def list_replays(request: AnyRequest) -> Response[Items[ReplayShown]]:
 
 
 @get("/v1/replays/{id:uuid}", guards=[for_editors], responses=may_answer(401, 403, 404))
-async def show_replay(request: AnyRequest, id: UUID) -> Response[ReplayShown]:
+async def show_replay(request: AnyRequest, id: FromPath[UUID]) -> Response[ReplayShown]:
     """Progress while it runs; then digests, and the rows that differ."""
     return await _answer(request, id)
 
@@ -141,7 +141,7 @@ async def show_replay(request: AnyRequest, id: UUID) -> Response[ReplayShown]:
     guards=[for_editors],
     responses=may_answer(401, 403, 404, 409),
 )
-async def pause_replay(request: AnyRequest, id: UUID) -> Response[ReplayShown]:
+async def pause_replay(request: AnyRequest, id: FromPath[UUID]) -> Response[ReplayShown]:
     """The ranges in hand are finished first."""
     await replays.pause(parts(request).pool, id)
     return await _answer(request, id)
@@ -153,7 +153,7 @@ async def pause_replay(request: AnyRequest, id: UUID) -> Response[ReplayShown]:
     guards=[for_editors],
     responses=may_answer(401, 403, 404, 409),
 )
-async def resume_replay(request: AnyRequest, id: UUID) -> Response[ReplayShown]:
+async def resume_replay(request: AnyRequest, id: FromPath[UUID]) -> Response[ReplayShown]:
     """Go on from where it was paused."""
     await replays.resume(parts(request).pool, id)
     return await _answer(request, id)
@@ -165,7 +165,7 @@ async def resume_replay(request: AnyRequest, id: UUID) -> Response[ReplayShown]:
     guards=[for_editors],
     responses=may_answer(401, 403, 404, 409),
 )
-async def cancel_replay(request: AnyRequest, id: UUID) -> Response[ReplayShown]:
+async def cancel_replay(request: AnyRequest, id: FromPath[UUID]) -> Response[ReplayShown]:
     """Give it up. The live read model was never touched."""
     await replays.cancel(parts(request).pool, PROJECTIONS, id)
     return await _answer(request, id)
@@ -179,7 +179,9 @@ async def cancel_replay(request: AnyRequest, id: UUID) -> Response[ReplayShown]:
     guards=[for_editors],
     responses=may_answer(401, 403, 404, 409, 413, 415),
 )
-async def cut_over_replay(request: AnyRequest, id: UUID, data: JSONBody[AskCutOver]) -> Response[ReplayShown]:
+async def cut_over_replay(
+    request: AnyRequest, id: FromPath[UUID], data: JSONBody[AskCutOver]
+) -> Response[ReplayShown]:
     """Put the rebuilt version in the live one's place. Where rows differ, it takes a reason."""
     pool = parts(request).pool
     live = replays.find(PROJECTIONS, (await replays.read_replay(pool, id)).projection)
@@ -194,7 +196,7 @@ async def cut_over_replay(request: AnyRequest, id: UUID, data: JSONBody[AskCutOv
     guards=[for_editors],
     responses=may_answer(401, 403, 404, 409),
 )
-async def roll_back_replay(request: AnyRequest, id: UUID) -> Response[ReplayShown]:
+async def roll_back_replay(request: AnyRequest, id: FromPath[UUID]) -> Response[ReplayShown]:
     """Put the version that this replay replaced back in its place. It has moved on with the log since."""
     pool = parts(request).pool
     live = replays.find(PROJECTIONS, (await replays.read_replay(pool, id)).projection)

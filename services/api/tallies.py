@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from asyncpg import Pool, Record
 from litestar import Response, get
-from litestar.params import QueryParameter
+from litestar.params import FromQuery, QueryParameter
 from msgspec import Meta, Struct
 
 from domain.verdicts import Tally, count
@@ -83,7 +83,7 @@ async def many_tallies(
 async def tool_history(
     request: AnyRequest,
     slug: SlugInPath,
-    bucket: Literal["hour", "day"] = "day",
+    bucket: FromQuery[Literal["hour", "day"]] = "day",
     start: Annotated[str | None, QueryParameter(name="from", schema_extra=_MOMENT, required=False)] = None,
     end: Annotated[str | None, QueryParameter(name="to", schema_extra=_MOMENT, required=False)] = None,
     min_position: MinPosition = None,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from litestar import Response, get, post, put
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import HeaderParameter, JSONBody, QueryParameter
+from litestar.params import FromQuery, HeaderParameter, JSONBody, QueryParameter
 from msgspec import Struct
 
 from domain.house import Category, Details, Pricing
@@ -58,7 +58,7 @@ async def list_tools(
     category: Annotated[
         str | None, QueryParameter(pattern=SLUG_PATTERN, max_length=100, required=False)
     ] = None,
-    sort: Sort = "top",
+    sort: FromQuery[Sort] = "top",
     cursor: Annotated[str | None, QueryParameter(max_length=400, required=False)] = None,
     limit: Annotated[int, QueryParameter(ge=1, le=100)] = 20,
     as_of: AsOf = None,

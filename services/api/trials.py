@@ -8,7 +8,7 @@ from uuid import UUID
 
 from asyncpg import Pool, Record
 from litestar import Response, get, post
-from litestar.params import QueryParameter
+from litestar.params import FromPath, QueryParameter
 from msgspec import Struct, structs
 
 from domain.refusals import Refusal
@@ -95,7 +95,7 @@ async def list_trials(request: AnyRequest) -> Response[Items[TrialLine]]:
 @get("/v1/trials/{id:uuid}", guards=[for_editors], responses=may_answer(401, 403, 404))
 async def show_trial(
     request: AnyRequest,
-    id: UUID,
+    id: FromPath[UUID],
     flips: Annotated[
         int, QueryParameter(ge=0, le=100_000, description="At most so many of each tool")
     ] = _FLIPS,
@@ -111,7 +111,7 @@ async def show_trial(
     guards=[for_editors],
     responses=may_answer(401, 403, 404, 409),
 )
-async def cancel_trial(request: AnyRequest, id: UUID) -> Response[TrialLine]:
+async def cancel_trial(request: AnyRequest, id: FromPath[UUID]) -> Response[TrialLine]:
     """Give it up. Nothing that anybody reads was touched."""
     await trials.cancel(parts(request).pool, id)
     return await _answer(request, id)

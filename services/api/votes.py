@@ -7,7 +7,7 @@ from uuid import UUID
 
 from litestar import Response, delete, get, post
 from litestar.datastructures import Cookie
-from litestar.params import JSONBody, QueryParameter
+from litestar.params import FromQuery, JSONBody, QueryParameter
 from msgspec import Struct
 
 from domain.log import shard_of
@@ -78,7 +78,7 @@ async def cast_vote(request: AnyRequest, data: JSONBody[CastVote]) -> Response[V
 async def retract_vote(
     request: AnyRequest,
     tool: SlugInPath,
-    voter: str | None = None,
+    voter: FromQuery[str | None] = None,
     vote_id: Annotated[UUID | None, QueryParameter(name="id", required=False)] = None,
 ) -> Response[VoteAnswer]:
     """Take the vote back. Every cast stays in the log; the tally no longer counts it."""

@@ -177,7 +177,9 @@ async def _session(stage: Stage, role: str) -> dict[str, str]:
     return {SESSION_COOKIE: visitor.cookies[SESSION_COOKIE]}
 
 
-@pytest.mark.parametrize(("who", "write"), product(WHO, WRITES), ids=lambda each: str(each).replace(" ", "-"))
+@pytest.mark.parametrize(
+    ("who", "write"), list(product(WHO, WRITES)), ids=lambda each: str(each).replace(" ", "-")
+)
 async def test_who_may_write_what(
     stage: Stage, people: dict[str, Callable[[], Client]], who: str, write: str
 ) -> None:
