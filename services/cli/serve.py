@@ -35,7 +35,7 @@ def serve(data: Path, host: str, port: int, processes: int) -> None:
         connections = _connections(settings.connections)
         os.environ["SHIPLOG_CONNECTIONS"] = str(connections)
         logging.getLogger("asyncio").setLevel(logging.ERROR)
-        Granian(
+        server = Granian(
             "services.api.app:create_server",
             factory=True,
             interface=Interfaces.ASGI,
@@ -50,7 +50,16 @@ def serve(data: Path, host: str, port: int, processes: int) -> None:
             backlog=_BACKLOG,
             backpressure=connections,
             log_level=LogLevels.warning,
-        ).serve()
+        )
+        try:
+            server.serve()
+        except RuntimeError as error:
+            if "os error" not in str(error):
+                raise
+            reason = str(error).splitlines()[0]
+            raise click.ClickException(
+                f"Cannot listen on {host}, port {port}: {reason}. Give another --host or --port."
+            ) from None
 
 
 def _connections(wanted: int) -> int:
