@@ -66,8 +66,11 @@ class Bounds(Struct, frozen=True):
 
 def bounds_of(ship: tuple[int, int], skip: tuple[int, int]) -> Bounds:
     """Where no age is weighed. There are no fewer than none."""
-    ship_low, skip_low = max(ship[0], 0), max(skip[0], 0)
-    return Bounds((ship_low + skip_low, ship[1] + skip[1]), (ship_low, ship[1]), (skip_low, skip[1]))
+    if ship[0] < 0:
+        ship = 0, ship[1]
+    if skip[0] < 0:
+        skip = 0, skip[1]
+    return Bounds((ship[0] + skip[0], ship[1] + skip[1]), ship, skip)
 
 
 def label_within(standing: Rule, bounds: Bounds) -> Label | None:

@@ -91,8 +91,11 @@ class Walks:
         cells, first = self._fine.of(doubt.course.tool), doubt.stretch.number << FINER
         changes = _grouped(doubt.stretch.changes, self._finer_seconds)
         for number in range(first, first + (1 << FINER)):
-            if number in cells or number in changes:
-                yield Stretch(number, cells.get(number, _NO_VOTES), tuple(changes.get(number, ())))
+            cell = cells.get(number)
+            if number in changes:
+                yield Stretch(number, cell or _NO_VOTES, tuple(changes[number]))
+            elif cell is not None:
+                yield Stretch(number, cell)
 
 
 def _keys(doubtful: Sequence[Doubtful]) -> tuple[Key, ...]:
