@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from copy import copy
 from operator import mul
 from typing import TypeAlias
 
@@ -109,13 +108,7 @@ class AgedVotes:
 
     def copy(self, days: Days) -> AgedVotes:
         """As they are, with these days of their own."""
-        other = copy(self)
-        other.keep(days)
-        return other
-
-    def keep(self, days: Days) -> None:
-        """These from now on."""
-        self._days = days
+        return AgedVotes(self._community, days, self._today, self.sums)
 
     def _weigh_moves(self, cell: Cell) -> tuple[int, int, int, int]:
         if self._weighed_last is None or self._weighed_last[0] is not cell:

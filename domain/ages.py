@@ -7,7 +7,6 @@ and so sums of them add. They are exact from one half-life to the next, and roun
 from __future__ import annotations
 
 from bisect import bisect_left
-from datetime import date, datetime
 from decimal import Context, Decimal
 from functools import lru_cache
 from operator import attrgetter, mul, neg
@@ -16,7 +15,6 @@ from msgspec import Struct
 
 from domain.rulebooks import Community
 
-_EPOCH = date(1970, 1, 1).toordinal()
 _PRECISION = 32
 _DIGITS = Context(prec=50)
 _LN_2 = _DIGITS.ln(Decimal(2))
@@ -64,11 +62,6 @@ class WeighedDays(Struct, frozen=True):
     def summed(self) -> Weighed:
         ship, skip = sum(map(mul, self.weights, self.ship)), sum(map(mul, self.weights, self.skip))
         return Weighed(sum(self.ship) + sum(self.skip), ship, ship + skip, self.unit)
-
-
-def day_of(moment: datetime) -> int:
-    """Of a time in UTC."""
-    return moment.toordinal() - _EPOCH
 
 
 def weigh(ballots: Ballots, community: Community) -> Weighed:

@@ -82,14 +82,14 @@ def label_within(standing: Rule, bounds: Bounds) -> Label | None:
     narrow, wide = bounds.unit
     if narrow != wide and _is_torn(standing.book):
         return None
-    first = label_between(standing, bounds.count, bounds.ship, bounds.skip, narrow)
+    first = _label_between(standing, bounds.count, bounds.ship, bounds.skip, narrow)
     if narrow == wide or first is None:
         return first
-    return first if label_between(standing, bounds.count, bounds.ship, bounds.skip, wide) == first else None
+    return first if _label_between(standing, bounds.count, bounds.ship, bounds.skip, wide) == first else None
 
 
-def label_between(
-    standing: Rule, count: tuple[int, int], ship: tuple[int, int], skip: tuple[int, int], unit: int = 1
+def _label_between(
+    standing: Rule, count: tuple[int, int], ship: tuple[int, int], skip: tuple[int, int], unit: int
 ) -> Label | None:
     """The same, where a vote cast today weighs this much all along."""
     minimum = standing.book.community.minimum

@@ -73,22 +73,14 @@ class Course:
                 flips.append(self._turn(after, place_of(vote), moved.event))
         return flips
 
-    def take(self, place: Place, event: str, reviewer: str, judgement: Judgement | None) -> Flip | None:
-        """None for a take that is withdrawn."""
-        self.takes = seat(self.takes, reviewer, judgement)
-        self._rule = rule_of(self.rulebook, self.takes)
-        return self._judge(place, event)
-
-    def adopt(self, place: Place, event: str, rulebook: Rulebook) -> Flip | None:
-        self._weigh_by(rulebook)
-        return self._judge(place, event)
-
     def change(self, change: Change) -> Flip | None:
-        match change:
-            case TakeChanged(place, event, reviewer, judgement):
-                return self.take(place, event, reviewer, judgement)
-            case Adopted(place, event, rulebook):
-                return self.adopt(place, event, rulebook)
+        if isinstance(change, Adopted):
+            self._weigh_by(change.rulebook)
+        else:
+            self.takes = seat(self.takes, change.reviewer, change.judgement)
+            self._rule = rule_of(self.rulebook, self.takes)
+        after = self._rule.label(self.votes.weighed())
+        return None if after == self.label else self._turn(after, change.place, change.event)
 
     def can_flip(self, cell: Cell) -> bool:
         """Whether, for all that is known, the votes of such a stretch can flip the verdict on the way."""
@@ -146,10 +138,6 @@ class Course:
         self.rulebook = rulebook
         self.votes.follow(rulebook)
         self._rule = rule_of(rulebook, self.takes)
-
-    def _judge(self, place: Place, event: str) -> Flip | None:
-        after = self._rule.label(self.votes.weighed())
-        return None if after == self.label else self._turn(after, place, event)
 
     def _turn(self, after: Label, place: Place, event: str) -> Flip:
         before, self.label = self.label, after

@@ -99,7 +99,7 @@ def judge(takes: Sequence[Judgement], ballots: Ballots, rulebook: Rulebook) -> V
         community=count(ballots.ship, ballots.skip, rulebook),
         shares=shares_of(standing, votes),
         distance=distance,
-        margin=_margin(standing, counted, days, votes),
+        margin=_margin(standing, counted, days, votes, label),
         explanation=explain(
             standing, votes, (panel.ship, panel.skip), len(counted), label, decided, distance
         ),
@@ -115,12 +115,15 @@ def judge_shortly(
     counted = counted_takes(takes, rulebook.panel)
     votes = days.summed
     standing = rule(rulebook, panel_value(counted, rulebook.panel))
-    margin = _margin(standing, counted, days, votes)
-    return Outcome(standing.label(votes), split(takes), count(ship, skip, rulebook), margin)
+    label = standing.label(votes)
+    margin = _margin(standing, counted, days, votes, label)
+    return Outcome(label, split(takes), count(ship, skip, rulebook), margin)
 
 
-def _margin(standing: Rule, counted: Sequence[tuple[int, int]], days: WeighedDays, votes: Weighed) -> Margin:
-    takes = fewest_takes(standing.book, counted, votes, standing.label(votes))
+def _margin(
+    standing: Rule, counted: Sequence[tuple[int, int]], days: WeighedDays, votes: Weighed, label: Label
+) -> Margin:
+    takes = fewest_takes(standing.book, counted, votes, label)
     return Margin(fewest_votes(standing, days, votes), takes)
 
 

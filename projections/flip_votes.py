@@ -65,7 +65,7 @@ SELECT tool, array_agg(day), array_agg(ship_in), array_agg(skip_in), array_agg(s
 # What moved has its number in ``domain.single_votes.MOVED``.
 VOTES = """
 WITH casts AS NOT MATERIALIZED (
-    SELECT e.*, CAST(recorded_at AS date) - DATE '1970-01-01' AS day, CAST(replaced_at AS date) - DATE '1970-01-01' AS replaced_day
+    SELECT e.*, CAST(replaced_at AS date) - DATE '1970-01-01' AS replaced_day
       FROM unnest($1::smallint[], $2::bigint[], $3::bigint[]) AS r (shard, after, upto)
       JOIN public.events AS e ON e.shard = r.shard AND e.position > r.after AND e.position <= r.upto
      WHERE e.type IN ('VoteCast', 'VoteRetracted')

@@ -44,7 +44,7 @@ SELECT tool, stretch, shard,
        array_agg(CAST(extract(epoch FROM recorded_at) * 1000000 AS bigint)), array_agg(position),
        array_agg(CASE choice WHEN 'ship' THEN 1 WHEN 'skip' THEN 2 ELSE 0 END
                  + CASE replaced WHEN 'ship' THEN 3 WHEN 'skip' THEN 6 ELSE 0 END),
-       array_agg(CAST(CAST(replaced_at AS date) - DATE '1970-01-01' AS integer))
+       array_agg(CAST(floor(date_part('epoch', replaced_at) / 86400) AS integer))
   FROM votes GROUP BY tool, stretch, shard
 """
 

@@ -15,7 +15,7 @@ import asyncpg
 from asyncpg import Pool, Record
 
 from domain import house
-from domain.ages import Ballots, DayVotes, day_of, weigh
+from domain.ages import Ballots, DayVotes, weigh
 from domain.flips import Flip, Place
 from domain.house import HouseEvent, RulebookAdopted, RulebookWritten, TakePublished, TakeWithdrawn
 from domain.labels import rule
@@ -24,6 +24,7 @@ from domain.named_rulebooks import DEFAULT
 from domain.rulebooks import Label, Rulebook
 from domain.verdicts import Judgement, counted_takes, panel_value
 from domain.words import Choice
+from tests.support import day_of
 
 # So long ago that no history reaches the present: what has not come yet is not folded.
 START = datetime(2016, 1, 1, tzinfo=UTC)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date, datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -96,3 +97,8 @@ def wait_until(true: Callable[[], T], seconds: float = 10.0) -> T:
         assert time.monotonic() < deadline, f"not true within {seconds} s: {true}"
         time.sleep(0.01)
     return value
+
+
+def day_of(moment: datetime) -> int:
+    """Of a time in UTC, in days since 1970-01-01."""
+    return (moment.date() - date(1970, 1, 1)).days

@@ -18,6 +18,7 @@ from services.api.problems import Rejected, may_answer
 from services.intake import Answered, Intake
 from services.unpacking import Damaged, Encoding, Lines, unpacker
 
+PATH = "/v1/votes/bulk"
 MOST_BYTES = 8 * 1024 * 1024
 MOST_UNPACKED = 64 * 1024 * 1024
 MEDIA_TYPE = "application/x-ndjson"
@@ -38,7 +39,7 @@ class _BulkOperation(Operation):
 
 
 @post(
-    "/v1/votes/bulk",
+    PATH,
     status_code=200,
     guards=[for_key("votes:write")],
     responses=may_answer(401, 403, 413, 415, 429),

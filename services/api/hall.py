@@ -11,9 +11,9 @@ from typing import Any, cast
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPResponseStartEvent, Message, Receive, Scope, Send
 
+from services.api.bulk import PATH as BULK
 from services.api.problems import Rejected, messages
 
-BULK = "/v1/votes/bulk"  # has senders of its own, and is not kept whole
 MOST_ASKING = 1_000  # requests that the framework has in hand, and no answer to yet
 MOST_BODIES = 16 * 1024 * 1024  # bytes of bodies of requests in hand
 MOST_ANSWERS = 16 * 1024 * 1024  # bytes of large answers on their way
@@ -103,7 +103,7 @@ class Visit:
 
     def __init__(self, hall: Hall, scope: Scope, receive: Receive, send: Send) -> None:
         self._hall, self._receive, self._send = hall, receive, send
-        self._bulk = scope["path"] == BULK
+        self._bulk = scope["path"] == BULK  # has senders of its own, and is not kept whole
         self._held, self._since, self._whole = 0, 0.0, False
 
     async def receive(self) -> Any:

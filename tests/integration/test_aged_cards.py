@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from domain.ages import Ballots, DayVotes, day_of
+from domain.ages import Ballots, DayVotes
 from domain.named_rulebooks import DEFAULT, NAMED
 from domain.rulebooks import Rulebook
 from domain.verdicts import inputs_digest
 from projections.snapshot import take_snapshot
 from services.api.cards import Card, read_cards
 from tests.integration.stage import Stage, catch_up, vote_as
+from tests.support import day_of
 
 AGED = NAMED["sixty-days"]
 # Ahead of the clock: what comes next is recorded at these times.

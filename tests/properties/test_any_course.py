@@ -10,7 +10,7 @@ from typing import TypeAlias
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.ages import Ballots, DayVotes, day_of, weigh
+from domain.ages import Ballots, DayVotes, weigh
 from domain.cells import Cell, Dated
 from domain.courses import Adopted, Change, Course, TakeChanged, rule_of
 from domain.flips import Flip, Place
@@ -23,6 +23,7 @@ from domain.verdicts import Judgement
 from domain.walks import fold
 from domain.words import Choice
 from tests.random_rulebooks import rulebooks
+from tests.support import day_of
 
 Vote: TypeAlias = tuple[Place, Choice | None, Choice | None, int, int | None]
 Happened: TypeAlias = Vote | Change

@@ -11,7 +11,7 @@ from asyncpg import Pool, Record
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from domain.ages import Ballots, DayVotes, day_of
+from domain.ages import Ballots, DayVotes
 from domain.log import shard_of
 from domain.named_rulebooks import DEFAULT, NAMED
 from eventstore import ids
@@ -21,6 +21,7 @@ from projections.registry import PROJECTIONS
 from projections.snapshot import take_snapshot
 from projections.verify import verify_all
 from tests.properties.test_any_batching import advance_in, batches
+from tests.support import day_of
 
 VOTERS, TOOLS, SHARDS = 6, 3, 3
 AGED = NAMED["sixty-days"]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from fractions import Fraction
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.ages import Ballots, DayVotes, Weighed, day_of, weigh, weigh_days, weights
+from domain.ages import Ballots, DayVotes, Weighed, weigh, weigh_days, weights
 from domain.rulebooks import Community
 
 TODAY = 20_000
@@ -95,8 +94,3 @@ def test_sums_of_days_add(days: list[tuple[int, int, int]]) -> None:
     whole = parts(weigh(cast(*days), SIXTY))
     each = [parts(weigh(cast(day), SIXTY)) for day in days]
     assert whole == tuple(sum(column) for column in zip((0, Fraction(0), Fraction(0)), *each, strict=True))
-
-
-def test_days_are_counted_from_1970_in_utc() -> None:
-    assert day_of(datetime(1970, 1, 1, tzinfo=UTC)) == 0
-    assert day_of(datetime(2026, 3, 1, 23, 59, 59, 999_999, tzinfo=UTC)) == 20_513

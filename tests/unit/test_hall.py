@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 from litestar.enums import ScopeType
 
-from services.api.hall import BULK as BULK_PATH
+from services.api.bulk import PATH as BULK_PATH
 from services.api.hall import LARGE, MOST_ANSWERS, MOST_ASKING, MOST_BODIES, Hall, Visit, hold_little
 from services.api.live import Live, Subscriber
 from services.api.problems import Rejected
