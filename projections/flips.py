@@ -86,11 +86,13 @@ DROP = "DROP TABLE IF EXISTS read_models.flips, read_models.courses, read_models
 BEGIN = "INSERT INTO flips_frontier (shard) SELECT shard FROM heads ORDER BY shard"
 EMPTY = "DELETE FROM flips; DELETE FROM courses; DELETE FROM course_days; DELETE FROM flips_frontier"
 
-# With ties: whoever goes on from a place has seen every flip at it.
+# With ties: whoever goes on from a place has seen every flip at it. One adoption flips many tools, in their order.
 AFTER = """
-SELECT tool, before, after, recorded_at, cause_shard, cause_position, event, rulebook FROM flips
- WHERE shard = 0 AND (recorded_at, cause_shard, cause_position) > ($1, $2, $3)
- ORDER BY recorded_at, cause_shard, cause_position FETCH FIRST $4 ROWS WITH TIES
+SELECT * FROM (
+    SELECT tool, before, after, recorded_at, cause_shard, cause_position, event, rulebook FROM flips
+     WHERE shard = 0 AND (recorded_at, cause_shard, cause_position) > ($1, $2, $3)
+     ORDER BY recorded_at, cause_shard, cause_position FETCH FIRST $4 ROWS WITH TIES) AS next
+ ORDER BY recorded_at, cause_shard, cause_position, tool
 """
 FRONTIER = """
 SELECT f.shard, f.position, f.recorded_at,

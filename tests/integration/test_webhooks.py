@@ -358,7 +358,8 @@ async def test_no_proxy_of_the_environment_is_used(
 
 async def test_the_next_address_is_tried_when_one_takes_no_connection(pool: Log, sender: Sender) -> None:
     async with receiving(answer(200), "127.0.0.2") as receiver:
-        both = replace(sender, resolve=always("127.0.0.1", "127.0.0.2"))
+        # Servers of other tests listen at 127.0.0.1, maybe on this port.
+        both = replace(sender, resolve=always("127.0.0.3", "127.0.0.2"))
         made = await attempt(pool, both, f"http://hooks.example.com:{receiver.port}/")
         assert (made.state, len(receiver.requests)) == ("delivered", 1)
 
