@@ -25,7 +25,7 @@ from benchmarks.client import Load, drive
 from benchmarks.flat import fill
 from benchmarks.servers import Shiplog, shiplog
 from benchmarks.votes import singles
-from domain.log import Event, Position, Recorded
+from domain.shared.log import Event, Position, Recorded
 from projections.projection import RANGE
 from projections.tally import TALLY
 from services.cli.embedded.postgres import Postgres

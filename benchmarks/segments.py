@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
-from domain.log import Shard
+from domain.shared.log import Shard
 from eventstore.heads import read_heads
 from eventstore.sealed.manifest import Segment
 from eventstore.sealed.seal import Plan, due, seal

@@ -18,9 +18,9 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from domain.log import Position, Shard
-from domain.named_rulebooks import NAMED
-from domain.trials import Trial, total
+from domain.rulebooks.presets import NAMED
+from domain.shared.log import Position, Shard
+from domain.timeline.trials import Trial, total
 from eventstore.heads import read_heads
 from eventstore.sealed.seal import Plan, due, seal
 from eventstore.sealed.store import Store

@@ -7,9 +7,9 @@ from functools import reduce
 from asyncpg import Pool, Record
 from msgspec import Struct
 
-from domain import house
-from domain.adoptions import INITIAL, Adoptions, Command, decide, evolve
-from domain.log import HOUSE
+from domain.editorial.adoptions import INITIAL, Adoptions, Command, decide, evolve
+from domain.events import editorial
+from domain.shared.log import HOUSE
 from eventstore.decisions import HISTORY_OF_HOUSE, Author, Decided, decide_house
 
 
@@ -32,4 +32,4 @@ async def decide_adoption(pool: Pool[Record], command: Command, author: Author) 
 async def read_state(pool: Pool[Record]) -> Adoptions:
     """How things stand, from the log itself."""
     rows = await pool.fetch(HISTORY_OF_HOUSE, HOUSE)
-    return reduce(evolve, (house.decode(row[0], row[1]) for row in rows), INITIAL)
+    return reduce(evolve, (editorial.decode(row[0], row[1]) for row in rows), INITIAL)

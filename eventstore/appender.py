@@ -12,7 +12,7 @@ from itertools import islice
 import asyncpg
 from asyncpg import Pool, Record
 
-from domain.log import Shard, shard_of
+from domain.shared.log import Shard, shard_of
 from eventstore.casts import Expectation, Stood, Submitted, append_casts
 
 # One item's data is at fault, not the connection.

@@ -12,8 +12,8 @@ from asyncpg import Record
 from asyncpg.pool import PoolConnectionProxy
 from msgspec import Struct
 
-from domain.log import Position, Shard
-from domain.votes import Outcome
+from domain.shared.log import Position, Shard
+from domain.voting.votes import Outcome
 from eventstore.ids import mint, mint_after
 
 # What is short travels as the text of an array, which costs a tenth of making an array of Python's objects.

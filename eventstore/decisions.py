@@ -12,9 +12,9 @@ from asyncpg import Record
 from asyncpg.pool import PoolConnectionProxy
 from msgspec import Struct
 
-from domain import house
-from domain.house import HouseEvent
-from domain.log import HOUSE, Event, Position, Recorded
+from domain.events import editorial
+from domain.events.editorial import HouseEvent
+from domain.shared.log import HOUSE, Event, Position, Recorded
 from eventstore.ids import mint
 
 # The time is Postgres's, as for votes: places in the log are compared across shards.
@@ -64,7 +64,7 @@ async def decide_tool(conn: Connection, slug: str, decide: Decide, author: Autho
         head = await _lock(conn)
         tool = await conn.fetchval(TOOL_NAMED, slug)
         history = await conn.fetch(HISTORY_OF_TOOL, HOUSE, tool) if tool is not None else []
-        before = [house.decode(row[0], row[1]) for row in history]
+        before = [editorial.decode(row[0], row[1]) for row in history]
         events = decide(before)
         if tool is None and events:
             tool = head.position + 1
@@ -76,7 +76,7 @@ async def decide_house(conn: Connection, decide: Decide, author: Author) -> Deci
     """Decide on what belongs to no tool: the panel's seats."""
     async with conn.transaction():
         head = await _lock(conn)
-        before = [house.decode(row[0], row[1]) for row in await conn.fetch(HISTORY_OF_HOUSE, HOUSE)]
+        before = [editorial.decode(row[0], row[1]) for row in await conn.fetch(HISTORY_OF_HOUSE, HOUSE)]
         events = decide(before)
         return Decided(before, events, await _append(conn, head, None, events, author))
 
@@ -106,14 +106,14 @@ async def _append(
 
 def _envelope(event: HouseEvent, tool: int | None, author: Author) -> Event:
     return Event(
-        type=house.type_of(event),
+        type=editorial.type_of(event),
         actor=author.actor,
         id=mint(),
         origin=author.origin,
         tool=tool,
         choice=getattr(event, "choice", None),
         replaced=getattr(event, "replaced", None),
-        data=house.encode(event),
+        data=editorial.encode(event),
     )
 
 

@@ -8,9 +8,9 @@ from datetime import datetime
 
 from asyncpg import Pool, Record
 
-from domain.log import Position, Shard
-from domain.moments import HOW_TO_WRITE_ONE, Moment
-from domain.refusals import Refusal
+from domain.shared.as_of import HOW_TO_WRITE_ONE, Moment
+from domain.shared.errors import Refusal
+from domain.shared.log import Position, Shard
 from eventstore.heads import read_heads
 
 RECORDED_AT = "SELECT recorded_at FROM events WHERE shard = $1 AND position = $2"

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from asyncpg import Pool, Record
 from msgspec import Struct
 
-from domain.log import HOUSE
-from domain.refusals import Retired, Unknown
+from domain.shared.errors import Retired, Unknown
+from domain.shared.log import HOUSE
 
 NAMED = """
 SELECT s.tool, EXISTS (

@@ -72,7 +72,7 @@ SELECT extend_events(4194304);
 -- The head's lock is taken first; the statement after it has a snapshot of its
 -- own, so it reads standings exactly as the last holder of the lock left them.
 -- A cast moves its standing forward when its id is newer. The same rule, as a
--- pure function, is domain/votes.py.
+-- pure function, is domain/voting/votes.py.
 --
 -- id, choice and position are what the answer rests on: the cast itself, or the
 -- newer one that superseded it. The newest id sent again is answered from its event.

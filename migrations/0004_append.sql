@@ -9,7 +9,7 @@ ALTER TABLE standings SET (fillfactor = 100);
 -- The head's lock is taken first; the statement after it has a snapshot of its
 -- own, so it reads standings exactly as the last holder of the lock left them.
 -- A cast moves its standing forward when its id is newer. The same rule, as a
--- pure function, is domain/votes.py.
+-- pure function, is domain/voting/votes.py.
 --
 -- The first row answers for all: ord 0, and the position before the group. Then
 -- a row for each cast whose ballot was not blank, or stayed so; every other cast

@@ -8,10 +8,10 @@ from typing import Literal
 from asyncpg import Pool, Record
 from msgspec import Struct
 
-from domain.log import HOUSE, Position
-from domain.named_rulebooks import DEFAULT
-from domain.refusals import Unknown
-from domain.rulebooks import Rulebook
+from domain.rulebooks.presets import DEFAULT
+from domain.rulebooks.rulebook import Rulebook
+from domain.shared.errors import Unknown
+from domain.shared.log import HOUSE, Position
 from projections.projection import Projection
 from projections.rulebooks import RULEBOOKS, find_rulebook
 from projections.snapshot import NotThereYet, Snapshot

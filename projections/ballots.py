@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from domain.ages import Ballots
-from domain.rulebooks import Rulebook
+from domain.rulebooks.rulebook import Rulebook
+from domain.verdicts.decay import Ballots
 from projections.daily_votes import read_days
 from projections.snapshot import Snapshot
 from projections.tally import read_tallies

@@ -9,7 +9,7 @@ import msgspec
 from asyncpg import Record
 from msgspec import Struct
 
-from domain.house import Category, Details
+from domain.events.editorial import Category, Details
 from projections.projection import Projection
 from projections.snapshot import Snapshot
 

@@ -8,8 +8,8 @@ from datetime import datetime
 from asyncpg import Record
 from msgspec import Struct
 
-from domain.log import HOUSE, Position, Shard
-from domain.words import Choice
+from domain.shared.log import HOUSE, Position, Shard
+from domain.shared.types import Choice
 from eventstore.names import SLUGS_OF
 from projections.block_tally import BLOCK, BLOCK_TALLY
 from projections.past import Past

@@ -9,13 +9,13 @@ import msgspec
 from asyncpg import Record
 from msgspec import Struct
 
-from domain.aged_votes import Days, Sums
-from domain.cells import NO_DAYS, Cell
-from domain.courses import Course, TakeChanged
-from domain.flips import Flip
-from domain.rulebooks import Rulebook
-from domain.running_votes import RunningVotes
-from domain.verdicts import Judgement
+from domain.rulebooks.rulebook import Rulebook
+from domain.timeline.aged_votes import Days, Sums
+from domain.timeline.flips import Flip
+from domain.timeline.running_votes import RunningVotes
+from domain.timeline.timeline import Course, TakeChanged
+from domain.timeline.vote_delta import NO_DAYS, Cell
+from domain.verdicts.verdict import Judgement
 from projections.flip_votes import Connection, Span, count_votes, date_votes
 
 READ = """

@@ -11,7 +11,7 @@ from asyncpg import DeadlockDetectedError, LockNotAvailableError, Pool, Record
 from asyncpg.pool import PoolConnectionProxy
 from msgspec import Struct
 
-from domain.house import ReplayAccepted
+from domain.events.editorial import ReplayAccepted
 from eventstore.decisions import Author, decide_house
 from projections.parked import forget, rename
 from projections.projection import Projection

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from domain.ages import DayVotes
+from domain.verdicts.decay import DayVotes
 from projections.projection import Projection
 from projections.snapshot import Snapshot
 

@@ -9,7 +9,7 @@ from asyncpg import Pool, Record
 from asyncpg.pool import PoolConnectionProxy
 from msgspec import Struct
 
-from domain.log import Position, Shard
+from domain.shared.log import Position, Shard
 from projections.projection import Projection
 
 CHECKPOINT = "SELECT position FROM checkpoints WHERE shard = $1 AND projection = $2"

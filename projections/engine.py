@@ -13,7 +13,7 @@ from asyncpg import Pool, Record
 from asyncpg.pool import PoolConnectionProxy
 from msgspec import Struct
 
-from domain.log import Shard
+from domain.shared.log import Shard
 from projections.parked import Parked
 from projections.poison import AT_FAULT, fold_past_poison
 from projections.projection import RANGE, Projection

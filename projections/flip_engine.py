@@ -12,11 +12,11 @@ from collections.abc import Set as AbstractSet
 
 from asyncpg import Pool, Record
 
-from domain.courses import Adopted, Course
-from domain.flips import Flip
-from domain.log import HOUSE, Position
-from domain.rulebooks import Rulebook
-from domain.walks import fold
+from domain.rulebooks.rulebook import Rulebook
+from domain.shared.log import HOUSE, Position
+from domain.timeline.flips import Flip
+from domain.timeline.search import fold
+from domain.timeline.timeline import Adopted, Course
 from eventstore.moments import find_moment
 from projections.courses import keep_courses, keep_sums, pass_votes, read_all_courses, read_courses
 from projections.flip_pieces import is_late, next_piece, uncounted, undated

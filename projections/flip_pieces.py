@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 from asyncpg import Pool, Record
 
-from domain.event_types import readable
-from domain.flips import Place
-from domain.log import Position, Shard
+from domain.events.types import readable
+from domain.shared.log import Position, Shard
+from domain.timeline.flips import Place
 from projections.flip_votes import Connection, Span
 from projections.flips import AFTER_ALL, FAMILIES, NAME
 from projections.stops import Stop

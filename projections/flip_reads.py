@@ -11,10 +11,10 @@ from uuid import UUID
 from asyncpg import Pool, Record
 from msgspec import Struct
 
-from domain.adoptions import OF_SHIPLOG
-from domain.flips import Flip, Place
-from domain.log import Position
-from domain.rulebooks import Label
+from domain.editorial.adoptions import OF_SHIPLOG
+from domain.rulebooks.rulebook import Label
+from domain.shared.log import Position
+from domain.timeline.flips import Flip, Place
 from eventstore.moments import RECORDED_AT, NoSuchEvent
 from projections.flips import Reading, flip_of, read_frontier
 from projections.reading import as_read

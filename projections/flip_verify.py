@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from asyncpg import Pool, Record
 from asyncpg.pool import PoolConnectionProxy
 
-from domain.log import Position
+from domain.shared.log import Position
 from projections.digests import Digest, shown
 from projections.flip_engine import BATCH, fold_next
 from projections.flips import BEGIN, NAME, read_frontier

@@ -10,8 +10,8 @@ from asyncpg import Record
 from asyncpg.pool import PoolConnectionProxy
 from msgspec import Struct
 
-from domain.cells import Dated
-from domain.single_votes import MOVED, Vote
+from domain.timeline.transitions import MOVED, Vote
+from domain.timeline.vote_delta import Dated
 
 Connection: TypeAlias = "PoolConnectionProxy[Record]"
 
@@ -62,7 +62,7 @@ WITH casts AS NOT MATERIALIZED (
 SELECT tool, array_agg(day), array_agg(ship_in), array_agg(skip_in), array_agg(ship_out), array_agg(skip_out)
   FROM cells GROUP BY tool
 """
-# What moved has its number in ``domain.single_votes.MOVED``.
+# What moved has its number in ``domain.timeline.transitions.MOVED``.
 VOTES = """
 WITH casts AS NOT MATERIALIZED (
     SELECT e.*, CAST(replaced_at AS date) - DATE '1970-01-01' AS replaced_day

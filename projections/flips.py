@@ -12,8 +12,8 @@ from typing import TypeAlias
 from asyncpg import Connection, Pool, Record
 from asyncpg.pool import PoolConnectionProxy
 
-from domain.flips import Flip, Place
-from domain.log import HOUSE, Position, Shard
+from domain.shared.log import HOUSE, Position, Shard
+from domain.timeline.flips import Flip, Place
 from projections.install import READ_DEFINITIONS, WRITE_DEFINITION
 from projections.parked import forget
 from projections.reading import upcasts_of

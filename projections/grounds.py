@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from domain.ages import Ballots
-from domain.log import HOUSE
-from domain.proofs import prove
-from domain.rulebooks import Rulebook
-from domain.verdicts import Judgement, Verdict, judge
+from domain.rulebooks.rulebook import Rulebook
+from domain.shared.log import HOUSE
+from domain.verdicts.decay import Ballots
+from domain.verdicts.proofs import prove
+from domain.verdicts.verdict import Judgement, Verdict, judge
 from projections.adoptions import READ_BY_RULE, rulebook_in_force
 from projections.ballots import read_ballots
 from projections.daily_votes import DAILY_VOTES

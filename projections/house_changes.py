@@ -8,17 +8,17 @@ from asyncpg import Record
 from asyncpg.pool import PoolConnectionProxy
 from msgspec import Struct
 
-from domain import house
-from domain.adoptions import OF_SHIPLOG
-from domain.courses import Adopted, TakeChanged
-from domain.flips import Place
-from domain.house import RulebookAdopted, RulebookWritten, TakePublished, TakeWithdrawn
-from domain.log import HOUSE, Position
-from domain.named_rulebooks import DEFAULT
-from domain.refusals import NotUnderstood
-from domain.rulebooks import Rulebook
-from domain.upcasts import family, stored_names
-from domain.verdicts import Judgement
+from domain.editorial.adoptions import OF_SHIPLOG
+from domain.events import editorial
+from domain.events.editorial import RulebookAdopted, RulebookWritten, TakePublished, TakeWithdrawn
+from domain.events.upcasts import family, stored_names
+from domain.rulebooks.presets import DEFAULT
+from domain.rulebooks.rulebook import Rulebook
+from domain.shared.errors import NotUnderstood
+from domain.shared.log import HOUSE, Position
+from domain.timeline.flips import Place
+from domain.timeline.timeline import Adopted, TakeChanged
+from domain.verdicts.verdict import Judgement
 
 CHANGES = """
 SELECT recorded_at, position, tool, type, data FROM events
@@ -69,7 +69,7 @@ async def read_changes(conn: PoolConnectionProxy[Record], after: int, upto: int)
     for recorded_at, number, tool, kind, data in await conn.fetch(CHANGES, HOUSE, after, upto, names):
         place = Place(recorded_at, HOUSE, number)
         try:
-            change = await _change(conn, place, family(kind), house.decode(data or b"null", kind))
+            change = await _change(conn, place, family(kind), editorial.decode(data or b"null", kind))
         except NotUnderstood as error:
             found.unread.append(Unread(place.position, str(error)))
             continue
@@ -84,7 +84,7 @@ async def rulebook_at(conn: PoolConnectionProxy[Record], position: int) -> Ruleb
     """In force after this position of the house."""
     for kind, data in await conn.fetch(ADOPTIONS, HOUSE, position, _stored("RulebookAdopted")):
         try:
-            event = house.decode(data, kind)
+            event = editorial.decode(data, kind)
             assert isinstance(event, RulebookAdopted)
             return await _rulebook(conn, event.digest)
         except NotUnderstood:
@@ -93,7 +93,7 @@ async def rulebook_at(conn: PoolConnectionProxy[Record], position: int) -> Ruleb
 
 
 async def _change(
-    conn: PoolConnectionProxy[Record], place: Place, kind: str, event: house.HouseEvent
+    conn: PoolConnectionProxy[Record], place: Place, kind: str, event: editorial.HouseEvent
 ) -> TakeChanged | Adopted:
     match event:
         case TakePublished() | TakeWithdrawn():
@@ -115,11 +115,11 @@ async def _rulebook(conn: PoolConnectionProxy[Record], digest: str) -> Rulebook:
     if digest in OF_SHIPLOG:
         return OF_SHIPLOG[digest]
     for kind, data in await conn.fetch(WRITTEN, HOUSE, _stored("RulebookWritten"), digest):
-        event = house.decode(data, kind)
+        event = editorial.decode(data, kind)
         if isinstance(event, RulebookWritten):
             return event.rulebook
     raise NotUnderstood(data=digest, error="no rulebook of this digest was written")
 
 
 def _stored(*families: str) -> Sequence[str]:
-    return [name for each in families for name in stored_names(each, house.UPCASTERS)]
+    return [name for each in families for name in stored_names(each, editorial.UPCASTERS)]

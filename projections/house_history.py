@@ -8,10 +8,8 @@ from collections.abc import Iterable, Mapping
 from asyncpg import Pool, Record
 from msgspec import Struct
 
-from domain.adoptions import OF_SHIPLOG
-from domain.courses import Adopted, TakeChanged
-from domain.flips import Place
-from domain.house import (
+from domain.editorial.adoptions import OF_SHIPLOG
+from domain.events.editorial import (
     RulebookAdopted,
     RulebookWritten,
     TakePublished,
@@ -20,10 +18,12 @@ from domain.house import (
     ToolRetired,
     decode,
 )
-from domain.log import HOUSE
-from domain.refusals import Unknown
-from domain.rulebooks import Rulebook
-from domain.upcasts import family
+from domain.events.upcasts import family
+from domain.rulebooks.rulebook import Rulebook
+from domain.shared.errors import Unknown
+from domain.shared.log import HOUSE
+from domain.timeline.flips import Place
+from domain.timeline.timeline import Adopted, TakeChanged
 from projections.house_changes import take_changed
 
 FAMILIES = [

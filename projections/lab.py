@@ -15,11 +15,11 @@ from typing import Literal, TypeAlias
 
 from asyncpg import Pool, Record
 
-from domain.log import HOUSE, Position
-from domain.named_rulebooks import DEFAULT
-from domain.rulebooks import Rulebook
-from domain.sides import Side, compare
-from domain.trials import Trial
+from domain.rulebooks.presets import DEFAULT
+from domain.rulebooks.rulebook import Rulebook
+from domain.shared.log import HOUSE, Position
+from domain.timeline.scenarios import Side, compare
+from domain.timeline.trials import Trial
 from eventstore.heads import read_heads
 from eventstore.moments import find_moment
 from eventstore.sealed.store import Store

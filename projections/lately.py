@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from domain.heat import PAST_DAYS, RECENT_DAYS, WEIGHTS, Lately, hours_of
+from domain.verdicts.activity import PAST_DAYS, RECENT_DAYS, WEIGHTS, Lately, hours_of
 from projections.daily_votes import DAILY_VOTES
 from projections.snapshot import Snapshot
 

@@ -14,8 +14,8 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from domain.cells import Cell, Dated
-from domain.single_votes import MOVED, Vote
+from domain.timeline.transitions import MOVED, Vote
+from domain.timeline.vote_delta import Cell, Dated
 
 MOVES = """
 SELECT tool, stretch,
@@ -38,7 +38,7 @@ SELECT tool, stretch, array_agg(day), array_agg(ship), array_agg(skip)
           FROM votes WHERE replaced IS NOT NULL GROUP BY 1, 2, 3) AS days
  GROUP BY tool, stretch
 """
-# What moved has its number in ``domain.single_votes.MOVED``.
+# What moved has its number in ``domain.timeline.transitions.MOVED``.
 VOTES = """
 SELECT tool, stretch, shard,
        array_agg(CAST(extract(epoch FROM recorded_at) * 1000000 AS bigint)), array_agg(position),

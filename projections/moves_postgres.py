@@ -10,7 +10,7 @@ from asyncpg import Pool, Record
 from asyncpg.pool import PoolConnectionProxy
 from msgspec import Struct
 
-from domain.log import HOUSE, Position, Shard
+from domain.shared.log import HOUSE, Position, Shard
 from projections.moves import FINER, Ask, Moves, Queries, Votes
 from projections.reading import as_read
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from domain.log import HOUSE, Position, Shard
+from domain.shared.log import HOUSE, Position, Shard
 from eventstore.sealed import duck
 from eventstore.sealed.manifest import SegmentError
 from eventstore.sealed.store import Store

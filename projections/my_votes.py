@@ -8,8 +8,8 @@ from uuid import UUID
 from asyncpg import Pool, Record
 from msgspec import Struct
 
-from domain.log import Position, Shard
-from domain.words import Choice
+from domain.shared.log import Position, Shard
+from domain.shared.types import Choice
 from projections.projection import Projection
 
 # A ballot that was only ever retracted has no event, and stands at position 0.

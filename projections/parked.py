@@ -8,7 +8,7 @@ from asyncpg import Connection, Pool, PostgresError, Record
 from asyncpg.pool import PoolConnectionProxy
 from msgspec import Struct
 
-from domain.log import Position, Shard
+from domain.shared.log import Position, Shard
 
 PARK = """
 INSERT INTO parked_events (shard, projection, position, error) VALUES ($1, $2, $3, $4)

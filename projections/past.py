@@ -14,8 +14,8 @@ from contextlib import asynccontextmanager
 from asyncpg import Pool, Record
 from asyncpg.pool import PoolConnectionProxy
 
-from domain.log import HOUSE, Position
-from domain.refusals import NotListedYet
+from domain.shared.errors import NotListedYet
+from domain.shared.log import HOUSE, Position
 from projections.adoptions import ADOPTIONS
 from projections.block_bookmarks import BLOCK_BOOKMARKS
 from projections.block_days import BLOCK_DAYS

@@ -6,7 +6,7 @@ import asyncpg
 from asyncpg import Record
 from asyncpg.pool import PoolConnectionProxy
 
-from domain.log import Position, Shard
+from domain.shared.log import Position, Shard
 from projections.parked import Parked, park
 from projections.projection import Projection
 

@@ -13,8 +13,8 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from domain.event_types import OF_HOUSE, OF_PEOPLE
-from domain.log import HOUSE, Shard
+from domain.events.types import OF_HOUSE, OF_PEOPLE
+from domain.shared.log import HOUSE, Shard
 from projections.reading import as_read, but_parked, upcasts_of
 
 # Of shard $1, what is after $2 and up to $3.

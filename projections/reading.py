@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from domain import house
-from domain.upcasts import Engine, newest, stored_as, stored_names, upcast_expression
+from domain.events import editorial
+from domain.events.upcasts import Engine, newest, stored_as, stored_names, upcast_expression
 
 COLUMNS = "position, recorded_at, actor, id, tool, shard"
 PARKED = (
@@ -23,12 +23,12 @@ def as_read(statement: str) -> str:
 
 def with_events(query: str) -> str:
     """A query of the live state that may look at ``events``, which are then upcast too."""
-    return as_read(f"WITH events AS (SELECT * FROM public.events) {query}") if house.UPCASTERS else query
+    return as_read(f"WITH events AS (SELECT * FROM public.events) {query}") if editorial.UPCASTERS else query
 
 
 def upcast_events(source: str, engine: Engine) -> str:
     """``source`` itself where no type has an upcaster."""
-    families = sorted({each.name for each in house.UPCASTERS})
+    families = sorted({each.name for each in editorial.UPCASTERS})
     if not families:
         return source
     return f"""(
@@ -40,20 +40,22 @@ def upcast_events(source: str, engine: Engine) -> str:
 def _types(families: Sequence[str]) -> str:
     """Only what can be read gets the bare name."""
     return " ".join(
-        f"WHEN type IN ({quoted(stored_names(name, house.UPCASTERS))}) THEN '{name}'" for name in families
+        f"WHEN type IN ({quoted(stored_names(name, editorial.UPCASTERS))}) THEN '{name}'" for name in families
     )
 
 
 def _shapes(families: Sequence[str], engine: Engine) -> str:
     old = [
-        stored_as(name, version) for name in families for version in range(1, newest(name, house.UPCASTERS))
+        stored_as(name, version)
+        for name in families
+        for version in range(1, newest(name, editorial.UPCASTERS))
     ]
-    return " ".join(f"WHEN '{each}' THEN {upcast_expression(each, house.UPCASTERS, engine)}" for each in old)
+    return " ".join(f"WHEN '{each}' THEN {upcast_expression(each, editorial.UPCASTERS, engine)}" for each in old)
 
 
 def upcasts_of(families: Sequence[str]) -> bytes:
     """What a definition's digest has to know of them: nothing while there are none."""
-    mine = [each for each in house.UPCASTERS if each.name in families]
+    mine = [each for each in editorial.UPCASTERS if each.name in families]
     return "".join(f"{each.name}.{each.version} {each.postgres}" for each in mine).encode()
 
 

@@ -16,7 +16,7 @@ from uuid import UUID
 from asyncpg import Pool, Record
 from asyncpg.pool import PoolConnectionProxy
 
-from domain.log import Shard
+from domain.shared.log import Shard
 from eventstore.sealed.manifest import SegmentError
 from eventstore.sealed.store import Store
 from projections.alone import alone

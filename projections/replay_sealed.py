@@ -9,8 +9,8 @@ from uuid import UUID
 from asyncpg import Pool, Record
 from asyncpg.pool import PoolConnectionProxy
 
-from domain.log import Shard
-from domain.refusals import Refusal
+from domain.shared.errors import Refusal
+from domain.shared.log import Shard
 from eventstore.heads import read_heads
 from eventstore.sealed.duck import NotFolded
 from eventstore.sealed.manifest import SegmentError

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 from asyncpg import Pool, Record, UniqueViolationError
 from msgspec import Struct
 
-from domain.refusals import Refusal, Unknown
+from domain.shared.errors import Refusal, Unknown
 from projections.parked import forget
 from projections.projection import Projection
 

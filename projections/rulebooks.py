@@ -7,10 +7,10 @@ from functools import lru_cache
 
 from msgspec import Struct
 
-from domain.adoptions import OF_SHIPLOG
-from domain.named_rulebooks import NAMED
-from domain.refusals import Unknown
-from domain.rulebooks import Rulebook, decode_rulebook
+from domain.editorial.adoptions import OF_SHIPLOG
+from domain.rulebooks.presets import NAMED
+from domain.rulebooks.rulebook import Rulebook, decode_rulebook
+from domain.shared.errors import Unknown
 from projections.projection import Projection
 from projections.snapshot import Snapshot
 

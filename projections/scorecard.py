@@ -7,7 +7,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from domain.words import Choice
+from domain.shared.types import Choice
 from projections.projection import Projection
 from projections.snapshot import Snapshot
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from domain.log import Shard
+from domain.shared.log import Shard
 from eventstore.sealed import duck
 from eventstore.sealed.manifest import Manifest, SegmentError
 from eventstore.sealed.store import Store

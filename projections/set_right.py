@@ -11,7 +11,7 @@ from asyncpg import Pool, Record
 from asyncpg.pool import PoolConnectionProxy
 from msgspec.structs import replace
 
-from domain.log import Shard
+from domain.shared.log import Shard
 from projections.digests import Comparison, digest_of
 from projections.parked import parked_of
 from projections.poison import AT_FAULT

@@ -9,7 +9,7 @@ from uuid import UUID
 from asyncpg import Pool, Record
 from msgspec import Struct
 
-from domain.log import Position, Shard
+from domain.shared.log import Position, Shard
 from projections.projection import Projection
 
 SHELF = Projection(

@@ -12,7 +12,7 @@ from asyncpg import Pool, Record
 from asyncpg.pool import PoolConnectionProxy
 from msgspec import Struct
 
-from domain.log import Position
+from domain.shared.log import Position
 from projections.projection import Projection
 from projections.reading import with_events
 

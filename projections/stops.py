@@ -11,9 +11,9 @@ from asyncpg import Pool, Record
 from asyncpg.pool import PoolConnectionProxy
 from msgspec import Struct
 
-from domain.event_types import names, readable
-from domain.log import Position, Shard
-from domain.upcasts import family
+from domain.events.types import names, readable
+from domain.events.upcasts import family
+from domain.shared.log import Position, Shard
 from projections.projection import Projection
 
 # The event that each checkpoint is before, where it cannot be read.

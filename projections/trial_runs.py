@@ -9,10 +9,10 @@ from uuid import UUID
 import msgspec
 from asyncpg import Pool, Record
 
-from domain.log import Position, parse_position
-from domain.refusals import Refusal
-from domain.rulebooks import Rulebook
-from domain.trials import Trial, total
+from domain.rulebooks.rulebook import Rulebook
+from domain.shared.errors import Refusal
+from domain.shared.log import Position, parse_position
+from domain.timeline.trials import Trial, total
 from eventstore.sealed.store import Store
 from projections.alone import alone
 from projections.lab import try_rulebook

@@ -11,8 +11,8 @@ import msgspec
 from asyncpg import Pool, Record, UniqueViolationError
 from msgspec import Struct
 
-from domain.refusals import Refusal, Unknown
-from domain.trials import Totals, Trial
+from domain.shared.errors import Refusal, Unknown
+from domain.timeline.trials import Totals, Trial
 from eventstore.moments import find_moment
 
 State: TypeAlias = Literal["running", "done", "failed", "cancelled"]

@@ -10,7 +10,7 @@ from asyncpg import Pool, Record
 from asyncpg.pool import PoolConnectionProxy
 from msgspec import Struct
 
-from domain.log import Position, Shard
+from domain.shared.log import Position, Shard
 from projections.digests import Digest, digest_of, one_moment, shown
 from projections.parked import parked_of
 from projections.projection import Projection

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 from asyncpg import Pool, Record
 
-from domain.log import Position
+from domain.shared.log import Position
 from eventstore.sealed import duck
 from eventstore.sealed.manifest import Manifest
 from eventstore.sealed.seal import held

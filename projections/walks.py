@@ -9,11 +9,11 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from domain.cells import Cell
-from domain.courses import Change
-from domain.sides import Side
-from domain.single_votes import moment_of
-from domain.walks import Doubt, Stretch
+from domain.timeline.scenarios import Side
+from domain.timeline.search import Doubt, Stretch
+from domain.timeline.timeline import Change
+from domain.timeline.transitions import moment_of
+from domain.timeline.vote_delta import Cell
 from projections.house_history import HouseHistory
 from projections.moves import FINER, Ask, Key, Moves, Votes
 

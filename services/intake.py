@@ -11,9 +11,9 @@ from uuid import UUID
 from asyncpg import Pool, Record
 from msgspec import Struct
 
-from domain.log import Shard, shard_of
-from domain.refusals import Refusal
-from domain.votes import Outcome
+from domain.shared.errors import Refusal
+from domain.shared.log import Shard, shard_of
+from domain.voting.votes import Outcome
 from eventstore import ids
 from eventstore.casts import Columns, Expectation, append_columns, outcomes
 from eventstore.names import Names

@@ -15,7 +15,7 @@ from arq.utils import timestamp_ms
 from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
-from domain.log import Shard
+from domain.shared.log import Shard
 
 QUEUE = "shiplog:jobs"
 CHANNEL = "shiplog:advanced"

@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta, Struct
 
-from domain.words import Choice
+from domain.shared.types import Choice
 from services import strict
 from services.unpacking import LONGEST_LINE
 

@@ -10,7 +10,7 @@ import msgspec
 from asyncpg import Pool, Record
 from msgspec.structs import replace
 
-from domain.log import Shard
+from domain.shared.log import Shard
 from projections.install import install
 from projections.projection import Projection
 from projections.registry import PROJECTIONS

@@ -14,16 +14,16 @@ from uuid import UUID, uuid4
 import asyncpg
 from asyncpg import Pool, Record
 
-from domain import house
-from domain.ages import Ballots, DayVotes, weigh
-from domain.flips import Flip, Place
-from domain.house import HouseEvent, RulebookAdopted, RulebookWritten, TakePublished, TakeWithdrawn
-from domain.labels import rule
-from domain.log import HOUSE, Shard
-from domain.named_rulebooks import DEFAULT
-from domain.rulebooks import Label, Rulebook
-from domain.verdicts import Judgement, counted_takes, panel_value
-from domain.words import Choice
+from domain.events import editorial
+from domain.events.editorial import HouseEvent, RulebookAdopted, RulebookWritten, TakePublished, TakeWithdrawn
+from domain.rulebooks.presets import DEFAULT
+from domain.rulebooks.rulebook import Label, Rulebook
+from domain.shared.log import HOUSE, Shard
+from domain.shared.types import Choice
+from domain.timeline.flips import Flip, Place
+from domain.verdicts.decay import Ballots, DayVotes, weigh
+from domain.verdicts.labels import rule
+from domain.verdicts.verdict import Judgement, counted_takes, panel_value
 from tests.support import day_of
 
 # So long ago that no history reaches the present: what has not come yet is not folded.
@@ -57,7 +57,7 @@ class Row:
 
     @property
     def columns(self) -> tuple[object, ...]:
-        data = house.encode(self.event) if self.event else None
+        data = editorial.encode(self.event) if self.event else None
         at = self.place
         said = (self.choice, self.replaced, self.replaced_at)
         return (at.shard, at.number, at.recorded_at, self.type, self.tool, self.actor, *said, uuid4(), data)

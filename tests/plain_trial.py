@@ -9,10 +9,10 @@ from datetime import date, datetime
 
 import msgspec
 
-from domain.ages import Ballots, DayVotes
-from domain.named_rulebooks import DEFAULT, NAMED
-from domain.rulebooks import Rulebook, decode_rulebook
-from domain.verdicts import Judgement, Verdict, judge
+from domain.rulebooks.presets import DEFAULT, NAMED
+from domain.rulebooks.rulebook import Rulebook, decode_rulebook
+from domain.verdicts.decay import Ballots, DayVotes
+from domain.verdicts.verdict import Judgement, Verdict, judge
 from tests.integration.stage import Log
 
 EVENTS = """

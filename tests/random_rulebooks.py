@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from domain.rulebooks import Community, Panel, Rulebook, WrongRulebook, normal
+from domain.rulebooks.rulebook import Community, Panel, Rulebook, WrongRulebook, normal
 
 
 def _normal_or_none(book: Rulebook) -> Rulebook | None:

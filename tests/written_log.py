@@ -9,7 +9,7 @@ from uuid import UUID
 
 from asyncpg import Connection, Record
 
-from domain.house import (
+from domain.events.editorial import (
     Category,
     Details,
     HouseEvent,
@@ -22,7 +22,7 @@ from domain.house import (
     ToolRetired,
     encode,
 )
-from domain.rulebooks import Rulebook
+from domain.rulebooks.rulebook import Rulebook
 from tests.integration.stage import Log
 
 EMPTY = "TRUNCATE events; UPDATE heads SET position = 0, recorded_at = 'epoch'"

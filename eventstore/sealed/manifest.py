@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from domain.log import Shard
+from domain.shared.log import Shard
 
 FORMAT = 1
 # As Parquet has them. The view in eventstore/sealed/duck.py makes them the columns of `events` again.

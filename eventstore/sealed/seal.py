@@ -11,7 +11,7 @@ from asyncpg import Pool, Record
 from asyncpg.pool import PoolConnectionProxy
 from msgspec import Struct
 
-from domain.log import Shard
+from domain.shared.log import Shard
 from eventstore.heads import read_heads
 from eventstore.sealed import duck
 from eventstore.sealed.manifest import COLUMNS, FORMAT, Content, Manifest, Segment, SegmentError

@@ -10,7 +10,7 @@ from hashlib import file_digest
 from pathlib import Path
 from tempfile import mkdtemp
 
-from domain.log import Shard
+from domain.shared.log import Shard
 from eventstore.sealed.manifest import Manifest, Segment, SegmentError, decode, encode, parse_segment
 
 FILE, MANIFEST = ".parquet", ".json"

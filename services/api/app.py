@@ -15,8 +15,8 @@ from litestar import Litestar, Response
 from litestar.openapi import OpenAPIConfig
 from litestar.types import ControllerRouterHandler
 
-from domain.log import Shard
-from domain.votes import Outcome
+from domain.shared.log import Shard
+from domain.voting.votes import Outcome
 from eventstore.appender import Appenders
 from eventstore.casts import Stood
 from eventstore.heads import count_shards

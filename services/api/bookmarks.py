@@ -10,11 +10,11 @@ from litestar import Response, delete, get, put
 from litestar.params import FromQuery
 from msgspec import Struct
 
-from domain.bookmarks import SAVED, Note
-from domain.flips import Place
-from domain.house import Category
-from domain.log import shard_of
-from domain.rulebooks import Label
+from domain.events.editorial import Category
+from domain.rulebooks.rulebook import Label
+from domain.shared.log import shard_of
+from domain.timeline.flips import Place
+from domain.voting.bookmarks import SAVED, Note
 from projections.adoptions import rulebook_in_force
 from projections.flip_reads import Told, flips_at_one_moment, flips_since, labels_at
 from projections.shelf import Saved, drop_note, put_note, read_shelf

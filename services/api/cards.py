@@ -9,13 +9,13 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from domain.ages import Ballots
-from domain.house import Category, Details, Pricing
-from domain.labels import Decided
-from domain.rulebooks import Label, Rulebook
-from domain.shares import Distance, Shares
-from domain.verdicts import Judgement, Margin, PanelSplit, Tally, Verdict, count, judge
-from domain.words import Choice
+from domain.events.editorial import Category, Details, Pricing
+from domain.rulebooks.rulebook import Label, Rulebook
+from domain.shared.types import Choice
+from domain.verdicts.decay import Ballots
+from domain.verdicts.labels import Decided
+from domain.verdicts.shares import Distance, Shares
+from domain.verdicts.verdict import Judgement, Margin, PanelSplit, Tally, Verdict, count, judge
 from projections.adoptions import READ_BY_RULE
 from projections.ballots import read_ballots
 from projections.bookmark_counts import BOOKMARK_COUNTS, read_bookmark_counts

@@ -5,9 +5,9 @@ from __future__ import annotations
 from litestar import Response, get
 from msgspec import Struct
 
-from domain.comparisons import Winner, winner
-from domain.refusals import Unknown
-from domain.rulebooks import Rulebook
+from domain.rulebooks.rulebook import Rulebook
+from domain.shared.errors import Unknown
+from domain.verdicts.comparisons import Winner, winner
 from eventstore.names import Names
 from projections.adoptions import rulebook_in_force
 from projections.snapshot import Freshness, Snapshot

@@ -10,9 +10,9 @@ from litestar import Response, get
 from litestar.params import QueryParameter
 from msgspec import Meta, Struct, structs
 
-from domain.log import Position
-from domain.rulebooks import Label
-from domain.words import Choice
+from domain.rulebooks.rulebook import Label
+from domain.shared.log import Position
+from domain.shared.types import Choice
 from eventstore.moments import find_moment
 from projections.adoptions import rulebook_in_force
 from projections.changes import Between, HouseChange, Votes

@@ -10,9 +10,9 @@ from litestar import Response, get
 from litestar.params import QueryParameter
 from msgspec import Meta, Struct
 
-from domain.flips import Place
-from domain.log import Position, Shard
-from domain.rulebooks import Label
+from domain.rulebooks.rulebook import Label
+from domain.shared.log import Position, Shard
+from domain.timeline.flips import Place
 from projections.flip_reads import Told, flips_at_one_moment, newest_flips, place_of, reach_flips
 from projections.flips import AFTER_ALL, BEFORE_ALL
 from projections.snapshot import Freshness

@@ -9,8 +9,8 @@ from typing import Annotated
 from asyncpg import Pool, Record
 from litestar.params import QueryParameter
 
-from domain.log import Position, parse_position
-from domain.moments import Moment, parse_moment
+from domain.shared.as_of import Moment, parse_moment
+from domain.shared.log import Position, parse_position
 from eventstore.moments import find_moment
 from projections.past import look_back
 from projections.projection import Projection

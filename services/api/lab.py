@@ -12,9 +12,9 @@ from litestar import get
 from litestar.params import FromPath, QueryParameter
 from msgspec import Struct
 
-from domain.rulebook_texts import write_rulebook
-from domain.rulebooks import Label, Rulebook
-from domain.trials import Trial
+from domain.rulebooks.rulebook import Label, Rulebook
+from domain.rulebooks.toml import write_rulebook
+from domain.timeline.trials import Trial
 from projections import trials
 from projections.adoptions import Adoption, Step, read_adoptions, rulebook_in_force, scheduled
 from projections.rulebooks import Known, read_rulebooks

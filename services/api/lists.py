@@ -11,7 +11,7 @@ import msgspec
 from litestar.params import PathParameter
 from msgspec import Struct
 
-from domain.words import END
+from domain.shared.types import END
 from services.api.parts import AnyRequest
 from services.api.problems import Rejected
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 SLUG_PATTERN = rf"^[a-z0-9]+(-[a-z0-9]+)*{END}"
 MOST_NAMED = 100
 
-# The framework reads its own constraints only: domain.words.Slug binds bodies, this binds addresses.
+# The framework reads its own constraints only: domain.shared.types.Slug binds bodies, this binds addresses.
 SlugInPath = Annotated[str, PathParameter(pattern=SLUG_PATTERN, max_length=100)]
 
 

@@ -15,7 +15,7 @@ from litestar.params import QueryParameter
 from litestar.response import ServerSentEvent
 from litestar.response.sse import ServerSentEventMessage
 
-from domain.log import Position
+from domain.shared.log import Position
 from projections.snapshot import Freshness
 from services.api.access import open_to_all
 from services.api.lists import slugs_in

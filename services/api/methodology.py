@@ -6,8 +6,8 @@ from fractions import Fraction
 
 from litestar import get
 
-from domain.named_rulebooks import DEFAULT
-from domain.rulebooks import Clause, Label, Rulebook
+from domain.rulebooks.presets import DEFAULT
+from domain.rulebooks.rulebook import Clause, Label, Rulebook
 from projections.adoptions import read_adoptions, rulebook_in_force, scheduled
 from projections.rulebooks import read_rulebooks
 from projections.snapshot import take_snapshot

@@ -12,7 +12,7 @@ from litestar.plugins.prometheus import PrometheusConfig, PrometheusMiddleware
 from litestar.types import ASGIApp
 from prometheus_client import Counter, Gauge, Histogram, generate_latest
 
-from domain.votes import Outcome
+from domain.voting.votes import Outcome
 from projections.flip_pieces import read_flip_stops
 from projections.lag import read_lag
 from projections.parked import count_parked

@@ -11,11 +11,11 @@ from litestar import get
 from litestar.params import FromPath, FromQuery
 from msgspec import Struct
 
-from domain.heat import Lately
-from domain.house import Category
-from domain.rankings import Sort
-from domain.refusals import Unknown
-from domain.words import Slug
+from domain.events.editorial import Category
+from domain.shared.errors import Unknown
+from domain.shared.types import Slug
+from domain.verdicts.activity import Lately
+from domain.verdicts.rankings import Sort
 from eventstore.names import Names
 from projections.adoptions import rulebook_in_force
 from projections.catalogue import Entry, read_categories, read_entries

@@ -14,10 +14,10 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent
 from msgspec import Struct
 
-from domain.adoptions import InThePast
-from domain.endpoints import NotAnEndpoint
-from domain.refusals import NotListedYet, Refusal, Retired, RevisionMoved, Unknown
-from domain.rulebooks import WrongRulebook
+from domain.editorial.adoptions import InThePast
+from domain.rulebooks.rulebook import WrongRulebook
+from domain.shared.errors import NotListedYet, Refusal, Retired, RevisionMoved, Unknown
+from domain.webhooks.endpoints import NotAnEndpoint
 from eventstore.appender import Overloaded, Unsettled
 from eventstore.moments import NoSuchEvent, NotAVector, NotYet, StillOpen
 from projections.snapshot import NotThereYet

@@ -7,9 +7,9 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from domain.heat import Lately
-from domain.rankings import Contender, Rank, Sort, rank
-from domain.rulebooks import Rulebook
+from domain.rulebooks.rulebook import Rulebook
+from domain.verdicts.activity import Lately
+from domain.verdicts.rankings import Contender, Rank, Sort, rank
 from projections.catalogue import read_listed
 from projections.lately import read_lately
 from projections.scorecard import read_splits

@@ -10,7 +10,7 @@ from litestar import Response, get, post
 from litestar.params import FromPath, JSONBody
 from msgspec import Meta, Struct
 
-from domain.words import Line
+from domain.shared.types import Line
 from projections import cut_over, replays
 from projections.parked import count_parked
 from projections.registry import PROJECTIONS

@@ -10,10 +10,17 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody, PathParameter
 from msgspec import Meta, Struct, structs
 
-from domain.adoptions import AdoptRulebook, CallOff, Command, RollBack, ScheduleAdoption, WriteRulebook
-from domain.rulebook_texts import write_rulebook
-from domain.rulebooks import Rulebook, normal, read_rulebook
-from domain.words import END, Line
+from domain.editorial.adoptions import (
+    AdoptRulebook,
+    CallOff,
+    Command,
+    RollBack,
+    ScheduleAdoption,
+    WriteRulebook,
+)
+from domain.rulebooks.rulebook import Rulebook, normal, read_rulebook
+from domain.rulebooks.toml import write_rulebook
+from domain.shared.types import END, Line
 from eventstore.adoptions import Outcome, decide_adoption
 from projections.adoptions import (
     READ_BY_RULE,

@@ -18,7 +18,7 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPRequestEvent, Receive, Scope, Send
 from msgspec import Struct
 
-from domain.words import Choice
+from domain.shared.types import Choice
 from eventstore import ids
 from eventstore.appender import Overloaded
 from eventstore.casts import Submitted

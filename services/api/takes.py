@@ -10,9 +10,9 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody
 from msgspec import Struct
 
-from domain.refusals import Unknown
-from domain.takes import Panel, PublishTake, WithdrawTake, decide, evolve
-from domain.words import Choice, Score, Text
+from domain.editorial.takes import Panel, PublishTake, WithdrawTake, decide, evolve
+from domain.shared.errors import Unknown
+from domain.shared.types import Choice, Score, Text
 from eventstore.decisions import Decided, decide_tool
 from projections.panel import PANEL, read_panel
 from projections.scorecard import SCORECARD, read_take_history

@@ -11,7 +11,7 @@ from litestar import Response, get
 from litestar.params import FromQuery, QueryParameter
 from msgspec import Meta, Struct
 
-from domain.verdicts import Tally, count
+from domain.verdicts.verdict import Tally, count
 from projections.adoptions import READ_BY_RULE, rulebook_in_force
 from projections.hourly_tally import HOURLY_TALLY, read_history
 from projections.snapshot import Freshness

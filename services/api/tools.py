@@ -10,11 +10,11 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromQuery, HeaderParameter, JSONBody, QueryParameter
 from msgspec import Struct
 
-from domain.house import Category, Details, Pricing
-from domain.log import HOUSE
-from domain.rankings import Sort
-from domain.tools import PutTool, RetireTool, Tool, decide, evolve
-from domain.words import Line, Name, Slug, Text, Url
+from domain.editorial.tools import PutTool, RetireTool, Tool, decide, evolve
+from domain.events.editorial import Category, Details, Pricing
+from domain.shared.log import HOUSE
+from domain.shared.types import Line, Name, Slug, Text, Url
+from domain.verdicts.rankings import Sort
 from eventstore.decisions import Decided, decide_tool
 from projections.adoptions import rulebook_in_force
 from projections.catalogue import read_categories

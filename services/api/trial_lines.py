@@ -9,8 +9,8 @@ from uuid import UUID
 from asyncpg import Pool, Record
 from msgspec import Struct
 
-from domain.rulebooks import Rulebook
-from domain.trials import Totals
+from domain.rulebooks.rulebook import Rulebook
+from domain.timeline.trials import Totals
 from projections.rulebooks import read_rulebooks
 from projections.snapshot import NotThereYet, take_snapshot
 from projections.trials import State, TrialRun

@@ -8,10 +8,10 @@ from typing import TypeVar
 
 from msgspec import Struct
 
-from domain.flips import Flip
-from domain.rulebooks import Label
-from domain.trials import Trial, Tried, TriedTool
-from domain.verdicts import Margin
+from domain.rulebooks.rulebook import Label
+from domain.timeline.flips import Flip
+from domain.timeline.trials import Trial, Tried, TriedTool
+from domain.verdicts.verdict import Margin
 from projections.catalogue import Entry
 
 T = TypeVar("T")

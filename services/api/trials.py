@@ -11,8 +11,8 @@ from litestar import Response, get, post
 from litestar.params import FromPath, QueryParameter
 from msgspec import Struct, structs
 
-from domain.refusals import Refusal
-from domain.trials import Trial
+from domain.shared.errors import Refusal
+from domain.timeline.trials import Trial
 from projections import trials
 from projections.catalogue import Entry, read_entries
 from projections.rulebooks import find_rulebook

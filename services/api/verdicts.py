@@ -9,7 +9,7 @@ from litestar import MediaType, Response, get
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import QueryParameter
 
-from domain.proofs import Bundle
+from domain.verdicts.proofs import Bundle
 from projections.grounds import READ_BY_GROUNDS, read_grounds
 from services.api.access import open_to_all
 from services.api.cards import VerdictShown

@@ -10,8 +10,8 @@ from litestar.datastructures import Cookie
 from litestar.params import FromQuery, JSONBody, QueryParameter
 from msgspec import Struct
 
-from domain.log import shard_of
-from domain.words import Choice, Slug
+from domain.shared.log import shard_of
+from domain.shared.types import Choice, Slug
 from eventstore import ids
 from eventstore.casts import Kind, Stood, Submitted
 from projections.my_votes import read_votes

@@ -10,9 +10,9 @@ from litestar import Response, delete, get, post
 from litestar.params import FromPath, FromQuery, JSONBody
 from msgspec import Meta, Struct
 
-from domain.endpoints import LONGEST_URL, read_endpoint
-from domain.webhooks import State, write_secret
-from domain.words import Line, Slug
+from domain.shared.types import Line, Slug
+from domain.webhooks.endpoints import LONGEST_URL, read_endpoint
+from domain.webhooks.messages import State, write_secret
 from services.api.access import for_editors
 from services.api.bodies import StrictJSON
 from services.api.lists import MOST_NAMED, Items, read_cursor, write_cursor

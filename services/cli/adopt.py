@@ -10,12 +10,19 @@ import rich_click as click
 from asyncpg import Pool, Record
 from msgspec import Struct
 
-from domain.adoptions import AdoptRulebook, CallOff, Command, RollBack, ScheduleAdoption, WriteRulebook
-from domain.log import HOUSE
-from domain.moments import parse_moment
-from domain.refusals import Refusal
-from domain.rulebooks import Rulebook
-from domain.words import Line
+from domain.editorial.adoptions import (
+    AdoptRulebook,
+    CallOff,
+    Command,
+    RollBack,
+    ScheduleAdoption,
+    WriteRulebook,
+)
+from domain.rulebooks.rulebook import Rulebook
+from domain.shared.as_of import parse_moment
+from domain.shared.errors import Refusal
+from domain.shared.log import HOUSE
+from domain.shared.types import Line
 from eventstore.adoptions import Outcome, decide_adoption
 from eventstore.decisions import Author
 from services.cli.instance import data_option, instance

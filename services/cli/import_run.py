@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 import rich_click as click
 from asyncpg import InterfaceError, Pool, PostgresError, Record
 
-from domain.log import Shard
+from domain.shared.log import Shard
 from eventstore.heads import count_shards, extend_events
 from eventstore.ids import ids_at
 from eventstore.names import Names

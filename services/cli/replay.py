@@ -21,7 +21,7 @@ from msgspec import Struct
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from domain.refusals import Refusal
+from domain.shared.errors import Refusal
 from eventstore.decisions import Author
 from eventstore.sealed.store import Store
 from projections import replay as replaying

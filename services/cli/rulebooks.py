@@ -11,10 +11,10 @@ import msgspec
 import rich_click as click
 from msgspec import Struct
 
-from domain.adoptions import OF_SHIPLOG, Adoptions
-from domain.refusals import Refusal
-from domain.rulebook_texts import write_rulebook
-from domain.rulebooks import Rulebook, WrongRulebook, read_rulebook
+from domain.editorial.adoptions import OF_SHIPLOG, Adoptions
+from domain.rulebooks.rulebook import Rulebook, WrongRulebook, read_rulebook
+from domain.rulebooks.toml import write_rulebook
+from domain.shared.errors import Refusal
 from eventstore.adoptions import read_state
 from services.cli.instance import data_option, instance
 from services.cli.keys import in_database

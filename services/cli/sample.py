@@ -11,10 +11,10 @@ import msgspec
 from asyncpg import Pool, Record
 from msgspec import Struct
 
-from domain import reviewers, takes, tools
-from domain.house import Details, HouseEvent
-from domain.log import HOUSE
-from domain.words import Choice
+from domain.editorial import reviewers, takes, tools
+from domain.events.editorial import Details, HouseEvent
+from domain.shared.log import HOUSE
+from domain.shared.types import Choice
 from eventstore.decisions import Author, Connection, Decide, decide_house, decide_tool
 from eventstore.heads import read_heads
 from services.identity import Identity

@@ -16,11 +16,11 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn
 from rich.progress import Progress as Bar
 
-from domain.log import Position
-from domain.moments import Moment, parse_moment
-from domain.refusals import Refusal
-from domain.rulebooks import Rulebook
-from domain.trials import Totals, Trial, total
+from domain.rulebooks.rulebook import Rulebook
+from domain.shared.as_of import Moment, parse_moment
+from domain.shared.errors import Refusal
+from domain.shared.log import Position
+from domain.timeline.trials import Totals, Trial, total
 from eventstore.adoptions import read_state
 from eventstore.moments import StillOpen, find_moment
 from eventstore.names import Names

@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from domain.rulebooks import Rulebook
-from domain.trials import Totals, Trial, Tried, TriedTool
-from domain.verdicts import Margin
+from domain.rulebooks.rulebook import Rulebook
+from domain.timeline.trials import Totals, Trial, Tried, TriedTool
+from domain.verdicts.verdict import Margin
 
 MOST_ROWS = 25
 _PAPER = 160  # characters, where there is no terminal to ask

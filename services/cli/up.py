@@ -16,7 +16,7 @@ from asyncpg import Pool, Record
 from rich.console import Console
 from rich.panel import Panel
 
-from domain.log import HOUSE
+from domain.shared.log import HOUSE
 from projections.engine import advance
 from projections.registry import PROJECTIONS
 from services.cli import supervisor

@@ -12,10 +12,10 @@ import rich_click as click
 from asyncpg import Pool, Record
 from msgspec import Struct
 
-from domain.moments import Moment, parse_moment
-from domain.refusals import Refusal
-from domain.rulebooks import Rulebook
-from domain.verdicts import PanelSplit, Tally, Verdict
+from domain.rulebooks.rulebook import Rulebook
+from domain.shared.as_of import Moment, parse_moment
+from domain.shared.errors import Refusal
+from domain.verdicts.verdict import PanelSplit, Tally, Verdict
 from eventstore.moments import StillOpen, find_moment
 from eventstore.names import Names
 from projections.grounds import Grounds, read_grounds

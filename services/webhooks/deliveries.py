@@ -11,8 +11,19 @@ from asyncpg import Pool, Record
 from asyncpg.pool import PoolConnectionProxy
 from msgspec import Struct
 
-from domain.refusals import Unknown
-from domain.webhooks import PING, Again, Answer, Delivered, GivenUp, Gone, Meaning, State, meaning_of, ping
+from domain.shared.errors import Unknown
+from domain.webhooks.messages import (
+    PING,
+    Again,
+    Answer,
+    Delivered,
+    GivenUp,
+    Gone,
+    Meaning,
+    State,
+    meaning_of,
+    ping,
+)
 from services.webhooks.register import Disabled, disable
 
 # Longer than an attempt may take: the claim of a worker that died is another's after this.

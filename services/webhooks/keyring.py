@@ -8,7 +8,7 @@ from uuid import UUID
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from domain.webhooks import SECRET_BYTES
+from domain.webhooks.messages import SECRET_BYTES
 from services.settings import Settings
 
 _NONCE_BYTES = 12

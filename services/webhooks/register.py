@@ -10,7 +10,7 @@ from asyncpg import Pool, Record
 from asyncpg.pool import PoolConnectionProxy
 from msgspec import Struct
 
-from domain.refusals import Refusal, Unknown
+from domain.shared.errors import Refusal, Unknown
 from services.webhooks.keyring import Keyring
 
 MOST_WEBHOOKS = 100

@@ -17,8 +17,15 @@ import structlog
 from asyncpg import Pool, Record
 from msgspec import Struct
 
-from domain.endpoints import Address, Endpoint, Network, NotAnEndpoint, check_reachable, read_endpoint
-from domain.webhooks import Answer, read_retry_after, sign
+from domain.webhooks.endpoints import (
+    Address,
+    Endpoint,
+    Network,
+    NotAnEndpoint,
+    check_reachable,
+    read_endpoint,
+)
+from domain.webhooks.messages import Answer, read_retry_after, sign
 from services.settings import Settings
 from services.webhooks.deliveries import Claimed, claim, settle
 from services.webhooks.keyring import Keyring, NotOurs

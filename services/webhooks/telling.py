@@ -9,8 +9,8 @@ from uuid import UUID, uuid4
 from asyncpg import Pool, Record
 from asyncpg.pool import PoolConnectionProxy
 
-from domain.flips import Flip, Place
-from domain.webhooks import FLIPPED, ToolTold, message_of
+from domain.timeline.flips import Flip, Place
+from domain.webhooks.messages import FLIPPED, ToolTold, message_of
 
 # The flips after a place, in the log's own order: so many, and those that have their cause with the last of them, so
 # that whoever moves on to its place has seen every flip there.

@@ -12,9 +12,9 @@ from uuid import UUID
 import structlog
 from asyncpg import InterfaceError, Pool, PostgresError, Record
 
-from domain.adoptions import TakeEffect
-from domain.log import HOUSE, Shard
-from domain.refusals import NotUnderstood
+from domain.editorial.adoptions import TakeEffect
+from domain.shared.errors import NotUnderstood
+from domain.shared.log import HOUSE, Shard
 from eventstore.adoptions import decide_adoption
 from eventstore.decisions import Author
 from eventstore.heads import extend_events

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from uuid import UUID
 
-from domain.house import (
+from domain.events.editorial import (
     AdoptionCalledOff,
     AdoptionScheduled,
     Category,
@@ -22,8 +22,8 @@ from domain.house import (
     ToolRetired,
     ToolRevised,
 )
-from domain.log import Shard
-from domain.rulebooks import Rulebook
+from domain.rulebooks.rulebook import Rulebook
+from domain.shared.log import Shard
 from eventstore.casts import Submitted, append_casts
 from eventstore.decisions import decide_house, decide_tool
 from eventstore.ids import mint

@@ -12,8 +12,8 @@ from uuid import UUID
 import httpx
 from asyncpg import Pool, Record
 
-from domain import reviewers
-from domain.log import Shard
+from domain.editorial import reviewers
+from domain.shared.log import Shard
 from eventstore.decisions import Author, decide_house
 from projections.engine import advance, behind
 from projections.registry import PROJECTIONS

@@ -14,7 +14,7 @@ import pytest
 from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 
-from domain.named_rulebooks import DEFAULT
+from domain.rulebooks.presets import DEFAULT
 from services.api import access
 from services.api.app import create_app
 from services.cli.keys import REVOKE, create_key

@@ -11,9 +11,9 @@ from typing import TypeAlias
 import pytest
 from click.testing import CliRunner, Result
 
-from domain.named_rulebooks import DEFAULT, NAMED
-from domain.rulebook_texts import write_rulebook
-from domain.rulebooks import read_rulebook
+from domain.rulebooks.presets import DEFAULT, NAMED
+from domain.rulebooks.rulebook import read_rulebook
+from domain.rulebooks.toml import write_rulebook
 from services.cli.main import shiplog
 from services.settings import Settings
 from tests.integration.stage import Log, count_events

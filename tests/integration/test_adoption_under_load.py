@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from domain.named_rulebooks import DEFAULT, NAMED
+from domain.rulebooks.presets import DEFAULT, NAMED
 from services.settings import Settings
 from tests.integration.conftest import stage_on
 from tests.integration.stage import (

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 
-from domain.adoptions import AdoptRulebook, Command, ScheduleAdoption
-from domain.named_rulebooks import DEFAULT, NAMED
-from domain.rulebooks import Rulebook
+from domain.editorial.adoptions import AdoptRulebook, Command, ScheduleAdoption
+from domain.rulebooks.presets import DEFAULT, NAMED
+from domain.rulebooks.rulebook import Rulebook
 from eventstore.adoptions import decide_adoption
 from projections.adoptions import rulebook_in_force
 from projections.snapshot import take_snapshot

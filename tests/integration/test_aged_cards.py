@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from domain.ages import Ballots, DayVotes
-from domain.named_rulebooks import DEFAULT, NAMED
-from domain.rulebooks import Rulebook
-from domain.verdicts import inputs_digest
+from domain.rulebooks.presets import DEFAULT, NAMED
+from domain.rulebooks.rulebook import Rulebook
+from domain.verdicts.decay import Ballots, DayVotes
+from domain.verdicts.verdict import inputs_digest
 from projections.snapshot import take_snapshot
 from services.api.cards import Card, read_cards
 from tests.integration.stage import Stage, catch_up, vote_as

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from domain.log import Shard, shard_of
+from domain.shared.log import Shard, shard_of
 from eventstore.appender import Appender, Appenders, Overloaded, Turns, Unsettled
 from eventstore.casts import Expectation, Stood, Submitted
 from eventstore.ids import milliseconds_of, mint

@@ -11,9 +11,9 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from domain.ages import Ballots, DayVotes
-from domain.log import Position, Shard, shard_of
-from domain.named_rulebooks import NAMED
+from domain.rulebooks.presets import NAMED
+from domain.shared.log import Position, Shard, shard_of
+from domain.verdicts.decay import Ballots, DayVotes
 from eventstore.casts import Submitted, append_casts
 from eventstore.ids import mint
 from eventstore.moments import find_moment

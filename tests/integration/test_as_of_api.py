@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from domain.log import Shard, parse_position
+from domain.shared.log import Shard, parse_position
 from projections.block_tally import BLOCK
 from projections.registry import PROJECTIONS
 from tests.integration.stage import (

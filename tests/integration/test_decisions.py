@@ -10,10 +10,10 @@ import asyncpg
 import msgspec
 import pytest
 
-from domain.house import Category, Details, HouseEvent, Pricing, ToolListed, ToolRevised
-from domain.log import HOUSE, Position
-from domain.refusals import RevisionMoved
-from domain.tools import PutTool, decide, evolve
+from domain.editorial.tools import PutTool, decide, evolve
+from domain.events.editorial import Category, Details, HouseEvent, Pricing, ToolListed, ToolRevised
+from domain.shared.errors import RevisionMoved
+from domain.shared.log import HOUSE, Position
 from eventstore.decisions import Decided, decide_tool
 from tests.integration.stage import SOMEBODY, TOOL, Client, Headers, Log, assert_problem, new_visitor
 

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 from msgspec.structs import replace
 
-from domain.log import Shard
+from domain.shared.log import Shard
 from eventstore.casts import Submitted, append_casts
 from eventstore.heads import read_heads
 from eventstore.ids import mint

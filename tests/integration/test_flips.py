@@ -10,9 +10,9 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from domain.flips import Flip
-from domain.log import HOUSE, Position, Shard
-from domain.named_rulebooks import DEFAULT, NAMED
+from domain.rulebooks.presets import DEFAULT, NAMED
+from domain.shared.log import HOUSE, Position, Shard
+from domain.timeline.flips import Flip
 from projections import flips as flip_log
 from projections.flip_engine import advance_flips
 from projections.flip_pieces import read_flip_stops

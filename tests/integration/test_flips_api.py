@@ -8,9 +8,9 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from domain.house import HouseEvent, RulebookAdopted
-from domain.named_rulebooks import DEFAULT, NAMED
-from domain.rulebooks import Rulebook
+from domain.events.editorial import HouseEvent, RulebookAdopted
+from domain.rulebooks.presets import DEFAULT, NAMED
+from domain.rulebooks.rulebook import Rulebook
 from eventstore.decisions import decide_house
 from projections.flip_engine import advance_flips
 from tests.integration.stage import (

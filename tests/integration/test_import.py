@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from uuid_utils.compat import uuid7
 
-from domain.log import shard_of
+from domain.shared.log import shard_of
 from eventstore.casts import Submitted, append_casts
 from eventstore.ids import mint
 from services.cli.embedded.postgres import Postgres

@@ -7,8 +7,8 @@ from html import unescape
 
 import pytest
 
-from domain.named_rulebooks import DEFAULT, NAMED
-from domain.rulebooks import Rulebook, read_rulebook
+from domain.rulebooks.presets import DEFAULT, NAMED
+from domain.rulebooks.rulebook import Rulebook, read_rulebook
 from services.api.methodology import bars, interval, subject
 from tests.integration.stage import (
     Client,

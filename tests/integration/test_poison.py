@@ -14,7 +14,7 @@ from litestar import Litestar
 from litestar.testing import AsyncTestClient
 from structlog.testing import capture_logs
 
-from domain.log import HOUSE, Position, Shard
+from domain.shared.log import HOUSE, Position, Shard
 from eventstore.sealed.store import Store
 from projections import engine, poison, stops
 from projections import replay as replaying

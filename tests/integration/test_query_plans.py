@@ -9,8 +9,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from domain.heat import WEIGHTS
-from domain.log import Shard
+from domain.shared.log import Shard
+from domain.verdicts.activity import WEIGHTS
 from eventstore.decisions import HISTORY_OF_TOOL
 from eventstore.moments import PREFIXES
 from eventstore.names import NAMED

@@ -7,7 +7,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from typing import get_args
 
-from domain.rankings import Sort
+from domain.verdicts.rankings import Sort
 from tests.integration.stage import (
     Client,
     Headers,

@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 from asyncpg import Record
 
-from domain.log import Shard
+from domain.shared.log import Shard
 from eventstore.casts import Submitted, append_casts
 from eventstore.heads import create_heads, extend_events
 from eventstore.ids import mint

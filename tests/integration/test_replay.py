@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from domain.log import HOUSE, Shard
+from domain.shared.log import HOUSE, Shard
 from eventstore.casts import Submitted, append_casts
 from eventstore.decisions import Author
 from eventstore.ids import mint

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import asyncpg
 
-from domain.log import Shard
+from domain.shared.log import Shard
 from eventstore.casts import Submitted, append_casts
 from eventstore.ids import mint
 from projections.engine import advance

@@ -10,9 +10,9 @@ from hashlib import sha256
 import httpx
 import pytest
 
-from domain.named_rulebooks import DEFAULT, NAMED
-from domain.rulebook_texts import write_rulebook
-from domain.rulebooks import read_rulebook
+from domain.rulebooks.presets import DEFAULT, NAMED
+from domain.rulebooks.rulebook import read_rulebook
+from domain.rulebooks.toml import write_rulebook
 from services.api.live import Live, Subscriber
 from services.signals import Signals
 from tests.integration.stage import (

@@ -12,7 +12,7 @@ import asyncpg
 import duckdb
 import pytest
 
-from domain.log import Shard
+from domain.shared.log import Shard
 from eventstore.heads import read_heads
 from eventstore.sealed.manifest import Manifest, Segment, SegmentError, encode
 from eventstore.sealed.seal import Plan, due, read_content

@@ -10,7 +10,7 @@ from random import Random
 import msgspec
 import pytest
 
-from domain.log import Shard
+from domain.shared.log import Shard
 from eventstore.sealed import seal as sealing
 from eventstore.sealed.manifest import Content, Manifest, Segment, SegmentError, decode, encode
 from eventstore.sealed.seal import Plan, due, seal

@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 from redis.asyncio import Redis
 
-from domain.log import Shard
+from domain.shared.log import Shard
 from projections.engine import behind
 from services.cli.embedded.valkey import Valkey
 from services.settings import Settings

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from domain.log import parse_position
+from domain.shared.log import parse_position
 from tests.integration.stage import (
     Client,
     Headers,

@@ -12,7 +12,7 @@ import pytest
 from asyncpg import Pool, Record
 from click.testing import CliRunner, Result
 
-from domain.named_rulebooks import DEFAULT, NAMED
+from domain.rulebooks.presets import DEFAULT, NAMED
 from eventstore.sealed.store import Store
 from services.cli.main import shiplog
 from services.settings import Settings

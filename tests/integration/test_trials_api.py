@@ -13,8 +13,8 @@ import asyncpg
 import httpx
 import pytest
 
-from domain.named_rulebooks import DEFAULT, NAMED
-from domain.trials import Trial
+from domain.rulebooks.presets import DEFAULT, NAMED
+from domain.timeline.trials import Trial
 from eventstore.sealed.seal import Plan
 from eventstore.sealed.store import Store
 from projections import trial_runs, trials

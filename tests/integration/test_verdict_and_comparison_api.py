@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from domain.named_rulebooks import DEFAULT
+from domain.rulebooks.presets import DEFAULT
 from tests.integration.stage import (
     Client,
     Headers,

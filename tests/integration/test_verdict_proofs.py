@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 import pytest
 
-from domain.named_rulebooks import DEFAULT, NAMED
+from domain.rulebooks.presets import DEFAULT, NAMED
 from services.settings import Settings
 from tests.integration.stage import (
     Client,

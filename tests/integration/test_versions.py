@@ -12,11 +12,11 @@ from litestar import Litestar
 from litestar.testing import AsyncTestClient
 from structlog.testing import capture_logs
 
-from domain import house
-from domain.house import TakePublished, decode, type_of
-from domain.log import HOUSE, Position, Shard
-from domain.refusals import NotUnderstood
-from domain.upcasts import Data, Upcaster
+from domain.events import editorial
+from domain.events.editorial import TakePublished, decode, type_of
+from domain.events.upcasts import Data, Upcaster
+from domain.shared.errors import NotUnderstood
+from domain.shared.log import HOUSE, Position, Shard
 from eventstore.decisions import decide_tool
 from eventstore.sealed.store import Store
 from projections.catalogue import CATALOGUE
@@ -75,7 +75,7 @@ OUT_OF_TEN = Upcaster(
 @pytest.fixture
 def out_of_ten(monkeypatch: pytest.MonkeyPatch) -> None:
     """Takes were scored 0..10 once; this software writes and reads 0..100, and so TakePublished.2."""
-    monkeypatch.setattr(house, "UPCASTERS", (OUT_OF_TEN,))
+    monkeypatch.setattr(editorial, "UPCASTERS", (OUT_OF_TEN,))
 
 
 async def scores(log: Pool[Record]) -> dict[str, int]:
@@ -134,7 +134,7 @@ def test_steps_follow_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
         return data | {"text": ""}
 
     monkeypatch.setattr(
-        house, "UPCASTERS", (Upcaster("TakePublished", 2, without_text, "", ""), *house.UPCASTERS)
+        editorial, "UPCASTERS", (Upcaster("TakePublished", 2, without_text, "", ""), *editorial.UPCASTERS)
     )
     assert decode(take(7), "TakePublished") == TakePublished("builder", 1, 70, "ship", "")
     assert decode(take(70), "TakePublished.2") == TakePublished("builder", 1, 70, "ship", "")
@@ -148,7 +148,7 @@ def test_a_read_model_is_built_anew_when_what_it_reads_gets_an_upcaster(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     before = {each.name: each.digest for each in PROJECTIONS}
-    monkeypatch.setattr(house, "UPCASTERS", (OUT_OF_TEN,))
+    monkeypatch.setattr(editorial, "UPCASTERS", (OUT_OF_TEN,))
     assert {each.name for each in PROJECTIONS if each.digest != before[each.name]} == READERS
 
 
@@ -189,7 +189,7 @@ async def test_all_others_go_on_and_once_upgraded_so_does_the_stopped_one(
         await put(pool, "TakePublished", take(9, "operator"))
         await catch_up(pool)
     assert await advance(pool, PROJECTIONS, HOUSE) is None
-    monkeypatch.setattr(house, "UPCASTERS", (OUT_OF_TEN,))
+    monkeypatch.setattr(editorial, "UPCASTERS", (OUT_OF_TEN,))
     await catch_up(pool)
     assert {row[1] for row in await pool.fetch(CHECKPOINTS, HOUSE)} == {5}
     # What was folded before the upgrade is built anew by `shiplog migrate`; the digest says so.

@@ -21,11 +21,11 @@ from asyncpg import Pool, Record
 from asyncpg.pool import PoolConnectionProxy
 from msgspec.structs import replace
 
-from domain.endpoints import Address
-from domain.flips import Flip, Place
-from domain.log import Shard
-from domain.rulebooks import Label
-from domain.webhooks import MOST_ATTEMPTS, write_secret
+from domain.rulebooks.rulebook import Label
+from domain.shared.log import Shard
+from domain.timeline.flips import Flip, Place
+from domain.webhooks.endpoints import Address
+from domain.webhooks.messages import MOST_ATTEMPTS, write_secret
 from projections.flips import flips_after
 from services.cli.embedded.postgres import Postgres
 from services.resources import open_pool
@@ -556,7 +556,7 @@ async def test_there_are_so_many_webhooks_and_no_more(
 
 def test_a_message_is_json_of_few_bytes() -> None:
     """The specification asks for less than 20 kB."""
-    from domain.webhooks import ToolTold, message_of
+    from domain.webhooks.messages import ToolTold, message_of
 
     flip = Flip(
         1, "Unreviewed", "Unreviewed", Place(datetime.now(UTC), Shard(1), 10**18), "VoteCast", "f" * 64

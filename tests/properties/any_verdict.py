@@ -9,9 +9,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from domain.ages import Ballots, DayVotes
-from domain.rulebooks import Rulebook, decode_rulebook
-from domain.verdicts import Judgement
+from domain.rulebooks.rulebook import Rulebook, decode_rulebook
+from domain.verdicts.decay import Ballots, DayVotes
+from domain.verdicts.verdict import Judgement
 
 REVIEWERS = ("builder", "founder", "futurist", "pm", "skeptic", "writer")
 RATIOS = ("0", "1/4", "1/3", "2/5", "1/2", "3/5", "2/3", "3/4", "4/5", "1")

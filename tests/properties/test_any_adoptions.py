@@ -10,7 +10,7 @@ from functools import reduce
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.adoptions import (
+from domain.editorial.adoptions import (
     INITIAL,
     AdoptRulebook,
     CallOff,
@@ -22,10 +22,10 @@ from domain.adoptions import (
     decide,
     evolve,
 )
-from domain.house import HouseEvent, RulebookAdopted, RulebookWritten
-from domain.named_rulebooks import DEFAULT, NAMED
-from domain.refusals import Refusal
-from domain.rulebooks import Rulebook
+from domain.events.editorial import HouseEvent, RulebookAdopted, RulebookWritten
+from domain.rulebooks.presets import DEFAULT, NAMED
+from domain.rulebooks.rulebook import Rulebook
+from domain.shared.errors import Refusal
 
 BOOKS = {book.digest: book for book in (*NAMED.values(), Rulebook("mine"), Rulebook("ours"))}
 BEGIN = datetime(2026, 6, 1, tzinfo=UTC)

@@ -10,7 +10,7 @@ from asyncpg import Pool, Record
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from domain.log import Shard, shard_of
+from domain.shared.log import Shard, shard_of
 from eventstore import ids
 from eventstore.casts import Submitted, append_casts
 from projections.engine import advance

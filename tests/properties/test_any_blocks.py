@@ -11,8 +11,8 @@ from asyncpg import Pool, Record
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from domain.refusals import Unknown
-from domain.votes import BLANK, Ballot, Cast, decide, evolve
+from domain.shared.errors import Unknown
+from domain.voting.votes import BLANK, Ballot, Cast, decide, evolve
 from eventstore import ids
 from eventstore.heads import count_shards
 from eventstore.names import Names

@@ -10,18 +10,18 @@ from typing import TypeAlias
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.ages import Ballots, DayVotes, weigh
-from domain.cells import Cell, Dated
-from domain.courses import Adopted, Change, Course, TakeChanged, rule_of
-from domain.flips import Flip, Place
-from domain.log import Shard
-from domain.rulebooks import Label, Rulebook
-from domain.running_votes import RunningVotes
-from domain.single_votes import MOVED, key_of
-from domain.single_votes import Vote as SingleVote
-from domain.verdicts import Judgement
-from domain.walks import fold
-from domain.words import Choice
+from domain.rulebooks.rulebook import Label, Rulebook
+from domain.shared.log import Shard
+from domain.shared.types import Choice
+from domain.timeline.flips import Flip, Place
+from domain.timeline.running_votes import RunningVotes
+from domain.timeline.search import fold
+from domain.timeline.timeline import Adopted, Change, Course, TakeChanged, rule_of
+from domain.timeline.transitions import MOVED, key_of
+from domain.timeline.transitions import Vote as SingleVote
+from domain.timeline.vote_delta import Cell, Dated
+from domain.verdicts.decay import Ballots, DayVotes, weigh
+from domain.verdicts.verdict import Judgement
 from tests.random_rulebooks import rulebooks
 from tests.support import day_of
 

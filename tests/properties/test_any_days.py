@@ -11,9 +11,9 @@ from asyncpg import Pool, Record
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from domain.ages import Ballots, DayVotes
-from domain.log import shard_of
-from domain.named_rulebooks import DEFAULT, NAMED
+from domain.rulebooks.presets import DEFAULT, NAMED
+from domain.shared.log import shard_of
+from domain.verdicts.decay import Ballots, DayVotes
 from eventstore import ids
 from eventstore.casts import Submitted, append_casts
 from projections.ballots import read_ballots

@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from domain.flips import Flip
-from domain.named_rulebooks import NAMED
-from domain.rulebooks import Community, Panel, Rulebook, normal
+from domain.rulebooks.presets import NAMED
+from domain.rulebooks.rulebook import Community, Panel, Rulebook, normal
+from domain.timeline.flips import Flip
 from projections.flip_engine import advance_flips
 from projections.flips import begin, flips_after
 from services.cli.embedded.postgres import Postgres

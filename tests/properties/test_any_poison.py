@@ -11,7 +11,7 @@ from asyncpg import Pool, Record
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from domain.log import Shard
+from domain.shared.log import Shard
 from projections.engine import CheckpointMoved, advance, behind
 from projections.projection import Projection
 from projections.replay import run

@@ -22,10 +22,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import services.api
-from domain.ages import Ballots, DayVotes
-from domain.named_rulebooks import NAMED
-from domain.proofs import prove
-from domain.verdicts import Judgement
+from domain.rulebooks.presets import NAMED
+from domain.verdicts.decay import Ballots, DayVotes
+from domain.verdicts.proofs import prove
+from domain.verdicts.verdict import Judgement
 from tests.properties.any_verdict import Case, cases
 
 PROGRAM = Path(services.api.__file__).parent / "site/static/verify_verdict.py"

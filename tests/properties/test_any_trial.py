@@ -12,11 +12,11 @@ from asyncpg import Connection, Pool, Record
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from domain.flips import Flip
-from domain.log import Position, Shard
-from domain.named_rulebooks import NAMED
-from domain.rulebooks import Rulebook
-from domain.trials import Tried
+from domain.rulebooks.presets import NAMED
+from domain.rulebooks.rulebook import Rulebook
+from domain.shared.log import Position, Shard
+from domain.timeline.flips import Flip
+from domain.timeline.trials import Tried
 from eventstore.sealed.store import Store
 from projections import moves_postgres
 from projections.lab import Source, try_rulebook

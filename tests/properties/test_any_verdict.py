@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from domain.ages import Ballots
-from domain.rulebooks import Rulebook, decode_rulebook
-from domain.verdicts import Verdict, judge
+from domain.rulebooks.rulebook import Rulebook, decode_rulebook
+from domain.verdicts.decay import Ballots
+from domain.verdicts.verdict import Verdict, judge
 from tests.judge_verdicts import (
     Book,
     Judged,

@@ -12,7 +12,7 @@ from asyncpg import Pool, Record
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from domain.log import Shard
+from domain.shared.log import Shard
 from eventstore.sealed.manifest import Segment
 from eventstore.sealed.rows import EXPORT, SUM_IN_POSTGRES
 from eventstore.sealed.seal import _make, held

@@ -1,4 +1,4 @@
-"""The SQL rule and domain/votes.py are one rule: any casts, in any groups, get the same answers from both."""
+"""The SQL rule and domain/voting/votes.py are one rule: any casts, in any groups, get the same answers from both."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from asyncpg import Pool, Record
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from domain.log import Shard
-from domain.votes import BLANK, Answer, Ballot, Cast, decide, evolve
+from domain.shared.log import Shard
+from domain.voting.votes import BLANK, Answer, Ballot, Cast, decide, evolve
 from eventstore import ids
 from eventstore.casts import Expectation, Kind, Stood, Submitted, append_casts
 

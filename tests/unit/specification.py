@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 import pytest
 
-from domain.refusals import Refusal
+from domain.shared.errors import Refusal
 
 State = TypeVar("State")
 Event = TypeVar("Event")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from domain.adoptions import (
+from domain.editorial.adoptions import (
     INITIAL,
     OF_SHIPLOG,
     AdoptRulebook,
@@ -20,16 +20,16 @@ from domain.adoptions import (
     decide,
     evolve,
 )
-from domain.house import (
+from domain.events.editorial import (
     AdoptionCalledOff,
     AdoptionScheduled,
     ReviewerSeated,
     RulebookAdopted,
     RulebookWritten,
 )
-from domain.named_rulebooks import DEFAULT, NAMED
-from domain.refusals import Unknown
-from domain.rulebooks import read_rulebook
+from domain.rulebooks.presets import DEFAULT, NAMED
+from domain.rulebooks.rulebook import read_rulebook
+from domain.shared.errors import Unknown
 from tests.unit.specification import Specification
 
 MINE = read_rulebook('name = "mine"\nship = ">= 2/3"')

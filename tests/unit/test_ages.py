@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.ages import Ballots, DayVotes, Weighed, weigh, weigh_days, weights
-from domain.rulebooks import Community
+from domain.rulebooks.rulebook import Community
+from domain.verdicts.decay import Ballots, DayVotes, Weighed, weigh, weigh_days, weights
 
 TODAY = 20_000
 SIXTY = Community(weight=1, half_life_days=60)

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.ages import Ballots
-from domain.comparisons import Winner, winner
-from domain.named_rulebooks import DEFAULT
-from domain.verdicts import Judgement, Verdict, judge
+from domain.rulebooks.presets import DEFAULT
+from domain.verdicts.comparisons import Winner, winner
+from domain.verdicts.decay import Ballots
+from domain.verdicts.verdict import Judgement, Verdict, judge
 
 NAMES = ("Left", "Right")
 REVIEWERS = ("builder", "skeptic", "founder", "pm")

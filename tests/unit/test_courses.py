@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from domain.cells import Cell
-from domain.courses import Course
-from domain.rulebooks import Community, Panel, Rulebook, normal
-from domain.running_votes import RunningVotes
-from domain.single_votes import MOVED
+from domain.rulebooks.rulebook import Community, Panel, Rulebook, normal
+from domain.timeline.running_votes import RunningVotes
+from domain.timeline.timeline import Course
+from domain.timeline.transitions import MOVED
+from domain.timeline.vote_delta import Cell
 
 ALONE = normal(Rulebook("alone", panel=Panel(weight=0), community=Community(weight=1, minimum=10)))
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.endpoints import Endpoint, NotAnEndpoint, check_reachable, is_public, read_endpoint
+from domain.webhooks.endpoints import Endpoint, NotAnEndpoint, check_reachable, is_public, read_endpoint
 
 OWN = (ip_network("127.0.0.0/8"), ip_network("fd00::/8"))
 PUBLIC = Endpoint(True, "hooks.example.com", 443, "/")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from scipy.stats import binomtest
 
-from domain.heat import HALF_LIFE_DAYS, HALVINGS, WEIGHTS, Lately, hours_of, weight
+from domain.verdicts.activity import HALF_LIFE_DAYS, HALVINGS, WEIGHTS, Lately, hours_of, weight
 
 LAST = HALF_LIFE_DAYS * HALVINGS
 ages = st.integers(0, LAST)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.house import (
+from domain.events.editorial import (
     AdoptionCalledOff,
     AdoptionScheduled,
     Category,
@@ -29,8 +29,8 @@ from domain.house import (
     decode,
     encode,
 )
-from domain.refusals import NotUnderstood
-from domain.rulebooks import read_rulebook
+from domain.rulebooks.rulebook import read_rulebook
+from domain.shared.errors import NotUnderstood
 
 DETAILS = Details(
     name="Quill",

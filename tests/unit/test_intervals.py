@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.ages import Weighed
-from domain.intervals import End, exactly, wilson_ends
-from domain.labels import interval_test
-from domain.rulebooks import Bar, read_rulebook
+from domain.rulebooks.rulebook import Bar, read_rulebook
+from domain.verdicts.decay import Weighed
+from domain.verdicts.intervals import End, exactly, wilson_ends
+from domain.verdicts.labels import interval_test
 
 BY_INTERVAL = read_rulebook('name = "by-interval"\n[community]\nweight = 1\nbound = "interval"\nz = "1.96"')
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from domain.ages import Ballots, DayVotes
-from domain.labels import Decided
-from domain.named_rulebooks import DEFAULT, NAMED
-from domain.rulebooks import Label, Rulebook, read_rulebook
-from domain.verdicts import Judgement, Verdict, judge
+from domain.rulebooks.presets import DEFAULT, NAMED
+from domain.rulebooks.rulebook import Label, Rulebook, read_rulebook
+from domain.verdicts.decay import Ballots, DayVotes
+from domain.verdicts.labels import Decided
+from domain.verdicts.verdict import Judgement, Verdict, judge
 
 VETO, BOUND, SIXTY = NAMED["community-veto"], NAMED["lower-bound"], NAMED["sixty-days"]
 TODAY = 20_000

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.log import Position, Shard, parse_position, shard_of
+from domain.shared.log import Position, Shard, parse_position, shard_of
 
 shards = st.integers(0, 9_999).map(Shard)
 positions = st.builds(Position, shards, st.integers(0, 10**18 - 1))

@@ -7,7 +7,7 @@ from itertools import combinations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.margins import least_share, panel_share
+from domain.verdicts.margins import least_share, panel_share
 
 takes = st.lists(st.tuples(st.integers(1, 1_000), st.integers(0, 100)), min_size=1, max_size=6)
 

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from domain.log import HOUSE, Position, Shard
-from domain.moments import Moment, parse_moment
+from domain.shared.as_of import Moment, parse_moment
+from domain.shared.log import HOUSE, Position, Shard
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from scipy.stats import binomtest, norm
 
-from domain.heat import Lately
-from domain.named_rulebooks import DEFAULT, NAMED
-from domain.rankings import Contender, Rank, Sort, controversy, rank
-from domain.statistics import lower_end
+from domain.rulebooks.presets import DEFAULT, NAMED
+from domain.verdicts.activity import Lately
+from domain.verdicts.rankings import Contender, Rank, Sort, controversy, rank
+from domain.verdicts.statistics import lower_end
 
 PLACES = 10**30
 MINIMUM = DEFAULT.community.minimum

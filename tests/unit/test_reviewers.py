@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from domain.house import ReviewerSeated, TakeWithdrawn
-from domain.reviewers import SeatReviewer, decide, evolve
+from domain.editorial.reviewers import SeatReviewer, decide, evolve
+from domain.events.editorial import ReviewerSeated, TakeWithdrawn
 from tests.unit.specification import Specification
 
 BUILDER = ReviewerSeated("builder", 1, "Builder", "Builds.", "Has built.")

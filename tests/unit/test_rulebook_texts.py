@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from domain.named_rulebooks import NAMED
-from domain.rulebook_texts import write_rulebook
-from domain.rulebooks import Rulebook, read_rulebook
+from domain.rulebooks.presets import NAMED
+from domain.rulebooks.rulebook import Rulebook, read_rulebook
+from domain.rulebooks.toml import write_rulebook
 
 NASTY = "\"]\n[panel]\nweight = 0 # \\ \"\" ''' \u00e9 \U0001f469 \u2028 \t"
 FULL = read_rulebook("""

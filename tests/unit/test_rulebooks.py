@@ -7,8 +7,8 @@ from fractions import Fraction
 import pytest
 from hypothesis import given, settings
 
-from domain.named_rulebooks import NAMED
-from domain.rulebooks import Bar, Rulebook, WrongRulebook, decode_rulebook, read_rulebook
+from domain.rulebooks.presets import NAMED
+from domain.rulebooks.rulebook import Bar, Rulebook, WrongRulebook, decode_rulebook, read_rulebook
 from tests.properties.any_verdict import rulebooks
 
 FULL = """

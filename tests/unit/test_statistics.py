@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest, norm
 
-from domain.statistics import four_places, mean, share, wilson
+from domain.verdicts.statistics import four_places, mean, share, wilson
 
 COUNTS = [0, 1, 2, 3, 7, 10, 99, 1_000, 12_345, 10**6, 10**9]
 CONFIDENCE = 2 * norm.cdf(1.96) - 1

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from domain.house import Category, Details, Pricing, TakePublished, TakeWithdrawn, ToolListed, ToolRetired
-from domain.refusals import Retired, Unknown
-from domain.takes import Panel, PublishTake, WithdrawTake, decide, evolve
+from domain.editorial.takes import Panel, PublishTake, WithdrawTake, decide, evolve
+from domain.events.editorial import (
+    Category,
+    Details,
+    Pricing,
+    TakePublished,
+    TakeWithdrawn,
+    ToolListed,
+    ToolRetired,
+)
+from domain.shared.errors import Retired, Unknown
 from tests.unit.specification import Specification
 
 DETAILS = Details(name="Quill", category=Category("writing", "Writing"), pricing=Pricing("Free"))

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from domain.house import Category, Details, Pricing, TakeWithdrawn, ToolListed, ToolRetired, ToolRevised
-from domain.refusals import Retired, RevisionMoved, Unknown
-from domain.tools import PutTool, RetireTool, decide, evolve
+from domain.editorial.tools import PutTool, RetireTool, decide, evolve
+from domain.events.editorial import (
+    Category,
+    Details,
+    Pricing,
+    TakeWithdrawn,
+    ToolListed,
+    ToolRetired,
+    ToolRevised,
+)
+from domain.shared.errors import Retired, RevisionMoved, Unknown
 from tests.unit.specification import Specification
 
 DETAILS = Details(name="Quill", category=Category("writing", "Writing"), pricing=Pricing("Free"))

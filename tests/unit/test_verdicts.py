@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.ages import Ballots
-from domain.named_rulebooks import DEFAULT, NAMED
-from domain.rulebooks import Label, Rulebook, read_rulebook
-from domain.verdicts import Judgement, count, inputs_digest, judge, split
-from domain.words import Choice
+from domain.rulebooks.presets import DEFAULT, NAMED
+from domain.rulebooks.rulebook import Label, Rulebook, read_rulebook
+from domain.shared.types import Choice
+from domain.verdicts.decay import Ballots
+from domain.verdicts.verdict import Judgement, count, inputs_digest, judge, split
 
 NO_VOTES = Ballots()
 TWO_THIRDS = read_rulebook('name = "two-thirds"\nship = "> 2/3"\nskip = "< 2/3"')

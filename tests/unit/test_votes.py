@@ -7,7 +7,7 @@ from itertools import permutations
 
 import pytest
 
-from domain.votes import BLANK, Answer, Ballot, Cast, decide, evolve
+from domain.voting.votes import BLANK, Answer, Ballot, Cast, decide, evolve
 from eventstore.ids import mint
 from tests.unit.specification import Specification
 

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from domain.flips import Flip, Place
-from domain.log import Shard
-from domain.webhooks import (
+from domain.shared.log import Shard
+from domain.timeline.flips import Flip, Place
+from domain.webhooks.messages import (
     DELAYS,
     MOST_ATTEMPTS,
     Again,

@@ -1,0 +1,1 @@
+"""The events of the editorial shard, every event type this release writes, and upcasts of older versions."""

@@ -1,0 +1,23 @@
+"""Event types: every type this software writes, and which of what the log may hold it can read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import get_args
+
+from domain.events import editorial
+from domain.events.upcasts import stored_names
+
+# The many first: whoever looks a type up finds it soon.
+OF_PEOPLE = ("VoteCast", "VoteRetracted", "BookmarkSaved", "BookmarkDropped")
+OF_HOUSE = tuple(each.__name__ for each in get_args(editorial.HouseEvent))
+
+
+def names(also: Iterable[str] = ()) -> tuple[str, ...]:
+    """The families this software has heard of, and ``also`` those."""
+    return tuple(dict.fromkeys((*OF_PEOPLE, *OF_HOUSE, *also)))
+
+
+def readable(also: Iterable[str] = ()) -> list[str]:
+    """The stored names of every version of these that it reads."""
+    return [stored for name in names(also) for stored in stored_names(name, editorial.UPCASTERS)]

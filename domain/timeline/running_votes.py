@@ -1,0 +1,156 @@
+"""Running votes: the standing votes of one tool as events move them, and what they weigh under the rulebook in force."""
+
+from __future__ import annotations
+
+import msgspec
+
+from domain.rulebooks.rulebook import Community, Rulebook
+from domain.timeline.aged_votes import AgedVotes, Days, Sums
+from domain.timeline.transitions import Moved
+from domain.timeline.vote_delta import Bounds, Cell, bounds_of
+from domain.verdicts.decay import Weighed, WeighedDays, ages, weigh_newest
+
+
+class RunningVotes:
+    """``days`` are kept where a rulebook weighs age, or one that is adopted later does; else they may be None.
+
+    With ``sums``, by the rulebook that is followed first, they need only be those within its window.
+    """
+
+    def __init__(
+        self,
+        ship: int = 0,
+        skip: int = 0,
+        today: int | None = None,
+        days: Days | None = None,
+        sums: Sums | None = None,
+    ) -> None:
+        self.ship, self.skip, self.today, self._days = ship, skip, today, days
+        self._first_sums = sums
+        self._aged: AgedVotes | None = None
+        self._leapt: list[Cell] = []
+
+    @property
+    def days(self) -> Days | None:
+        """None where they are not kept."""
+        if self._days is not None and self._leapt:
+            for cell in self._leapt:
+                _put_in(self._days, cell)
+            self._leapt.clear()
+        return self._days
+
+    def follow(self, rulebook: Rulebook) -> None:
+        """Weigh them by this one from now on."""
+        self._aged = self._aged_under(rulebook)
+        self._first_sums = None
+
+    def weighed_days(self, community: Community) -> WeighedDays:
+        """By any rulebook's community."""
+        if self._days is None or not ages(community):
+            return WeighedDays([1], [self.ship], [self.skip])
+        days = self.days or {}
+        newest = sorted(days, reverse=True)
+        ship, skip = [days[day][0] for day in newest], [days[day][1] for day in newest]
+        return weigh_newest(newest, ship, skip, self.today, community)
+
+    @property
+    def sums(self) -> Sums | None:
+        """What they weigh under the rulebook that is followed; None where it does not weigh age."""
+        return self._aged.sums if self._aged else None
+
+    def count(self, moved: Moved, day: int, replaced_day: int | None) -> None:
+        """The days are those of the cast and of the one it replaces."""
+        self.ship += moved.ship
+        self.skip += moved.skip
+        if self._days is not None:
+            self._see(day)
+            if moved.choice is not None:
+                self._move(day, int(moved.choice == "ship"), int(moved.choice == "skip"))
+            if moved.replaced is not None:
+                assert replaced_day is not None, "a vote that replaces one says of what day that was"
+                self._move(replaced_day, -int(moved.replaced == "ship"), -int(moved.replaced == "skip"))
+
+    def leap(self, cell: Cell) -> None:
+        self.ship += cell.ship_in - cell.ship_out
+        self.skip += cell.skip_in - cell.skip_out
+        if self._days is None or cell.until is None:
+            return
+        if self._aged and self._aged.has_window:
+            self._see(cell.until)
+            for day, ship, skip in zip(*msgspec.structs.astuple(cell.came), strict=True):
+                self._move(day, ship, skip)
+            for day, ship, skip in zip(*msgspec.structs.astuple(cell.gone), strict=True):
+                self._move(day, -ship, -skip)
+        else:
+            self._leapt.append(cell)
+            self.today = cell.until if self.today is None else max(cell.until, self.today)
+            if self._aged:
+                self._aged.leap(cell)
+
+    def copy(self, *, whole: bool) -> RunningVotes:
+        """As they are. Only if it is to be ``whole`` can the copy be weighed by another rulebook that weighs age."""
+        days = None if self._days is None else self._recent(whole)
+        other = RunningVotes(self.ship, self.skip, self.today, days)
+        if self._aged and days is not None:
+            other._aged = self._aged.copy(days)
+        return other
+
+    def _recent(self, whole: bool) -> Days:
+        since = self._aged.since if self._aged else None
+        if not whole and since is None:
+            return {}
+        days = self.days or {}
+        return {day: [*votes] for day, votes in days.items() if whole or since is None or day >= since}
+
+    def weighed(self) -> Weighed:
+        if self._aged:
+            return self._aged.weighed()
+        return Weighed(self.ship + self.skip, self.ship, self.ship + self.skip)
+
+    def bounds(self, cell: Cell) -> Bounds:
+        """Where they can be during such a stretch."""
+        if self._aged:
+            return self._aged.bounds(cell)
+        return bounds_of(
+            (self.ship - cell.ship_out, self.ship + cell.ship_in),
+            (self.skip - cell.skip_out, self.skip + cell.skip_in),
+        )
+
+    def bounds_under(self, rulebook: Rulebook, cell: Cell) -> Bounds:
+        """The same, were they weighed by another rulebook."""
+        other = RunningVotes(self.ship, self.skip, self.today, self.days)
+        other.follow(rulebook)
+        return other.bounds(cell)
+
+    def _aged_under(self, rulebook: Rulebook) -> AgedVotes | None:
+        if not rulebook.weighs_age:
+            return None
+        assert self.days is not None, "a rulebook that weighs age needs the days of the votes"
+        return AgedVotes(rulebook.community, self.days, self.today, self._first_sums)
+
+    def _see(self, day: int) -> None:
+        self.today = day if self.today is None else max(day, self.today)
+        if self._aged:
+            self._aged.see(day)
+
+    def _move(self, day: int, ship: int, skip: int) -> None:
+        if self._aged:
+            self._aged.move(day, ship, skip)
+        elif self._days is not None:
+            votes = self._days.setdefault(day, [0, 0])
+            votes[0] += ship
+            votes[1] += skip
+
+
+def _put_in(days: Days, cell: Cell) -> None:
+    for day, ship, skip in zip(*msgspec.structs.astuple(cell.came), strict=True):
+        if day in days:
+            votes = days[day]
+            votes[0] += ship
+            votes[1] += skip
+        else:
+            days[day] = [ship, skip]
+    for day, ship, skip in zip(*msgspec.structs.astuple(cell.gone), strict=True):
+        votes = days.setdefault(day, [0, 0])
+        votes[0] -= ship
+        votes[1] -= skip

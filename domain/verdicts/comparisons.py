@@ -1,0 +1,53 @@
+"""Comparisons: which of two tools wins, and by which clause."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Literal, assert_never
+
+from msgspec import Struct
+
+from domain.rulebooks.rulebook import Clause, Rulebook
+from domain.verdicts.statistics import lower_end
+from domain.verdicts.verdict import Outcome, Verdict
+
+Side = Literal["left", "right"]
+
+
+class Winner(Struct, frozen=True):
+    side: Side | None
+    label: str
+    clause: Clause | Literal["none"]
+
+
+def winner(left: Verdict, right: Verdict, names: tuple[str, str], rulebook: Rulebook) -> Winner:
+    """The first clause of the rulebook that tells the two apart decides. What is missing loses to what is there.
+
+    Compared are the exact values, not the rounded ones that are shown.
+    """
+    for clause in rulebook.comparison:
+        a, b = value_by(clause, left, rulebook), value_by(clause, right, rulebook)
+        if a != b:
+            left_wins = b is None or (a is not None and a > b)
+            return Winner("left", names[0], clause) if left_wins else Winner("right", names[1], clause)
+    return Winner(None, "Toss-up", "none")
+
+
+def value_by(clause: Clause, verdict: Verdict | Outcome, rulebook: Rulebook) -> Fraction | None:
+    """What the clause compares; None of nothing."""
+    panel, votes = verdict.panel, verdict.community
+    match clause:
+        case "verdict":
+            return Fraction(("Unreviewed", "Skip", "Split", "Ship").index(verdict.label))
+        case "panel share":
+            return Fraction(panel.ship, panel.ship + panel.skip) if panel.ship + panel.skip else None
+        case "mean score":
+            return Fraction(panel.score_total, panel.ship + panel.skip) if panel.ship + panel.skip else None
+        case "community share":
+            return Fraction(votes.ship, votes.total) if votes.total else None
+        case "community lower bound":
+            return Fraction(lower_end(votes.ship, votes.skip, rulebook.z)) if votes.total else None
+        case "votes":
+            return Fraction(votes.total)
+        case _:
+            assert_never(clause)

@@ -1,0 +1,143 @@
+"""Ages of votes: what a vote cast on some day weighs, in whole numbers.
+
+Weights run forward (Cormode, Shkapenyuk, Srivastava and Xu 2009): those of later days are larger, none ever changes,
+and so sums of them add. They are exact from one half-life to the next, and rounded down to 2**-32 within one.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from decimal import Context, Decimal
+from functools import lru_cache
+from operator import attrgetter, mul, neg
+
+from msgspec import Struct
+
+from domain.rulebooks.rulebook import Community
+
+_PRECISION = 32
+_DIGITS = Context(prec=50)
+_LN_2 = _DIGITS.ln(Decimal(2))
+_DOUBTFUL = Decimal("1e-30")
+
+
+class DayVotes(Struct, frozen=True, order=True):
+    """Votes that stand and were cast on ``day``, in days since 1970-01-01, UTC."""
+
+    day: int
+    ship: int
+    skip: int
+
+
+class Ballots(Struct, frozen=True):
+    """The votes of one tool that stand: two numbers, and where a rulebook weighs age, the same by day.
+
+    ``today`` is the day of the tool's newest cast or retraction, from which ages are counted; None without any.
+    """
+
+    ship: int = 0
+    skip: int = 0
+    today: int | None = None
+    days: tuple[DayVotes, ...] = ()
+
+
+class Weighed(Struct, frozen=True):
+    """``count`` votes weigh ``total`` of which ``ship``; one cast today would weigh ``unit``."""
+
+    count: int
+    ship: int
+    total: int
+    unit: int = 1
+
+
+class WeighedDays(Struct, frozen=True):
+    """The days that count, newest first: what a vote of each weighs, and its votes. One cast today would weigh ``unit``."""
+
+    weights: list[int]
+    ship: list[int]
+    skip: list[int]
+    unit: int = 1
+
+    @property
+    def summed(self) -> Weighed:
+        ship, skip = sum(map(mul, self.weights, self.ship)), sum(map(mul, self.weights, self.skip))
+        return Weighed(sum(self.ship) + sum(self.skip), ship, ship + skip, self.unit)
+
+
+def weigh(ballots: Ballots, community: Community) -> Weighed:
+    return weigh_days(ballots, community).summed
+
+
+def weigh_days(ballots: Ballots, community: Community) -> WeighedDays:
+    """One day where ages do not matter."""
+    if not ages(community):
+        return WeighedDays([1], [ballots.ship], [ballots.skip])
+    newest = sorted(
+        (each for each in ballots.days if each.ship or each.skip), key=attrgetter("day"), reverse=True
+    )
+    days, ship, skip = ([getattr(each, name) for each in newest] for name in ("day", "ship", "skip"))
+    return weigh_newest(days, ship, skip, ballots.today, community)
+
+
+def weigh_newest(
+    days: list[int], ship: list[int], skip: list[int], today: int | None, community: Community
+) -> WeighedDays:
+    """Of days, newest first, those that count."""
+    window = community.window_days
+    if window is not None and today is not None:
+        count = bisect_left(days, window - today, key=neg)
+        days, ship, skip = days[:count], ship[:count], skip[:count]
+    weight = weights(community, days[-1] if days else today or 0)
+    return WeighedDays([weight[day] for day in days], ship, skip, weight[today or 0])
+
+
+def ages(community: Community) -> bool:
+    """Whether it matters when a vote was cast. Where votes cannot change a label, nobody reads their days."""
+    aged = community.half_life_days is not None or community.window_days is not None
+    return aged and (community.weight > 0 or community.veto_below is not None)
+
+
+class Earlier(Exception):
+    """A day before the one that weights begin with: it takes others."""
+
+
+class Weights(dict[int, int]):
+    """Of a day, what a vote cast on it weighs. Each is worked out when it is first asked for. Raises Earlier."""
+
+    def __init__(self, half_life: int | None, base: int) -> None:
+        super().__init__()
+        self._half_life, self._base = half_life, base
+
+    def __missing__(self, day: int) -> int:
+        weight = self[day] = self._weigh(day)
+        return weight
+
+    def _weigh(self, day: int) -> int:
+        if self._half_life is None:
+            return 1
+        halves, rest = divmod(day, self._half_life)
+        if halves < self._base:
+            raise Earlier
+        return _root(self._half_life, rest) << (halves - self._base)
+
+
+def weights(community: Community, first: int) -> Weights:
+    """All divided by one power of two, so that those from the day ``first`` on stay short."""
+    half_life = community.half_life_days
+    return _weights(half_life, 0 if half_life is None else first // half_life)
+
+
+@lru_cache(100)
+def _weights(half_life: int | None, base: int) -> Weights:
+    return Weights(half_life, base)
+
+
+@lru_cache(100_000)
+def _root(half_life: int, rest: int) -> int:
+    """floor(2**(32 + rest / half_life)). Fifty digits tell, or else the power itself does."""
+    power = _DIGITS.exp(_DIGITS.divide(_DIGITS.multiply(_LN_2, Decimal(rest)), Decimal(half_life)))
+    root = _DIGITS.multiply(power, Decimal(1 << _PRECISION))
+    near = int(root.to_integral_value())
+    if abs(root - near) > _DOUBTFUL:
+        return int(root)
+    return near if near**half_life <= 1 << (_PRECISION * half_life + rest) else near - 1

@@ -1,0 +1,85 @@
+"""Rankings: the orders in which a list of tools can be read. Greater ranks come first.
+
+Ranks are whole numbers, so that one can be written into a cursor and read back exactly.
+"""
+
+from __future__ import annotations
+
+from decimal import ROUND_HALF_EVEN, Context, Decimal
+from functools import lru_cache
+from typing import Literal, assert_never
+
+from msgspec import Struct
+
+from domain.rulebooks.rulebook import Rulebook
+from domain.verdicts.activity import Lately
+from domain.verdicts.statistics import lower_end
+
+Sort = Literal["top", "hot", "trending", "controversial", "most-voted", "new"]
+Rank = tuple[int, ...]
+
+_PLACES = 10**30
+_DIGITS = Context(prec=28, rounding=ROUND_HALF_EVEN)
+
+
+class Contender(Struct, frozen=True):
+    """A tool, as far as an order reads it: votes that stand, takes that stand with the sum of their scores."""
+
+    ship: int = 0
+    skip: int = 0
+    takes_ship: int = 0
+    takes_skip: int = 0
+    score_total: int = 0
+    lately: Lately = Lately()
+
+    @property
+    def total(self) -> int:
+        return self.ship + self.skip
+
+
+def rank(sort: Sort, tool: Contender, rulebook: Rulebook) -> Rank:
+    match sort:
+        case "top":
+            return _top(tool, rulebook)
+        case "hot":
+            return (tool.lately.heat, *_top(tool, rulebook))
+        case "trending":
+            return (int(tool.lately.trends), tool.lately.rise, *_top(tool, rulebook))
+        case "controversial":
+            return (controversy(tool.ship, tool.skip), *_top(tool, rulebook))
+        case "most-voted":
+            return (tool.total, *_top(tool, rulebook))
+        case "new":
+            return ()
+        case _:
+            assert_never(sort)
+
+
+def _top(tool: Contender, rulebook: Rulebook) -> Rank:
+    """Settled tallies first, by what the community sees in the tool at least; then by the panel.
+
+    Without votes, or with none for ship, that is 0, and the panel decides; then the fewer votes for skip.
+    """
+    takes = tool.takes_ship + tool.takes_skip
+    return (
+        int(tool.total >= rulebook.community.minimum),
+        lower_end(tool.ship, tool.skip, rulebook.z),
+        _PLACES * tool.takes_ship // takes if takes else -1,
+        _PLACES * tool.score_total // takes if takes else -1,
+        -tool.skip,
+    )
+
+
+@lru_cache(100_000)
+def controversy(ship: int, skip: int) -> int:
+    """Many votes, evenly split: total ** (smaller side / larger side), in millionths, to the nearest; 0 of one side alone.
+
+    Reddit's formula (r2/lib/db/_sorts.pyx), as exp(ln(total) * smaller / larger). Decimals round both functions
+    correctly, so the 28 digits are the same everywhere, and the last ones are not among those that are kept.
+    """
+    smaller, larger = sorted((ship, skip))
+    if not smaller:
+        return 0
+    c = _DIGITS
+    exponent = c.divide(c.multiply(c.ln(Decimal(ship + skip)), Decimal(smaller)), Decimal(larger))
+    return int(c.exp(exponent).scaleb(6, c).to_integral_value(ROUND_HALF_EVEN, c))

@@ -1,0 +1,108 @@
+"""Shares: what panel and community come to, as exact ends; shown in four places, and how far the next label is."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from fractions import Fraction
+
+from msgspec import Struct
+
+from domain.rulebooks.rulebook import Bar, Label
+from domain.verdicts.decay import Weighed
+from domain.verdicts.intervals import End, exactly, wilson_ends
+from domain.verdicts.labels import Decided, Rule
+
+Ends = tuple[End, End]
+Interval = tuple[Decimal, Decimal]
+
+
+class Shares(Struct, frozen=True):
+    """What was compared with the bars, lower and upper end; None of what does not weigh. Both ends of a plain share are equal."""
+
+    panel: Decimal | None
+    community: Interval | None
+    together: Interval | None
+
+
+class Distance(Struct, frozen=True):
+    """How much of a share is missing to the next label."""
+
+    label: Label
+    share: Decimal
+
+
+def shares_of(standing: Rule, votes: Weighed) -> Shares:
+    """Rounded half to even."""
+    panel, together = _panel_part(standing), together_of(standing, votes)
+    community = _community_part(standing, votes)
+    return Shares(
+        None if panel is None else exactly(panel).rounded(),
+        None if community is None else rounded(community),
+        None if together is None else rounded(together),
+    )
+
+
+def _panel_part(standing: Rule) -> Fraction | None:
+    return standing.panel if standing.book.panel.weight else None
+
+
+def _community_part(standing: Rule, votes: Weighed) -> Ends | None:
+    community = standing.book.community
+    if not standing.speaks(votes) or not community.weight:
+        return None
+    if community.bound == "interval":
+        return wilson_ends(votes.ship, votes.total, votes.unit, standing.book.z)
+    return exactly(share_of(votes)), exactly(share_of(votes))
+
+
+def share_of(votes: Weighed) -> Fraction:
+    return Fraction(votes.ship, votes.total)
+
+
+def together_of(standing: Rule, votes: Weighed) -> Ends | None:
+    panel, community = _panel_part(standing), _community_part(standing, votes)
+    if panel is None or community is None:
+        return community if panel is None else (exactly(panel), exactly(panel))
+    mine, theirs = standing.book.panel.weight, standing.book.community.weight
+    part = Fraction(theirs, mine + theirs)
+    low, high = (end.times(part).plus(panel * (1 - part)) for end in community)
+    return low, high
+
+
+def rounded(ends: Ends) -> Interval:
+    return ends[0].rounded(), ends[1].rounded()
+
+
+def distance_of(standing: Rule, votes: Weighed, label: Label, decided: Decided) -> Distance | None:
+    """None where panel and community say nothing, where a veto stands before the bars, and where no share changes the label."""
+    together = together_of(standing, votes)
+    if together is None or decided == "veto":
+        return None
+    return min(_ways(standing, together, label), key=lambda way: way.share, default=None)
+
+
+def _ways(standing: Rule, together: Ends, label: Label) -> list[Distance]:
+    """Across each bar that is beside the label: to what lies on the other side, and how far."""
+    book = standing.book
+    low, high = together
+    meet = book.ship_bar.at == 1 - book.skip_bar.at and (book.ship_bar.reach or book.skip_bar.reach)
+    narrow = meet and low == high
+    beside: tuple[tuple[Label, Label, Bar, Decimal], ...] = (
+        ("Ship", "Skip", book.ship_bar, _far(low, book.ship_bar.at)),
+        ("Skip", "Ship", book.skip_bar, _far(high, 1 - book.skip_bar.at)),
+    )
+    found = []
+    for name, opposite, bar, far in beside:
+        across = opposite if narrow else book.between
+        if across != name and label in (name, across) and _has_two_sides(bar):
+            found.append(Distance(across if label == name else name, far))
+    return found
+
+
+def _has_two_sides(bar: Bar) -> bool:
+    """Whether some share within 0 and 1 passes the bar, and some does not."""
+    return not (bar.at == 1 and not bar.reach) and not (bar.at == 0 and bar.reach)
+
+
+def _far(end: End, bar: Fraction) -> Decimal:
+    return abs(end.plus(-bar).rounded())

@@ -1,0 +1,1 @@
+"""Ballots and bookmarks: one person's standing choice for one tool."""

@@ -1,0 +1,1 @@
+"""Webhooks: messages, signatures, retries, and which endpoints are allowed."""
