@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from domain.shared.log import HOUSE, Position, Shard
 from domain.shared.types import Choice
-from eventstore.names import SLUGS_OF
+from eventstore.tool_directory import SLUGS_OF
 from projections.block_tally import BLOCK, BLOCK_TALLY
 from projections.past import Past
 

@@ -17,7 +17,7 @@ from domain.shared.log import HOUSE, Position
 from domain.timeline.flips import Flip
 from domain.timeline.search import fold
 from domain.timeline.timeline import Adopted, Course
-from eventstore.moments import find_moment
+from eventstore.as_of_positions import find_moment
 from projections.courses import keep_courses, keep_sums, pass_votes, read_all_courses, read_courses
 from projections.flip_pieces import is_late, next_piece, uncounted, undated
 from projections.flip_votes import Connection, Span, count_votes, date_votes, read_votes

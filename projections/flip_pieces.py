@@ -24,7 +24,7 @@ SELECT EXISTS (
      WHERE e.recorded_at < (SELECT max(recorded_at) FROM flips_frontier))
 """
 # Up to the positions $2 of the shards $1, at most $3 of each, and no further than ($4, $5, $6): the place that nothing of the
-# piece lies after is looked for in each shard by halving, as in eventstore/moments.py.
+# piece lies after is looked for in each shard by halving, as in eventstore/as_of_positions.py.
 PIECE = """
 WITH RECURSIVE span AS MATERIALIZED (
     SELECT f.shard, f.position AS after, least(u.position, f.position + $3) AS most, u.position > f.position + $3 AS more

@@ -15,7 +15,7 @@ from domain.editorial.adoptions import OF_SHIPLOG
 from domain.rulebooks.rulebook import Label
 from domain.shared.log import Position
 from domain.timeline.flips import Flip, Place
-from eventstore.moments import RECORDED_AT, NoSuchEvent
+from eventstore.as_of_positions import RECORDED_AT, NoSuchEvent
 from projections.flips import Reading, flip_of, read_frontier
 from projections.reading import as_read
 from projections.snapshot import Freshness, NotThereYet

@@ -20,8 +20,8 @@ from domain.rulebooks.rulebook import Rulebook
 from domain.shared.log import HOUSE, Position
 from domain.timeline.scenarios import Side, compare
 from domain.timeline.trials import Trial
+from eventstore.as_of_positions import find_moment
 from eventstore.heads import read_heads
-from eventstore.moments import find_moment
 from eventstore.sealed.store import Store
 from projections.house_history import read_house_history
 from projections.moves_postgres import PostgresMoves, ranges

@@ -50,7 +50,9 @@ def _shapes(families: Sequence[str], engine: Engine) -> str:
         for name in families
         for version in range(1, newest(name, editorial.UPCASTERS))
     ]
-    return " ".join(f"WHEN '{each}' THEN {upcast_expression(each, editorial.UPCASTERS, engine)}" for each in old)
+    return " ".join(
+        f"WHEN '{each}' THEN {upcast_expression(each, editorial.UPCASTERS, engine)}" for each in old
+    )
 
 
 def upcasts_of(families: Sequence[str]) -> bytes:

@@ -17,9 +17,9 @@ from asyncpg import Pool, Record
 from asyncpg.pool import PoolConnectionProxy
 
 from domain.shared.log import Shard
+from eventstore.advisory_lock import alone
 from eventstore.sealed.manifest import SegmentError
 from eventstore.sealed.store import Store
-from projections.alone import alone
 from projections.cut_over import cut_over, patiently
 from projections.digests import Comparison, compare
 from projections.engine import advance

@@ -13,8 +13,8 @@ from domain.rulebooks.rulebook import Rulebook
 from domain.shared.errors import Refusal
 from domain.shared.log import Position, parse_position
 from domain.timeline.trials import Trial, total
+from eventstore.advisory_lock import alone
 from eventstore.sealed.store import Store
-from projections.alone import alone
 from projections.lab import try_rulebook
 from projections.rulebooks import find_rulebook
 from projections.snapshot import take_snapshot

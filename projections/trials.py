@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from domain.shared.errors import Refusal, Unknown
 from domain.timeline.trials import Totals, Trial
-from eventstore.moments import find_moment
+from eventstore.as_of_positions import find_moment
 
 State: TypeAlias = Literal["running", "done", "failed", "cancelled"]
 

@@ -16,7 +16,7 @@ from domain.shared.log import Shard, shard_of
 from domain.voting.votes import Outcome
 from eventstore import ids
 from eventstore.casts import Columns, Expectation, append_columns, outcomes
-from eventstore.names import Names
+from eventstore.tool_directory import Names
 from services.identity import Identity
 from services.vote_lines import VOTER_BYTES, BadLine, Decoded, decode
 

@@ -20,7 +20,7 @@ from domain.voting.votes import Outcome
 from eventstore.appender import Appenders
 from eventstore.casts import Stood
 from eventstore.heads import count_shards
-from eventstore.names import Names
+from eventstore.tool_directory import Names
 from services.api import (
     bookmarks,
     bulk,

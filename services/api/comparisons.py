@@ -8,7 +8,7 @@ from msgspec import Struct
 from domain.rulebooks.rulebook import Rulebook
 from domain.shared.errors import Unknown
 from domain.verdicts.comparisons import Winner, winner
-from eventstore.names import Names
+from eventstore.tool_directory import Names
 from projections.adoptions import rulebook_in_force
 from projections.snapshot import Freshness, Snapshot
 from services.api.access import open_to_all

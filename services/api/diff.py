@@ -13,7 +13,7 @@ from msgspec import Meta, Struct, structs
 from domain.rulebooks.rulebook import Label
 from domain.shared.log import Position
 from domain.shared.types import Choice
-from eventstore.moments import find_moment
+from eventstore.as_of_positions import find_moment
 from projections.adoptions import rulebook_in_force
 from projections.changes import Between, HouseChange, Votes
 from projections.past import Past, look_back

@@ -11,7 +11,7 @@ from litestar.params import QueryParameter
 
 from domain.shared.as_of import Moment, parse_moment
 from domain.shared.log import Position, parse_position
-from eventstore.moments import find_moment
+from eventstore.as_of_positions import find_moment
 from projections.past import look_back
 from projections.projection import Projection
 from projections.registry import PROJECTIONS

@@ -16,7 +16,7 @@ from domain.shared.errors import Unknown
 from domain.shared.types import Slug
 from domain.verdicts.activity import Lately
 from domain.verdicts.rankings import Sort
-from eventstore.names import Names
+from eventstore.tool_directory import Names
 from projections.adoptions import rulebook_in_force
 from projections.catalogue import Entry, read_categories, read_entries
 from projections.panel import Reviewer, read_panel

@@ -12,7 +12,7 @@ from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 
 from eventstore.appender import Appenders, Overloaded
-from eventstore.names import Names
+from eventstore.tool_directory import Names
 from services.identity import Identity
 from services.intake import Intake
 from services.settings import Network

@@ -19,7 +19,7 @@ from domain.rulebooks.rulebook import WrongRulebook
 from domain.shared.errors import NotListedYet, Refusal, Retired, RevisionMoved, Unknown
 from domain.webhooks.endpoints import NotAnEndpoint
 from eventstore.appender import Overloaded, Unsettled
-from eventstore.moments import NoSuchEvent, NotAVector, NotYet, StillOpen
+from eventstore.as_of_positions import NoSuchEvent, NotAVector, NotYet, StillOpen
 from projections.snapshot import NotThereYet
 
 MEDIA_TYPE = "application/problem+json"

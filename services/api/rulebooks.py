@@ -21,7 +21,7 @@ from domain.editorial.adoptions import (
 from domain.rulebooks.rulebook import Rulebook, normal, read_rulebook
 from domain.rulebooks.toml import write_rulebook
 from domain.shared.types import END, Line
-from eventstore.adoptions import Outcome, decide_adoption
+from eventstore.rulebook_decisions import Outcome, decide_adoption
 from projections.adoptions import (
     READ_BY_RULE,
     Adoption,

@@ -23,8 +23,8 @@ from domain.shared.as_of import parse_moment
 from domain.shared.errors import Refusal
 from domain.shared.log import HOUSE
 from domain.shared.types import Line
-from eventstore.adoptions import Outcome, decide_adoption
 from eventstore.decisions import Author
+from eventstore.rulebook_decisions import Outcome, decide_adoption
 from services.cli.instance import data_option, instance
 from services.cli.keys import in_database
 from services.cli.rulebooks import read_file

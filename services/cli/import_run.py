@@ -15,7 +15,7 @@ from asyncpg import InterfaceError, Pool, PostgresError, Record
 from domain.shared.log import Shard
 from eventstore.heads import count_shards, extend_events
 from eventstore.ids import ids_at
-from eventstore.names import Names
+from eventstore.tool_directory import Names
 from services.cli.history import History
 from services.cli.import_progress import Show
 from services.identity import Identity

@@ -15,7 +15,7 @@ from domain.editorial.adoptions import OF_SHIPLOG, Adoptions
 from domain.rulebooks.rulebook import Rulebook, WrongRulebook, read_rulebook
 from domain.rulebooks.toml import write_rulebook
 from domain.shared.errors import Refusal
-from eventstore.adoptions import read_state
+from eventstore.rulebook_decisions import read_state
 from services.cli.instance import data_option, instance
 from services.cli.keys import in_database
 

@@ -21,10 +21,10 @@ from domain.shared.as_of import Moment, parse_moment
 from domain.shared.errors import Refusal
 from domain.shared.log import Position
 from domain.timeline.trials import Totals, Trial, total
-from eventstore.adoptions import read_state
-from eventstore.moments import StillOpen, find_moment
-from eventstore.names import Names
+from eventstore.as_of_positions import StillOpen, find_moment
+from eventstore.rulebook_decisions import read_state
 from eventstore.sealed.store import Store
+from eventstore.tool_directory import Names
 from projections.lab import NOW, Progress, Source, try_rulebook
 from projections.snapshot import StoppedBefore
 from services.cli.instance import data_option, instance

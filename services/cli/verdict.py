@@ -16,8 +16,8 @@ from domain.rulebooks.rulebook import Rulebook
 from domain.shared.as_of import Moment, parse_moment
 from domain.shared.errors import Refusal
 from domain.verdicts.verdict import PanelSplit, Tally, Verdict
-from eventstore.moments import StillOpen, find_moment
-from eventstore.names import Names
+from eventstore.as_of_positions import StillOpen, find_moment
+from eventstore.tool_directory import Names
 from projections.grounds import Grounds, read_grounds
 from projections.past import look_back
 from projections.snapshot import NotThereYet, Snapshot, take_snapshot

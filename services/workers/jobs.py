@@ -15,10 +15,10 @@ from asyncpg import InterfaceError, Pool, PostgresError, Record
 from domain.editorial.adoptions import TakeEffect
 from domain.shared.errors import NotUnderstood
 from domain.shared.log import HOUSE, Shard
-from eventstore.adoptions import decide_adoption
+from eventstore.as_of_positions import NotYet, StillOpen
 from eventstore.decisions import Author
 from eventstore.heads import extend_events
-from eventstore.moments import NotYet, StillOpen
+from eventstore.rulebook_decisions import decide_adoption
 from eventstore.sealed.manifest import SegmentError
 from eventstore.sealed.seal import due
 from eventstore.sealed.seal import seal as seal_segment

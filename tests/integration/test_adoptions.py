@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from domain.editorial.adoptions import AdoptRulebook, Command, ScheduleAdoption
 from domain.rulebooks.presets import DEFAULT, NAMED
 from domain.rulebooks.rulebook import Rulebook
-from eventstore.adoptions import decide_adoption
+from eventstore.rulebook_decisions import decide_adoption
 from projections.adoptions import rulebook_in_force
 from projections.snapshot import take_snapshot
 from services.settings import Settings

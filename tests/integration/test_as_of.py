@@ -14,9 +14,9 @@ import pytest
 from domain.rulebooks.presets import NAMED
 from domain.shared.log import Position, Shard, shard_of
 from domain.verdicts.decay import Ballots, DayVotes
+from eventstore.as_of_positions import find_moment
 from eventstore.casts import Submitted, append_casts
 from eventstore.ids import mint
-from eventstore.moments import find_moment
 from projections.ballots import read_ballots
 from projections.block_tally import BLOCK
 from projections.engine import advance

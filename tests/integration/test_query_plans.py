@@ -11,9 +11,9 @@ import pytest
 
 from domain.shared.log import Shard
 from domain.verdicts.activity import WEIGHTS
+from eventstore.as_of_positions import PREFIXES
 from eventstore.decisions import HISTORY_OF_TOOL
-from eventstore.moments import PREFIXES
-from eventstore.names import NAMED
+from eventstore.tool_directory import NAMED
 from projections import (
     adoptions,
     bookmark_counts,

@@ -15,7 +15,7 @@ from domain.shared.errors import Unknown
 from domain.voting.votes import BLANK, Ballot, Cast, decide, evolve
 from eventstore import ids
 from eventstore.heads import count_shards
-from eventstore.names import Names
+from eventstore.tool_directory import Names
 from services.identity import Identity
 from services.intake import Answered, Commits, Intake
 from services.settings import Settings
