@@ -26,7 +26,7 @@ from benchmarks.flat import fill
 from benchmarks.servers import Shiplog, shiplog
 from benchmarks.votes import singles
 from domain.shared.log import Event, Position, Recorded
-from projections.projection import RANGE
+from projections.engine.projection import RANGE
 from projections.tally import TALLY
 from services.cli.embedded.postgres import Postgres
 

@@ -22,8 +22,8 @@ from eventstore.heads import read_heads
 from eventstore.sealed.manifest import Segment
 from eventstore.sealed.seal import Plan, due, seal
 from eventstore.sealed.store import Store
-from projections.projection import RANGE
-from projections.sealed import fold_segments, listed
+from projections.engine.projection import RANGE
+from projections.replays.sealed_fold import fold_segments, listed
 from projections.tally import TALLY
 from services.cli.embedded.postgres import Postgres
 from services.cli.migrate import migrate_database

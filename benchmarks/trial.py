@@ -24,9 +24,9 @@ from domain.timeline.trials import Trial, total
 from eventstore.heads import read_heads
 from eventstore.sealed.seal import Plan, due, seal
 from eventstore.sealed.store import Store
-from projections.engine import advance, behind
-from projections.lab import Source, try_rulebook
+from projections.engine.advance import advance, behind
 from projections.tally import TALLY
+from projections.trials.run import Source, try_rulebook
 from services.cli.embedded.postgres import Postgres
 from services.cli.migrate import migrate_database
 from services.resources import open_pool

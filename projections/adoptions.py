@@ -12,9 +12,9 @@ from domain.rulebooks.presets import DEFAULT
 from domain.rulebooks.rulebook import Rulebook
 from domain.shared.errors import Unknown
 from domain.shared.log import HOUSE, Position
-from projections.projection import Projection
+from projections.engine.projection import Projection
+from projections.engine.snapshot import NotThereYet, Snapshot
 from projections.rulebooks import RULEBOOKS, find_rulebook
-from projections.snapshot import NotThereYet, Snapshot
 
 Step = Literal["adopted", "rolled-back", "scheduled", "called-off"]
 

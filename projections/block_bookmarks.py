@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from projections.projection import Projection
+from projections.engine.projection import Projection
 
 BLOCK_BOOKMARKS = Projection(
     name="block_bookmarks",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from projections.projection import Projection
+from projections.engine.projection import Projection
 
 # Positions to a block: 1..16,384 are block 0. A past tally reads a block's row for each block before its position,
 # and the events of no more than one. In the SELECT below it is a shift, which both

@@ -10,8 +10,8 @@ from asyncpg import Record
 from msgspec import Struct
 
 from domain.events.editorial import Category, Details
-from projections.projection import Projection
-from projections.snapshot import Snapshot
+from projections.engine.projection import Projection
+from projections.engine.snapshot import Snapshot
 
 CATALOGUE = Projection(
     name="catalogue",

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from domain.verdicts.decay import DayVotes
-from projections.projection import Projection
-from projections.snapshot import Snapshot
+from projections.engine.projection import Projection
+from projections.engine.snapshot import Snapshot
 
 # `day` counts from 1970-01-01. An event adds a vote to its own day, and takes the one it replaces from the day of that.
 # Events of one pair of days are counted first, and then each pair is put on its two days.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from projections.projection import Projection
-from projections.snapshot import Snapshot
+from projections.engine.projection import Projection
+from projections.engine.snapshot import Snapshot
 
 HOURLY_TALLY = Projection(
     name="hourly_tally",

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from domain.shared.log import Position, Shard
 from domain.shared.types import Choice
-from projections.projection import Projection
+from projections.engine.projection import Projection
 
 # A ballot that was only ever retracted has no event, and stands at position 0.
 MY_VOTES = Projection(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from projections.projection import Projection
-from projections.snapshot import Snapshot
+from projections.engine.projection import Projection
+from projections.engine.snapshot import Snapshot
 
 PANEL = Projection(
     name="panel",

@@ -11,8 +11,8 @@ from domain.editorial.adoptions import OF_SHIPLOG
 from domain.rulebooks.presets import NAMED
 from domain.rulebooks.rulebook import Rulebook, decode_rulebook
 from domain.shared.errors import Unknown
-from projections.projection import Projection
-from projections.snapshot import Snapshot
+from projections.engine.projection import Projection
+from projections.engine.snapshot import Snapshot
 
 RULEBOOKS = Projection(
     name="rulebooks",

@@ -8,8 +8,8 @@ from datetime import datetime
 from msgspec import Struct
 
 from domain.shared.types import Choice
-from projections.projection import Projection
-from projections.snapshot import Snapshot
+from projections.engine.projection import Projection
+from projections.engine.snapshot import Snapshot
 
 # A withdrawn take keeps its row, with no choice.
 SCORECARD = Projection(

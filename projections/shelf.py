@@ -10,7 +10,7 @@ from asyncpg import Pool, Record
 from msgspec import Struct
 
 from domain.shared.log import Position, Shard
-from projections.projection import Projection
+from projections.engine.projection import Projection
 
 SHELF = Projection(
     name="shelf",

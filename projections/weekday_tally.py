@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from projections.projection import Projection
-from projections.snapshot import Snapshot
+from projections.engine.projection import Projection
+from projections.engine.snapshot import Snapshot
 
 WEEKDAY_TALLY = Projection(
     name="weekday_tally",

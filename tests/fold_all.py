@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from projections.engine import CheckpointMoved, advance, behind
-from projections.registry import PROJECTIONS
+from projections.engine.advance import CheckpointMoved, advance, behind
+from projections.engine.registry import PROJECTIONS
 from services.resources import open_pool
 from services.settings import Settings
 

@@ -11,9 +11,9 @@ from asyncpg import Pool, Record
 from msgspec.structs import replace
 
 from domain.shared.log import Shard
-from projections.install import install
-from projections.projection import Projection
-from projections.registry import PROJECTIONS
+from projections.engine.install import install
+from projections.engine.projection import Projection
+from projections.engine.registry import PROJECTIONS
 from services.settings import Settings
 
 # A score that is no number, or 0, fails the SELECT; none at all, alone on its tool, the table.

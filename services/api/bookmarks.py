@@ -16,9 +16,9 @@ from domain.shared.log import shard_of
 from domain.timeline.flips import Place
 from domain.voting.bookmarks import SAVED, Note
 from projections.adoptions import rulebook_in_force
-from projections.flip_reads import Told, flips_at_one_moment, flips_since, labels_at
+from projections.engine.snapshot import take_snapshot
+from projections.flips.reads import Told, flips_at_one_moment, flips_since, labels_at
 from projections.shelf import Saved, drop_note, put_note, read_shelf
-from projections.snapshot import take_snapshot
 from services.api.access import Voter, open_to_all, reader_of, voter_of, with_own_credentials
 from services.api.bodies import check_json_type, decode
 from services.api.cards import Card, read_cards

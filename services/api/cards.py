@@ -17,13 +17,13 @@ from domain.verdicts.labels import Decided
 from domain.verdicts.shares import Distance, Shares
 from domain.verdicts.verdict import Judgement, Margin, PanelSplit, Tally, Verdict, count, judge
 from projections.adoptions import READ_BY_RULE
-from projections.ballots import read_ballots
 from projections.bookmark_counts import BOOKMARK_COUNTS, read_bookmark_counts
 from projections.catalogue import CATALOGUE, Entry, read_entries
 from projections.daily_votes import DAILY_VOTES
+from projections.engine.snapshot import Freshness, Snapshot
 from projections.panel import PANEL, Reviewer, read_panel
+from projections.reads.ballots import read_ballots
 from projections.scorecard import SCORECARD, Take, read_takes
-from projections.snapshot import Freshness, Snapshot
 from projections.tally import TALLY
 from services.api.problems import Rejected
 

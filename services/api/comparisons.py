@@ -10,7 +10,7 @@ from domain.shared.errors import Unknown
 from domain.verdicts.comparisons import Winner, winner
 from eventstore.tool_directory import Names
 from projections.adoptions import rulebook_in_force
-from projections.snapshot import Freshness, Snapshot
+from projections.engine.snapshot import Freshness, Snapshot
 from services.api.access import open_to_all
 from services.api.cards import READ_BY_CARDS, Card, ReviewerName, TakeShown, not_shown_yet, pure, read_cards
 from services.api.freshness import AsOf, MinPosition, headers_of, snapshot_at

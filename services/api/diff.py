@@ -15,8 +15,8 @@ from domain.shared.log import Position
 from domain.shared.types import Choice
 from eventstore.as_of_positions import find_moment
 from projections.adoptions import rulebook_in_force
-from projections.changes import Between, HouseChange, Votes
-from projections.past import Past, look_back
+from projections.reads.as_of import Past, look_back
+from projections.reads.diff import Between, HouseChange, Votes
 from services.api.access import open_to_all
 from services.api.cards import Card, PanelShown, read_cards
 from services.api.freshness import LONGEST_MOMENT, headers_of, moment_in

@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 from litestar import Response, get
 from msgspec import Struct, field
 
-from projections.flip_reads import Told
+from projections.flips.reads import Told
 from services.api.access import open_to_all
 from services.api.flips import FlipShown, OfTool, read_newest, show
 from services.api.freshness import headers_of

@@ -13,9 +13,9 @@ from msgspec import Meta, Struct
 from domain.rulebooks.rulebook import Label
 from domain.shared.log import Position, Shard
 from domain.timeline.flips import Place
-from projections.flip_reads import Told, flips_at_one_moment, newest_flips, place_of, reach_flips
-from projections.flips import AFTER_ALL, BEFORE_ALL
-from projections.snapshot import Freshness
+from projections.engine.snapshot import Freshness
+from projections.flips.reads import Told, flips_at_one_moment, newest_flips, place_of, reach_flips
+from projections.flips.store import AFTER_ALL, BEFORE_ALL
 from services.api.access import open_to_all
 from services.api.freshness import LONGEST_MOMENT, MinPosition, headers_of, moment_in, wanted_in
 from services.api.lists import SLUG_PATTERN, Items, next_link, read_cursor, write_cursor

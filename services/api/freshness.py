@@ -12,10 +12,10 @@ from litestar.params import QueryParameter
 from domain.shared.as_of import Moment, parse_moment
 from domain.shared.log import Position, parse_position
 from eventstore.as_of_positions import find_moment
-from projections.past import look_back
-from projections.projection import Projection
-from projections.registry import PROJECTIONS
-from projections.snapshot import Freshness, Snapshot, reach, take_snapshot
+from projections.engine.projection import Projection
+from projections.engine.registry import PROJECTIONS
+from projections.engine.snapshot import Freshness, Snapshot, reach, take_snapshot
+from projections.reads.as_of import look_back
 from services.api.problems import Rejected
 
 LONGEST_MOMENT = 2_000

@@ -10,11 +10,11 @@ from asyncpg import Pool, Record
 from litestar import Response, get
 from msgspec import Struct
 
-from projections.flip_pieces import read_flip_stops
-from projections.lag import read_lag
-from projections.parked import count_parked
-from projections.registry import PROJECTIONS
-from projections.stops import read_stops, read_unread
+from projections.engine.blocked import read_stops, read_unread
+from projections.engine.lag import read_lag
+from projections.engine.parked import count_parked
+from projections.engine.registry import PROJECTIONS
+from projections.flips.batches import read_flip_stops
 from services.api.access import open_to_all
 from services.api.parts import AnyRequest, parts
 from services.api.problems import may_answer

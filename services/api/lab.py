@@ -15,10 +15,10 @@ from msgspec import Struct
 from domain.rulebooks.rulebook import Label, Rulebook
 from domain.rulebooks.toml import write_rulebook
 from domain.timeline.trials import Trial
-from projections import trials
 from projections.adoptions import Adoption, Step, read_adoptions, rulebook_in_force, scheduled
+from projections.engine.snapshot import Freshness, take_snapshot
 from projections.rulebooks import Known, read_rulebooks
-from projections.snapshot import Freshness, take_snapshot
+from projections.trials import jobs as trials
 from services.api.access import login_of, open_to_all
 from services.api.cards import read_cards
 from services.api.parts import AnyRequest, parts

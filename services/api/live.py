@@ -16,7 +16,7 @@ from litestar.response import ServerSentEvent
 from litestar.response.sse import ServerSentEventMessage
 
 from domain.shared.log import Position
-from projections.snapshot import Freshness
+from projections.engine.snapshot import Freshness
 from services.api.access import open_to_all
 from services.api.lists import slugs_in
 from services.api.parts import AnyRequest, parts

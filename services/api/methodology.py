@@ -9,8 +9,8 @@ from litestar import get
 from domain.rulebooks.presets import DEFAULT
 from domain.rulebooks.rulebook import Clause, Label, Rulebook
 from projections.adoptions import read_adoptions, rulebook_in_force, scheduled
+from projections.engine.snapshot import take_snapshot
 from projections.rulebooks import read_rulebooks
-from projections.snapshot import take_snapshot
 from services.api.access import open_to_all
 from services.api.parts import AnyRequest, parts
 from services.api.rendering import Page, render_page

@@ -13,12 +13,12 @@ from litestar.types import ASGIApp
 from prometheus_client import Counter, Gauge, Histogram, generate_latest
 
 from domain.voting.votes import Outcome
-from projections.flip_pieces import read_flip_stops
-from projections.lag import read_lag
-from projections.parked import count_parked
-from projections.registry import PROJECTIONS
-from projections.stops import read_stops
-from projections.verify import read_drift
+from projections.engine.blocked import read_stops
+from projections.engine.lag import read_lag
+from projections.engine.parked import count_parked
+from projections.engine.registry import PROJECTIONS
+from projections.flips.batches import read_flip_stops
+from projections.replays.verify import read_drift
 from services.api.access import open_to_all
 from services.api.parts import AnyRequest, parts
 from services.webhooks.register import read_health

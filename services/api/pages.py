@@ -19,8 +19,8 @@ from domain.verdicts.rankings import Sort
 from eventstore.tool_directory import Names
 from projections.adoptions import rulebook_in_force
 from projections.catalogue import Entry, read_categories, read_entries
+from projections.engine.snapshot import take_snapshot
 from projections.panel import Reviewer, read_panel
-from projections.snapshot import take_snapshot
 from services.api.access import login_of, open_to_all
 from services.api.cards import Card, TakeShown, not_shown_yet, read_cards
 from services.api.comparisons import read_comparison

@@ -20,7 +20,7 @@ from domain.shared.errors import NotListedYet, Refusal, Retired, RevisionMoved, 
 from domain.webhooks.endpoints import NotAnEndpoint
 from eventstore.appender import Overloaded, Unsettled
 from eventstore.as_of_positions import NoSuchEvent, NotAVector, NotYet, StillOpen
-from projections.snapshot import NotThereYet
+from projections.engine.snapshot import NotThereYet
 
 MEDIA_TYPE = "application/problem+json"
 Answer = tuple[HTTPResponseStartEvent, HTTPResponseBodyEvent]

@@ -11,9 +11,9 @@ from domain.rulebooks.rulebook import Rulebook
 from domain.verdicts.activity import Lately
 from domain.verdicts.rankings import Contender, Rank, Sort, rank
 from projections.catalogue import read_listed
-from projections.lately import read_lately
+from projections.engine.snapshot import Snapshot
+from projections.reads.recent_activity import read_lately
 from projections.scorecard import read_splits
-from projections.snapshot import Snapshot
 from projections.tally import read_tallies
 from services.api.lists import read_cursor, write_cursor
 from services.api.problems import Rejected

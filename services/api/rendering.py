@@ -15,7 +15,7 @@ from litestar.datastructures import CacheControlHeader
 from litestar.openapi.plugins import SwaggerRenderPlugin
 from litestar.static_files import create_static_files_router
 
-from projections.snapshot import Freshness
+from projections.engine.snapshot import Freshness
 from services.api.access import open_to_all
 from services.api.freshness import headers_of
 from services.api.parts import AnyRequest

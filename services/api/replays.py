@@ -11,11 +11,12 @@ from litestar.params import FromPath, JSONBody
 from msgspec import Meta, Struct
 
 from domain.shared.types import Line
-from projections import cut_over, replays
-from projections.parked import count_parked
-from projections.registry import PROJECTIONS
-from projections.replays import Replay, Source, State
-from projections.verify import Verification, read_verifications, verify_all
+from projections.engine.parked import count_parked
+from projections.engine.registry import PROJECTIONS
+from projections.replays import cut_over
+from projections.replays import jobs as replays
+from projections.replays.jobs import Replay, Source, State
+from projections.replays.verify import Verification, read_verifications, verify_all
 from services.api.access import author_of, for_editors, open_to_all
 from services.api.bodies import StrictJSON
 from services.api.lists import Items

@@ -13,8 +13,8 @@ from msgspec import Meta, Struct
 
 from domain.verdicts.verdict import Tally, count
 from projections.adoptions import READ_BY_RULE, rulebook_in_force
+from projections.engine.snapshot import Freshness
 from projections.hourly_tally import HOURLY_TALLY, read_history
-from projections.snapshot import Freshness
 from projections.tally import TALLY, read_tallies
 from services.api.access import open_to_all
 from services.api.freshness import AsOf, MinPosition, headers_of, snapshot_at

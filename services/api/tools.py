@@ -18,8 +18,8 @@ from domain.verdicts.rankings import Sort
 from eventstore.decisions import Decided, decide_tool
 from projections.adoptions import rulebook_in_force
 from projections.catalogue import read_categories
+from projections.engine.snapshot import Freshness, take_snapshot
 from projections.rulebooks import find_rulebook
-from projections.snapshot import Freshness, take_snapshot
 from services.api.access import author_of, for_scope, open_to_all
 from services.api.bodies import StrictJSON
 from services.api.cards import READ_BY_CARDS, Card, not_shown_yet, read_cards

@@ -11,9 +11,9 @@ from msgspec import Struct
 
 from domain.rulebooks.rulebook import Rulebook
 from domain.timeline.trials import Totals
+from projections.engine.snapshot import NotThereYet, take_snapshot
 from projections.rulebooks import read_rulebooks
-from projections.snapshot import NotThereYet, take_snapshot
-from projections.trials import State, TrialRun
+from projections.trials.jobs import State, TrialRun
 from services.api.replays import Progress
 
 

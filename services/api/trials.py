@@ -13,10 +13,10 @@ from msgspec import Struct, structs
 
 from domain.shared.errors import Refusal
 from domain.timeline.trials import Trial
-from projections import trials
 from projections.catalogue import Entry, read_entries
+from projections.engine.snapshot import NotThereYet, take_snapshot
 from projections.rulebooks import find_rulebook
-from projections.snapshot import NotThereYet, take_snapshot
+from projections.trials import jobs as trials
 from services.api.access import for_editors
 from services.api.lists import Items
 from services.api.parts import AnyRequest, parts

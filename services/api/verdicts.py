@@ -10,7 +10,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import QueryParameter
 
 from domain.verdicts.proofs import Bundle
-from projections.grounds import READ_BY_GROUNDS, read_grounds
+from projections.reads.verdict_inputs import READ_BY_GROUNDS, read_grounds
 from services.api.access import open_to_all
 from services.api.cards import VerdictShown
 from services.api.freshness import AsOf, MinPosition, headers_of, snapshot_at

@@ -11,9 +11,9 @@ from msgspec import Struct
 
 from eventstore.heads import create_heads, extend_events
 from eventstore.migrations import migrate as apply_migrations
-from projections.flips import install_flips
-from projections.install import install
-from projections.registry import PROJECTIONS
+from projections.engine.install import install
+from projections.engine.registry import PROJECTIONS
+from projections.flips.store import install_flips
 from services.cli.instance import data_option, instance
 from services.settings import Settings
 

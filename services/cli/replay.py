@@ -24,12 +24,12 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from domain.shared.errors import Refusal
 from eventstore.decisions import Author
 from eventstore.sealed.store import Store
-from projections import replay as replaying
-from projections import replays
-from projections.cut_over import Accepted, cut_over, roll_back
-from projections.projection import Projection
-from projections.registry import PROJECTIONS
-from projections.replays import Replay, Source
+from projections.engine.projection import Projection
+from projections.engine.registry import PROJECTIONS
+from projections.replays import jobs as replays
+from projections.replays import run as replaying
+from projections.replays.cut_over import Accepted, cut_over, roll_back
+from projections.replays.jobs import Replay, Source
 from services.cli.instance import data_option, instance
 from services.identity import Identity
 from services.resources import open_pool, sealing_of

@@ -11,10 +11,10 @@ from asyncpg import Pool, Record
 from msgspec import Struct
 
 from eventstore.heads import read_heads
-from projections.lag import Lag, read_lag
-from projections.parked import count_parked, read_parked
-from projections.registry import PROJECTIONS
-from projections.stops import read_stops, read_unread
+from projections.engine.blocked import read_stops, read_unread
+from projections.engine.lag import Lag, read_lag
+from projections.engine.parked import count_parked, read_parked
+from projections.engine.registry import PROJECTIONS
 from services.cli.instance import data_option, instance
 from services.cli.keys import in_database
 

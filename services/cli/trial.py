@@ -25,8 +25,8 @@ from eventstore.as_of_positions import StillOpen, find_moment
 from eventstore.rulebook_decisions import read_state
 from eventstore.sealed.store import Store
 from eventstore.tool_directory import Names
-from projections.lab import NOW, Progress, Source, try_rulebook
-from projections.snapshot import StoppedBefore
+from projections.engine.snapshot import StoppedBefore
+from projections.trials.run import NOW, Progress, Source, try_rulebook
 from services.cli.instance import data_option, instance
 from services.cli.rulebooks import read_file
 from services.cli.trial_tables import print_tables

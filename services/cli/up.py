@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.panel import Panel
 
 from domain.shared.log import HOUSE
-from projections.engine import advance
-from projections.registry import PROJECTIONS
+from projections.engine.advance import advance
+from projections.engine.registry import PROJECTIONS
 from services.cli import supervisor
 from services.cli.embedded.binaries import ServerError
 from services.cli.embedded.postgres import Postgres

@@ -18,9 +18,9 @@ from domain.shared.errors import Refusal
 from domain.verdicts.verdict import PanelSplit, Tally, Verdict
 from eventstore.as_of_positions import StillOpen, find_moment
 from eventstore.tool_directory import Names
-from projections.grounds import Grounds, read_grounds
-from projections.past import look_back
-from projections.snapshot import NotThereYet, Snapshot, take_snapshot
+from projections.engine.snapshot import NotThereYet, Snapshot, take_snapshot
+from projections.reads.as_of import look_back
+from projections.reads.verdict_inputs import Grounds, read_grounds
 from services.cli.instance import data_option, instance
 from services.cli.keys import in_database
 from services.cli.rulebooks import read_file

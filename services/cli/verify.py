@@ -10,10 +10,10 @@ import msgspec
 import rich_click as click
 from msgspec import Struct
 
-from projections.flip_verify import verify_flips
-from projections.registry import PROJECTIONS
-from projections.verify import Verified, verify_all
-from projections.verify_sealed import verify_segments
+from projections.engine.registry import PROJECTIONS
+from projections.flips.verify import verify_flips
+from projections.replays.sealed_verify import verify_segments
+from projections.replays.verify import Verified, verify_all
 from services.cli.instance import data_option, instance
 from services.resources import open_pool, sealing_of
 from services.settings import Settings

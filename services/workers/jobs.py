@@ -23,15 +23,15 @@ from eventstore.sealed.manifest import SegmentError
 from eventstore.sealed.seal import due
 from eventstore.sealed.seal import seal as seal_segment
 from projections.adoptions import is_due
-from projections.engine import CheckpointMoved, advance, behind
-from projections.flip_engine import FrontierMoved, advance_flips
-from projections.flip_pieces import read_flip_stops
-from projections.registry import PROJECTIONS
-from projections.replay import run
-from projections.replay_sealed import NoSegments
-from projections.replays import NotNow, UnderWay, begin_next, read_replays
-from projections.stops import read_stops
-from projections.verify import verify_slice
+from projections.engine.advance import CheckpointMoved, advance, behind
+from projections.engine.blocked import read_stops
+from projections.engine.registry import PROJECTIONS
+from projections.flips.advance import FrontierMoved, advance_flips
+from projections.flips.batches import read_flip_stops
+from projections.replays.jobs import NotNow, UnderWay, begin_next, read_replays
+from projections.replays.run import run
+from projections.replays.sealed_replay import NoSegments
+from projections.replays.verify import verify_slice
 from services.resources import Sealing
 from services.signals import Signals
 from services.webhooks.sending import Sender

@@ -9,7 +9,8 @@ from asyncpg import InterfaceError, Pool, PostgresError, Record
 
 from eventstore.sealed.manifest import SegmentError
 from eventstore.sealed.store import Store
-from projections import trial_runs, trials
+from projections.trials import jobs as trials
+from projections.trials import worker as trial_runs
 from services.workers.jobs import Context
 
 _UNREACHABLE = (PostgresError, InterfaceError, OSError, TimeoutError)

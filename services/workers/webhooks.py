@@ -5,7 +5,7 @@ from __future__ import annotations
 import structlog
 from asyncpg import InterfaceError, PostgresError
 
-from projections.flips import flips_after
+from projections.flips.store import flips_after
 from services.webhooks.deliveries import forget_old
 from services.webhooks.telling import tell
 from services.workers.jobs import Context

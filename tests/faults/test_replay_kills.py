@@ -11,8 +11,8 @@ import asyncpg
 import httpx
 import pytest
 
-from projections.registry import PROJECTIONS
-from projections.replays import Replay, begin, find, read_replay
+from projections.engine.registry import PROJECTIONS
+from projections.replays.jobs import Replay, begin, find, read_replay
 from services.cli.embedded.postgres import Postgres
 from services.resources import open_pool
 from services.settings import Settings

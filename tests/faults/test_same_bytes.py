@@ -14,8 +14,8 @@ import pytest
 
 from eventstore.casts import Submitted, append_casts
 from eventstore.ids import mint
-from projections.registry import PROJECTIONS
-from projections.verify import verify_all
+from projections.engine.registry import PROJECTIONS
+from projections.replays.verify import verify_all
 from services.cli.embedded.postgres import Postgres
 from services.resources import open_pool
 from services.settings import Settings

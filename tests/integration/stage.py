@@ -15,8 +15,8 @@ from asyncpg import Pool, Record
 from domain.editorial import reviewers
 from domain.shared.log import Shard
 from eventstore.decisions import Author, decide_house
-from projections.engine import advance, behind
-from projections.registry import PROJECTIONS
+from projections.engine.advance import advance, behind
+from projections.engine.registry import PROJECTIONS
 from services.cli.users import create_user
 from services.identity import Role
 from services.settings import Settings

@@ -10,7 +10,7 @@ from domain.rulebooks.presets import DEFAULT, NAMED
 from domain.rulebooks.rulebook import Rulebook
 from eventstore.rulebook_decisions import decide_adoption
 from projections.adoptions import rulebook_in_force
-from projections.snapshot import take_snapshot
+from projections.engine.snapshot import take_snapshot
 from services.settings import Settings
 from services.signals import Signals
 from services.workers.jobs import Context, take_effect

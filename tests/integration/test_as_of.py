@@ -17,12 +17,12 @@ from domain.verdicts.decay import Ballots, DayVotes
 from eventstore.as_of_positions import find_moment
 from eventstore.casts import Submitted, append_casts
 from eventstore.ids import mint
-from projections.ballots import read_ballots
 from projections.block_tally import BLOCK
-from projections.engine import advance
-from projections.install import install
-from projections.past import look_back
-from projections.registry import PROJECTIONS
+from projections.engine.advance import advance
+from projections.engine.install import install
+from projections.engine.registry import PROJECTIONS
+from projections.reads.as_of import look_back
+from projections.reads.ballots import read_ballots
 from services.cli.embedded.postgres import Postgres
 from tests.hindsight import (
     Happened,

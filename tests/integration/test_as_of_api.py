@@ -8,7 +8,7 @@ import pytest
 
 from domain.shared.log import Shard, parse_position
 from projections.block_tally import BLOCK
-from projections.registry import PROJECTIONS
+from projections.engine.registry import PROJECTIONS
 from tests.integration.stage import (
     Client,
     Headers,

@@ -13,14 +13,14 @@ from domain.shared.log import Shard
 from eventstore.casts import Submitted, append_casts
 from eventstore.heads import read_heads
 from eventstore.ids import mint
-from projections import engine
-from projections.engine import CheckpointMoved, advance, behind
-from projections.install import install
-from projections.projection import Projection
-from projections.registry import PROJECTIONS
-from projections.snapshot import take_snapshot
+from projections.engine import advance as engine
+from projections.engine.advance import CheckpointMoved, advance, behind
+from projections.engine.install import install
+from projections.engine.projection import Projection
+from projections.engine.registry import PROJECTIONS
+from projections.engine.snapshot import take_snapshot
+from projections.replays.verify import verify
 from projections.tally import TALLY, read_tallies
-from projections.verify import verify
 from services.settings import Settings
 from tests.integration.stage import Log, catch_up
 

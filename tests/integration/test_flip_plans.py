@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from projections.flip_pieces import PIECE, STOP, UNCOUNTED
-from projections.flip_reads import NEWEST, NEWEST_OF_TOOL, SINCE, TELL
-from projections.flip_votes import COUNT, DATE, VOTES
-from projections.flips import AFTER
+from projections.flips.batches import PIECE, STOP, UNCOUNTED
+from projections.flips.reads import NEWEST, NEWEST_OF_TOOL, SINCE, TELL
+from projections.flips.store import AFTER
+from projections.flips.votes import COUNT, DATE, VOTES
 from tests.integration.stage import Log
 from tests.integration.test_query_plans import (
     _fill,

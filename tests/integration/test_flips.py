@@ -13,13 +13,13 @@ import pytest
 from domain.rulebooks.presets import DEFAULT, NAMED
 from domain.shared.log import HOUSE, Position, Shard
 from domain.timeline.flips import Flip
-from projections import flips as flip_log
-from projections.flip_engine import advance_flips
-from projections.flip_pieces import read_flip_stops
-from projections.flip_verify import verify_flips
-from projections.flips import begin, flips_after, install_flips, read_frontier
-from projections.lag import read_lag
-from projections.parked import read_parked
+from projections.engine.lag import read_lag
+from projections.engine.parked import read_parked
+from projections.flips import store as flip_log
+from projections.flips.advance import advance_flips
+from projections.flips.batches import read_flip_stops
+from projections.flips.store import begin, flips_after, install_flips, read_frontier
+from projections.flips.verify import verify_flips
 from services.settings import Settings
 from services.signals import Signals
 from services.workers.jobs import Context, flip

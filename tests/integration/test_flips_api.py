@@ -12,7 +12,7 @@ from domain.events.editorial import HouseEvent, RulebookAdopted
 from domain.rulebooks.presets import DEFAULT, NAMED
 from domain.rulebooks.rulebook import Rulebook
 from eventstore.decisions import decide_house
-from projections.flip_engine import advance_flips
+from projections.flips.advance import advance_flips
 from tests.integration.stage import (
     SOMEBODY,
     Client,

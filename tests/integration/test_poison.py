@@ -16,20 +16,21 @@ from structlog.testing import capture_logs
 
 from domain.shared.log import HOUSE, Position, Shard
 from eventstore.sealed.store import Store
-from projections import engine, poison, stops
-from projections import replay as replaying
-from projections.cut_over import cut_over, roll_back
-from projections.engine import advance, behind
-from projections.install import install
-from projections.parked import Parked, park, read_parked
-from projections.past import look_back
-from projections.projection import Projection
-from projections.replay import run
-from projections.replays import begin, cancel
+from projections.engine import advance as engine
+from projections.engine import blocked, poison
+from projections.engine.advance import advance, behind
+from projections.engine.install import install
+from projections.engine.parked import Parked, park, read_parked
+from projections.engine.projection import Projection
+from projections.engine.snapshot import take_snapshot
+from projections.reads.as_of import look_back
+from projections.replays import run as replaying
+from projections.replays.cut_over import cut_over, roll_back
+from projections.replays.jobs import begin, cancel
+from projections.replays.run import run
+from projections.replays.sealed_verify import verify_segments
+from projections.replays.verify import verify, verify_all
 from projections.scorecard import SCORECARD, read_takes
-from projections.snapshot import take_snapshot
-from projections.verify import verify, verify_all
-from projections.verify_sealed import verify_segments
 from services.cli.status import _read, _table
 from services.settings import Settings
 from services.workers import jobs
@@ -166,19 +167,19 @@ async def test_whoever_dies_among_the_halves_leaves_nothing_and_the_next_does_it
 async def test_a_fold_that_fails_on_everything_is_stopped_and_the_fix_lets_it_go_on(
     pool: Pool[Record], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stops, "MOST_PARKED", 3)
+    monkeypatch.setattr(blocked, "MOST_PARKED", 3)
     written = await append(pool, SHARD, [(1, "x")] * 12)
     await catch_up_with(pool, BROKEN, 4)
     stands = {row[0]: row[1] for row in await pool.fetch(CHECKPOINTS, SHARD)}
     assert stands.pop("grades") == 4
     assert set(stands.values()) == {12}
-    (told,) = await stops.read_stops(pool, BROKEN)
+    (told,) = await blocked.read_stops(pool, BROKEN)
     assert str(told).startswith("grades is stopped after 1.4, where it had parked 4 events")
     done = await run(pool, MENDED, await begin(pool, FIXED))
     assert (done.state, done.drift) == ("cut-over", 0)
     await catch_up_with(pool, MENDED)
     assert (await parked(pool), await kept(pool)) == ([], fold(written, poison=0))
-    assert [each.projection for each in await stops.read_stops(pool, MENDED)] == ["grades__last"]
+    assert [each.projection for each in await blocked.read_stops(pool, MENDED)] == ["grades__last"]
 
 
 async def test_many_ranges_later_poison_is_found_in_small_ones(

@@ -14,29 +14,20 @@ from domain.verdicts.activity import WEIGHTS
 from eventstore.as_of_positions import PREFIXES
 from eventstore.decisions import HISTORY_OF_TOOL
 from eventstore.tool_directory import NAMED
-from projections import (
-    adoptions,
-    bookmark_counts,
-    catalogue,
-    changes,
-    daily_votes,
-    lately,
-    panel,
-    rulebooks,
-    scorecard,
-)
+from projections import adoptions, bookmark_counts, catalogue, daily_votes, panel, rulebooks, scorecard
 from projections.adoptions import ADOPTIONS
 from projections.bookmark_counts import BOOKMARK_COUNTS
 from projections.catalogue import CATALOGUE
 from projections.daily_votes import DAILY_VOTES
-from projections.engine import advance, fold
+from projections.engine.advance import advance, fold
+from projections.engine.projection import Projection
+from projections.engine.registry import PROJECTIONS
+from projections.engine.snapshot import NEWEST
 from projections.panel import PANEL
-from projections.past import BY_KEY, as_of
-from projections.projection import Projection
-from projections.registry import PROJECTIONS
+from projections.reads import diff, recent_activity
+from projections.reads.as_of import BY_KEY, as_of
 from projections.rulebooks import RULEBOOKS
 from projections.scorecard import SCORECARD
-from projections.snapshot import NEWEST
 from projections.tally import READ, TALLY
 from services.resources import open_pool
 from services.settings import Settings
@@ -278,7 +269,7 @@ async def test_a_moment_is_found_by_halving(log: Log) -> None:
 
 @pytest.mark.parametrize(
     ("query", "arguments"),
-    [(changes.CHANGED, ("0", "20")), (changes.VOTES, ("'{3,4}'",)), (changes.HOUSE_EVENTS, ())],
+    [(diff.CHANGED, ("0", "20")), (diff.VOTES, ("'{3,4}'",)), (diff.HOUSE_EVENTS, ())],
     ids=["tools", "votes", "house"],
 )
 async def test_a_diff_reads_between_its_moments(log: Log, query: str, arguments: tuple[str, ...]) -> None:
@@ -299,7 +290,7 @@ async def test_tallies_are_found_by_tool(log: Log, query: str, key: str) -> None
 async def test_what_came_lately_is_found_by_day(log: Log) -> None:
     """No day before any that weighs is read, though the plan is kept for any days."""
     weights = f"'{{{','.join(map(str, WEIGHTS))}}}'"
-    plan = await plan_of(log, lately.READ, "21000", weights, "2", "28")
+    plan = await plan_of(log, recent_activity.READ, "21000", weights, "2", "28")
     assert scanned_whole(plan) == set()
     assert indexes_on(plan) == {"daily_votes_day_idx"}
     assert plan[0]["Actual Rows"] == 20

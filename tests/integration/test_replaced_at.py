@@ -18,8 +18,8 @@ from eventstore.casts import Submitted, append_casts
 from eventstore.heads import create_heads, extend_events
 from eventstore.ids import mint
 from eventstore.migrations import FOLDER, migrate
-from projections.install import install
-from projections.registry import PROJECTIONS
+from projections.engine.install import install
+from projections.engine.registry import PROJECTIONS
 from services.cli.embedded.postgres import Postgres
 from services.resources import open_pool
 from services.settings import Settings

@@ -13,17 +13,17 @@ from domain.shared.log import HOUSE, Shard
 from eventstore.casts import Submitted, append_casts
 from eventstore.decisions import Author
 from eventstore.ids import mint
-from projections import replay as replaying
-from projections import replays
-from projections.cut_over import Accepted, cut_over, roll_back
-from projections.engine import advance
-from projections.projection import Projection
-from projections.registry import PROJECTIONS
-from projections.replay import run
-from projections.replays import NotNow, UnderWay, begin, begin_next, cancel, pause, read_replay, resume
-from projections.snapshot import take_snapshot
+from projections.engine.advance import advance
+from projections.engine.projection import Projection
+from projections.engine.registry import PROJECTIONS
+from projections.engine.snapshot import take_snapshot
+from projections.replays import jobs as replays
+from projections.replays import run as replaying
+from projections.replays.cut_over import Accepted, cut_over, roll_back
+from projections.replays.jobs import NotNow, UnderWay, begin, begin_next, cancel, pause, read_replay, resume
+from projections.replays.run import run
+from projections.replays.verify import verify, verify_slice
 from projections.tally import TALLY, read_tallies
-from projections.verify import verify, verify_slice
 from tests.integration.stage import Log, catch_up
 
 TOOL = 7
@@ -266,7 +266,7 @@ async def test_a_changed_definition_cancels_what_was_rebuilt_by_the_old_one(
     import asyncpg
     from msgspec.structs import replace
 
-    from projections.install import install
+    from projections.engine.install import install
 
     asked = await begin(pool, TALLY)
     conn = await asyncpg.connect(settings.database_url)  # type: ignore[attr-defined]

@@ -10,8 +10,8 @@ from asyncpg import Pool, Record
 from litestar import Litestar
 from litestar.testing import AsyncTestClient
 
-from projections.registry import PROJECTIONS
-from projections.verify import verify_slice
+from projections.engine.registry import PROJECTIONS
+from projections.replays.verify import verify_slice
 from services.cli.users import create_user
 from services.workers.jobs import Context, replay
 from tests.integration.stage import catch_up

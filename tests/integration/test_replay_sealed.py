@@ -8,13 +8,13 @@ import pytest
 
 from eventstore.sealed.manifest import SegmentError
 from eventstore.sealed.store import Store
-from projections.projection import Projection
-from projections.registry import PROJECTIONS
-from projections.replay import run
-from projections.replay_sealed import NoSegments
-from projections.replays import begin, read_replay, resume
+from projections.engine.projection import Projection
+from projections.engine.registry import PROJECTIONS
+from projections.replays.jobs import begin, read_replay, resume
+from projections.replays.run import run
+from projections.replays.sealed_replay import NoSegments
+from projections.replays.verify import verify
 from projections.tally import TALLY
-from projections.verify import verify
 from tests.integration.sealed_stage import seal_all, write_history
 from tests.integration.stage import Log, catch_up
 from tests.integration.test_replay import cast_votes

@@ -9,8 +9,8 @@ import asyncpg
 from domain.shared.log import Shard
 from eventstore.casts import Submitted, append_casts
 from eventstore.ids import mint
-from projections.engine import advance
-from projections.registry import PROJECTIONS
+from projections.engine.advance import advance
+from projections.engine.registry import PROJECTIONS
 from services.settings import Settings
 from tests.integration.stage import Log
 

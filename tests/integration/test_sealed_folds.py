@@ -18,11 +18,11 @@ from eventstore.sealed.manifest import Manifest, Segment, SegmentError, encode
 from eventstore.sealed.seal import Plan, due, read_content
 from eventstore.sealed.store import MANIFEST, Store
 from projections.daily_votes import DAILY_VOTES
-from projections.projection import RANGE, Projection
-from projections.registry import PROJECTIONS
-from projections.sealed import fold_segments
+from projections.engine.projection import RANGE, Projection
+from projections.engine.registry import PROJECTIONS
+from projections.replays.sealed_fold import fold_segments
+from projections.replays.sealed_verify import verify_segments
 from projections.tally import TALLY
-from projections.verify_sealed import verify_segments
 from services.settings import Settings
 from tests.integration.sealed_stage import seal_all, write_history
 from tests.integration.stage import Log

@@ -15,7 +15,7 @@ from eventstore.sealed import seal as sealing
 from eventstore.sealed.manifest import Content, Manifest, Segment, SegmentError, decode, encode
 from eventstore.sealed.seal import Plan, due, seal
 from eventstore.sealed.store import MANIFEST, Store
-from projections.sealed import fold_segments
+from projections.replays.sealed_fold import fold_segments
 from projections.tally import TALLY
 from services.resources import Sealing
 from services.signals import Signals

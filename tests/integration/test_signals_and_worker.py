@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from redis.asyncio import Redis
 
 from domain.shared.log import Shard
-from projections.engine import behind
+from projections.engine.advance import behind
 from services.cli.embedded.valkey import Valkey
 from services.settings import Settings
 from services.signals import Signals

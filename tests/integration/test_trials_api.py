@@ -17,7 +17,8 @@ from domain.rulebooks.presets import DEFAULT, NAMED
 from domain.timeline.trials import Trial
 from eventstore.sealed.seal import Plan
 from eventstore.sealed.store import Store
-from projections import trial_runs, trials
+from projections.trials import jobs as trials
+from projections.trials import worker as trial_runs
 from services.cli.embedded.postgres import Postgres
 from services.resources import Sealing
 from services.workers.jobs import Context

@@ -20,17 +20,17 @@ from domain.shared.log import HOUSE, Position, Shard
 from eventstore.decisions import decide_tool
 from eventstore.sealed.store import Store
 from projections.catalogue import CATALOGUE
-from projections.engine import advance
-from projections.past import look_back
-from projections.projection import Projection
-from projections.registry import PROJECTIONS
-from projections.replay import run
-from projections.replays import begin
+from projections.engine.advance import advance
+from projections.engine.blocked import read_stops, read_unread
+from projections.engine.projection import Projection
+from projections.engine.registry import PROJECTIONS
+from projections.engine.snapshot import StoppedBefore, take_snapshot
+from projections.reads.as_of import look_back
+from projections.replays.jobs import begin
+from projections.replays.run import run
+from projections.replays.sealed_verify import verify_segments
+from projections.replays.verify import verify
 from projections.scorecard import SCORECARD, read_take_history, read_takes
-from projections.snapshot import StoppedBefore, take_snapshot
-from projections.stops import read_stops, read_unread
-from projections.verify import verify
-from projections.verify_sealed import verify_segments
 from services.cli.status import _read, _table
 from services.workers import jobs
 from services.workers.jobs import Context, sweep

@@ -26,7 +26,7 @@ from domain.shared.log import Shard
 from domain.timeline.flips import Flip, Place
 from domain.webhooks.endpoints import Address
 from domain.webhooks.messages import MOST_ATTEMPTS, write_secret
-from projections.flips import flips_after
+from projections.flips.store import flips_after
 from services.cli.embedded.postgres import Postgres
 from services.resources import open_pool
 from services.settings import Settings

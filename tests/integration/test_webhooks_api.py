@@ -9,8 +9,8 @@ import httpx
 import pytest
 from msgspec.structs import replace
 
-from projections.flip_engine import advance_flips
-from projections.flips import begin
+from projections.flips.advance import advance_flips
+from projections.flips.store import begin
 from services.cli.embedded.postgres import Postgres
 from services.settings import Settings
 from services.signals import Signals

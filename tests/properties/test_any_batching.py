@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from domain.shared.log import Shard, shard_of
 from eventstore import ids
 from eventstore.casts import Submitted, append_casts
-from projections.engine import advance
-from projections.registry import PROJECTIONS
-from projections.snapshot import take_snapshot
+from projections.engine.advance import advance
+from projections.engine.registry import PROJECTIONS
+from projections.engine.snapshot import take_snapshot
+from projections.replays.verify import verify_all
 from projections.tally import read_tallies
-from projections.verify import verify_all
 
 VOTERS, TOOLS = 6, 3
 casts = st.lists(

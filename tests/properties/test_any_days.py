@@ -16,10 +16,10 @@ from domain.shared.log import shard_of
 from domain.verdicts.decay import Ballots, DayVotes
 from eventstore import ids
 from eventstore.casts import Submitted, append_casts
-from projections.ballots import read_ballots
-from projections.registry import PROJECTIONS
-from projections.snapshot import take_snapshot
-from projections.verify import verify_all
+from projections.engine.registry import PROJECTIONS
+from projections.engine.snapshot import take_snapshot
+from projections.reads.ballots import read_ballots
+from projections.replays.verify import verify_all
 from tests.properties.test_any_batching import advance_in, batches
 from tests.support import day_of
 

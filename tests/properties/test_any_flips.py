@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from domain.rulebooks.presets import NAMED
 from domain.rulebooks.rulebook import Community, Panel, Rulebook, normal
 from domain.timeline.flips import Flip
-from projections.flip_engine import advance_flips
-from projections.flips import begin, flips_after
+from projections.flips.advance import advance_flips
+from projections.flips.store import begin, flips_after
 from services.cli.embedded.postgres import Postgres
 from services.resources import open_pool
 from services.settings import Settings

@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from domain.shared.log import Shard
-from projections.engine import CheckpointMoved, advance, behind
-from projections.projection import Projection
-from projections.replay import run
-from projections.replays import begin
-from projections.verify import verify_all
+from projections.engine.advance import CheckpointMoved, advance, behind
+from projections.engine.projection import Projection
+from projections.replays.jobs import begin
+from projections.replays.run import run
+from projections.replays.verify import verify_all
 from services.resources import open_pool
 from services.settings import Settings
 from tests.conftest import _new_log

@@ -18,8 +18,8 @@ from domain.shared.log import Position, Shard
 from domain.timeline.flips import Flip
 from domain.timeline.trials import Tried
 from eventstore.sealed.store import Store
-from projections import moves_postgres
-from projections.lab import Source, try_rulebook
+from projections.trials import from_postgres
+from projections.trials.run import Source, try_rulebook
 from services.cli.embedded.postgres import Postgres
 from services.resources import open_pool
 from tests.conftest import _new_log
@@ -75,7 +75,7 @@ async def test_any_trial(
     await empty(owner)
     log = _written(steps)
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(moves_postgres, "RANGE_EVENTS", span)
+        patch.setattr(from_postgres, "RANGE_EVENTS", span)
         source, store = await _put(pool, log, sealed, Path(folder))
         upto = {shard: max(log.heads[shard] - (left_out if shard else 0), 0) for shard in range(4)}
         positions = [Position(Shard(shard), number) for shard, number in upto.items()]

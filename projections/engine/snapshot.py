@@ -1,0 +1,109 @@
+"""Snapshots: everything one answer shows is read at one moment, and the answer says how far that was."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+
+from asyncpg import Pool, Record
+from asyncpg.pool import PoolConnectionProxy
+from msgspec import Struct
+
+from domain.shared.log import Position
+from projections.engine.projection import Projection
+from projections.engine.upcasting import with_events
+
+FRESHNESS = """
+SELECT f.shard, f.position,
+       CASE WHEN f.position < f.head THEN
+            (SELECT extract(epoch FROM clock_timestamp() - e.recorded_at) * 1000
+               FROM events AS e WHERE e.shard = f.shard AND e.position = f.position + 1)
+       END::bigint AS lag_ms,
+       (SELECT count(*) FROM parked_events AS p WHERE p.shard = f.shard AND p.projection = ANY($1)) AS parked
+  FROM (SELECT c.shard, min(c.position) AS position, min(h.position) AS head
+          FROM checkpoints AS c JOIN heads AS h USING (shard)
+         WHERE c.projection = ANY($1) GROUP BY c.shard) AS f
+ ORDER BY f.shard
+"""
+NEWEST = """
+SELECT max(e.recorded_at)
+  FROM unnest($1::smallint[], $2::bigint[]) AS shown (shard, position)
+ CROSS JOIN LATERAL (SELECT recorded_at FROM events
+                      WHERE events.shard = shown.shard AND events.position = shown.position LIMIT 1) AS e
+"""
+REACHED = "SELECT min(position) >= $2 FROM checkpoints WHERE shard = $1 AND projection = ANY($3)"
+
+_POLL_SECONDS = 0.015
+
+
+class Freshness(Struct, frozen=True):
+    """What an answer shows: the log up to these positions, one per shard, and how old the oldest unseen event is.
+
+    ``incomplete``: how often one of its read models could not fold an event, and went past it.
+    """
+
+    positions: tuple[Position, ...]
+    lag_ms: int
+    incomplete: int = 0
+
+    def __str__(self) -> str:
+        return ",".join(map(str, self.positions))
+
+
+class NotThereYet(Exception):
+    """The read models have not reached the asked position in time. Ask again in a second."""
+
+
+class StoppedBefore(NotThereYet):
+    """An event up to this moment is newer than this software, and what you ask for has to read it. Ask for an earlier moment, or again when this process was upgraded."""
+
+
+class Snapshot:
+    """Reads within one REPEATABLE READ transaction, remembering which read models they touched."""
+
+    def __init__(self, conn: PoolConnectionProxy[Record]) -> None:
+        self._conn = conn
+        self._read: set[str] = set()
+
+    async def fetch(self, projection: Projection, query: str, *args: object) -> list[Record]:
+        self._read.add(projection.name)
+        return await self._conn.fetch(with_events(query), *args)
+
+    def check_listed(self, slug: str, tool: int) -> None:
+        """Raises NotListedYet where a past is read from before the tool. Now, whatever has a number is listed."""
+
+    async def freshness(self) -> Freshness:
+        rows = await self._conn.fetch(FRESHNESS, sorted(self._read))
+        positions = tuple(Position(row["shard"], row["position"]) for row in rows)
+        lag_ms = max((row["lag_ms"] or 0 for row in rows), default=0)
+        return Freshness(positions, lag_ms, sum(row["parked"] for row in rows))
+
+    async def newest(self) -> datetime | None:
+        """When the newest event was recorded that everything read so far shows; None of an empty log."""
+        shown = (await self.freshness()).positions
+        newest: datetime | None = await self._conn.fetchval(
+            NEWEST, [each.shard for each in shown], [each.number for each in shown]
+        )
+        return newest
+
+
+@asynccontextmanager
+async def take_snapshot(pool: Pool[Record]) -> AsyncIterator[Snapshot]:
+    async with pool.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
+        yield Snapshot(conn)
+
+
+async def reach(
+    pool: Pool[Record], projections: Sequence[Projection], wanted: Sequence[Position], seconds: float = 2.0
+) -> None:
+    """Return once the read models have folded the wanted positions; raise NotThereYet after ``seconds``."""
+    names = [projection.name for projection in projections]
+    deadline = time.monotonic() + seconds
+    for position in wanted:
+        while not await pool.fetchval(REACHED, position.shard, position.number, names):
+            if time.monotonic() > deadline:
+                raise NotThereYet
+            await asyncio.sleep(_POLL_SECONDS)

@@ -1,0 +1,166 @@
+"""The flip engine: moves the flip log on by one piece of the log's own order across shards, exactly once.
+
+A piece ends at a place, so that everything before that place has been folded and nothing after it, and at the latest at an
+adoption. So one rulebook is in force all through it. Where that one does not weigh votes they are not read: they are
+counted, in portions of their own, before a rulebook is adopted that does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+
+from asyncpg import Pool, Record
+
+from domain.rulebooks.rulebook import Rulebook
+from domain.shared.log import HOUSE, Position
+from domain.timeline.flips import Flip
+from domain.timeline.search import fold
+from domain.timeline.timeline import Adopted, Course
+from eventstore.as_of_positions import find_moment
+from projections.engine.parked import PARK
+from projections.flips.batches import is_late, next_piece, uncounted, undated
+from projections.flips.editorial_changes import HouseChanges, read_changes, rulebook_at
+from projections.flips.store import NAME, begin
+from projections.flips.timelines import keep_courses, keep_sums, pass_votes, read_all_courses, read_courses
+from projections.flips.votes import Connection, Span, count_votes, date_votes, read_votes
+
+# A time up to which something is to be folded, if anything is.
+BEHIND = """
+SELECT clock_timestamp()
+ WHERE EXISTS (SELECT FROM flips_frontier AS f JOIN heads AS h USING (shard) WHERE f.position < h.position)
+"""
+HOUSE_FRONTIER = "SELECT position FROM flips_frontier WHERE shard = 0"
+CLAIM = "SELECT pg_try_advisory_xact_lock(hashtext('shiplog flips'))"
+MOVE_COUNTED = """
+UPDATE flips_frontier AS f SET counted = r.upto
+  FROM unnest($1::smallint[], $2::bigint[], $3::bigint[]) AS r (shard, after, upto)
+ WHERE f.shard = r.shard AND f.counted = r.after
+"""
+MOVE_DATED = """
+UPDATE flips_frontier AS f SET dated = r.upto
+  FROM unnest($1::smallint[], $2::bigint[], $3::bigint[]) AS r (shard, after, upto)
+ WHERE f.shard = r.shard AND f.dated = r.after
+"""
+MOVE = """
+WITH r AS MATERIALIZED (
+    SELECT r.*, e.recorded_at FROM unnest($1::smallint[], $2::bigint[], $3::bigint[]) AS r (shard, after, upto)
+      JOIN events AS e ON e.shard = r.shard AND e.position = r.upto
+), moved AS (
+    UPDATE flips_frontier AS f
+       SET position = r.upto, recorded_at = r.recorded_at,
+           counted = CASE WHEN $4 THEN r.upto ELSE counted END, dated = CASE WHEN $5 THEN r.upto ELSE dated END
+      FROM r WHERE f.shard = r.shard AND f.position = r.after
+    RETURNING f.shard)
+SELECT count(*) FROM moved
+"""
+WRITE = """
+INSERT INTO flips (shard, recorded_at, cause_shard, cause_position, tool, event, before, after, rulebook)
+SELECT 0, * FROM unnest($1::timestamptz[], $2::smallint[], $3::bigint[], $4::integer[], $5::text[], $6::text[],
+                        $7::text[], $8::text[])
+"""
+
+NOTHING = Span([], [], [])
+# In one transaction: folded, or only counted.
+BATCH = 50_000
+BATCH_COUNTED = 1_000_000
+
+
+class FrontierMoved(Exception):
+    """Another worker has found these flips. Nothing was kept; try again from the frontier."""
+
+
+async def advance_flips(pool: Pool[Record], *, batch: int = BATCH) -> int | None:
+    """Move the flip log on by one piece, in one transaction. Gives the events it went past or counted; None when there
+    is nothing to do, or somebody else does it. Raises StillOpen while an append is under way that began long ago.
+    """
+    moment = await pool.fetchval(BEHIND)
+    if moment is None:
+        return None
+    upto = await find_moment(pool, moment)
+    async with pool.acquire() as conn, conn.transaction():
+        return await fold_next(conn, upto, batch) if await conn.fetchval(CLAIM) else None
+
+
+async def fold_next(conn: Connection, upto: Sequence[Position], batch: int) -> int | None:
+    """In a transaction of whoever alone may do so: fold the next piece of what lies up to these positions."""
+    if await is_late(conn):
+        await begin(conn)
+    piece = await next_piece(conn, upto, batch)
+    if not piece.shards:
+        return None
+    after, last = piece.range_of(HOUSE) or (await conn.fetchval(HOUSE_FRONTIER),) * 2
+    book, changes = await rulebook_at(conn, after), await read_changes(conn, after, last)
+    if counted := await _count_first(conn, piece, book, changes):
+        return counted
+    await _write(conn, await _fold(conn, piece, book, changes))
+    for each in changes.unread:
+        await conn.execute(PARK, HOUSE, NAME, each.position.number, each.error[:500])
+    if await conn.fetchval(MOVE, *piece.columns, book.weighs_votes, book.weighs_age) != len(piece.shards):
+        raise FrontierMoved
+    return piece.events
+
+
+async def _count_first(conn: Connection, piece: Span, book: Rulebook, changes: HouseChanges) -> int:
+    """What the rulebook in force, or the one that is adopted, has to know of votes that nobody has read."""
+    adopted = changes.adoptions[-1].rulebook if changes.adoptions else book
+    if book.weighs_votes or adopted.weighs_votes:
+        span = await uncounted(conn, NOTHING if book.weighs_votes else piece, BATCH_COUNTED)
+        if span.shards:
+            await count_votes(conn, span)
+            await conn.execute(MOVE_COUNTED, *span.columns)
+            return span.events
+    if book.weighs_age or adopted.weighs_age:
+        span = await undated(conn, NOTHING if book.weighs_age else piece, BATCH_COUNTED)
+        if span.shards:
+            await date_votes(conn, span)
+            await conn.execute(MOVE_DATED, *span.columns)
+            return span.events
+    return 0
+
+
+async def _fold(conn: Connection, piece: Span, book: Rulebook, changes: HouseChanges) -> list[Flip]:
+    passed = await pass_votes(conn, piece, book) if book.weighs_votes else {}
+    takes = changes.takes_by_tool()
+    leapt = {
+        tool: found for tool, each in passed.items() if (found := each.leap(takes.get(tool, []))) is not None
+    }
+    followed = {tool: each.course for tool, each in passed.items() if tool not in leapt}
+    still = await _without_votes(conn, book, takes.keys() - passed.keys())
+
+    votes = await read_votes(conn, piece, followed) if followed else {}
+    moved = followed | still
+    flips = [flip for found in leapt.values() for flip in found]
+    for tool, course in moved.items():
+        flips += fold(course, votes.get(tool, []), takes.get(tool, []))
+    await keep_courses(
+        conn, [*moved.values(), *(passed[tool].course for tool in takes.keys() & leapt.keys())]
+    )
+    await keep_sums(conn, [each.course for each in passed.values()])
+    for adopted in changes.adoptions:
+        flips += await _adopt(conn, book, adopted)
+    return flips
+
+
+async def _without_votes(conn: Connection, book: Rulebook, tools: AbstractSet[int]) -> dict[int, Course]:
+    """The courses of tools that only takes moved, the new ones too."""
+    begun = await read_courses(conn, book, tools)
+    return begun | {tool: Course(tool, book) for tool in tools - begun.keys()}
+
+
+async def _adopt(conn: Connection, book: Rulebook, adopted: Adopted) -> list[Flip]:
+    """Every tool is judged anew, at this one place."""
+    courses = await read_all_courses(conn, book, dated=adopted.rulebook.weighs_age)
+    flips = [flip for course in courses.values() if (flip := course.change(adopted)) is not None]
+    await keep_courses(conn, [courses[flip.tool] for flip in flips])
+    await keep_sums(conn, courses.values())
+    return flips
+
+
+async def _write(conn: Connection, flips: Sequence[Flip]) -> None:
+    rows = [
+        (f.place.recorded_at, f.place.shard, f.place.number, f.tool, f.event, f.before, f.after, f.rulebook)
+        for f in flips
+    ]
+    if rows:
+        await conn.execute(WRITE, *zip(*rows, strict=True))

@@ -1,0 +1,1 @@
+"""Reads across read models: as of a past position, the difference of two, and the inputs of a verdict."""

@@ -1,0 +1,54 @@
+"""Grounds: all that the verdict of one tool is made from, as it was at one moment."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from domain.rulebooks.rulebook import Rulebook
+from domain.shared.log import HOUSE
+from domain.verdicts.decay import Ballots
+from domain.verdicts.proofs import prove
+from domain.verdicts.verdict import Judgement, Verdict, judge
+from projections.adoptions import READ_BY_RULE, rulebook_in_force
+from projections.daily_votes import DAILY_VOTES
+from projections.engine.snapshot import Freshness, NotThereYet, Snapshot
+from projections.reads.ballots import read_ballots
+from projections.rulebooks import find_rulebook
+from projections.scorecard import SCORECARD, read_takes
+from projections.tally import TALLY
+
+READ_BY_GROUNDS = (SCORECARD, TALLY, DAILY_VOTES, *READ_BY_RULE)
+
+
+class Grounds(Struct, frozen=True):
+    tool: str
+    takes: tuple[Judgement, ...]
+    ballots: Ballots
+    rulebook: Rulebook
+    freshness: Freshness
+
+    def judge(self) -> Verdict:
+        return judge(self.takes, self.ballots, self.rulebook)
+
+    def prove(self) -> bytes:
+        return prove(self.tool, str(self.freshness), self.takes, self.ballots, self.rulebook)
+
+
+async def read_grounds(snapshot: Snapshot, slug: str, tool: int, by: Rulebook | str | None) -> Grounds:
+    """``by`` is another rulebook than the one in force, or names one by its digest or name.
+
+    Raises Unknown, NotListedYet, or NotThereYet while the tool has not been folded yet.
+    """
+    snapshot.check_listed(slug, tool)
+    rulebook = by if isinstance(by, Rulebook) else await _find(snapshot, by)
+    takes = await read_takes(snapshot, [tool])
+    ballots = await read_ballots(snapshot, [tool], rulebook)
+    freshness = await snapshot.freshness()
+    if any(each.shard == HOUSE and each.number < tool for each in freshness.positions):
+        raise NotThereYet
+    judgements = tuple(Judgement(take.reviewer, take.score, take.choice) for take in takes)
+    return Grounds(slug, judgements, ballots[tool], rulebook, freshness)
+
+
+async def _find(snapshot: Snapshot, wanted: str | None) -> Rulebook:
+    return await (find_rulebook(snapshot, wanted) if wanted else rulebook_in_force(snapshot))

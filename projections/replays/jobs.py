@@ -1,0 +1,183 @@
+"""Replays: what is known of each rebuild, and what may be asked of it. The work itself is replay.py."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Literal, TypeAlias
+from uuid import UUID, uuid4
+
+from asyncpg import Pool, Record, UniqueViolationError
+from msgspec import Struct
+
+from domain.shared.errors import Refusal, Unknown
+from projections.engine.parked import forget
+from projections.engine.projection import Projection
+
+# Where the sealed part of the log is read. What is not sealed is always Postgres'.
+Source: TypeAlias = Literal["postgres", "segments"]
+State: TypeAlias = Literal["running", "paused", "equal", "different", "cut-over", "rolled-back", "cancelled"]
+
+RUNNING: State = "running"
+
+# Progress by shard, and the rate since the replay last went on.
+READ = """
+SELECT r.id, r.projection, r.state, r.hold, r.source, r.started_at, r.ended_at, r.position, r.digest, r.replaces, r.drift, r.rows,
+       r.reason, coalesce(p.done, 0)::bigint AS done, coalesce(p.total, 0)::bigint AS total,
+       coalesce(p.lately / nullif(extract(epoch FROM p.last - r.resumed_at), 0), 0)::float8 AS rate
+  FROM replays AS r
+  LEFT JOIN LATERAL (
+       SELECT sum(s.done) AS done, sum(s.total) AS total, sum(s.lately) AS lately, max(s.last) AS last
+         FROM (SELECT shard, sum(upto - after) AS total,
+                      sum(upto - after) FILTER (WHERE folded_at IS NOT NULL) AS done,
+                      sum(upto - after) FILTER (WHERE folded_at >= r.resumed_at) AS lately, max(folded_at) AS last
+                 FROM replay_ranges WHERE replay = r.id GROUP BY shard) AS s) AS p ON true
+ WHERE $1::uuid IS NULL OR r.id = $1
+ ORDER BY r.started_at DESC LIMIT 100
+"""
+NEWEST = "SELECT projection, max(started_at) AS began FROM replays GROUP BY projection"
+STATE = "SELECT state FROM replays WHERE id = $1"
+BEGIN = "INSERT INTO replays (id, projection, hold, source) VALUES ($1, $2, $3, $4)"
+MOVE = """
+UPDATE replays SET state = $2, resumed_at = CASE WHEN $2 = 'running' THEN clock_timestamp() ELSE resumed_at END
+ WHERE id = $1 AND state = $3
+RETURNING id
+"""
+CANCEL = """
+UPDATE replays SET state = 'cancelled', ended_at = clock_timestamp() WHERE id = $1 AND ended_at IS NULL
+RETURNING projection
+"""
+DROP_CHECKPOINTS = "DELETE FROM checkpoints WHERE projection = $1"
+UNFINISHED = "SELECT id FROM replays WHERE projection = $1 AND ended_at IS NULL"
+
+
+class NotNow(Refusal):
+    """This replay is {state}: it cannot be {wanted}."""
+
+    slug = "not-now"
+
+
+class UnderWay(Refusal):
+    """A replay of {projection} is under way already: {id}. Wait for it, or cancel it."""
+
+    slug = "under-way"
+
+
+class KeptByTheAppend(Refusal):
+    """{projection} is kept by the append itself, so there is nothing to rebuild; verify holds it to the log."""
+
+    slug = "kept-by-the-append"
+
+
+class Replay(Struct, frozen=True):
+    """``rate`` is events a second since it last went on. ``replaces`` is the live version's digest at ``position``."""
+
+    id: UUID
+    projection: str
+    state: State
+    hold: bool
+    source: Source
+    started_at: datetime
+    ended_at: datetime | None
+    position: str | None
+    digest: str | None
+    replaces: str | None
+    drift: int | None
+    rows: list[str]
+    reason: str | None
+    done: int
+    total: int
+    rate: float
+
+    @property
+    def goes_on(self) -> bool:
+        """Without anybody's word."""
+        return self.state == RUNNING or (self.state == "equal" and not self.hold)
+
+    @property
+    def eta_seconds(self) -> float | None:
+        """None where nothing was folded yet, or nothing is left."""
+        return (self.total - self.done) / self.rate if self.rate and self.state == "running" else None
+
+
+def find(projections: Sequence[Projection], name: str) -> Projection:
+    """The read model to rebuild. Raises Unknown, or KeptByTheAppend."""
+    found = next((each for each in projections if each.name == name), None)
+    if found is None:
+        raise Unknown(kind="read model", name=name)
+    if found.view is not None:
+        raise KeptByTheAppend(projection=name)
+    return found
+
+
+async def begin(
+    pool: Pool[Record], projection: Projection, *, hold: bool = False, source: Source = "postgres"
+) -> UUID:
+    """A new replay, with an empty table beside the live one. With ``hold`` it does not cut over by itself."""
+    fresh = uuid4()
+    try:
+        async with pool.acquire() as conn, conn.transaction():
+            await conn.execute(BEGIN, fresh, projection.name, hold, source)
+            await conn.execute(projection.beside.drop)
+            await forget(conn, projection.beside.name)
+            await conn.execute(projection.beside.create)
+    except UniqueViolationError:
+        raise UnderWay(projection=projection.name, id=await unfinished(pool, projection)) from None
+    return fresh
+
+
+async def begin_next(pool: Pool[Record], projections: Sequence[Projection], every: timedelta) -> UUID | None:
+    """Begin the replay of the read model that has waited longest, if none of any began within ``every``."""
+    began = {row["projection"]: row["began"] for row in await pool.fetch(NEWEST)}
+    never = datetime.min.replace(tzinfo=UTC)
+    if max(began.values(), default=never) > datetime.now(UTC) - every:
+        return None
+    waiting = (each for each in projections if each.view is None)
+    return await begin(pool, min(waiting, key=lambda each: began.get(each.name, never)))
+
+
+async def unfinished(pool: Pool[Record], projection: Projection) -> UUID | None:
+    found: UUID | None = await pool.fetchval(UNFINISHED, projection.name)
+    return found
+
+
+async def read_replays(pool: Pool[Record]) -> list[Replay]:
+    """The newest hundred, newest first."""
+    return [Replay(*row) for row in await pool.fetch(READ, None)]
+
+
+async def read_replay(pool: Pool[Record], id: UUID) -> Replay:
+    row = await pool.fetchrow(READ, id)
+    if row is None:
+        raise Unknown(kind="replay", name=str(id))
+    return Replay(*row)
+
+
+async def is_running(pool: Pool[Record], id: UUID) -> bool:
+    return bool(await pool.fetchval(STATE, id) == "running")
+
+
+async def pause(pool: Pool[Record], id: UUID) -> None:
+    """The ranges in hand are finished first."""
+    await _move(pool, id, "running", "paused")
+
+
+async def resume(pool: Pool[Record], id: UUID) -> None:
+    await _move(pool, id, "paused", "running")
+
+
+async def cancel(pool: Pool[Record], projections: Sequence[Projection], id: UUID) -> None:
+    """Give it up. The live read model was never touched."""
+    async with pool.acquire() as conn, conn.transaction():
+        name = await conn.fetchval(CANCEL, id)
+        if name is None:
+            raise NotNow(state=(await read_replay(pool, id)).state, wanted="cancelled")
+        beside = find(projections, name).beside
+        await conn.execute(DROP_CHECKPOINTS, beside.name)
+        await forget(conn, beside.name)
+        await conn.execute(beside.drop)
+
+
+async def _move(pool: Pool[Record], id: UUID, before: State, after: State) -> None:
+    if await pool.fetchval(MOVE, id, after, before) is None:
+        raise NotNow(state=(await read_replay(pool, id)).state, wanted=after)
