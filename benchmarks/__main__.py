@@ -25,7 +25,7 @@ from benchmarks.measured import Measure, Measured
 from benchmarks.peers import Peers, open_peers
 from benchmarks.servers import Shiplog, nothing, shiplog
 from benchmarks.votes import changed, hot, zipf
-from services.cli.embedded.postgres import Postgres
+from services.embedded.postgres import Postgres
 
 BARE = "limit: bare ASGI, answers nothing"
 MOUNTED = "limit: ASGI route in Litestar, answers nothing"

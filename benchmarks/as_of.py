@@ -23,7 +23,7 @@ from rich.table import Table
 
 from benchmarks.flat import fill
 from benchmarks.servers import shiplog
-from services.cli.embedded.postgres import Postgres
+from services.embedded.postgres import Postgres
 
 PAIR = "SELECT slug, tool FROM slugs ORDER BY tool LIMIT 2"
 HEADS = "SELECT shard, position FROM heads WHERE shard > 0"

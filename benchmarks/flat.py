@@ -18,7 +18,7 @@ from rich.table import Table
 from benchmarks import ours
 from benchmarks.measured import Measured
 from benchmarks.servers import Shiplog, shiplog
-from services.cli.embedded.postgres import Postgres
+from services.embedded.postgres import Postgres
 
 SMALL = 100_000
 GROUP = 5_000

@@ -28,7 +28,7 @@ from benchmarks.votes import singles
 from domain.shared.log import Event, Position, Recorded
 from projections.engine.projection import RANGE
 from projections.tally import TALLY
-from services.cli.embedded.postgres import Postgres
+from services.embedded.postgres import Postgres
 
 BARE = "SELECT tool, count(*) FROM events WHERE shard = $1 GROUP BY tool"
 RECOUNT = f"WITH {RANGE} SELECT * FROM ({TALLY.folded}) AS folded"

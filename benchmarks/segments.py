@@ -25,8 +25,8 @@ from eventstore.sealed.store import Store
 from projections.engine.projection import RANGE
 from projections.replays.sealed_fold import fold_segments, listed
 from projections.tally import TALLY
-from services.cli.embedded.postgres import Postgres
-from services.cli.migrate import migrate_database
+from services.cli.commands.migrate import migrate_database
+from services.embedded.postgres import Postgres
 from services.resources import open_pool
 from services.settings import Settings
 

@@ -27,8 +27,8 @@ from eventstore.sealed.store import Store
 from projections.engine.advance import advance, behind
 from projections.tally import TALLY
 from projections.trials.run import Source, try_rulebook
-from services.cli.embedded.postgres import Postgres
-from services.cli.migrate import migrate_database
+from services.cli.commands.migrate import migrate_database
+from services.embedded.postgres import Postgres
 from services.resources import open_pool
 from services.settings import Settings
 

@@ -18,10 +18,10 @@ from litestar import Litestar
 from litestar.testing import AsyncTestClient
 
 from services.api.app import create_app
-from services.cli.embedded.postgres import Postgres
-from services.cli.embedded.valkey import Valkey
-from services.cli.keys import create_key
-from services.cli.migrate import migrate_database
+from services.cli.commands.keys import create_key
+from services.cli.commands.migrate import migrate_database
+from services.embedded.postgres import Postgres
+from services.embedded.valkey import Valkey
 from services.resources import open_pool
 from services.settings import Settings
 from tests.support import UNLIMITED, Instance, start_instance

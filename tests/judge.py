@@ -17,7 +17,7 @@ from pathlib import Path
 
 import asyncpg
 
-from services.cli.embedded.postgres import Postgres
+from services.embedded.postgres import Postgres
 
 Ballot = tuple[str, str]
 

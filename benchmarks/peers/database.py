@@ -11,7 +11,7 @@ import asyncpg
 from msgspec import Struct
 
 from benchmarks.measured import Measured
-from services.cli.embedded.postgres import Postgres
+from services.embedded.postgres import Postgres
 
 SECONDS = 120
 CREATE_DATABASE = "CREATE DATABASE {}"

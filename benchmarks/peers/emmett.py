@@ -10,7 +10,7 @@ from benchmarks.peers.database import new_database, stored
 from benchmarks.peers.packages import node, version
 from benchmarks.peers.peer import Peer, Setting
 from benchmarks.peers.processes import ran
-from services.cli.embedded.postgres import Postgres
+from services.embedded.postgres import Postgres
 
 COUNTS = ("SELECT count(*) FROM emt_messages", "SELECT count(*) FROM emt_streams")
 

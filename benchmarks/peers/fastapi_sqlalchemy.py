@@ -13,7 +13,7 @@ from benchmarks.peers.peer import Peer, Setting
 from benchmarks.peers.processes import listening, said
 from benchmarks.servers import free_port
 from benchmarks.votes import uniform
-from services.cli.embedded.postgres import Postgres
+from services.embedded.postgres import Postgres
 
 CONNECTIONS = 64
 WARM_UP = 200

@@ -18,7 +18,7 @@ from benchmarks.peers.database import Ran, new_database, stored
 from benchmarks.peers.packages import node, version
 from benchmarks.peers.peer import Peer, Setting
 from benchmarks.votes import uniform
-from services.cli.embedded.postgres import Postgres
+from services.embedded.postgres import Postgres
 
 PACKAGE = "@eventide/message-db"
 # As its install.sh does, without the extension pgcrypto: gen_random_uuid() came with it before PostgreSQL 13.

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from msgspec import Struct
 
 from benchmarks.measured import Measured
-from services.cli.embedded.postgres import Postgres
+from services.embedded.postgres import Postgres
 
 
 class Setting(Struct, frozen=True):

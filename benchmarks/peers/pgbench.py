@@ -15,8 +15,8 @@ from benchmarks.peers.packages import NotHere
 from benchmarks.peers.peer import Peer, Setting
 from benchmarks.peers.processes import said
 from eventstore.migrations import migrate
-from services.cli.embedded.binaries import POSTGRES, account, runnable
-from services.cli.embedded.postgres import Postgres
+from services.embedded.binaries import POSTGRES, account, runnable
+from services.embedded.postgres import Postgres
 
 INSERT = Path(__file__).with_suffix(".sql")
 COUNTS = ("SELECT count(*) FROM equal_events",)

@@ -10,7 +10,7 @@ from benchmarks.peers.database import new_database, stored
 from benchmarks.peers.packages import PYTHON, python, version
 from benchmarks.peers.peer import Peer, Setting
 from benchmarks.peers.processes import ran
-from services.cli.embedded.postgres import Postgres
+from services.embedded.postgres import Postgres
 
 COUNTS = ("SELECT count(*) FROM ballots_events", "SELECT count(DISTINCT originator_id) FROM ballots_events")
 THREADS = (1, 4, 16)

@@ -13,7 +13,7 @@ from msgspec import Struct
 from eventstore.decisions import Author
 from services.api.parts import AnyRequest, Connection, parts
 from services.api.problems import Rejected
-from services.identity import (
+from services.auth.identity import (
     KEY_PREFIX,
     SESSION_COOKIE,
     VISITOR_COOKIE,

@@ -52,13 +52,13 @@ from services.api.parts import AnyRequest, Senders
 from services.api.problems import Rejected, problem_of, render
 from services.api.rendering import OPENAPI_RENDER, STATIC, render_problem_page
 from services.api.short_way import ShortWay
-from services.identity import Identity
-from services.intake import Commits, Intake
+from services.auth.identity import Identity
+from services.ingest.bulk import Commits, Intake
 from services.logs import configure_logs
 from services.resources import open_pool
 from services.settings import Settings, from_environment
-from services.signals import Signals
-from services.webhooks.keyring import Keyring
+from services.wakeups import Signals
+from services.webhooks.secrets import Keyring
 
 ROUTES: list[ControllerRouterHandler] = [
     votes.cast_vote,

@@ -12,8 +12,8 @@ from litestar.openapi.spec import Reference, Schema
 from litestar.typing import FieldDefinition
 from msgspec import Struct
 
-from services import strict
 from services.api.problems import Rejected
+from services.ingest import strict_json
 
 T = TypeVar("T", bound=Struct)
 D = TypeVar("D")
@@ -55,6 +55,6 @@ def decode(body: bytes, type: type[D]) -> D:
     """Raises Rejected with the place of the mistake."""
     try:
         decoder = _decoders.get(type) or _decoders.setdefault(type, msgspec.json.Decoder(type))
-        return cast(D, strict.decode(body, decoder))
-    except strict.Malformed as error:
+        return cast(D, strict_json.decode(body, decoder))
+    except strict_json.Malformed as error:
         raise Rejected(400, "invalid", str(error)) from None

@@ -15,8 +15,8 @@ from services.api.access import for_key, key_of
 from services.api.limited import admit_key
 from services.api.parts import AnyRequest, parts
 from services.api.problems import Rejected, may_answer
-from services.intake import Answered, Intake
-from services.unpacking import Damaged, Encoding, Lines, unpacker
+from services.ingest.bulk import Answered, Intake
+from services.ingest.decompression import Damaged, Encoding, Lines, unpacker
 
 PATH = "/v1/votes/bulk"
 MOST_BYTES = 8 * 1024 * 1024

@@ -11,8 +11,8 @@ from services.api.access import Voter
 from services.api.addresses import address_of
 from services.api.parts import AnyRequest, parts
 from services.api.problems import Rejected
-from services.limits import Limits
-from services.rates import Decision, Limit
+from services.rate_limits.gcra import Decision, Limit
+from services.rate_limits.store import Limits
 from services.settings import Settings
 
 Headers = Mapping[str, str]

@@ -22,7 +22,7 @@ from services.api.lists import slugs_in
 from services.api.parts import AnyRequest, parts
 from services.api.problems import Rejected, may_answer
 from services.api.tallies import ToolTally, read_tallies_of
-from services.signals import Signals
+from services.wakeups import Signals
 
 HEARTBEAT_SECONDS = 15.0
 _REST_SECONDS = 0.05  # between two readings, however many hints came

@@ -21,7 +21,7 @@ from projections.flips.batches import read_flip_stops
 from projections.replays.verify import read_drift
 from services.api.access import open_to_all
 from services.api.parts import AnyRequest, parts
-from services.webhooks.register import read_health
+from services.webhooks.registry import read_health
 
 CASTS = Counter("shiplog_casts", "Casts answered, by outcome", ["outcome"])
 GROUPS = Histogram(

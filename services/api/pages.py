@@ -28,7 +28,7 @@ from services.api.methodology import methodology
 from services.api.parts import AnyRequest, parts
 from services.api.rankings import BY_AGE, Order, read_order
 from services.api.rendering import Page, render_page
-from services.identity import Login
+from services.auth.identity import Login
 
 FEATURED = ("claude-4-api-tool-use-streaming-prompt-caching", "smolagents-2-0")
 _ON_HOME = 12  # tools of one category; the rest are on the category's page

@@ -13,11 +13,11 @@ from litestar.datastructures import State
 
 from eventstore.appender import Appenders, Overloaded
 from eventstore.tool_directory import Names
-from services.identity import Identity
-from services.intake import Intake
+from services.auth.identity import Identity
+from services.ingest.bulk import Intake
 from services.settings import Network
-from services.signals import Signals
-from services.webhooks.keyring import Keyring
+from services.wakeups import Signals
+from services.webhooks.secrets import Keyring
 
 if TYPE_CHECKING:
     from services.api.limited import Gate

@@ -17,8 +17,8 @@ from services.api.bodies import StrictJSON
 from services.api.limited import admit_login
 from services.api.parts import AnyRequest, parts
 from services.api.problems import Rejected, may_answer
-from services.identity import SESSION_COOKIE, Role
-from services.passwords import is_genuine
+from services.auth.identity import SESSION_COOKIE, Role
+from services.auth.passwords import is_genuine
 
 FIND_USER = "SELECT name, role, password FROM users WHERE name = $1"
 OPEN_SESSION = "INSERT INTO sessions (digest, name, expires_at) VALUES ($1, $2, now() + $3)"

@@ -28,7 +28,7 @@ from services.api.metrics import Meter
 from services.api.parts import Parts
 from services.api.problems import Answer, Rejected, messages, problem_of
 from services.api.votes import PATH, answer_to
-from services.identity import VISITOR_COOKIE
+from services.auth.identity import VISITOR_COOKIE
 
 
 class PlainVote(Struct, frozen=True, forbid_unknown_fields=True):

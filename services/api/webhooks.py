@@ -18,9 +18,9 @@ from services.api.bodies import StrictJSON
 from services.api.lists import MOST_NAMED, Items, read_cursor, write_cursor
 from services.api.parts import AnyRequest, parts
 from services.api.problems import may_answer
-from services.webhooks import deliveries, register
+from services.webhooks import deliveries, registry
 from services.webhooks.deliveries import Delivery, name_of
-from services.webhooks.register import Webhook
+from services.webhooks.registry import Webhook
 
 _UNSEEN = {"Cache-Control": "no-store"}
 _PAGE = 50
@@ -96,7 +96,7 @@ async def open_webhook(request: AnyRequest, data: JSONBody[AskWebhook]) -> Respo
         None if data.tools is None else [(await parts(request).names.find(slug)).tool for slug in data.tools]
     )
     site = request.headers.get("origin") or str(request.base_url).rstrip("/")
-    made, secret = await register.open_webhook(pool, keys, data.url, data.description, tools, site)
+    made, secret = await registry.open_webhook(pool, keys, data.url, data.description, tools, site)
     answer = await _with_secret(request, made, secret)
     answer.headers["Location"] = f"/v1/webhooks/{made}"
     return answer
@@ -105,7 +105,7 @@ async def open_webhook(request: AnyRequest, data: JSONBody[AskWebhook]) -> Respo
 @get("/v1/webhooks", guards=[for_editors], responses=may_answer(401, 403))
 async def list_webhooks(request: AnyRequest) -> Response[Items[WebhookShown]]:
     """All webhooks, newest first."""
-    found = await register.read_webhooks(parts(request).pool)
+    found = await registry.read_webhooks(parts(request).pool)
     return Response(Items(await _shown(request, found)), headers=_UNSEEN)
 
 
@@ -118,7 +118,7 @@ async def show_webhook(request: AnyRequest, id: FromPath[UUID]) -> Response[Webh
 @delete("/v1/webhooks/{id:uuid}", status_code=204, guards=[for_editors], responses=may_answer(401, 403, 404))
 async def remove_webhook(request: AnyRequest, id: FromPath[UUID]) -> None:
     """Remove it, with its deliveries."""
-    await register.remove(parts(request).pool, id)
+    await registry.remove(parts(request).pool, id)
 
 
 @post(
@@ -129,7 +129,7 @@ async def remove_webhook(request: AnyRequest, id: FromPath[UUID]) -> None:
 )
 async def rotate_secret(request: AnyRequest, id: FromPath[UUID]) -> Response[WebhookSecret]:
     """Give it a new secret. For 24 hours messages are signed with both."""
-    secret = await register.rotate(parts(request).pool, parts(request).keyring, id)
+    secret = await registry.rotate(parts(request).pool, parts(request).keyring, id)
     return await _with_secret(request, id, secret)
 
 
@@ -141,7 +141,7 @@ async def rotate_secret(request: AnyRequest, id: FromPath[UUID]) -> Response[Web
 )
 async def enable_webhook(request: AnyRequest, id: FromPath[UUID]) -> Response[WebhookShown]:
     """Go on with a webhook that was disabled, from now on. What it missed is in the flip log."""
-    await register.enable(parts(request).pool, id)
+    await registry.enable(parts(request).pool, id)
     return await _one(request, id)
 
 
@@ -163,7 +163,7 @@ async def list_deliveries(
     """What was sent, or is to be, newest first, fifty at a time. They are kept for thirty days."""
     before = None if cursor is None else read_cursor(cursor, tuple[UUID])[0]
     pool = parts(request).pool
-    await register.read_webhook(pool, id)
+    await registry.read_webhook(pool, id)
     found = await deliveries.read_deliveries(pool, id, before, _PAGE + 1)
     page = found[:_PAGE]
     more = write_cursor((page[-1].id,)) if len(found) > _PAGE else None
@@ -185,12 +185,12 @@ async def redeliver(
 
 
 async def _one(request: AnyRequest, id: UUID) -> Response[WebhookShown]:
-    found = await register.read_webhook(parts(request).pool, id)
+    found = await registry.read_webhook(parts(request).pool, id)
     return Response((await _shown(request, [found]))[0], headers=_UNSEEN)
 
 
 async def _with_secret(request: AnyRequest, id: UUID, secret: bytes) -> Response[WebhookSecret]:
-    found = await register.read_webhook(parts(request).pool, id)
+    found = await registry.read_webhook(parts(request).pool, id)
     shown = (await _shown(request, [found]))[0]
     return Response(WebhookSecret(shown, write_secret(secret)), headers=_UNSEEN)
 

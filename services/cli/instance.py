@@ -11,8 +11,8 @@ from typing import TypeVar
 
 import rich_click as click
 
-from services.cli.embedded.postgres import Postgres
-from services.cli.embedded.valkey import Valkey
+from services.embedded.postgres import Postgres
+from services.embedded.valkey import Valkey
 from services.settings import Settings, from_environment
 
 F = TypeVar("F", bound=Callable[..., object])

@@ -12,7 +12,7 @@ from rich.markup import escape
 from eventstore.migrations import MigrationError
 from eventstore.sealed.duck import DuckDBMissing
 from eventstore.sealed.manifest import SegmentError
-from services.cli import (
+from services.cli.commands import (
     adopt,
     import_votes,
     keys,
@@ -29,7 +29,7 @@ from services.cli import (
     verify,
     work,
 )
-from services.cli.embedded.binaries import ServerError
+from services.embedded.binaries import ServerError
 from services.resources import NotDurable
 from services.settings import SettingsError
 

@@ -24,7 +24,7 @@ from domain.webhooks.messages import (
     meaning_of,
     ping,
 )
-from services.webhooks.register import Disabled, disable
+from services.webhooks.registry import Disabled, disable
 
 # Longer than an attempt may take: the claim of a worker that died is another's after this.
 CLAIM = timedelta(seconds=30)

@@ -28,7 +28,7 @@ from domain.webhooks.endpoints import (
 from domain.webhooks.messages import Answer, read_retry_after, sign
 from services.settings import Settings
 from services.webhooks.deliveries import Claimed, claim, settle
-from services.webhooks.keyring import Keyring, NotOurs
+from services.webhooks.secrets import Keyring, NotOurs
 
 Resolve: TypeAlias = Callable[[str, int], Awaitable[Sequence[Address]]]
 

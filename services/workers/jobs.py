@@ -33,7 +33,7 @@ from projections.replays.run import run
 from projections.replays.sealed_replay import NoSegments
 from projections.replays.verify import verify_slice
 from services.resources import Sealing
-from services.signals import Signals
+from services.wakeups import Signals
 from services.webhooks.sending import Sender
 
 # In one run of `seal`, so that a log that grows fast keeps its cores for votes: a segment takes some ten seconds of one.

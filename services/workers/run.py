@@ -19,7 +19,7 @@ from eventstore.sealed.duck import is_installed
 from services.logs import configure_logs
 from services.resources import Sealing, open_pool, sealing_of
 from services.settings import Settings
-from services.signals import QUEUE, Signals, decode_job, encode_job, redis_settings
+from services.wakeups import QUEUE, Signals, decode_job, encode_job, redis_settings
 from services.webhooks.sending import open_sender
 from services.workers.jobs import (
     Context,

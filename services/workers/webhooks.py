@@ -7,7 +7,7 @@ from asyncpg import InterfaceError, PostgresError
 
 from projections.flips.store import flips_after
 from services.webhooks.deliveries import forget_old
-from services.webhooks.telling import tell
+from services.webhooks.outbox import tell
 from services.workers.jobs import Context
 
 _UNREACHABLE = (PostgresError, InterfaceError, OSError, TimeoutError)

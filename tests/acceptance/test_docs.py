@@ -85,7 +85,7 @@ def test_compose_runs_what_up_runs() -> None:
 
 
 def test_compose_configures_postgres_as_the_launcher_does() -> None:
-    from services.cli.embedded import postgres
+    from services.embedded import postgres
 
     command = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["postgres"]["command"]
     launched = Path(postgres.__file__).read_text()

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from services.cli.embedded.valkey import Valkey
+from services.embedded.valkey import Valkey
 from tests.load import free_ports, ports_of
 from tests.support import Instance, start_instance, wait_until
 

@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 from playwright.sync_api import Browser, Locator, Page, ViewportSize, expect
 
-from services.identity import SESSION_COOKIE
+from services.auth.identity import SESSION_COOKIE
 from tests.browser.test_editor import log_in, read_tool
 from tests.browser.test_pages import PATIENCE, SMOL
 from tests.browser.visit import Visit

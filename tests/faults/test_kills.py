@@ -17,8 +17,8 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
-from services.cli.embedded.postgres import Postgres
-from services.cli.embedded.valkey import Valkey
+from services.embedded.postgres import Postgres
+from services.embedded.valkey import Valkey
 from tests import judge
 from tests.load import Crowd, History, Shape, eventually, kept_for, ports_of, send_all
 from tests.support import Instance, wait_until

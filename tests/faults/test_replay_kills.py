@@ -13,7 +13,7 @@ import pytest
 
 from projections.engine.registry import PROJECTIONS
 from projections.replays.jobs import Replay, begin, find, read_replay
-from services.cli.embedded.postgres import Postgres
+from services.embedded.postgres import Postgres
 from services.resources import open_pool
 from services.settings import Settings
 from tests.faults.test_kills import (

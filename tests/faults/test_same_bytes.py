@@ -16,7 +16,7 @@ from eventstore.casts import Submitted, append_casts
 from eventstore.ids import mint
 from projections.engine.registry import PROJECTIONS
 from projections.replays.verify import verify_all
-from services.cli.embedded.postgres import Postgres
+from services.embedded.postgres import Postgres
 from services.resources import open_pool
 from services.settings import Settings
 from tests.integration.sealed_stage import write_history

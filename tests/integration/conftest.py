@@ -14,8 +14,8 @@ from litestar import Litestar
 from litestar.testing import AsyncTestClient
 
 from services.api.app import create_app
-from services.cli.embedded.postgres import Postgres
-from services.cli.keys import create_key
+from services.cli.commands.keys import create_key
+from services.embedded.postgres import Postgres
 from services.resources import open_pool
 from services.settings import Settings
 from tests.integration.stage import Headers, Log, Stage, list_tool, seat_panel

@@ -17,8 +17,8 @@ from domain.shared.log import Shard
 from eventstore.decisions import Author, decide_house
 from projections.engine.advance import advance, behind
 from projections.engine.registry import PROJECTIONS
-from services.cli.users import create_user
-from services.identity import Role
+from services.auth.identity import Role
+from services.cli.commands.users import create_user
 from services.settings import Settings
 
 Client: TypeAlias = httpx.AsyncClient

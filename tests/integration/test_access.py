@@ -17,9 +17,9 @@ from litestar.handlers import HTTPRouteHandler
 from domain.rulebooks.presets import DEFAULT
 from services.api import access
 from services.api.app import create_app
-from services.cli.keys import REVOKE, create_key
-from services.cli.users import create_user
-from services.identity import SESSION_COOKIE, VISITOR_COOKIE, Identity
+from services.auth.identity import SESSION_COOKIE, VISITOR_COOKIE, Identity
+from services.cli.commands.keys import REVOKE, create_key
+from services.cli.commands.users import create_user
 from services.settings import Settings
 from tests.integration.stage import (
     TOOL,

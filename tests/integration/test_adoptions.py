@@ -12,7 +12,7 @@ from eventstore.rulebook_decisions import decide_adoption
 from projections.adoptions import rulebook_in_force
 from projections.engine.snapshot import take_snapshot
 from services.settings import Settings
-from services.signals import Signals
+from services.wakeups import Signals
 from services.workers.jobs import Context, take_effect
 from services.workers.run import _repeat
 from tests.integration.stage import SOMEBODY, Log, catch_up

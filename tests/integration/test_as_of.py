@@ -23,7 +23,7 @@ from projections.engine.install import install
 from projections.engine.registry import PROJECTIONS
 from projections.reads.as_of import look_back
 from projections.reads.ballots import read_ballots
-from services.cli.embedded.postgres import Postgres
+from services.embedded.postgres import Postgres
 from tests.hindsight import (
     Happened,
     Order,

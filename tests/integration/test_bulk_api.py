@@ -12,7 +12,7 @@ from litestar import Litestar
 from litestar.testing import AsyncTestClient
 from uuid_utils.compat import uuid7
 
-from services.unpacking import zstd
+from services.ingest.decompression import zstd
 from tests.integration.stage import Stage
 
 NDJSON = {"Content-Type": "application/x-ndjson"}

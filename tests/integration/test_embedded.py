@@ -18,11 +18,11 @@ import asyncpg
 import pytest
 from redis import Redis
 
-from services.cli.embedded import binaries, daemon
-from services.cli.embedded.binaries import ServerError
-from services.cli.embedded.daemon import AlreadyRunning, PortTaken
-from services.cli.embedded.postgres import Postgres
-from services.cli.embedded.valkey import Valkey
+from services.embedded import binaries, daemon
+from services.embedded.binaries import ServerError
+from services.embedded.daemon import AlreadyRunning, PortTaken
+from services.embedded.postgres import Postgres
+from services.embedded.valkey import Valkey
 
 ROOT = Path(__file__).parents[2]
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="is about what root does")
@@ -170,7 +170,7 @@ def test_of_two_starts_at_once_one_is_refused(data: Path) -> None:
 def test_it_outlives_the_process_that_started_it(data: Path) -> None:
     script = f"""
 import os, pathlib, signal
-from services.cli.embedded.postgres import Postgres
+from services.embedded.postgres import Postgres
 Postgres.start(pathlib.Path({str(data)!r}))
 os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -187,7 +187,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 def test_it_is_found_when_its_starter_was_killed_before_it_was_ready(data: Path) -> None:
     script = f"""
 import os, pathlib, signal
-from services.cli.embedded import postgres
+from services.embedded import postgres
 postgres._ready = lambda data: lambda pid, port: os.kill(os.getpid(), signal.SIGKILL)
 postgres.Postgres.start(pathlib.Path({str(data)!r}))
 """
@@ -202,7 +202,7 @@ def test_ctrl_c_while_it_starts_leaves_nothing_running(data: Path) -> None:
     Postgres.start(data).stop()
     script = f"""
 import os, pathlib, signal
-from services.cli.embedded import postgres
+from services.embedded import postgres
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what runs in its background ignore it
 postgres._ready = lambda data: lambda pid, port: os.kill(os.getpid(), signal.SIGINT)
 postgres.Postgres.start(pathlib.Path({str(data)!r}))

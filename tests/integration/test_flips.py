@@ -21,7 +21,7 @@ from projections.flips.batches import read_flip_stops
 from projections.flips.store import begin, flips_after, install_flips, read_frontier
 from projections.flips.verify import verify_flips
 from services.settings import Settings
-from services.signals import Signals
+from services.wakeups import Signals
 from services.workers.jobs import Context, flip
 from tests.histories import Writer, append, flips_of
 from tests.integration.stage import Log

@@ -21,12 +21,12 @@ from uuid_utils.compat import uuid7
 from domain.shared.log import shard_of
 from eventstore.casts import Submitted, append_casts
 from eventstore.ids import mint
-from services.cli.embedded.postgres import Postgres
-from services.cli.sample import put_sample
-from services.identity import Identity
+from services.auth.identity import Identity
+from services.cli.commands.sample import put_sample
+from services.embedded.postgres import Postgres
+from services.ingest.decompression import zstd
 from services.resources import open_pool
 from services.settings import Settings
-from services.unpacking import zstd
 from tests.integration.conftest import fresh_database
 from tests.integration.stage import Log, catch_up
 

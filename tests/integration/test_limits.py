@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from services.cli.embedded.valkey import Valkey
-from services.limits import Limits, Own
-from services.rates import Decision, Limit
+from services.embedded.valkey import Valkey
+from services.rate_limits.gcra import Decision, Limit
+from services.rate_limits.store import Limits, Own
 
 SLOW = Limit("test", 40, 86_400)  # 21 at once, the next more than an hour later
 _numbers = count()

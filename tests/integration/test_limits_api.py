@@ -15,7 +15,7 @@ from litestar import Litestar
 from redis.asyncio import Redis
 
 from services.api.app import create_app
-from services.cli.embedded.valkey import Valkey
+from services.embedded.valkey import Valkey
 from services.settings import Settings
 from tests.integration.stage import Headers, assert_problem, list_tool, vote, vote_as
 

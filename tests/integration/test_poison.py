@@ -31,7 +31,7 @@ from projections.replays.run import run
 from projections.replays.sealed_verify import verify_segments
 from projections.replays.verify import verify, verify_all
 from projections.scorecard import SCORECARD, read_takes
-from services.cli.status import _read, _table
+from services.cli.commands.status import _read, _table
 from services.settings import Settings
 from services.workers import jobs
 from services.workers.jobs import Context, project

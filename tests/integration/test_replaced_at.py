@@ -20,7 +20,7 @@ from eventstore.ids import mint
 from eventstore.migrations import FOLDER, migrate
 from projections.engine.install import install
 from projections.engine.registry import PROJECTIONS
-from services.cli.embedded.postgres import Postgres
+from services.embedded.postgres import Postgres
 from services.resources import open_pool
 from services.settings import Settings
 from tests.integration.sealed_stage import write_history

@@ -12,7 +12,7 @@ from litestar.testing import AsyncTestClient
 
 from projections.engine.registry import PROJECTIONS
 from projections.replays.verify import verify_slice
-from services.cli.users import create_user
+from services.cli.commands.users import create_user
 from services.workers.jobs import Context, replay
 from tests.integration.stage import catch_up
 from tests.integration.test_replay import SPOIL, cast_votes

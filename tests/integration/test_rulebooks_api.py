@@ -14,7 +14,7 @@ from domain.rulebooks.presets import DEFAULT, NAMED
 from domain.rulebooks.rulebook import read_rulebook
 from domain.rulebooks.toml import write_rulebook
 from services.api.live import Live, Subscriber
-from services.signals import Signals
+from services.wakeups import Signals
 from tests.integration.stage import (
     Client,
     Headers,

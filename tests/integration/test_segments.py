@@ -18,7 +18,7 @@ from eventstore.sealed.store import MANIFEST, Store
 from projections.replays.sealed_fold import fold_segments
 from projections.tally import TALLY
 from services.resources import Sealing
-from services.signals import Signals
+from services.wakeups import Signals
 from services.workers.jobs import Context
 from services.workers.jobs import seal as seal_job
 from tests.integration.sealed_stage import seal_all

@@ -14,13 +14,13 @@ from litestar.types import Receive, Scope, Send
 
 from eventstore.appender import Appenders, Overloaded, Unsettled
 from eventstore.ids import mint
-from services import identity
 from services.api.app import Shiplog
 from services.api.bodies import decode
 from services.api.problems import Rejected
 from services.api.short_way import ShortWay, _decode
 from services.api.votes import CastVote
-from services.identity import VISITOR_COOKIE
+from services.auth import identity
+from services.auth.identity import VISITOR_COOKIE
 from tests.integration.stage import Stage, list_tool, retire_tool
 
 ID = "019a9b5c-0000-7000-8000-000000000001"

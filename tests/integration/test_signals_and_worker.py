@@ -13,9 +13,9 @@ from redis.asyncio import Redis
 
 from domain.shared.log import Shard
 from projections.engine.advance import behind
-from services.cli.embedded.valkey import Valkey
+from services.embedded.valkey import Valkey
 from services.settings import Settings
-from services.signals import Signals
+from services.wakeups import Signals
 from services.workers.jobs import Context, project, sweep
 from services.workers.run import _context, _work
 from tests.integration.stage import Log, catch_up

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from services.cli.supervisor import (
+from services.embedded.supervisor import (
     Child,
     Event,
     Exited,
@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 SUPERVISE = """
 import asyncio, sys
 import msgspec
-from services.cli.supervisor import Child, supervise
+from services.embedded.supervisor import Child, supervise
 
 children = msgspec.json.decode(sys.argv[1], type=list[Child])
 report = lambda event: print(msgspec.json.encode(event).decode(), flush=True)

@@ -19,7 +19,7 @@ from eventstore.sealed.seal import Plan
 from eventstore.sealed.store import Store
 from projections.trials import jobs as trials
 from projections.trials import worker as trial_runs
-from services.cli.embedded.postgres import Postgres
+from services.embedded.postgres import Postgres
 from services.resources import Sealing
 from services.workers.jobs import Context
 from services.workers.trials import try_out

@@ -31,7 +31,7 @@ from projections.replays.run import run
 from projections.replays.sealed_verify import verify_segments
 from projections.replays.verify import verify
 from projections.scorecard import SCORECARD, read_take_history, read_takes
-from services.cli.status import _read, _table
+from services.cli.commands.status import _read, _table
 from services.workers import jobs
 from services.workers.jobs import Context, sweep
 from tests.integration.sealed_stage import seal_all

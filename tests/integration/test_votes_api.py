@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from eventstore.ids import mint
-from services.identity import VISITOR_COOKIE
+from services.auth.identity import VISITOR_COOKIE
 from tests.integration.stage import (
     Client,
     Headers,

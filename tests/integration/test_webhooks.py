@@ -27,15 +27,15 @@ from domain.timeline.flips import Flip, Place
 from domain.webhooks.endpoints import Address
 from domain.webhooks.messages import MOST_ATTEMPTS, write_secret
 from projections.flips.store import flips_after
-from services.cli.embedded.postgres import Postgres
+from services.embedded.postgres import Postgres
 from services.resources import open_pool
 from services.settings import Settings
-from services.webhooks import deliveries, register
+from services.webhooks import deliveries, registry
 from services.webhooks.deliveries import Delivery, put_ping, read_deliveries, send_again
-from services.webhooks.keyring import Keyring
-from services.webhooks.register import Disabled, TooMany, enable, open_webhook, read_webhook, rotate
+from services.webhooks.outbox import tell
+from services.webhooks.registry import Disabled, TooMany, enable, open_webhook, read_webhook, rotate
+from services.webhooks.secrets import Keyring
 from services.webhooks.sending import BODY_BYTES, Sender, open_sender
-from services.webhooks.telling import tell
 from tests.integration.conftest import fresh_database
 from tests.receiver import Respond, answer, certified, endless, never, receiving, stalled
 
@@ -178,7 +178,7 @@ async def test_a_disabled_webhook_misses_what_happens_meanwhile(
     async with receiving(answer(410)) as receiver:
         gone = await attempt(pool, sender, receiver.url)
     assert (gone.state, gone.status) == ("failed", 410)
-    (webhook,) = await register.read_webhooks(pool)
+    (webhook,) = await registry.read_webhooks(pool)
     assert webhook.reason == "The receiver answered 410 Gone."
     assert webhook.disabled_at is not None
     missed = Place(webhook.disabled_at + timedelta(microseconds=1), Shard(1), 1)
@@ -432,7 +432,7 @@ async def test_it_is_tried_again_under_the_same_id_until_it_is_through(
     one, other = receiver.requests
     assert one.headers["webhook-id"] == other.headers["webhook-id"]
     assert one.body == other.body
-    assert (await register.read_webhooks(pool))[0].failing_since is None
+    assert (await registry.read_webhooks(pool))[0].failing_since is None
 
 
 async def test_days_of_failures_disable(pool: Log, sender: Sender) -> None:
@@ -546,7 +546,7 @@ async def test_old_deliveries_are_forgotten(pool: Log, sender: Sender) -> None:
 async def test_there_are_so_many_webhooks_and_no_more(
     pool: Log, keys: Keyring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(register, "MOST_WEBHOOKS", 3)
+    monkeypatch.setattr(registry, "MOST_WEBHOOKS", 3)
     tried = await asyncio.gather(
         *(open_to(pool, keys, "https://hooks.example.com/") for _ in range(6)), return_exceptions=True
     )

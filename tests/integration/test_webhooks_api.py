@@ -11,9 +11,9 @@ from msgspec.structs import replace
 
 from projections.flips.advance import advance_flips
 from projections.flips.store import begin
-from services.cli.embedded.postgres import Postgres
+from services.embedded.postgres import Postgres
 from services.settings import Settings
-from services.signals import Signals
+from services.wakeups import Signals
 from services.webhooks import deliveries
 from services.webhooks.sending import open_sender
 from services.workers.jobs import Context

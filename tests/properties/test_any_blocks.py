@@ -16,8 +16,8 @@ from domain.voting.votes import BLANK, Ballot, Cast, decide, evolve
 from eventstore import ids
 from eventstore.heads import count_shards
 from eventstore.tool_directory import Names
-from services.identity import Identity
-from services.intake import Answered, Commits, Intake
+from services.auth.identity import Identity
+from services.ingest.bulk import Answered, Commits, Intake
 from services.settings import Settings
 
 IDS = sorted(ids.mint() for _ in range(6))

@@ -19,7 +19,7 @@ from domain.rulebooks.rulebook import Community, Panel, Rulebook, normal
 from domain.timeline.flips import Flip
 from projections.flips.advance import advance_flips
 from projections.flips.store import begin, flips_after
-from services.cli.embedded.postgres import Postgres
+from services.embedded.postgres import Postgres
 from services.resources import open_pool
 from services.settings import Settings
 from tests.histories import Row, Writer, append, empty, flips_of

@@ -20,7 +20,7 @@ from domain.timeline.trials import Tried
 from eventstore.sealed.store import Store
 from projections.trials import from_postgres
 from projections.trials.run import Source, try_rulebook
-from services.cli.embedded.postgres import Postgres
+from services.embedded.postgres import Postgres
 from services.resources import open_pool
 from tests.conftest import _new_log
 from tests.integration.sealed_stage import seal_all

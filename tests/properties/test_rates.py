@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis import Redis
 
-from services.cli.embedded.valkey import Valkey
-from services.rates import CLOCK, RULE, Decision, Limit, decide
+from services.embedded.valkey import Valkey
+from services.rate_limits.gcra import CLOCK, RULE, Decision, Limit, decide
 
 LIMITS = st.builds(Limit, st.just("test"), st.integers(1, 200), st.integers(1, 3_600))
 NOW = 1_790_000_000_000_000  # microseconds, as Redis has them

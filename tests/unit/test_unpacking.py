@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.unpacking import LONGEST_LINE, PIECE, Damaged, Encoding, Lines, unpacker, zstd
+from services.ingest.decompression import LONGEST_LINE, PIECE, Damaged, Encoding, Lines, unpacker, zstd
 
 PACK = {"identity": bytes, "gzip": gzip.compress, "zstd": zstd.compress}
 encodings = st.sampled_from(["identity", "gzip", "zstd"])

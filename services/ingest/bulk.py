@@ -17,8 +17,8 @@ from domain.voting.votes import Outcome
 from eventstore import ids
 from eventstore.casts import Columns, Expectation, append_columns, outcomes
 from eventstore.tool_directory import Names
-from services.identity import Identity
-from services.vote_lines import VOTER_BYTES, BadLine, Decoded, decode
+from services.auth.identity import Identity
+from services.ingest.ndjson_votes import VOTER_BYTES, BadLine, Decoded, decode
 
 MOST_LISTED = 100
 

@@ -15,11 +15,11 @@ import uvloop
 from msgspec import Struct
 
 from eventstore import ids
-from services.cli.history import History, open_history
-from services.cli.import_progress import shown
-from services.cli.import_run import Ended, run
+from services.cli.importing.history import History, open_history
+from services.cli.importing.progress import shown
+from services.cli.importing.run import Ended, run
 from services.cli.instance import data_option, instance
-from services.vote_lines import BadLine
+from services.ingest.ndjson_votes import BadLine
 
 _STOPPED = 128  # plus the signal's number, as shells have it
 

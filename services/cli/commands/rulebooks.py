@@ -16,8 +16,8 @@ from domain.rulebooks.rulebook import Rulebook, WrongRulebook, read_rulebook
 from domain.rulebooks.toml import write_rulebook
 from domain.shared.errors import Refusal
 from eventstore.rulebook_decisions import read_state
+from services.cli.commands.keys import in_database
 from services.cli.instance import data_option, instance
-from services.cli.keys import in_database
 
 
 class Listed(Struct, frozen=True):

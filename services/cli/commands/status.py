@@ -15,8 +15,8 @@ from projections.engine.blocked import read_stops, read_unread
 from projections.engine.lag import Lag, read_lag
 from projections.engine.parked import count_parked, read_parked
 from projections.engine.registry import PROJECTIONS
+from services.cli.commands.keys import in_database
 from services.cli.instance import data_option, instance
-from services.cli.keys import in_database
 
 
 class Status(Struct, frozen=True):

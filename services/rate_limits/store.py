@@ -13,7 +13,7 @@ from msgspec import Struct
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, RedisError
 
-from services.rates import CLOCK, RULE, Decision, Limit, decide
+from services.rate_limits.gcra import CLOCK, RULE, Decision, Limit, decide
 
 _TURN_SECONDS, _TURNS = 0.001, 10  # for Redis to decide
 _REST_SECONDS = 0.5  # for a Redis that did not

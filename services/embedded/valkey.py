@@ -6,8 +6,8 @@ import socket
 from pathlib import Path
 from typing import Self
 
-from services.cli.embedded.binaries import VALKEY, Account, account, runnable
-from services.cli.embedded.daemon import Daemon, Server, attached, claimed, launch
+from services.embedded.binaries import VALKEY, Account, account, runnable
+from services.embedded.daemon import Daemon, Server, attached, claimed, launch
 
 KEEPS_NOTHING = ("--save", "", "--appendonly", "no")
 STEPS = ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))

@@ -10,10 +10,10 @@ import rich_click as click
 from asyncpg import Pool, Record
 from msgspec import Struct
 
+from services.auth.identity import Role
+from services.auth.passwords import hash_password
+from services.cli.commands.keys import in_database
 from services.cli.instance import data_option, instance
-from services.cli.keys import in_database
-from services.identity import Role
-from services.passwords import hash_password
 
 PUT = """
 INSERT INTO users (name, role, reviewer, password) VALUES ($1, $2, $3, $4)

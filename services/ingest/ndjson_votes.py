@@ -10,8 +10,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from domain.shared.types import Choice
-from services import strict
-from services.unpacking import LONGEST_LINE
+from services.ingest import strict_json
+from services.ingest.decompression import LONGEST_LINE
 
 VOTER_BYTES = 128
 _FIELDS = (b'"tool"', b'"choice"', b'"voter"')
@@ -76,8 +76,8 @@ def _decode_line(decoded: Decoded, number: int, line: bytes) -> None:
         decoded.reject(number, "invalid", f"The line is longer than {LONGEST_LINE} bytes.")
         return
     try:
-        vote = strict.decode(line, _decoder)
-    except strict.Malformed as error:
+        vote = strict_json.decode(line, _decoder)
+    except strict_json.Malformed as error:
         decoded.reject(number, "invalid", str(error))
     else:
         decoded.numbers.append(number)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import quote
 
-from services.cli.embedded.binaries import (
+from services.embedded.binaries import (
     ENVIRONMENT,
     POSTGRES,
     Account,
@@ -20,7 +20,7 @@ from services.cli.embedded.binaries import (
     reachable,
     runnable,
 )
-from services.cli.embedded.daemon import Daemon, Server, attached, claimed, launch
+from services.embedded.daemon import Daemon, Server, attached, claimed, launch
 
 OWNER = "shiplog_owner"
 DATABASE = "shiplog"

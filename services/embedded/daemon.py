@@ -12,7 +12,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from services.cli.embedded.binaries import ENVIRONMENT, Account, ServerError
+from services.embedded.binaries import ENVIRONMENT, Account, ServerError
 
 SECONDS_TO_CLAIM = 60.0
 SECONDS_TO_READY = 300.0

@@ -19,14 +19,14 @@ from rich.panel import Panel
 from domain.shared.log import HOUSE
 from projections.engine.advance import advance
 from projections.engine.registry import PROJECTIONS
-from services.cli import supervisor
-from services.cli.embedded.binaries import ServerError
-from services.cli.embedded.postgres import Postgres
-from services.cli.embedded.valkey import Valkey
+from services.cli.commands.migrate import DEFAULT_SHARDS, migrate_database
+from services.cli.commands.sample import put_sample
+from services.cli.commands.users import NewUser, create_user
 from services.cli.instance import data_option, environment
-from services.cli.migrate import DEFAULT_SHARDS, migrate_database
-from services.cli.sample import put_sample
-from services.cli.users import NewUser, create_user
+from services.embedded import supervisor
+from services.embedded.binaries import ServerError
+from services.embedded.postgres import Postgres
+from services.embedded.valkey import Valkey
 from services.resources import open_pool
 from services.settings import Settings, from_environment
 

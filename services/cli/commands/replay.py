@@ -30,8 +30,8 @@ from projections.replays import jobs as replays
 from projections.replays import run as replaying
 from projections.replays.cut_over import Accepted, cut_over, roll_back
 from projections.replays.jobs import Replay, Source
+from services.auth.identity import Identity
 from services.cli.instance import data_option, instance
-from services.identity import Identity
 from services.resources import open_pool, sealing_of
 from services.settings import Settings
 

@@ -16,16 +16,16 @@ from domain.shared.log import Shard
 from eventstore.heads import count_shards, extend_events
 from eventstore.ids import ids_at
 from eventstore.tool_directory import Names
-from services.cli.history import History
-from services.cli.import_progress import Show
-from services.identity import Identity
-from services.intake import Answered, Commits, Intake
+from services.auth.identity import Identity
+from services.cli.importing.history import History
+from services.cli.importing.progress import Show
+from services.ingest.bulk import Answered, Commits, Intake
+from services.ingest.decompression import Damaged
+from services.ingest.ndjson_votes import BadLine
 from services.logs import configure_logs
 from services.resources import open_pool
 from services.settings import Settings
-from services.signals import Signals
-from services.unpacking import Damaged
-from services.vote_lines import BadLine
+from services.wakeups import Signals
 
 ORIGIN = "import"
 COMMITS = 3  # in flight: one waits for the disk while two have a core each

@@ -21,9 +21,9 @@ from eventstore.tool_directory import Names
 from projections.engine.snapshot import NotThereYet, Snapshot, take_snapshot
 from projections.reads.as_of import look_back
 from projections.reads.verdict_inputs import Grounds, read_grounds
+from services.cli.commands.keys import in_database
+from services.cli.commands.rulebooks import read_file
 from services.cli.instance import data_option, instance
-from services.cli.keys import in_database
-from services.cli.rulebooks import read_file
 
 
 class Shown(Struct, frozen=True):

@@ -13,8 +13,8 @@ import rich_click as click
 from asyncpg import Pool, Record
 from msgspec import Struct
 
+from services.auth.identity import KEY_PREFIX, Identity, Scope
 from services.cli.instance import data_option, instance
-from services.identity import KEY_PREFIX, Identity, Scope
 from services.resources import open_pool
 from services.settings import Settings
 

@@ -25,12 +25,12 @@ from domain.shared.log import HOUSE
 from domain.shared.types import Line
 from eventstore.decisions import Author
 from eventstore.rulebook_decisions import Outcome, decide_adoption
+from services.auth.identity import Identity
+from services.cli.commands.keys import in_database
+from services.cli.commands.rulebooks import read_file
 from services.cli.instance import data_option, instance
-from services.cli.keys import in_database
-from services.cli.rulebooks import read_file
-from services.identity import Identity
 from services.settings import Settings
-from services.signals import Signals
+from services.wakeups import Signals
 
 
 class Adopted(Struct, frozen=True):

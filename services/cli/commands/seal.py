@@ -18,8 +18,8 @@ from eventstore.sealed.manifest import Manifest, Segment
 from eventstore.sealed.seal import due
 from eventstore.sealed.seal import seal as seal_segment
 from eventstore.sealed.store import Store
+from services.cli.commands.seal_progress import Show, shown
 from services.cli.instance import data_option, instance, segments_folder
-from services.cli.seal_progress import Show, shown
 from services.resources import Sealing, open_pool, sealing_of
 from services.settings import Settings
 

@@ -27,9 +27,9 @@ from eventstore.sealed.store import Store
 from eventstore.tool_directory import Names
 from projections.engine.snapshot import StoppedBefore
 from projections.trials.run import NOW, Progress, Source, try_rulebook
+from services.cli.commands.rulebooks import read_file
+from services.cli.commands.trial_tables import print_tables
 from services.cli.instance import data_option, instance
-from services.cli.rulebooks import read_file
-from services.cli.trial_tables import print_tables
 from services.resources import open_pool, sealing_of
 from services.settings import Settings
 

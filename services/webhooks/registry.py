@@ -11,7 +11,7 @@ from asyncpg.pool import PoolConnectionProxy
 from msgspec import Struct
 
 from domain.shared.errors import Refusal, Unknown
-from services.webhooks.keyring import Keyring
+from services.webhooks.secrets import Keyring
 
 MOST_WEBHOOKS = 100
 OLD_SECRET_SIGNS = timedelta(hours=24)

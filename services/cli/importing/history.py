@@ -10,7 +10,7 @@ from asyncio import Future
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
-from services.unpacking import Lines, encoding_of, unpacker
+from services.ingest.decompression import Lines, encoding_of, unpacker
 
 _PIECE = 128 * 1024
 _LONGEST_MARK = 4  # bytes that tell the encoding

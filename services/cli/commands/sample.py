@@ -17,7 +17,7 @@ from domain.shared.log import HOUSE
 from domain.shared.types import Choice
 from eventstore.decisions import Author, Connection, Decide, decide_house, decide_tool
 from eventstore.heads import read_heads
-from services.identity import Identity
+from services.auth.identity import Identity
 from services.settings import Settings
 
 CATALOGUE = Path(__file__).with_name("sample_catalogue.toml")

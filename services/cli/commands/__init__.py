@@ -1,0 +1,1 @@
+"""The subcommands of `shiplog`, one file each."""

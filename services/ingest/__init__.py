@@ -1,0 +1,1 @@
+"""Votes in bulk: decompressed, decoded line by line, and appended in large batches."""
