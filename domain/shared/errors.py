@@ -1,4 +1,4 @@
-"""Why a command is refused. The docstring is the message; HTTP gives it a status in services/api/problems.py."""
+"""Why a command is refused. The docstring is the message; HTTP gives it a status in services/api/http/problems.py."""
 
 from __future__ import annotations
 

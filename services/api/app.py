@@ -21,7 +21,14 @@ from eventstore.appender import Appenders
 from eventstore.casts import Stood
 from eventstore.heads import count_shards
 from eventstore.tool_directory import Names
-from services.api import (
+from services.api.http import broadcast, metrics
+from services.api.http.admission import Hall, hold_little, visited
+from services.api.http.app_state import AnyRequest, Senders
+from services.api.http.conditional import answer_conditionally
+from services.api.http.problems import Rejected, problem_of, render
+from services.api.http.rate_limits import Gate
+from services.api.http.request_framing import refuse_ambiguous
+from services.api.routes import (
     bookmarks,
     bulk,
     comparisons,
@@ -29,8 +36,6 @@ from services.api import (
     feeds,
     flips,
     health,
-    live,
-    metrics,
     replays,
     rulebooks,
     session,
@@ -42,16 +47,10 @@ from services.api import (
     votes,
     webhooks,
 )
-from services.api.conditional import answer_conditionally
-from services.api.framing import refuse_ambiguous
-from services.api.hall import Hall, hold_little, visited
-from services.api.lab import LAB_PAGES
-from services.api.limited import Gate
-from services.api.pages import PAGES
-from services.api.parts import AnyRequest, Senders
-from services.api.problems import Rejected, problem_of, render
-from services.api.rendering import OPENAPI_RENDER, STATIC, render_problem_page
-from services.api.short_way import ShortWay
+from services.api.routes.fast_path import ShortWay
+from services.api.site.lab import LAB_PAGES
+from services.api.site.pages import PAGES
+from services.api.site.rendering import OPENAPI_RENDER, STATIC, render_problem_page
 from services.auth.identity import Identity
 from services.ingest.bulk import Commits, Intake
 from services.logs import configure_logs
@@ -79,7 +78,7 @@ ROUTES: list[ControllerRouterHandler] = [
     tallies.tool_tally,
     tallies.many_tallies,
     tallies.tool_history,
-    live.stream_tallies,
+    broadcast.stream_tallies,
     verdicts.tool_verdict,
     flips.list_flips,
     feeds.atom_feed,
@@ -210,7 +209,7 @@ def _lifespan(settings: Settings, hall: Hall) -> _Lifespan:
 
         commits = Commits(pool, shards, BULK_COMMITS, on_committed)
         appenders = Appenders(pool, shards, on_appended, queue=settings.queue_per_shard, group=settings.group)
-        streams = live.Live(pool, signals, settings.connections // 2)
+        streams = broadcast.Live(pool, signals, settings.connections // 2)
         app.state.update(
             pool=pool,
             shards=shards,

@@ -15,8 +15,8 @@ from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 
 from domain.rulebooks.presets import DEFAULT
-from services.api import access
 from services.api.app import create_app
+from services.api.http import auth
 from services.auth.identity import SESSION_COOKIE, VISITOR_COOKIE, Identity
 from services.cli.commands.keys import REVOKE, create_key
 from services.cli.commands.users import create_user
@@ -59,7 +59,7 @@ def test_every_route_declares_its_rule() -> None:
     without = [
         path
         for path, handler in handlers(app)
-        if not any(guard.__module__ == access.__name__ for guard in handler.resolve_guards())
+        if not any(guard.__module__ == auth.__name__ for guard in handler.resolve_guards())
     ]
     assert len(list(handlers(app))) > 20
     assert without == []

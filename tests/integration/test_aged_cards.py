@@ -9,7 +9,7 @@ from domain.rulebooks.rulebook import Rulebook
 from domain.verdicts.decay import Ballots, DayVotes
 from domain.verdicts.verdict import inputs_digest
 from projections.engine.snapshot import take_snapshot
-from services.api.cards import Card, read_cards
+from services.api.views.cards import Card, read_cards
 from tests.integration.stage import Stage, catch_up, vote_as
 from tests.support import day_of
 

@@ -9,7 +9,7 @@ import pytest
 
 from domain.rulebooks.presets import DEFAULT, NAMED
 from domain.rulebooks.rulebook import Rulebook, read_rulebook
-from services.api.methodology import bars, interval, subject
+from services.api.site.methodology import bars, interval, subject
 from tests.integration.stage import (
     Client,
     Headers,

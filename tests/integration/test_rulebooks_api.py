@@ -13,7 +13,7 @@ import pytest
 from domain.rulebooks.presets import DEFAULT, NAMED
 from domain.rulebooks.rulebook import read_rulebook
 from domain.rulebooks.toml import write_rulebook
-from services.api.live import Live, Subscriber
+from services.api.http.broadcast import Live, Subscriber
 from services.wakeups import Signals
 from tests.integration.stage import (
     Client,

@@ -15,10 +15,10 @@ from litestar.types import Receive, Scope, Send
 from eventstore.appender import Appenders, Overloaded, Unsettled
 from eventstore.ids import mint
 from services.api.app import Shiplog
-from services.api.bodies import decode
-from services.api.problems import Rejected
-from services.api.short_way import ShortWay, _decode
-from services.api.votes import CastVote
+from services.api.http.json_body import decode
+from services.api.http.problems import Rejected
+from services.api.routes.fast_path import ShortWay, _decode
+from services.api.routes.votes import CastVote
 from services.auth import identity
 from services.auth.identity import VISITOR_COOKIE
 from tests.integration.stage import Stage, list_tool, retire_tool

@@ -7,7 +7,7 @@ from ipaddress import ip_network
 import pytest
 from litestar.connection import ASGIConnection
 
-from services.api.addresses import address_of
+from services.api.http.client_address import address_of
 
 PROXIES = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
 

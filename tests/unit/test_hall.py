@@ -10,10 +10,18 @@ from typing import Any, cast
 import pytest
 from litestar.enums import ScopeType
 
-from services.api.bulk import PATH as BULK_PATH
-from services.api.hall import LARGE, MOST_ANSWERS, MOST_ASKING, MOST_BODIES, Hall, Visit, hold_little
-from services.api.live import Live, Subscriber
-from services.api.problems import Rejected
+from services.api.http.admission import (
+    LARGE,
+    MOST_ANSWERS,
+    MOST_ASKING,
+    MOST_BODIES,
+    Hall,
+    Visit,
+    hold_little,
+)
+from services.api.http.broadcast import Live, Subscriber
+from services.api.http.problems import Rejected
+from services.api.routes.bulk import PATH as BULK_PATH
 
 VOTE: Any = {"type": ScopeType.HTTP, "path": "/v1/votes"}
 BULK: Any = {"type": ScopeType.HTTP, "path": BULK_PATH}

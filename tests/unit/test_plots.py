@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.api.plots import HALF, dumbbells, takes_distribution, timeline, votes_distribution
-from services.api.trial_results import RankMove
+from services.api.site.plots import HALF, dumbbells, takes_distribution, timeline, votes_distribution
+from services.api.views.trials import RankMove
 
 NOON = datetime(2026, 3, 31, 12, tzinfo=UTC)
 moments = st.datetimes(datetime(2010, 1, 1), datetime(2030, 1, 1), timezones=st.just(UTC))

@@ -1,0 +1,1 @@
+"""What every route shares: requests, authentication, limits, problems, conditional answers, consistency."""

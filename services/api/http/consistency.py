@@ -1,0 +1,90 @@
+"""Freshness: what an answer shows, in its headers; waiting for a position that the client has seen, or looking back."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Annotated
+
+from asyncpg import Pool, Record
+from litestar.params import QueryParameter
+
+from domain.shared.as_of import Moment, parse_moment
+from domain.shared.log import Position, parse_position
+from eventstore.as_of_positions import find_moment
+from projections.engine.projection import Projection
+from projections.engine.registry import PROJECTIONS
+from projections.engine.snapshot import Freshness, Snapshot, reach, take_snapshot
+from projections.reads.as_of import look_back
+from services.api.http.problems import Rejected
+
+LONGEST_MOMENT = 2_000
+
+MinPosition = Annotated[
+    str | None,
+    QueryParameter(
+        name="min_position",
+        description="Wait until the answer shows this log position (shard.number), at most 2 s.",
+        max_length=200,
+        required=False,
+    ),
+]
+AsOf = Annotated[
+    str | None,
+    QueryParameter(
+        name="as_of",
+        description=(
+            "Show the state as of this moment: a time that has passed (2026-03-01T00:00:00Z), a position "
+            "(3.1842), or a position of every shard, as Shiplog-Position has them."
+        ),
+        max_length=LONGEST_MOMENT,
+        required=False,
+    ),
+]
+
+
+@asynccontextmanager
+async def snapshot_at(
+    pool: Pool[Record],
+    min_position: str | None,
+    projections: Sequence[Projection] = PROJECTIONS,
+    *,
+    as_of: str | None = None,
+) -> AsyncIterator[Snapshot]:
+    """A snapshot of the state ``as_of`` a moment, or of the newest, which shows at least ``min_position``.
+
+    Raises Rejected for what is no position or moment, NotThereYet, and what ``find_moment`` raises.
+    """
+    if min_position is not None:
+        await reach(pool, projections, wanted_in(min_position))
+    if as_of is None:
+        async with take_snapshot(pool) as snapshot:
+            yield snapshot
+    else:
+        positions = await find_moment(pool, moment_in(as_of, "as_of"))
+        async with look_back(pool, positions) as (past,):
+            yield past
+
+
+def moment_in(text: str, parameter: str) -> Moment:
+    """Raises Rejected, which says how a moment is written."""
+    try:
+        return parse_moment(text)
+    except ValueError as error:
+        raise Rejected(400, "invalid", f"{parameter}: {error}") from None
+
+
+def headers_of(freshness: Freshness) -> dict[str, str]:
+    """With how many events are missing, where a read model of the answer is incomplete."""
+    headers = {"Shiplog-Position": str(freshness), "Shiplog-Lag-Ms": str(freshness.lag_ms)}
+    if freshness.incomplete:
+        headers["Shiplog-Incomplete"] = str(freshness.incomplete)
+    return headers
+
+
+def wanted_in(text: str) -> list[Position]:
+    """Raises Rejected for what is no ``min_position``."""
+    try:
+        return [parse_position(part) for part in text.split(",")]
+    except ValueError as error:
+        raise Rejected(400, "invalid", f"min_position: {error}") from None

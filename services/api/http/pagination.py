@@ -1,0 +1,62 @@
+"""Lists: their shape, their cursors, and slugs named in a path or query."""
+
+from __future__ import annotations
+
+import base64
+import re
+from typing import Annotated, Generic, TypeVar
+from urllib.parse import urlencode
+
+import msgspec
+from litestar.params import PathParameter
+from msgspec import Struct
+
+from domain.shared.types import END
+from services.api.http.app_state import AnyRequest
+from services.api.http.problems import Rejected
+
+T = TypeVar("T")
+SLUG_PATTERN = rf"^[a-z0-9]+(-[a-z0-9]+)*{END}"
+MOST_NAMED = 100
+
+# The framework reads its own constraints only: domain.shared.types.Slug binds bodies, this binds addresses.
+SlugInPath = Annotated[str, PathParameter(pattern=SLUG_PATTERN, max_length=100)]
+
+
+class Items(Struct, Generic[T], frozen=True):
+    """``next`` is the cursor of the next page, or null on the last."""
+
+    items: list[T]
+    next: str | None = None
+
+
+def slugs_in(text: str) -> list[str]:
+    """The slugs of ``a,b,c``, each once. Raises Rejected for what is not a slug, or for more than 100."""
+    slugs = list(dict.fromkeys(text.split(",")))
+    wrong = [slug for slug in slugs if not re.match(SLUG_PATTERN, slug) or len(slug) > 100]
+    if wrong:
+        raise Rejected(
+            400, "invalid", f"tools: {wrong[0][:60]!r} is not a slug. Write slugs, comma-separated."
+        )
+    if len(slugs) > MOST_NAMED:
+        raise Rejected(400, "invalid", f"tools: at most {MOST_NAMED} at a time.")
+    return slugs
+
+
+def write_cursor(key: object) -> str:
+    return base64.urlsafe_b64encode(msgspec.json.encode(key)).rstrip(b"=").decode()
+
+
+def read_cursor(cursor: str, type: type[T]) -> T:
+    """Raises Rejected for anything that write_cursor did not make."""
+    try:
+        return msgspec.json.decode(base64.urlsafe_b64decode(cursor + "=="), type=type)
+    except (ValueError, msgspec.MsgspecError):
+        raise Rejected(
+            400, "invalid", "cursor: this is not a cursor of this list. Start from the first page."
+        ) from None
+
+
+def next_link(request: AnyRequest, cursor: str) -> str:
+    url = request.url.with_replacements(query=urlencode(dict(request.query_params) | {"cursor": cursor}))
+    return f'<{url.path}?{url.query}>; rel="next"'

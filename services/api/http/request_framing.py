@@ -1,0 +1,32 @@
+"""Framing: requests whose host or length can be read in two ways are refused before anything reads them."""
+
+from __future__ import annotations
+
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from services.api.http.problems import Rejected, messages
+
+
+def refuse_ambiguous(app: ASGIApp) -> ASGIApp:
+    """Around the whole app. The server passes on what proxies in front of it may have read differently."""
+
+    async def asgi(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != ScopeType.HTTP or (why := _ambiguity(scope)) is None:
+            await app(scope, receive, send)
+            return
+        for message in messages(Rejected(400, "ambiguous", why, {"Connection": "close"})):
+            await send(message)
+
+    return asgi
+
+
+def _ambiguity(scope: Scope) -> str | None:
+    names = [name for name, value in scope["headers"] if value]
+    if names.count(b"host") != 1 and scope["http_version"] != "2":
+        return "Send exactly one Host header."
+    if names.count(b"content-length") > 1:
+        return "Send one Content-Length."
+    if b"content-length" in names and b"transfer-encoding" in names:
+        return "Send either Content-Length or Transfer-Encoding, not both."
+    return None

@@ -1,0 +1,177 @@
+"""Bookmarks: a person's shelf, private, with a note and tags that never enter the log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TypeVar
+
+from litestar import Response, delete, get, put
+from litestar.params import FromQuery
+from msgspec import Struct
+
+from domain.events.editorial import Category
+from domain.rulebooks.rulebook import Label
+from domain.shared.log import shard_of
+from domain.timeline.flips import Place
+from domain.voting.bookmarks import SAVED, Note
+from projections.adoptions import rulebook_in_force
+from projections.engine.snapshot import take_snapshot
+from projections.flips.reads import Told, flips_at_one_moment, flips_since, labels_at
+from projections.shelf import Saved, drop_note, put_note, read_shelf
+from services.api.http.app_state import AnyRequest, parts
+from services.api.http.auth import Voter, open_to_all, reader_of, voter_of, with_own_credentials
+from services.api.http.json_body import check_json_type, decode
+from services.api.http.pagination import Items, SlugInPath
+from services.api.http.problems import may_answer
+from services.api.http.rate_limits import Headers, admit_voter
+from services.api.routes.flips import FlipShown, show
+from services.api.routes.votes import submit
+from services.api.views.cards import Card, read_cards
+
+T = TypeVar("T")
+_MOST_FLIPS = 20  # of each bookmark
+
+
+class BookmarkAnswer(Struct, frozen=True):
+    outcome: str
+    position: str
+
+
+class ToolSaved(Struct, frozen=True):
+    slug: str
+    name: str
+    category: Category
+    verdict_label: Label
+
+
+class Bookmark(Struct, frozen=True):
+    tool: ToolSaved
+    saved_at: datetime
+    note: str
+    tags: list[str]
+    position: str
+
+
+class BookmarkChanged(Struct, frozen=True):
+    """``before`` is the verdict when the tool was saved, ``after`` what it became; ``flips`` are newest first, at most 20."""
+
+    tool: ToolSaved
+    saved_at: datetime
+    before: Label
+    after: Label
+    flips: list[FlipShown]
+
+
+@put(
+    "/v1/me/bookmarks/{tool:str}",
+    status_code=200,
+    guards=[with_own_credentials],
+    responses=may_answer(401, 403, 404, 413, 415, 429),
+    request_max_body_size=64 * 1024,
+)
+async def save_bookmark(
+    request: AnyRequest, tool: SlugInPath, voter: FromQuery[str | None] = None
+) -> Response[BookmarkAnswer]:
+    """Put a tool on the shelf, with an optional body {"note": ..., "tags": [...]}."""
+    note = await _note(request)
+    who = await voter_of(request, voter)
+    limits = await admit_voter(request, who)
+    number = (await parts(request).names.find(tool)).tool
+    stood = await submit(request, who, "b", number, SAVED, None)
+    if note is not None:
+        shard = shard_of(who.actor, parts(request).shards)
+        await put_note(parts(request).pool, shard, who.actor, number, note.note, note.tags)
+    outcome = "saved" if stood.outcome == "counted" else "unchanged"
+    return _answer(who, BookmarkAnswer(outcome, str(stood.position)), limits)
+
+
+@delete(
+    "/v1/me/bookmarks/{tool:str}",
+    status_code=200,
+    guards=[with_own_credentials],
+    responses=may_answer(401, 403, 404, 429),
+)
+async def drop_bookmark(
+    request: AnyRequest, tool: SlugInPath, voter: FromQuery[str | None] = None
+) -> Response[BookmarkAnswer]:
+    """Take a tool off the shelf; its note goes with it."""
+    who = await voter_of(request, voter)
+    limits = await admit_voter(request, who)
+    number = (await parts(request).names.find(tool)).tool
+    stood = await submit(request, who, "b", number, None, None)
+    await drop_note(parts(request).pool, shard_of(who.actor, parts(request).shards), who.actor, number)
+    outcome = "dropped" if stood.outcome == "counted" else "unchanged"
+    return _answer(who, BookmarkAnswer(outcome, str(stood.position)), limits)
+
+
+@get("/v1/me/bookmarks", guards=[open_to_all], responses=may_answer())
+async def own_bookmarks(request: AnyRequest) -> Response[Items[Bookmark]]:
+    """The shelf, newest first."""
+    actor = reader_of(request)
+    if actor is None:
+        return _private([])
+    shelf = await read_shelf(parts(request).pool, shard_of(actor, parts(request).shards), actor)
+    async with take_snapshot(parts(request).pool) as snapshot:
+        rulebook = await rulebook_in_force(snapshot)
+        cards = await read_cards(snapshot, rulebook, [saved.tool for saved in shelf])
+    return _private(
+        [
+            Bookmark(_tool(cards[saved.tool]), saved.saved_at, saved.note, saved.tags, str(saved.position))
+            for saved in shelf
+            if saved.tool in cards
+        ]
+    )
+
+
+@get("/v1/me/bookmarks/changes", guards=[open_to_all], responses=may_answer())
+async def bookmark_changes(request: AnyRequest) -> Response[Items[BookmarkChanged]]:
+    """The bookmarks whose verdicts flipped since they were saved, the newest flip first, each with what caused it."""
+    actor = reader_of(request)
+    if actor is None:
+        return _private(list[BookmarkChanged]())
+    shelf = await read_shelf(parts(request).pool, shard_of(actor, parts(request).shards), actor)
+    places = {each.tool: Place(each.saved_at, each.position.shard, each.position.number) for each in shelf}
+    async with flips_at_one_moment(parts(request).pool) as (conn, _):
+        flips = await flips_since(conn, places, _MOST_FLIPS)
+        labels = await labels_at(conn, {tool: places[tool] for tool in flips})
+    async with take_snapshot(parts(request).pool) as snapshot:
+        cards = await read_cards(snapshot, await rulebook_in_force(snapshot), list(flips))
+    return _private(
+        [
+            _changed(saved, cards[saved.tool], labels.get(saved.tool, "Unreviewed"), flips[saved.tool])
+            for saved in _newest_first(shelf, flips)
+            if saved.tool in cards
+        ]
+    )
+
+
+def _newest_first(shelf: Sequence[Saved], flips: Mapping[int, Sequence[Told]]) -> list[Saved]:
+    flipped = [saved for saved in shelf if saved.tool in flips]
+    return sorted(flipped, key=lambda saved: flips[saved.tool][0].flip.place, reverse=True)
+
+
+def _changed(saved: Saved, card: Card, before: Label, flips: Sequence[Told]) -> BookmarkChanged:
+    told = [show(each) for each in flips]
+    return BookmarkChanged(_tool(card), saved.saved_at, before, told[0].after, told)
+
+
+async def _note(request: AnyRequest) -> Note | None:
+    body = await request.body()
+    if not body:
+        return None
+    check_json_type(request.headers.get("content-type", ""))
+    return decode(body, Note)
+
+
+def _tool(card: Card) -> ToolSaved:
+    return ToolSaved(card.slug, card.name, card.category, card.verdict.label)
+
+
+def _answer(who: Voter, answer: BookmarkAnswer, limits: Headers) -> Response[BookmarkAnswer]:
+    cookies = [who.cookie] if who.cookie else None
+    return Response(answer, cookies=cookies, headers={"Cache-Control": "no-store", **limits})
+
+
+def _private(items: list[T]) -> Response[Items[T]]:
+    return Response(Items(items), headers={"Cache-Control": "private, no-store"})

@@ -1,0 +1,92 @@
+"""Votes in bulk: NDJSON appended as it arrives, in large groups, with an answer for every bad line."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import cast, get_args
+
+from litestar import Response, post
+from litestar.openapi.spec import OpenAPIMediaType, RequestBody, Schema
+from litestar.openapi.spec.enums import OpenAPIType
+from litestar.openapi.spec.operation import Operation
+
+from services.api.http.app_state import AnyRequest, parts
+from services.api.http.auth import for_key, key_of
+from services.api.http.problems import Rejected, may_answer
+from services.api.http.rate_limits import admit_key
+from services.ingest.bulk import Answered, Intake
+from services.ingest.decompression import Damaged, Encoding, Lines, unpacker
+
+PATH = "/v1/votes/bulk"
+MOST_BYTES = 8 * 1024 * 1024
+MOST_UNPACKED = 64 * 1024 * 1024
+MEDIA_TYPE = "application/x-ndjson"
+
+
+@dataclass
+class _BulkOperation(Operation):
+    request_body: RequestBody | None = field(
+        default_factory=lambda: RequestBody(
+            required=True,
+            description=(
+                'One vote a line: `{"tool": slug, "choice": "ship"|"skip", "voter": str, "id"?: uuid7}`. '
+                "At most 8 MiB as sent and 64 MiB unpacked; `Content-Encoding: gzip` or `zstd`."
+            ),
+            content={MEDIA_TYPE: OpenAPIMediaType(schema=Schema(type=OpenAPIType.STRING))},
+        )
+    )
+
+
+@post(
+    PATH,
+    status_code=200,
+    guards=[for_key("votes:write")],
+    responses=may_answer(401, 403, 413, 415, 429),
+    request_max_body_size=MOST_BYTES,
+    operation_class=_BulkOperation,
+)
+async def cast_votes(request: AnyRequest) -> Response[Answered]:
+    """Good lines are stored, bad ones are named; a line's id makes sending it again harmless."""
+    encoding = _encoding(request)
+    key = await key_of(request)
+    origin = key.id if key else ""
+    limits = await admit_key(request, origin)
+    with parts(request).senders.one():
+        intake = parts(request).open_intake(origin)
+        try:
+            answered = await _take_all(request, encoding, intake)
+        finally:
+            intake.abandon()
+    return Response(answered, headers={"Cache-Control": "no-store", **limits})
+
+
+async def _take_all(request: AnyRequest, encoding: Encoding, intake: Intake) -> Answered:
+    unpacking, lines, unpacked = unpacker(encoding), Lines(), 0
+    try:
+        async with aclosing(request.stream()) as stream:
+            async for sent in stream:
+                for piece in unpacking.unpack(sent):
+                    unpacked += len(piece)
+                    if unpacked > MOST_UNPACKED:
+                        raise Rejected(
+                            413, "too-large", "The body unpacks to more than 64 MiB. Send it in parts."
+                        )
+                    await intake.take(lines.cut(piece))
+        unpacking.finish()
+    except Damaged:
+        raise Rejected(400, "damaged", Damaged.__doc__ or "") from None
+    await intake.take(lines.last())
+    return await intake.finish()
+
+
+def _encoding(request: AnyRequest) -> Encoding:
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != MEDIA_TYPE:
+        raise Rejected(
+            415, "unsupported-media-type", f"Send one vote a line, with Content-Type: {MEDIA_TYPE}."
+        )
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in get_args(Encoding):
+        raise Rejected(415, "unsupported-encoding", "Content-Encoding: gzip, zstd or none.")
+    return cast(Encoding, encoding)

@@ -1,0 +1,68 @@
+"""Health: is the process up, can it commit, and how far behind is each read model."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Literal
+
+import asyncpg
+from asyncpg import Pool, Record
+from litestar import Response, get
+from msgspec import Struct
+
+from projections.engine.blocked import read_stops, read_unread
+from projections.engine.lag import read_lag
+from projections.engine.parked import count_parked
+from projections.engine.registry import PROJECTIONS
+from projections.flips.batches import read_flip_stops
+from services.api.http.app_state import AnyRequest, parts
+from services.api.http.auth import open_to_all
+from services.api.http.problems import may_answer
+
+# A transaction that would write: refused by a standby, stuck on a full disk.
+CAN_COMMIT = "SELECT NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off'"
+
+
+class Health(Struct, frozen=True):
+    status: Literal["ok"] = "ok"
+
+
+class Readiness(Struct, frozen=True):
+    """``events_behind`` by read model. Redis "absent" is slower, never wrong.
+
+    ``incomplete`` by read model: events it could not fold. ``stopped``: which wait for newer software, and before what.
+    ``unread``: types in the log that no read model of this software names, each with the position of the first.
+    """
+
+    status: Literal["ready"]
+    events_behind: dict[str, int]
+    redis: Literal["ok", "absent"]
+    incomplete: dict[str, int]
+    stopped: list[str]
+    unread: dict[str, str]
+
+
+@get("/healthz", guards=[open_to_all])
+async def healthz() -> Health:
+    """The process is up."""
+    return Health()
+
+
+@get("/readyz", guards=[open_to_all], responses=may_answer())
+async def readyz(request: AnyRequest) -> Response[Readiness]:
+    """The process can commit votes; 503 when it cannot."""
+    pool = parts(request).pool
+    async with asyncio.timeout(2):
+        if not await pool.fetchval(CAN_COMMIT):
+            raise asyncpg.ReadOnlySQLTransactionError("the database is read-only")
+        behind = {lag.projection: lag.events for lag in await read_lag(pool)}
+        redis: Literal["ok", "absent"] = "ok" if await parts(request).signals.is_up() else "absent"
+        readiness = await _readiness(pool, behind, redis)
+    return Response(readiness, headers={"Cache-Control": "no-store"})
+
+
+async def _readiness(pool: Pool[Record], behind: dict[str, int], redis: Literal["ok", "absent"]) -> Readiness:
+    stops = [*await read_stops(pool, PROJECTIONS), *await read_flip_stops(pool)]
+    stopped = [str(stop) for stop in stops]
+    unread = {each.type: str(each.position) for each in await read_unread(pool, PROJECTIONS)}
+    return Readiness("ready", behind, redis, await count_parked(pool), stopped, unread)

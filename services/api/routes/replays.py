@@ -1,0 +1,266 @@
+"""Replays: an editor rebuilds a read model beside the live one, watches it, and decides what becomes of it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+from litestar import Response, get, post
+from litestar.params import FromPath, JSONBody
+from msgspec import Meta, Struct
+
+from domain.shared.types import Line
+from projections.engine.parked import count_parked
+from projections.engine.registry import PROJECTIONS
+from projections.replays import cut_over
+from projections.replays import jobs as replays
+from projections.replays.jobs import Replay, Source, State
+from projections.replays.verify import Verification, read_verifications, verify_all
+from services.api.http.app_state import AnyRequest, parts
+from services.api.http.auth import author_of, for_editors, open_to_all
+from services.api.http.json_body import StrictJSON
+from services.api.http.pagination import Items
+from services.api.http.problems import may_answer
+
+_UNSEEN = {"Cache-Control": "no-store"}
+
+
+class AskReplay(Struct, frozen=True, forbid_unknown_fields=True):
+    """With ``hold`` it is compared and waits for the cut-over; else it cuts over by itself if both are equal.
+
+    ``source``: where the sealed part of the log is read.
+    """
+
+    projection: Annotated[str, Meta(pattern=r"^[a-z_]+\Z", max_length=60)]
+    hold: bool = False
+    source: Source = "postgres"
+
+
+class Progress(Struct, frozen=True):
+    done: int
+    total: int
+
+
+class ReplayShown(Struct, frozen=True):
+    """``rate`` in events a second. ``digest`` is the rebuilt version's, ``replaces`` the live one's, at ``position``.
+
+    ``equal`` is null until they are compared; ``diff`` has the first hundred rows of the ``drift`` that differ.
+    """
+
+    id: UUID
+    projection: str
+    state: State
+    source: Source
+    events: Progress
+    rate: float
+    eta_seconds: float | None
+    started_at: datetime
+    ended_at: datetime | None
+    position: str | None
+    digest: str | None
+    replaces: str | None
+    equal: bool | None
+    drift: int | None
+    diff: list[str]
+    reason: str | None
+
+
+class AskCutOver(Struct, frozen=True, forbid_unknown_fields=True):
+    """``reason``: why the rebuilt version is right where it differs. It goes into the log."""
+
+    reason: Annotated[Line, Meta(min_length=1)] | None = None
+
+
+class DriftShown(Struct, frozen=True):
+    """Of one read model in one shard; ``drift`` is null where the recount could not be finished."""
+
+    projection: str
+    shard: int
+    position: str
+    digest: str
+    drift: int | None
+    rows: list[str]
+    verified_at: datetime
+
+
+class Drift(Struct, frozen=True):
+    """``drifting`` if any row differs; ``unknown`` if nothing was verified yet, or a recount could not end.
+
+    ``incomplete``: how many events a read model could not fold. A recount leaves them out, as the read model does.
+    """
+
+    status: Literal["equal", "drifting", "unknown"]
+    read_models: list[DriftShown]
+    incomplete: dict[str, int]
+
+
+class Recounted(Struct, frozen=True):
+    """``rows``: the first hundred that differ, each with who says so, the log or the read model."""
+
+    projection: str
+    position: str
+    digest: str | None
+    drift: int
+    rows: list[str]
+
+
+@post(
+    "/v1/replays",
+    dto=StrictJSON[AskReplay],
+    return_dto=None,
+    status_code=202,
+    guards=[for_editors],
+    responses=may_answer(401, 403, 404, 409, 413, 415),
+)
+async def ask_replay(request: AnyRequest, data: JSONBody[AskReplay]) -> Response[ReplayShown]:
+    """Rebuild a read model beside the live one. A worker does it; ask here how it gets on."""
+    pool = parts(request).pool
+    live = replays.find(PROJECTIONS, data.projection)
+    begun = await replays.begin(pool, live, hold=data.hold, source=data.source)
+    answer = await _answer(request, begun)
+    answer.headers["Location"] = f"/v1/replays/{begun}"
+    return answer
+
+
+@get("/v1/replays", guards=[for_editors], responses=may_answer(401, 403))
+async def list_replays(request: AnyRequest) -> Response[Items[ReplayShown]]:
+    """The last hundred, newest first."""
+    found = await replays.read_replays(parts(request).pool)
+    return Response(Items([_shown(each) for each in found]), headers=_UNSEEN)
+
+
+@get("/v1/replays/{id:uuid}", guards=[for_editors], responses=may_answer(401, 403, 404))
+async def show_replay(request: AnyRequest, id: FromPath[UUID]) -> Response[ReplayShown]:
+    """Progress while it runs; then digests, and the rows that differ."""
+    return await _answer(request, id)
+
+
+@post(
+    "/v1/replays/{id:uuid}/pause",
+    status_code=200,
+    guards=[for_editors],
+    responses=may_answer(401, 403, 404, 409),
+)
+async def pause_replay(request: AnyRequest, id: FromPath[UUID]) -> Response[ReplayShown]:
+    """The ranges in hand are finished first."""
+    await replays.pause(parts(request).pool, id)
+    return await _answer(request, id)
+
+
+@post(
+    "/v1/replays/{id:uuid}/resume",
+    status_code=200,
+    guards=[for_editors],
+    responses=may_answer(401, 403, 404, 409),
+)
+async def resume_replay(request: AnyRequest, id: FromPath[UUID]) -> Response[ReplayShown]:
+    """Go on from where it was paused."""
+    await replays.resume(parts(request).pool, id)
+    return await _answer(request, id)
+
+
+@post(
+    "/v1/replays/{id:uuid}/cancel",
+    status_code=200,
+    guards=[for_editors],
+    responses=may_answer(401, 403, 404, 409),
+)
+async def cancel_replay(request: AnyRequest, id: FromPath[UUID]) -> Response[ReplayShown]:
+    """Give it up. The live read model was never touched."""
+    await replays.cancel(parts(request).pool, PROJECTIONS, id)
+    return await _answer(request, id)
+
+
+@post(
+    "/v1/replays/{id:uuid}/cut-over",
+    dto=StrictJSON[AskCutOver],
+    return_dto=None,
+    status_code=200,
+    guards=[for_editors],
+    responses=may_answer(401, 403, 404, 409, 413, 415),
+)
+async def cut_over_replay(
+    request: AnyRequest, id: FromPath[UUID], data: JSONBody[AskCutOver]
+) -> Response[ReplayShown]:
+    """Put the rebuilt version in the live one's place. Where rows differ, it takes a reason."""
+    pool = parts(request).pool
+    live = replays.find(PROJECTIONS, (await replays.read_replay(pool, id)).projection)
+    accepted = cut_over.Accepted(data.reason, await author_of(request)) if data.reason else None
+    await cut_over.cut_over(pool, live, id, accepted)
+    return await _answer(request, id)
+
+
+@post(
+    "/v1/replays/{id:uuid}/roll-back",
+    status_code=200,
+    guards=[for_editors],
+    responses=may_answer(401, 403, 404, 409),
+)
+async def roll_back_replay(request: AnyRequest, id: FromPath[UUID]) -> Response[ReplayShown]:
+    """Put the version that this replay replaced back in its place. It has moved on with the log since."""
+    pool = parts(request).pool
+    live = replays.find(PROJECTIONS, (await replays.read_replay(pool, id)).projection)
+    await cut_over.roll_back(pool, live, id)
+    return await _answer(request, id)
+
+
+@post("/v1/verify", status_code=200, guards=[for_editors], responses=may_answer(401, 403))
+async def verify(request: AnyRequest) -> Response[Items[Recounted]]:
+    """Recount all read models from the log now. On a large log this may take longer than an answer may: then 503."""
+    found = await verify_all(parts(request).pool, PROJECTIONS)
+    shown = [Recounted(each.projection, each.position, each.digest, each.drift, each.rows) for each in found]
+    return Response(Items(shown), headers=_UNSEEN)
+
+
+@get("/v1/health/drift", guards=[open_to_all], responses=may_answer())
+async def show_drift(request: AnyRequest) -> Response[Drift]:
+    """What the continuous recount last found, by read model and shard."""
+    pool = parts(request).pool
+    found = await read_verifications(pool)
+    drift = Drift(_status(found), [_drift_shown(each) for each in found], await count_parked(pool))
+    return Response(drift, headers=_UNSEEN)
+
+
+async def _answer(request: AnyRequest, id: UUID) -> Response[ReplayShown]:
+    found = await replays.read_replay(parts(request).pool, id)
+    return Response(_shown(found), headers=_UNSEEN)
+
+
+def _shown(replay: Replay) -> ReplayShown:
+    return ReplayShown(
+        replay.id,
+        replay.projection,
+        replay.state,
+        replay.source,
+        Progress(replay.done, replay.total),
+        round(replay.rate, 1),
+        replay.eta_seconds,
+        replay.started_at,
+        replay.ended_at,
+        replay.position,
+        replay.digest,
+        replay.replaces,
+        None if replay.drift is None else replay.drift == 0,
+        replay.drift,
+        replay.rows,
+        replay.reason,
+    )
+
+
+def _status(found: list[Verification]) -> Literal["equal", "drifting", "unknown"]:
+    if any(each.drift for each in found):
+        return "drifting"
+    return "unknown" if not found or any(each.drift is None for each in found) else "equal"
+
+
+def _drift_shown(each: Verification) -> DriftShown:
+    return DriftShown(
+        each.projection,
+        each.shard,
+        f"{each.shard}.{each.position}",
+        each.digest,
+        each.drift,
+        each.rows,
+        each.verified_at,
+    )

@@ -1,0 +1,88 @@
+"""Log-in sessions of editors and reviewers."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import timedelta
+from typing import Annotated
+
+from litestar import Response, delete, get, post
+from litestar.datastructures import Cookie
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import JSONBody
+from msgspec import Meta, Struct
+
+from services.api.http.app_state import AnyRequest, parts
+from services.api.http.auth import login_of, open_to_all
+from services.api.http.json_body import StrictJSON
+from services.api.http.problems import Rejected, may_answer
+from services.api.http.rate_limits import admit_login
+from services.auth.identity import SESSION_COOKIE, Role
+from services.auth.passwords import is_genuine
+
+FIND_USER = "SELECT name, role, password FROM users WHERE name = $1"
+OPEN_SESSION = "INSERT INTO sessions (digest, name, expires_at) VALUES ($1, $2, now() + $3)"
+CLOSE_SESSION = "DELETE FROM sessions WHERE digest = $1 OR expires_at < now()"
+
+_LIFETIME = timedelta(hours=12)
+
+
+class LogIn(Struct, frozen=True, forbid_unknown_fields=True):
+    name: Annotated[str, Meta(min_length=1, max_length=80)]
+    password: Annotated[str, Meta(min_length=1, max_length=200)]
+
+
+class LoggedIn(Struct, frozen=True):
+    name: str
+    role: Role
+
+
+@post(
+    "/v1/session",
+    dto=StrictJSON[LogIn],
+    return_dto=None,
+    status_code=200,
+    guards=[open_to_all],
+    responses=may_answer(401, 413, 415, 429),
+    request_max_body_size=4 * 1024,
+)
+async def log_in(request: AnyRequest, data: JSONBody[LogIn]) -> Response[LoggedIn]:
+    """Open a session; the cookie is HttpOnly and lasts twelve hours."""
+    limits = await admit_login(request, data.name)
+    user = await parts(request).pool.fetchrow(FIND_USER, data.name) if "\0" not in data.name else None
+    genuine = await is_genuine(user["password"] if user else None, data.password)
+    if user is None or not genuine:
+        raise Rejected(401, "unauthenticated", "The name or the password is wrong.")
+    token = secrets.token_urlsafe(32)
+    await parts(request).pool.execute(
+        OPEN_SESSION, parts(request).identity.digest(token), user["name"], _LIFETIME
+    )
+    cookie = _cookie(token, request.url.scheme == "https", int(_LIFETIME.total_seconds()))
+    headers = {"Cache-Control": "no-store", **limits}
+    return Response(LoggedIn(user["name"], user["role"]), cookies=[cookie], headers=headers)
+
+
+@get("/v1/session", guards=[open_to_all], responses=may_answer(401))
+async def show_session(request: AnyRequest) -> Response[LoggedIn]:
+    """Who is logged in."""
+    login = await login_of(request)
+    if login is None:
+        raise Rejected(401, "unauthenticated", "Nobody is logged in here.")
+    return Response(LoggedIn(login.name, login.role), headers={"Cache-Control": "private, no-store"})
+
+
+@delete(
+    "/v1/session",
+    status_code=204,
+    guards=[open_to_all],
+    responses=may_answer() | {204: ResponseSpec(None, description="Closed")},
+)
+async def log_out(request: AnyRequest) -> Response[None]:
+    """Close the session."""
+    token = request.cookies.get(SESSION_COOKIE, "")
+    await parts(request).pool.execute(CLOSE_SESSION, parts(request).identity.digest(token))
+    return Response(None, cookies=[_cookie("", request.url.scheme == "https", 0)])
+
+
+def _cookie(value: str, secure: bool, max_age: int) -> Cookie:
+    return Cookie(SESSION_COOKIE, value=value, httponly=True, samesite="lax", secure=secure, max_age=max_age)

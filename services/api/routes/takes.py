@@ -1,0 +1,117 @@
+"""Takes: a reviewer publishes, revises or withdraws their judgement of a tool."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import reduce
+
+from litestar import Response, delete, get, put
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import JSONBody
+from msgspec import Struct
+
+from domain.editorial.takes import Panel, PublishTake, WithdrawTake, decide, evolve
+from domain.shared.errors import Unknown
+from domain.shared.types import Choice, Score, Text
+from eventstore.decisions import Decided, decide_tool
+from projections.panel import PANEL, read_panel
+from projections.scorecard import SCORECARD, read_take_history
+from services.api.http.app_state import AnyRequest, parts
+from services.api.http.auth import author_of, for_takes, open_to_all
+from services.api.http.consistency import MinPosition, headers_of, snapshot_at
+from services.api.http.json_body import StrictJSON
+from services.api.http.pagination import Items, SlugInPath
+from services.api.http.problems import may_answer
+from services.api.routes.tools import announce_house, position_of
+
+
+class PutTakeBody(Struct, frozen=True, forbid_unknown_fields=True):
+    score: Score
+    choice: Choice
+    text: Text
+
+
+class TakeAnswer(Struct, frozen=True):
+    """``position`` is where the log has it; null when nothing changed."""
+
+    revision: int
+    position: str | None
+
+
+class PastTakeShown(Struct, frozen=True):
+    """A withdrawal has no score, choice or text."""
+
+    revision: int
+    score: int | None
+    choice: Choice | None
+    text: str | None
+    published_at: datetime
+
+
+@put(
+    "/v1/tools/{slug:str}/takes/{reviewer:str}",
+    dto=StrictJSON[PutTakeBody],
+    return_dto=None,
+    status_code=200,
+    guards=[for_takes],
+    responses=may_answer(401, 403, 404, 410, 413, 415)
+    | {201: ResponseSpec(TakeAnswer, description="Published")},
+    request_max_body_size=64 * 1024,
+)
+async def put_take(
+    request: AnyRequest, slug: SlugInPath, reviewer: SlugInPath, data: JSONBody[PutTakeBody]
+) -> Response[TakeAnswer]:
+    """Publish the reviewer's take (201), or supersede it (200). Earlier takes stay in its history."""
+    async with snapshot_at(parts(request).pool, None, [PANEL]) as snapshot:
+        if reviewer not in {each.slug for each in await read_panel(snapshot)}:
+            raise Unknown(kind="reviewer", name=reviewer)
+    return await _decide(request, PublishTake(slug, reviewer, data.score, data.choice, data.text))
+
+
+@delete(
+    "/v1/tools/{slug:str}/takes/{reviewer:str}",
+    status_code=200,
+    guards=[for_takes],
+    responses=may_answer(401, 403, 404, 410),
+)
+async def withdraw_take(request: AnyRequest, slug: SlugInPath, reviewer: SlugInPath) -> Response[TakeAnswer]:
+    """Withdraw the take: the scorecard says "No panel take" again."""
+    return await _decide(request, WithdrawTake(slug, reviewer))
+
+
+@get("/v1/tools/{slug:str}/takes/{reviewer:str}/history", guards=[open_to_all], responses=may_answer(404))
+async def take_history(
+    request: AnyRequest, slug: SlugInPath, reviewer: SlugInPath, min_position: MinPosition = None
+) -> Response[Items[PastTakeShown]]:
+    """Every revision of the take, newest first."""
+    tool = (await parts(request).names.find(slug)).tool
+    async with snapshot_at(parts(request).pool, min_position, [SCORECARD]) as snapshot:
+        past = await read_take_history(snapshot, tool, reviewer)
+        freshness = await snapshot.freshness()
+    shown = [
+        PastTakeShown(each.revision, each.score, each.choice, each.text, each.published_at) for each in past
+    ]
+    return Response(Items(shown), headers=headers_of(freshness))
+
+
+async def _decide(request: AnyRequest, command: PublishTake | WithdrawTake) -> Response[TakeAnswer]:
+    author = await author_of(request)
+    async with parts(request).pool.acquire() as conn:
+        decided = await decide_tool(
+            conn, command.tool, lambda past: decide(command, reduce(evolve, past, Panel())), author
+        )
+    await announce_house(request, decided)
+    return Response(_answer(command, decided), status_code=201 if _is_first(command, decided) else 200)
+
+
+def _answer(command: PublishTake | WithdrawTake, decided: Decided) -> TakeAnswer:
+    panel = reduce(evolve, [*decided.before, *decided.events], Panel())
+    take = panel.takes.get(command.reviewer)
+    return TakeAnswer(take.revision if take else 0, position_of(decided))
+
+
+def _is_first(command: PublishTake | WithdrawTake, decided: Decided) -> bool:
+    return (
+        isinstance(command, PublishTake)
+        and command.reviewer not in reduce(evolve, decided.before, Panel()).takes
+    )

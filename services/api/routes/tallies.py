@@ -1,0 +1,126 @@
+"""Tallies: live counts of a tool or of many, and how they came about over time."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+import msgspec
+from asyncpg import Pool, Record
+from litestar import Response, get
+from litestar.params import FromQuery, QueryParameter
+from msgspec import Meta, Struct
+
+from domain.verdicts.verdict import Tally, count
+from projections.adoptions import READ_BY_RULE, rulebook_in_force
+from projections.engine.snapshot import Freshness
+from projections.hourly_tally import HOURLY_TALLY, read_history
+from projections.tally import TALLY, read_tallies
+from services.api.http.app_state import AnyRequest, parts
+from services.api.http.auth import open_to_all
+from services.api.http.consistency import AsOf, MinPosition, headers_of, snapshot_at
+from services.api.http.pagination import Items, SlugInPath, slugs_in
+from services.api.http.problems import Rejected, may_answer
+
+# How many votes settle a tally, and the interval, are the rulebook's to say.
+READ_BY_TALLIES = (TALLY, *READ_BY_RULE)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MOMENT = {"format": "date-time"}
+
+
+class ToolTally(Struct, frozen=True):
+    tool: str
+    ship: int
+    skip: int
+    total: int
+    share: str | None
+    interval: Annotated[list[str], Meta(min_length=2, max_length=2)] | None
+    preliminary: bool
+
+
+class Bucket(Struct, frozen=True):
+    """``casts`` in this bucket; ``ship`` and ``skip`` as they stood at its end."""
+
+    start: datetime
+    casts: int
+    ship: int
+    skip: int
+
+
+def of_tool(slug: str, tally: Tally) -> ToolTally:
+    interval = tally.interval and [str(end) for end in tally.interval]
+    share = None if tally.share is None else str(tally.share)
+    return ToolTally(slug, tally.ship, tally.skip, tally.total, share, interval, tally.preliminary)
+
+
+@get("/v1/tools/{slug:str}/tally", guards=[open_to_all], responses=may_answer(404))
+async def tool_tally(
+    request: AnyRequest, slug: SlugInPath, as_of: AsOf = None, min_position: MinPosition = None
+) -> Response[ToolTally]:
+    """Ship and skip as they stand, or stood; share and interval are null while nobody has voted."""
+    tools = {slug: (await parts(request).names.find(slug)).tool}
+    tallies, freshness = await read_tallies_of(parts(request).pool, tools, min_position, as_of)
+    return Response(tallies[0], headers=headers_of(freshness))
+
+
+@get("/v1/tallies", guards=[open_to_all], responses=may_answer(404))
+async def many_tallies(
+    request: AnyRequest,
+    tools: Annotated[
+        str, QueryParameter(description="Slugs, comma-separated, at most 100", max_length=12_000)
+    ],
+    as_of: AsOf = None,
+    min_position: MinPosition = None,
+) -> Response[Items[ToolTally]]:
+    """The tallies of several tools, all at one moment, in the order asked."""
+    names = parts(request).names
+    numbers = {slug: (await names.find(slug)).tool for slug in slugs_in(tools)}
+    tallies, freshness = await read_tallies_of(parts(request).pool, numbers, min_position, as_of)
+    return Response(Items(tallies), headers=headers_of(freshness))
+
+
+@get("/v1/tools/{slug:str}/history", guards=[open_to_all], responses=may_answer(404))
+async def tool_history(
+    request: AnyRequest,
+    slug: SlugInPath,
+    bucket: FromQuery[Literal["hour", "day"]] = "day",
+    start: Annotated[str | None, QueryParameter(name="from", schema_extra=_MOMENT, required=False)] = None,
+    end: Annotated[str | None, QueryParameter(name="to", schema_extra=_MOMENT, required=False)] = None,
+    min_position: MinPosition = None,
+) -> Response[Items[Bucket]]:
+    """Casts per hour or day (UTC) from ``from`` up to ``to``, with the tally at each bucket's end."""
+    tool = (await parts(request).names.find(slug)).tool
+    times = (
+        EPOCH if start is None else _moment(start, "from"),
+        datetime.now(UTC) if end is None else _moment(end, "to"),
+    )
+    async with snapshot_at(parts(request).pool, min_position, [HOURLY_TALLY]) as snapshot:
+        rows = await read_history(snapshot, tool, bucket, *times)
+        freshness = await snapshot.freshness()
+    return Response(Items([Bucket(*row) for row in rows]), headers=headers_of(freshness))
+
+
+async def read_tallies_of(
+    pool: Pool[Record], tools: dict[str, int], min_position: str | None = None, as_of: str | None = None
+) -> tuple[list[ToolTally], Freshness]:
+    """The tallies of these tools at one moment, and which moment. Raises NotListedYet."""
+    async with snapshot_at(pool, min_position, READ_BY_TALLIES, as_of=as_of) as snapshot:
+        for slug, tool in tools.items():
+            snapshot.check_listed(slug, tool)
+        rulebook = await rulebook_in_force(snapshot)
+        votes = await read_tallies(snapshot, list(tools.values()))
+        freshness = await snapshot.freshness()
+    return [
+        of_tool(slug, count(*votes.get(tool, (0, 0)), rulebook)) for slug, tool in tools.items()
+    ], freshness
+
+
+def _moment(text: str, name: str) -> datetime:
+    """An RFC 3339 time with its zone, in UTC. Raises Rejected for anything else, numbers and naive times among it."""
+    try:
+        moment: datetime = msgspec.convert(text, Annotated[datetime, Meta(tz=True)])
+        return moment.astimezone(UTC)
+    except (msgspec.ValidationError, OverflowError):
+        raise Rejected(
+            400, "invalid", f"{name}: write the time with its zone, for example 2026-03-01T00:00:00Z."
+        ) from None

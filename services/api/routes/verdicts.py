@@ -1,0 +1,66 @@
+"""Verdicts: the outcome for a tool under a rulebook, with what decided it and what it rests on; and their proofs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from litestar import MediaType, Response, get
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import QueryParameter
+
+from domain.verdicts.proofs import Bundle
+from projections.reads.verdict_inputs import READ_BY_GROUNDS, read_grounds
+from services.api.http.app_state import AnyRequest, parts
+from services.api.http.auth import open_to_all
+from services.api.http.consistency import AsOf, MinPosition, headers_of, snapshot_at
+from services.api.http.pagination import SlugInPath
+from services.api.http.problems import may_answer
+from services.api.routes.tools import read_card
+from services.api.views.cards import VerdictShown
+
+VERIFIER = Path(__file__).parents[1] / "site/static/verify_verdict.py"
+
+RulebookNamed = Annotated[str | None, QueryParameter(name="rulebook", max_length=100, required=False)]
+
+
+@get("/v1/tools/{slug:str}/verdict", guards=[open_to_all], responses=may_answer(404))
+async def tool_verdict(
+    request: AnyRequest,
+    slug: SlugInPath,
+    rulebook: RulebookNamed = None,
+    as_of: AsOf = None,
+    min_position: MinPosition = None,
+) -> Response[VerdictShown]:
+    """The verdict now, or as of a moment. ``rulebook`` names another than the one in force, by its digest or name."""
+    card, freshness = await read_card(request, slug, min_position, as_of, by=rulebook)
+    return Response(card.verdict, headers=headers_of(freshness))
+
+
+@get(
+    "/v1/tools/{slug:str}/verdict/proof",
+    guards=[open_to_all],
+    responses=may_answer(404) | {200: ResponseSpec(Bundle, description="A bundle", generate_examples=False)},
+)
+async def verdict_proof(
+    request: AnyRequest,
+    slug: SlugInPath,
+    rulebook: RulebookNamed = None,
+    as_of: AsOf = None,
+    min_position: MinPosition = None,
+) -> Response[bytes]:
+    """The verdict as a bundle, from which ``/static/verify_verdict.py`` makes it anew on any machine.
+
+    Asked as of a position of every shard, these are the same bytes for ever.
+    """
+    tool, pool = (await parts(request).names.find(slug)).tool, parts(request).pool
+    async with snapshot_at(pool, min_position, READ_BY_GROUNDS, as_of=as_of) as snapshot:
+        grounds = await read_grounds(snapshot, slug, tool, rulebook)
+    return Response(grounds.prove(), media_type=MediaType.JSON, headers=headers_of(grounds.freshness))
+
+
+@get("/static/verify_verdict.py", guards=[open_to_all], include_in_schema=False, sync_to_thread=True)
+def verifier() -> Response[bytes]:
+    """The program that checks bundles, at an address that stays."""
+    headers = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
+    return Response(VERIFIER.read_bytes(), media_type="text/x-python", headers=headers)

@@ -1,0 +1,136 @@
+"""Votes: cast one, retract it, see one's own. The answer comes after the commit."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+from litestar import Response, delete, get, post
+from litestar.datastructures import Cookie
+from litestar.params import FromQuery, JSONBody, QueryParameter
+from msgspec import Struct
+
+from domain.shared.log import shard_of
+from domain.shared.types import Choice, Slug
+from eventstore import ids
+from eventstore.casts import Kind, Stood, Submitted
+from projections.my_votes import read_votes
+from services.api.http.app_state import AnyRequest, parts
+from services.api.http.auth import Voter, open_to_all, reader_of, voter_of, with_own_credentials
+from services.api.http.json_body import StrictJSON
+from services.api.http.pagination import Items, SlugInPath, slugs_in
+from services.api.http.problems import Rejected, may_answer
+from services.api.http.rate_limits import Headers, admit_voter
+
+PATH = "/v1/votes"
+LARGEST = 16 * 1024
+
+
+class CastVote(Struct, frozen=True, forbid_unknown_fields=True):
+    """``voter`` only with an API key. ``id`` is a UUIDv7: send the same one again and the vote counts once."""
+
+    tool: Slug
+    choice: Choice
+    voter: str | None = None
+    id: UUID | None = None
+
+
+class VoteAnswer(Struct, frozen=True):
+    """``counted``, ``unchanged``, ``superseded`` by a newer id, or ``retracted``; choice is what stands now."""
+
+    outcome: str
+    position: str
+    id: UUID
+    choice: str | None
+    replaced: str | None
+
+
+class OwnVote(Struct, frozen=True):
+    tool: str
+    choice: Choice
+    position: str
+
+
+@post(
+    PATH,
+    status_code=200,
+    dto=StrictJSON[CastVote],
+    return_dto=None,
+    guards=[with_own_credentials],
+    responses=may_answer(401, 403, 404, 410, 413, 415, 429),
+    request_max_body_size=LARGEST,
+)
+async def cast_vote(request: AnyRequest, data: JSONBody[CastVote]) -> Response[VoteAnswer]:
+    """Vote ship or skip on a tool; the newest id of a ballot stands."""
+    voter = await voter_of(request, data.voter)
+    limits = await admit_voter(request, voter)
+    tool = await parts(request).names.votable(data.tool)
+    stood = await submit(request, voter, "v", tool, data.choice, data.id)
+    return _respond(answer_to(stood), voter.cookie, limits)
+
+
+@delete(
+    "/v1/votes/{tool:str}",
+    status_code=200,
+    guards=[with_own_credentials],
+    responses=may_answer(401, 403, 404, 410, 429),
+)
+async def retract_vote(
+    request: AnyRequest,
+    tool: SlugInPath,
+    voter: FromQuery[str | None] = None,
+    vote_id: Annotated[UUID | None, QueryParameter(name="id", required=False)] = None,
+) -> Response[VoteAnswer]:
+    """Take the vote back. Every cast stays in the log; the tally no longer counts it."""
+    who = await voter_of(request, voter)
+    limits = await admit_voter(request, who)
+    number = await parts(request).names.votable(tool)
+    stood = await submit(request, who, "v", number, None, vote_id)
+    return _respond(answer_to(stood), who.cookie, limits)
+
+
+@get("/v1/me/votes", guards=[open_to_all], responses=may_answer())
+async def own_votes(
+    request: AnyRequest,
+    tools: Annotated[
+        str | None, QueryParameter(description="Slugs, comma-separated", max_length=4000)
+    ] = None,
+) -> Response[Items[OwnVote]]:
+    """The visitor's standing choices, always as fresh as the log."""
+    actor = reader_of(request)
+    votes = []
+    if actor is not None:
+        names = parts(request).names
+        wanted = None if tools is None else [(await names.find(slug)).tool for slug in slugs_in(tools)]
+        votes = await read_votes(parts(request).pool, shard_of(actor, parts(request).shards), actor, wanted)
+    slugs = await parts(request).names.slugs_of([vote.tool for vote in votes])
+    return Response(
+        Items([OwnVote(slugs[vote.tool], vote.choice, str(vote.position)) for vote in votes]),
+        headers={"Cache-Control": "private, no-store"},
+    )
+
+
+async def submit(
+    request: AnyRequest, voter: Voter, kind: Kind, tool: int, choice: str | None, id: UUID | None
+) -> Stood:
+    """Append one cast and wait for its commit. Raises Rejected for an id that cannot be used."""
+    if id is not None and not ids.is_acceptable(id):
+        raise Rejected(
+            400,
+            "invalid-id",
+            ids.WANTED,
+        )
+    cast = Submitted(kind, voter.actor, tool, choice, id or ids.mint(), voter.origin, minted=id is None)
+    stood: Stood = await parts(request).appenders.append(cast)
+    return stood
+
+
+def answer_to(stood: Stood) -> VoteAnswer:
+    retracted = stood.choice is None and stood.outcome == "counted"
+    outcome = "retracted" if retracted else stood.outcome
+    return VoteAnswer(outcome, str(stood.position), stood.id, stood.choice, stood.replaced)
+
+
+def _respond(answer: VoteAnswer, cookie: Cookie | None, limits: Headers) -> Response[VoteAnswer]:
+    headers = {"Cache-Control": "no-store", **limits}
+    return Response(answer, cookies=[cookie] if cookie else None, headers=headers)

@@ -1,0 +1,1 @@
+"""The site in HTML: pages, the rule lab, templates and static files."""

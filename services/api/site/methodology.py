@@ -1,0 +1,97 @@
+"""Methodology: the rule in force in plain words, whatever it is; all rulebooks; and which came after which."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from litestar import get
+
+from domain.rulebooks.presets import DEFAULT
+from domain.rulebooks.rulebook import Clause, Label, Rulebook
+from projections.adoptions import read_adoptions, rulebook_in_force, scheduled
+from projections.engine.snapshot import take_snapshot
+from projections.rulebooks import read_rulebooks
+from services.api.http.app_state import AnyRequest, parts
+from services.api.http.auth import open_to_all
+from services.api.site.rendering import Page, render_page
+
+CLAUSES: dict[Clause, str] = {
+    "verdict": "the better verdict: Ship before Split, Split before Skip, and Unreviewed last",
+    "panel share": "the higher panel share",
+    "mean score": "the higher mean score",
+    "community share": "the higher community share",
+    "community lower bound": "the higher lower end of the community's interval",
+    "votes": "more community votes",
+}
+_CONFIDENCE = {"1.645": "90%", "1.96": "95%", "2.576": "99%"}
+
+
+@get("/methodology", guards=[open_to_all], include_in_schema=False)
+async def methodology(request: AnyRequest) -> Page:
+    async with take_snapshot(parts(request).pool) as snapshot:
+        book = await rulebook_in_force(snapshot)
+        known, steps = await read_rulebooks(snapshot), await read_adoptions(snapshot)
+        freshness = await snapshot.freshness()
+    return render_page(
+        "methodology.html",
+        freshness,
+        rulebook=book,
+        bars=bars(book),
+        subject=subject(book),
+        interval=interval(book),
+        clauses=[CLAUSES[clause] for clause in book.comparison],
+        percent_of=percent,
+        known=[each.rulebook for each in known],
+        names={each.rulebook.digest: each.rulebook.title or each.rulebook.name for each in known},
+        first=DEFAULT.digest,
+        steps=steps,
+        scheduled=scheduled(steps),
+    )
+
+
+def bars(book: Rulebook) -> list[tuple[str, Label]]:
+    """What the share has to be for each label."""
+    ship, skip = book.ship_bar, book.skip_bar
+    rows: list[tuple[str, Label]] = [
+        (f"{'at least' if ship.reach else 'above'} {percent(ship.at)}", "Ship"),
+        (f"{'at most' if skip.reach else 'below'} {percent(1 - skip.at)}", "Skip"),
+    ]
+    if _of_interval(book):
+        rows = [(f"lower end {rows[0][0]}", "Ship"), (f"upper end {rows[1][0]}", "Skip")]
+        return [*rows, ("neither of the two", book.between)]
+    between = _between(book)
+    return [*rows, (between, book.between)] if between else rows
+
+
+def _between(book: Rulebook) -> str | None:
+    """What is neither Ship nor Skip, if anything is."""
+    low, high = 1 - book.skip_bar.at, book.ship_bar.at
+    if low == high:
+        return None if book.ship_bar.reach or book.skip_bar.reach else f"exactly {percent(low)}"
+    begin = "above" if book.skip_bar.reach else "from"
+    end = "to below" if book.ship_bar.reach else "to"
+    return f"{begin} {percent(low)} {end} {percent(high)}"
+
+
+def subject(book: Rulebook) -> str:
+    """What is held to the bars."""
+    if not book.community.weight:
+        return "Panel share"
+    what = "interval" if _of_interval(book) else "share"
+    return f"Weighed {what}" if book.panel.weight else f"Community {what}"
+
+
+def _of_interval(book: Rulebook) -> bool:
+    return bool(book.community.weight) and book.community.bound == "interval"
+
+
+def interval(book: Rulebook) -> str:
+    """The community's interval by its name."""
+    confidence = _CONFIDENCE.get(book.community.z)
+    return f"{confidence} Wilson interval" if confidence else f"Wilson interval at z = {book.community.z}"
+
+
+def percent(share: Fraction | str) -> str:
+    """Whole per cent, or the ratio where it is none."""
+    hundredths = Fraction(share) * 100
+    return f"{hundredths}%" if hundredths.denominator == 1 else str(Fraction(share))

@@ -1,0 +1,1 @@
+"""What answers and pages show: cards, tallies, comparisons, flips, rankings, trials."""
