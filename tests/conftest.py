@@ -24,7 +24,7 @@ from services.embedded.postgres import Postgres
 from services.embedded.valkey import Valkey
 from services.resources import open_pool
 from services.settings import Settings
-from tests.support import UNLIMITED, Instance, start_instance
+from tests.support.instances import UNLIMITED, Instance, start_instance
 
 SECRET = b"a secret of thirty-two characters"
 # More than twice what two runners, each with an instance beside its servers, hold at once.

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.support import Instance, start_instance
+from tests.support.instances import Instance, start_instance
 
 BOUND, CROWD = 64, 200
 LOST_PATIENCE_SECONDS = 60

@@ -13,7 +13,7 @@ import yaml
 from click.testing import CliRunner
 
 from services.cli.main import shiplog
-from tests.support import Instance
+from tests.support.instances import Instance
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs").rglob("*.md"))]

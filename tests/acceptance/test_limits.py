@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from services.embedded.valkey import Valkey
-from tests.load import free_ports, ports_of
-from tests.support import Instance, start_instance, wait_until
+from tests.support.instances import Instance, start_instance, wait_until
+from tests.support.load import free_ports, ports_of
 
 BODY = {"tool": "smolagents-2-0", "choice": "ship"}
 # A half and one at once, the whole within the minute.

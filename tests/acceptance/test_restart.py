@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.support import Instance, free_port, start_instance, wait_until
+from tests.support.instances import Instance, free_port, start_instance, wait_until
 
 TOOL = "smolagents-2-0"
 GENEROUS_SECONDS = 60.0  # a hang, not a slow machine

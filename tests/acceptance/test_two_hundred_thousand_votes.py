@@ -9,10 +9,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests import judge
-from tests.judge import Ballot, Side, Standing
-from tests.load import History, Shape, eventually, free_ports, kept_for, ports_of, send_all, summary
-from tests.support import Instance, start_instance
+from tests.oracles import votes as vote_oracle
+from tests.oracles.votes import Ballot, Side, Standing
+from tests.support.instances import Instance, start_instance
+from tests.support.load import History, Shape, eventually, free_ports, kept_for, ports_of, send_all, summary
 
 SEED = 20_240_531
 UNREVIEWED = ("unreviewed-one", "unreviewed-two", "unreviewed-three")
@@ -52,14 +52,14 @@ def _list_tools(instance: Instance, key: str) -> list[str]:
 
 async def _check(instance: Instance, history: History, tools: list[str]) -> None:
     calls = history.judged()
-    standings = judge.stand(calls)
-    expected = judge.tallies(standings, tools)
+    standings = vote_oracle.stand(calls)
+    expected = vote_oracle.tallies(standings, tools)
     with httpx.Client(base_url=instance.url, timeout=30) as client:
         await eventually(lambda: not any(client.get("/readyz").json()["events_behind"].values()), 60)
-        _check_tallies(client, expected, judge.furthest(calls))
+        _check_tallies(client, expected, vote_oracle.furthest(calls))
         _check_own_votes(client, history, standings)
         _check_comparisons(client, expected)
-    found = judge.examine(calls, await judge.read_log(instance.data))
+    found = vote_oracle.examine(calls, await vote_oracle.read_log(instance.data))
     assert not found.all, found.all[:20]
     assert json.loads(instance.command("verify", "--json"))["equal"]
 
@@ -70,7 +70,7 @@ def _check_tallies(client: httpx.Client, expected: dict[str, tuple[int, int]], p
     tallies = {each.pop("tool"): each for each in shown.json()["items"]}
     assert tallies.keys() == expected.keys()
     for tool, (ship, skip) in expected.items():
-        assert tallies[tool] | judge.tally(ship, skip) == tallies[tool], tool
+        assert tallies[tool] | vote_oracle.tally(ship, skip) == tallies[tool], tool
     assert tallies[UNVOTED]["share"] is None
 
 
@@ -93,9 +93,9 @@ def _check_comparisons(client: httpx.Client, expected: dict[str, tuple[int, int]
         shown = client.get(f"/v1/comparisons/{left}/{right}").json()
         for side, tool in (("left", left), ("right", right)):
             assert shown[side]["slug"] == tool
-            assert shown[side]["tally"] | judge.tally(*expected[tool]) == shown[side]["tally"]
+            assert shown[side]["tally"] | vote_oracle.tally(*expected[tool]) == shown[side]["tally"]
         sides = [_side(shown, side, expected) for side in ("left", "right")]
-        assert shown["winner"] == judge.winner(*sides), (left, right)
+        assert shown["winner"] == vote_oracle.winner(*sides), (left, right)
         clauses.add(shown["winner"]["clause"])
     assert clauses >= {"panel share", "community lower bound"}
 

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.visit import Visit
-from tests.support import Instance
+from tests.support.instances import Instance
 
 IN_THE_LOG = re.compile(r"^Revision \d+ is in the log at \d+\.\d+\.$")
 

@@ -8,7 +8,7 @@ import urllib.request
 from playwright.sync_api import expect
 
 from tests.browser.visit import Visit
-from tests.support import wait_until
+from tests.support.instances import wait_until
 
 
 def test_verdicts_that_changed_are_listed_with_what_made_them(visit: Visit) -> None:

@@ -16,7 +16,7 @@ from services.auth.identity import SESSION_COOKIE
 from tests.browser.test_editor import log_in, read_tool
 from tests.browser.test_pages import PATIENCE, SMOL
 from tests.browser.visit import Visit
-from tests.support import Instance
+from tests.support.instances import Instance
 
 PHONE: ViewportSize = {"width": 390, "height": 844}
 

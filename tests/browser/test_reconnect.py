@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.browser.visit import Visit
-from tests.support import Instance, start_instance
+from tests.support.instances import Instance, start_instance
 
 TOOL = "sqlite"
 

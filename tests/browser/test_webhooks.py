@@ -13,7 +13,7 @@ from standardwebhooks.webhooks import Webhook
 
 from tests.browser.test_editor import log_in
 from tests.browser.visit import Visit
-from tests.support import Instance
+from tests.support.instances import Instance
 
 SECRET = re.compile(r"whsec_\S+")
 

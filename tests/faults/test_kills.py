@@ -19,9 +19,9 @@ from redis.asyncio import Redis
 
 from services.embedded.postgres import Postgres
 from services.embedded.valkey import Valkey
-from tests import judge
-from tests.load import Crowd, History, Shape, eventually, kept_for, ports_of, send_all
-from tests.support import Instance, wait_until
+from tests.oracles import votes as vote_oracle
+from tests.support.instances import Instance, wait_until
+from tests.support.load import Crowd, History, Shape, eventually, kept_for, ports_of, send_all
 
 pytestmark = pytest.mark.slow
 
@@ -230,7 +230,7 @@ async def _try(
         await _until_settled(instance)
         settled = time.monotonic() - began
         calls = history.judged()
-        found = judge.examine(calls, await judge.read_log(instance.data))
+        found = vote_oracle.examine(calls, await vote_oracle.read_log(instance.data))
         print(f"\n{_line(name, trial, found)}, read models level after {settled:.1f} s")
         assert not found.all, found.all[:20]
         _check_tallies(instance, calls)
@@ -238,7 +238,7 @@ async def _try(
         assert max(trial.lags) < GENEROUS_LAG_SECONDS
 
 
-def _line(name: str, trial: Trial, found: judge.Findings) -> str:
+def _line(name: str, trial: Trial, found: vote_oracle.Findings) -> str:
     return (
         f"{name}: {trial.inflicted} times, acknowledged {found.acknowledged}, resent {found.resent} "
         f"({found.unsettled} of them for want of an answer), "
@@ -283,11 +283,11 @@ async def _until_settled(instance: Instance) -> None:
         assert time.monotonic() < deadline, "read models do not catch up"
 
 
-def _check_tallies(instance: Instance, calls: list[judge.Call]) -> None:
+def _check_tallies(instance: Instance, calls: list[vote_oracle.Call]) -> None:
     """Through both API processes."""
     tools = sorted({call.cast.tool for call in calls})
-    expected = judge.tallies(judge.stand(calls), tools)
+    expected = vote_oracle.tallies(vote_oracle.stand(calls), tools)
     for port in ports_of(instance.url):
         items = httpx.get(f"http://127.0.0.1:{port}/v1/tallies", params={"tools": ",".join(tools)}).json()
         for shown in items["items"]:
-            assert shown | judge.tally(*expected[shown["tool"]]) == shown
+            assert shown | vote_oracle.tally(*expected[shown["tool"]]) == shown

@@ -26,8 +26,8 @@ from tests.faults.test_kills import (
     _trial,
     _until_settled,
 )
-from tests.load import ports_of
-from tests.support import Instance
+from tests.support.instances import Instance
+from tests.support.load import ports_of
 
 pytestmark = pytest.mark.slow
 

@@ -19,8 +19,8 @@ from projections.replays.verify import verify_all
 from services.embedded.postgres import Postgres
 from services.resources import open_pool
 from services.settings import Settings
-from tests.integration.sealed_stage import write_history
-from tests.integration.stage import Log
+from tests.support.sealed_history import write_history
+from tests.support.stage import Log
 
 pytestmark = pytest.mark.slow
 
@@ -75,7 +75,7 @@ async def _fold(
         url = postgres.url(name)
         folding = [
             await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "tests.fold_all", url, str(batch), env={**os.environ, **place}
+                sys.executable, "-m", "tests.support.fold_all", url, str(batch), env={**os.environ, **place}
             )
             for _ in range(processes)
         ]

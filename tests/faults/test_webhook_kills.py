@@ -16,7 +16,7 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 
 from tests.faults.test_kills import _kill_a_backend, _kill_a_worker, _poll, _trial
-from tests.support import Instance
+from tests.support.instances import Instance
 
 pytestmark = pytest.mark.slow
 

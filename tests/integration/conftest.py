@@ -18,8 +18,8 @@ from services.cli.commands.keys import create_key
 from services.embedded.postgres import Postgres
 from services.resources import open_pool
 from services.settings import Settings
-from tests.integration.stage import Headers, Log, Stage, list_tool, seat_panel
-from tests.support import UNLIMITED
+from tests.support.instances import UNLIMITED
+from tests.support.stage import Headers, Log, Stage, list_tool, seat_panel
 
 _SECRET = b"the secret of the shared log, 32+"
 _numbers = count(1)

@@ -21,7 +21,7 @@ from projections.engine.snapshot import take_snapshot
 from projections.reads.ballots import read_ballots
 from projections.replays.verify import verify_all
 from tests.properties.test_any_batching import advance_in, batches
-from tests.support import day_of
+from tests.support.instances import day_of
 
 VOTERS, TOOLS, SHARDS = 6, 3, 3
 AGED = NAMED["sixty-days"]

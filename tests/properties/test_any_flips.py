@@ -22,8 +22,8 @@ from projections.flips.store import begin, flips_after
 from services.embedded.postgres import Postgres
 from services.resources import open_pool
 from services.settings import Settings
-from tests.histories import Row, Writer, append, empty, flips_of
 from tests.integration.conftest import fresh_database
+from tests.support.histories import Row, Writer, append, empty, flips_of
 
 SHARDS, VOTERS, TOOLS, REVIEWERS = 3, 7, 3, ("builder", "founder", "skeptic")
 choices = st.sampled_from(["ship", "skip"])

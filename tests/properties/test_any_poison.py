@@ -20,7 +20,7 @@ from projections.replays.verify import verify_all
 from services.resources import open_pool
 from services.settings import Settings
 from tests.conftest import _new_log
-from tests.grades import (
+from tests.support.poisoned import (
     ALONE,
     BROKEN,
     FIXED,

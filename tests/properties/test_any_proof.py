@@ -26,7 +26,7 @@ from domain.rulebooks.presets import NAMED
 from domain.verdicts.decay import Ballots, DayVotes
 from domain.verdicts.proofs import prove
 from domain.verdicts.verdict import Judgement
-from tests.properties.any_verdict import Case, cases
+from tests.support.random_verdicts import Case, cases
 
 PROGRAM = Path(services.api.__file__).parent / "site/static/verify_verdict.py"
 TAKES = [Judgement("builder", 74, "ship"), Judgement("pm", 55, "skip"), Judgement("skeptic", 68, "ship")]

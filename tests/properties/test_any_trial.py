@@ -23,10 +23,10 @@ from projections.trials.run import Source, try_rulebook
 from services.embedded.postgres import Postgres
 from services.resources import open_pool
 from tests.conftest import _new_log
-from tests.integration.sealed_stage import seal_all
-from tests.plain_trial import OfFlip, plain_trial
-from tests.random_rulebooks import rulebooks
-from tests.written_log import WrittenLog, empty
+from tests.oracles.trials import OfFlip, plain_trial
+from tests.support.random_rulebooks import rulebooks
+from tests.support.sealed_history import seal_all
+from tests.support.written_log import WrittenLog, empty
 
 TOOLS = (1, 2, 3)
 books = rulebooks | st.sampled_from(list(NAMED.values()))

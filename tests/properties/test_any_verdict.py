@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from domain.rulebooks.rulebook import Rulebook, decode_rulebook
 from domain.verdicts.decay import Ballots
 from domain.verdicts.verdict import Verdict, judge
-from tests.judge_verdicts import (
+from tests.oracles.verdicts import (
     Book,
     Judged,
     Number,
@@ -27,7 +27,7 @@ from tests.judge_verdicts import (
     judge_plainly,
     label_at,
 )
-from tests.properties.any_verdict import Case, cases, rulebooks
+from tests.support.random_verdicts import Case, cases, rulebooks
 
 quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 

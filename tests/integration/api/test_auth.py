@@ -1,0 +1,386 @@
+"""Access: every route has a rule, and nobody gets past it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import Callable, Iterator
+from itertools import product
+from types import MappingProxyType
+from uuid import UUID
+
+import pytest
+from litestar import Litestar
+from litestar.handlers import HTTPRouteHandler
+
+from domain.rulebooks.presets import DEFAULT
+from services.api.app import create_app
+from services.api.http import auth
+from services.auth.identity import SESSION_COOKIE, VISITOR_COOKIE, Identity
+from services.cli.commands.keys import REVOKE, create_key
+from services.cli.commands.users import create_user
+from services.settings import Settings
+from tests.support.stage import (
+    TOOL,
+    Client,
+    Headers,
+    Stage,
+    assert_problem,
+    catch_up,
+    count_events,
+    new_visitor,
+    seat_panel,
+    vote,
+)
+
+TAKE = {"score": 50, "choice": "ship", "text": ""}
+
+# What the framework brings: the interface's own description, and answers to OPTIONS.
+DESCRIPTION = "/schema"
+REPLAY_ACTIONS = ("pause", "resume", "cancel", "cut-over", "roll-back")
+REPLAY = f"/v1/replays/{UUID(int=0)}"
+WEBHOOK_ACTIONS = ("rotate", "enable", "test")
+WEBHOOK = f"/v1/webhooks/{UUID(int=0)}"
+REDELIVER = f"{WEBHOOK}/deliveries/{UUID(int=0)}/redeliver"
+
+
+def handlers(app: Litestar) -> Iterator[tuple[str, HTTPRouteHandler]]:
+    for route in app.routes:
+        for handler in getattr(route, "route_handlers", [getattr(route, "route_handler", None)]):
+            if getattr(handler, "http_methods", None) != {"OPTIONS"} and not route.path.startswith(
+                DESCRIPTION
+            ):
+                yield route.path, handler
+
+
+def test_every_route_declares_its_rule() -> None:
+    app = create_app(Settings(database_url="", secret=b""))
+    without = [
+        path
+        for path, handler in handlers(app)
+        if not any(guard.__module__ == auth.__name__ for guard in handler.resolve_guards())
+    ]
+    assert len(list(handlers(app))) > 20
+    assert without == []
+
+
+# Who asks, and what each write answers them.
+
+WRITES: dict[str, tuple[str, str, object]] = {
+    "vote": ("POST", "/v1/votes", {"tool": "quill", "choice": "ship"}),
+    "bulk": ("POST", "/v1/votes/bulk", None),
+    "retract": ("DELETE", "/v1/votes/quill", None),
+    "save": ("PUT", "/v1/me/bookmarks/quill", None),
+    "drop": ("DELETE", "/v1/me/bookmarks/quill", None),
+    "put tool": ("PUT", "/v1/tools/quill", TOOL),
+    "retire": ("POST", "/v1/tools/missing/retire", None),
+    "own take": ("PUT", "/v1/tools/quill/takes/builder", TAKE),
+    "other take": ("PUT", "/v1/tools/quill/takes/skeptic", TAKE),
+    "withdraw own": ("DELETE", "/v1/tools/quill/takes/builder", None),
+    "withdraw other": ("DELETE", "/v1/tools/quill/takes/skeptic", None),
+    "replay": ("POST", "/v1/replays", {"projection": "my_votes"}),
+    **{
+        action: ("POST", f"{REPLAY}/{action}", {} if action == "cut-over" else None)
+        for action in REPLAY_ACTIONS
+    },
+    "verify": ("POST", "/v1/verify", None),
+    "trial": ("POST", f"/v1/rulebooks/sha256:{'0' * 64}/trial", None),
+    "cancel trial": ("POST", f"/v1/trials/{UUID(int=0)}/cancel", None),
+    "write rulebook": ("POST", "/v1/rulebooks", json.loads(DEFAULT.canonical)),
+    "adopt": ("POST", "/v1/rulebooks/default/adopt", {"reason": "It is in force."}),
+    "call off": ("POST", "/v1/rulebooks/default/call-off", None),
+    "roll back": ("POST", "/v1/rulebooks/roll-back", {"reason": "There is none before it."}),
+    "webhook": ("POST", "/v1/webhooks", {"url": "https://shiplog.example.com/"}),
+    "remove webhook": ("DELETE", WEBHOOK, None),
+    **{action: ("POST", f"{WEBHOOK}/{action}", None) for action in WEBHOOK_ACTIONS},
+    "redeliver": ("POST", REDELIVER, None),
+}
+RULES = ["write rulebook", "adopt", "call off", "roll back"]
+WEBHOOKS = ["webhook", "remove webhook", *WEBHOOK_ACTIONS, "redeliver"]
+EDITORS = ["replay", *REPLAY_ACTIONS, "verify", "trial", "cancel trial", *RULES, *WEBHOOKS]
+# Let through, to what is not there or cannot be rebuilt.
+EDITORS_ONLY = {"editor": {200, 201, 404, 409}, "nobody": {401}, "reviewer": {403}}
+VISITORS = ["vote", "retract", "save", "drop"]
+OWN = ["own take", "withdraw own"]
+
+
+def expected(who: str, write: str) -> set[int]:
+    """The answer's status; 404 is a retirement let through to a tool that is not there."""
+    allowed = {404} if write == "retire" else {200, 201}
+    match who:
+        case "nobody":
+            return allowed if write in VISITORS else {401}
+        case "key for votes":
+            # Let through, and then asked for the voter it acts for.
+            return {400, 415} if write in [*VISITORS, "bulk"] else {403}
+        case "key for reading":
+            return {403}
+        case "key for the catalogue":
+            return {403} if write in [*VISITORS, "bulk"] else allowed
+        case "revoked key" | "made-up key":
+            return {401}
+        case "reviewer":
+            return allowed if write in VISITORS + OWN else {401, 403}
+        case "editor":
+            return allowed if write != "bulk" else {401, 403}
+        case _:  # from a page of another site, with whatever cookies
+            return {401, 403} if write == "bulk" else {403}
+
+
+WHO = [
+    *("nobody", "key for votes", "key for reading", "key for the catalogue", "revoked key", "made-up key"),
+    *("reviewer", "editor", "editor from another site", "editor from nowhere", "visitor from another site"),
+]
+
+
+@pytest.fixture(scope="module")
+async def people(stage: Stage) -> dict[str, Callable[[], Client]]:
+    """A client of each kind, to be made anew for every request."""
+    await seat_panel(stage.log, "skeptic")
+    await catch_up(stage.log)
+    revoked = await create_key(stage.settings, stage.log, "revoked", ("catalogue:write", "votes:write"))
+    await stage.log.execute(REVOKE, revoked.id)
+    sessions = {role: await _session(stage, role) for role in ("editor", "reviewer")}
+
+    def client(
+        headers: Headers = MappingProxyType({}), cookies: Headers = MappingProxyType({})
+    ) -> Callable[[], Client]:
+        def make() -> Client:
+            made = new_visitor(stage.client)
+            made.headers.update(headers)
+            made.cookies.update(dict(cookies))
+            return made
+
+        return make
+
+    return {
+        "nobody": client(),
+        "key for votes": client(stage.vote_key),
+        "key for reading": client(stage.read_key),
+        "key for the catalogue": client(stage.catalogue_key),
+        "revoked key": client({"Authorization": f"Bearer {revoked.key}"}),
+        "made-up key": client({"Authorization": "Bearer slk_" + "A" * 43}),
+        "reviewer": client(cookies=sessions["reviewer"]),
+        "editor": client(cookies=sessions["editor"]),
+        "editor from another site": client({"Origin": "https://evil.example"}, sessions["editor"]),
+        "editor from nowhere": client({"Origin": "null"}, sessions["editor"]),
+        "visitor from another site": client({"Sec-Fetch-Site": "cross-site"}),
+    }
+
+
+async def _session(stage: Stage, role: str) -> dict[str, str]:
+    made = await create_user(stage.log, role, role, "builder" if role == "reviewer" else None)  # type: ignore[arg-type]
+    visitor = new_visitor(stage.client)
+    opened = await visitor.post("/v1/session", json={"name": role, "password": made.password})
+    assert opened.json() == {"name": role, "role": role}
+    return {SESSION_COOKIE: visitor.cookies[SESSION_COOKIE]}
+
+
+@pytest.mark.parametrize(
+    ("who", "write"), list(product(WHO, WRITES)), ids=lambda each: str(each).replace(" ", "-")
+)
+async def test_who_may_write_what(
+    stage: Stage, people: dict[str, Callable[[], Client]], who: str, write: str
+) -> None:
+    method, address, body = WRITES[write]
+    before = await count_events(stage.log)
+    answer = await people[who]().request(method, address, json=body)
+    good = EDITORS_ONLY.get(who, {401, 403}) if write in EDITORS else expected(who, write)
+    assert answer.status_code in good, answer.text
+    if answer.status_code >= 400:
+        assert_problem(answer, answer.status_code)
+        assert await count_events(stage.log) == before
+
+
+def test_the_table_has_every_write_of_the_app() -> None:
+    """A new route that writes must be given its row."""
+    app = create_app(Settings(database_url="", secret=b""))
+    writes = {
+        (method, path)
+        for path, handler in handlers(app)
+        for method in getattr(handler, "http_methods", ())
+        if method not in ("GET", "HEAD") and path != "/v1/session"
+    }
+    shapes = {
+        ("POST", "/v1/votes"),
+        ("POST", "/v1/votes/bulk"),
+        ("DELETE", "/v1/votes/{tool:str}"),
+        ("PUT", "/v1/me/bookmarks/{tool:str}"),
+        ("DELETE", "/v1/me/bookmarks/{tool:str}"),
+        ("PUT", "/v1/tools/{slug:str}"),
+        ("POST", "/v1/tools/{slug:str}/retire"),
+        ("POST", "/v1/replays"),
+        *(("POST", f"/v1/replays/{{id:uuid}}/{action}") for action in REPLAY_ACTIONS),
+        ("POST", "/v1/verify"),
+        ("POST", "/v1/rulebooks/{digest:str}/trial"),
+        ("POST", "/v1/trials/{id:uuid}/cancel"),
+        ("POST", "/v1/rulebooks"),
+        ("POST", "/v1/rulebooks/roll-back"),
+        *(("POST", f"/v1/rulebooks/{{digest:str}}/{action}") for action in ("adopt", "call-off")),
+        ("POST", "/v1/webhooks"),
+        ("DELETE", "/v1/webhooks/{id:uuid}"),
+        *(("POST", f"/v1/webhooks/{{id:uuid}}/{action}") for action in WEBHOOK_ACTIONS),
+        ("POST", "/v1/webhooks/{id:uuid}/deliveries/{delivery:uuid}/redeliver"),
+        ("PUT", "/v1/tools/{slug:str}/takes/{reviewer:str}"),
+        ("DELETE", "/v1/tools/{slug:str}/takes/{reviewer:str}"),
+    }
+    assert writes == shapes
+
+
+async def test_a_key_is_revoked_within_its_second(stage: Stage) -> None:
+    """The digest of a revoked key is found no more; what a process remembered of it has its own end."""
+    made = await create_key(stage.settings, stage.log, "short-lived", ("catalogue:write",))
+    identity = Identity(stage.settings, stage.log)
+    assert await identity.api_key(made.key) is not None
+    await stage.log.execute(REVOKE, made.id)
+    assert await Identity(stage.settings, stage.log).api_key(made.key) is None
+
+
+# Sessions.
+
+
+async def test_a_session_brought_along_is_not_taken_over(stage: Stage) -> None:
+    """Whoever set a cookie before the log-in does not have the session after it."""
+    made = await create_user(stage.log, "vera", "editor")
+    visitor = new_visitor(stage.client)
+    visitor.cookies.set(SESSION_COOKIE, "chosen-by-somebody-else", domain="shiplog.test")
+    opened = await visitor.post("/v1/session", json={"name": "vera", "password": made.password})
+    assert opened.status_code == 200
+    assert "chosen-by-somebody-else" not in opened.headers["set-cookie"]
+    thief = new_visitor(stage.client)
+    thief.cookies.set(SESSION_COOKIE, "chosen-by-somebody-else")
+    assert_problem(await thief.get("/v1/session"), 401)
+
+
+async def test_a_closed_session_is_closed_everywhere(stage: Stage) -> None:
+    cookies = await _session(stage, "editor")
+    here, there = new_visitor(stage.client), new_visitor(stage.client)
+    here.cookies.update(cookies)
+    there.cookies.update(cookies)
+    assert (await there.get("/v1/session")).status_code == 200
+    assert (await here.delete("/v1/session")).status_code == 204
+    assert_problem(await there.get("/v1/session"), 401)
+    assert_problem(await there.put("/v1/tools/quill", json=TOOL), 401)
+
+
+async def test_unknown_names_and_wrong_passwords_look_alike(stage: Stage) -> None:
+    await create_user(stage.log, "known", "editor")
+    visitor = new_visitor(stage.client)
+    answers = [
+        (await visitor.post("/v1/session", json={"name": name, "password": "wrong"}))
+        for name in ("known", "unknown")
+    ]
+    assert answers[0].content == answers[1].content
+    assert_problem(answers[0], 401)
+
+
+async def test_a_flood_of_log_ins_leaves_votes_alone(stage: Stage) -> None:
+    """The vote is answered while most of the tries still wait for their turn."""
+    tries = [
+        asyncio.create_task(
+            new_visitor(stage.client).post("/v1/session", json={"name": "nobody", "password": f"try {n}"})
+        )
+        for n in range(20)
+    ]
+    await vote(new_visitor(stage.client))
+    assert not all(each.done() for each in tries)
+    assert {each.status_code for each in await asyncio.gather(*tries)} == {401}
+
+
+# Forgeries.
+
+
+def mutations(genuine: str, alphabet: str, count: int) -> Iterator[str]:
+    """Cut, flipped, doubled, moved, lengthened: never the genuine one."""
+    chance = random.Random(20)
+    while count:
+        at, other = chance.randrange(len(genuine)), chance.randrange(len(genuine))
+        forged = chance.choice(
+            [
+                genuine[:at] + chance.choice(alphabet) + genuine[at + 1 :],
+                genuine[:at],
+                genuine[at:],
+                genuine[:at] + genuine[at + 1 :],
+                genuine[:at] + chance.choice(alphabet) + genuine[at:],
+                genuine[at:] + genuine[:at],
+                genuine[:at] + genuine[other:],
+                genuine + genuine[at:],
+                genuine.swapcase() if at % 7 else genuine * 40,
+            ]
+        )
+        if forged != genuine:
+            count -= 1
+            yield forged
+
+
+BASE64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.=+/%"
+
+
+async def test_forged_cookies_are_nobody(stage: Stage) -> None:
+    visitor = new_visitor(stage.client)
+    await vote(visitor)
+    genuine = visitor.cookies[VISITOR_COOKIE]
+    identity = Identity(stage.settings, stage.log)
+    owner = identity.visitor(genuine)
+    assert owner is not None
+    accepted = [
+        forged for forged in mutations(genuine, BASE64, 2_000) if identity.visitor(forged) is not None
+    ]
+    assert accepted == []
+
+
+async def test_forged_cookies_read_and_move_nothing(stage: Stage) -> None:
+    owner = new_visitor(stage.client)
+    await vote(owner)
+    await owner.put("/v1/me/bookmarks/quill")
+    thief = new_visitor(stage.client)
+    for forged in mutations(owner.cookies[VISITOR_COOKIE], BASE64, 150):
+        for address in ("/v1/me/votes", "/v1/me/bookmarks"):
+            answer = await thief.get(address, headers={"Cookie": f"{VISITOR_COOKIE}={forged}"})
+            assert (answer.status_code, answer.json()["items"]) == (200, [])
+
+
+async def test_a_forged_cookie_votes_as_somebody_new(stage: Stage) -> None:
+    owner = new_visitor(stage.client)
+    await vote(owner)
+    forged = owner.cookies[VISITOR_COOKIE][:-1]
+    answer = await new_visitor(stage.client).post(
+        "/v1/votes",
+        json={"tool": "quill", "choice": "skip"},
+        headers={"Cookie": f"{VISITOR_COOKIE}={forged}"},
+    )
+    assert answer.json()["replaced"] is None
+    assert VISITOR_COOKIE in answer.headers["set-cookie"]
+
+
+async def test_a_cookie_under_another_secret_is_nobody(stage: Stage) -> None:
+    elsewhere = Identity(Settings(database_url="", secret=b"another secret of thirty-two byt"), stage.log)
+    assert Identity(stage.settings, stage.log).visitor(elsewhere.mint_visitor()) is None
+
+
+@pytest.mark.parametrize("cookie", ["", "x" * 8_192, "%00", "a.b.c", "..", '"', "\u00e9", "a=b; a=c"])
+async def test_any_cookie_at_all_is_read_without_harm(stage: Stage, cookie: str) -> None:
+    for name in (VISITOR_COOKIE, SESSION_COOKIE):
+        headers = {"Cookie": f"{name}={cookie}; {name}={cookie}".encode()}
+        visitor = new_visitor(stage.client)
+        assert (await visitor.get("/v1/me/votes", headers=headers)).json()["items"] == []  # type: ignore[arg-type]
+        assert_problem(await visitor.get("/v1/session", headers=headers), 401)  # type: ignore[arg-type]
+
+
+async def test_forged_keys_are_refused(stage: Stage) -> None:
+    genuine = stage.catalogue_key["Authorization"].removeprefix("Bearer ")
+    identity = Identity(stage.settings, stage.log)
+    assert [forged for forged in mutations(genuine, BASE64, 2_000) if await identity.api_key(forged)] == []
+    visitor = new_visitor(stage.client)
+    for forged in mutations(genuine, BASE64, 200):
+        answer = await visitor.put(
+            "/v1/tools/quill", json=TOOL, headers={"Authorization": f"Bearer {forged}"}
+        )
+        assert_problem(answer, 401)
+
+
+async def test_a_forged_session_is_nobody(stage: Stage) -> None:
+    (genuine,) = (await _session(stage, "editor")).values()
+    identity = Identity(stage.settings, stage.log)
+    assert [f for f in mutations(genuine, BASE64, 500) if await identity.login(f) is not None] == []

@@ -1,0 +1,218 @@
+"""Votes over HTTP: every cast has its answer, and one cookie or one voter has one ballot."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx
+import pytest
+
+from eventstore.ids import mint
+from services.auth.identity import VISITOR_COOKIE
+from tests.support.stage import (
+    Client,
+    Headers,
+    Log,
+    assert_problem,
+    count_events,
+    list_tool,
+    new_visitor,
+    retire_tool,
+    vote,
+    vote_as,
+)
+
+pytestmark = pytest.mark.usefixtures("quill")
+
+
+def said(answer: httpx.Response) -> tuple[str, str | None, str | None]:
+    assert answer.status_code == 200, answer.text
+    body = answer.json()
+    assert body.keys() == {"outcome", "position", "id", "choice", "replaced"}
+    return body["outcome"], body["choice"], body["replaced"]
+
+
+async def test_a_first_vote_is_counted_where_its_position_says(client: Client, pool: Log) -> None:
+    answer = await vote(client, choice="ship")
+    assert said(answer) == ("counted", "ship", None)
+    stored = await pool.fetchrow("SELECT shard, position, id, choice FROM events WHERE type = 'VoteCast'")
+    assert stored is not None
+    assert answer.json()["position"] == f"{stored['shard']}.{stored['position']}"
+    assert (answer.json()["id"], stored["choice"]) == (str(stored["id"]), "ship")
+
+
+async def test_a_change_names_what_it_replaced(client: Client) -> None:
+    await vote(client, choice="ship")
+    assert said(await vote(client, choice="skip")) == ("counted", "skip", "ship")
+
+
+async def test_the_same_choice_again_is_unchanged_at_the_same_position(client: Client, pool: Log) -> None:
+    first = await vote(client)
+    before = await count_events(pool)
+    again = await vote(client)
+    assert said(again) == ("unchanged", "ship", None)
+    assert again.json()["position"] == first.json()["position"]
+    assert await count_events(pool) == before
+
+
+async def test_a_resend_of_an_id_is_answered_as_the_first_time(client: Client, pool: Log) -> None:
+    await vote(client, choice="skip")
+    sent = str(mint())
+    first = await vote(client, id=sent)
+    before = await count_events(pool)
+    assert (await vote(client, id=sent)).json() == first.json()
+    assert await count_events(pool) == before
+
+
+async def test_an_older_id_is_superseded_by_what_stands(client: Client) -> None:
+    older, newer = str(mint()), str(mint())
+    stands = await vote(client, choice="skip", id=newer)
+    late = await vote(client, choice="ship", id=older)
+    assert said(late) == ("superseded", "skip", None)
+    assert (late.json()["id"], late.json()["position"]) == (newer, stands.json()["position"])
+
+
+async def test_a_retraction_leaves_nothing_standing(client: Client) -> None:
+    await vote(client)
+    assert said(await client.delete("/v1/votes/quill")) == ("retracted", None, "ship")
+    assert said(await client.delete("/v1/votes/quill")) == ("unchanged", None, None)
+    assert (await client.get("/v1/me/votes")).json()["items"] == []
+
+
+async def test_a_late_vote_does_not_undo_a_retraction(client: Client) -> None:
+    early = str(mint())
+    await vote(client)
+    await client.delete("/v1/votes/quill")
+    assert said(await vote(client, id=early)) == ("superseded", None, None)
+
+
+async def test_a_vote_after_a_retraction_counts_again(client: Client) -> None:
+    await vote(client)
+    await client.delete("/v1/votes/quill")
+    assert said(await vote(client)) == ("counted", "ship", None)
+
+
+async def test_a_cookie_is_given_once_and_kept(client: Client) -> None:
+    first = await vote(client)
+    cookie = first.headers["set-cookie"].lower()
+    assert cookie.startswith(f"{VISITOR_COOKIE}=")
+    assert "httponly" in cookie
+    assert "samesite=lax" in cookie
+    assert "secure" not in cookie  # over http the browser would not send it back
+    assert "set-cookie" not in (await vote(client, choice="skip")).headers
+
+
+async def test_over_https_the_cookie_is_secure(client: Client) -> None:
+    answer = await client.post("https://shiplog.test/v1/votes", json={"tool": "quill", "choice": "ship"})
+    assert "secure" in answer.headers["set-cookie"].lower()
+
+
+async def test_own_votes_are_ones_own(client: Client, catalogue_key: Headers) -> None:
+    await list_tool(client, catalogue_key, "pen")
+    cast = await vote(client, "pen", "skip")
+    mine = (await client.get("/v1/me/votes")).json()
+    assert mine == {
+        "items": [{"tool": "pen", "choice": "skip", "position": cast.json()["position"]}],
+        "next": None,
+    }
+    client.cookies.clear()
+    assert (await client.get("/v1/me/votes")).json()["items"] == []
+
+
+async def test_own_votes_on_some_tools(client: Client, catalogue_key: Headers) -> None:
+    await list_tool(client, catalogue_key, "pen")
+    await vote(client, "pen")
+    await vote(client, "quill")
+    mine = (await client.get("/v1/me/votes", params={"tools": "quill"})).json()["items"]
+    assert [each["tool"] for each in mine] == ["quill"]
+
+
+async def test_own_votes_are_not_kept_by_caches(client: Client) -> None:
+    assert "no-store" in (await client.get("/v1/me/votes")).headers["cache-control"]
+
+
+async def test_the_vote_on_a_retired_tool_is_refused(
+    client: Client, catalogue_key: Headers, pool: Log
+) -> None:
+    await retire_tool(client, catalogue_key)
+    before = await count_events(pool)
+    assert_problem(await vote(client), 410)
+    assert_problem(await client.delete("/v1/votes/quill"), 410)
+    assert await count_events(pool) == before
+
+
+async def test_the_vote_on_an_unknown_tool_is_refused(client: Client) -> None:
+    assert_problem(await vote(client, "pen"), 404)
+    assert_problem(await client.delete("/v1/votes/pen"), 404)
+    assert_problem(await vote(client, "pen"), 404)
+
+
+async def test_a_refused_vote_gives_no_cookie(client: Client) -> None:
+    assert "set-cookie" not in (await vote(client, "pen")).headers
+
+
+async def test_a_program_votes_for_its_voters(client: Client, vote_key: Headers) -> None:
+    assert said(await vote_as(client, vote_key, "ada", "ship")) == ("counted", "ship", None)
+    assert said(await vote_as(client, vote_key, "grace", "ship")) == ("counted", "ship", None)
+    assert said(await vote_as(client, vote_key, "ada", "skip")) == ("counted", "skip", "ship")
+    retracted = await client.delete("/v1/votes/quill", params={"voter": "ada"}, headers=vote_key)
+    assert said(retracted) == ("retracted", None, "skip")
+
+
+async def test_a_program_gets_no_cookie(client: Client, vote_key: Headers) -> None:
+    assert "set-cookie" not in (await vote_as(client, vote_key, "ada", "ship")).headers
+
+
+async def test_a_voters_name_is_nowhere_in_the_log(client: Client, vote_key: Headers, pool: Log) -> None:
+    await vote_as(client, vote_key, "ada.lovelace@example.org", "ship")
+    rows = await pool.fetch("SELECT events::text FROM events UNION ALL SELECT standings::text FROM standings")
+    assert rows
+    assert not [row for row in rows if "lovelace" in row[0]]
+
+
+@pytest.mark.parametrize("voter", [None, "", "x" * 129, "é" * 65, "a\0b"])
+async def test_a_program_must_name_a_voter(
+    client: Client, vote_key: Headers, voter: str | None, pool: Log
+) -> None:
+    before = await count_events(pool)
+    body = {"tool": "quill", "choice": "ship", "voter": voter}
+    assert_problem(await client.post("/v1/votes", json=body, headers=vote_key), 400)
+    assert await count_events(pool) == before
+
+
+@pytest.mark.parametrize("voter", ["x", "x" * 128, "é" * 64, "💥" * 32])
+async def test_a_voters_name_has_up_to_128_bytes(client: Client, vote_key: Headers, voter: str) -> None:
+    assert said(await vote_as(client, vote_key, voter, "ship")) == ("counted", "ship", None)
+
+
+async def test_a_visitor_may_not_name_a_voter(client: Client) -> None:
+    assert_problem(await vote(client, voter="ada"), 403)
+
+
+async def test_anothers_id_is_only_ones_own_vote(client: Client, vote_key: Headers) -> None:
+    theirs = (await vote_as(client, vote_key, "ada", "ship")).json()
+    assert said(await vote(client, choice="skip", id=theirs["id"])) == ("counted", "skip", None)
+    assert said(await vote_as(client, vote_key, "ada", "ship")) == ("unchanged", "ship", None)
+
+
+async def test_first_votes_at_once_without_a_cookie_are_each_somebodys(client: Client, pool: Log) -> None:
+    fresh = [new_visitor(client) for _ in range(20)]
+    answers = await asyncio.gather(*(vote(each) for each in fresh))
+    assert [said(answer) for answer in answers] == [("counted", "ship", None)] * 20
+    assert len({answer.headers["set-cookie"] for answer in answers}) == 20
+    assert await pool.fetchval("SELECT count(*) FROM standings WHERE choice = 'ship'") == 20
+
+
+async def test_votes_at_once_of_one_voter_are_one_ballot(
+    client: Client, vote_key: Headers, pool: Log
+) -> None:
+    choices = ["ship", "skip"] * 10
+    answers = await asyncio.gather(
+        *(vote_as(new_visitor(client), vote_key, "ada", choice) for choice in choices)
+    )
+    assert {answer.status_code for answer in answers} == {200}
+    (standing,) = await pool.fetch("SELECT choice, position FROM standings WHERE choice IS NOT NULL")
+    last = await pool.fetchrow(
+        "SELECT choice, position FROM events WHERE type = 'VoteCast' ORDER BY position DESC"
+    )
+    assert standing == last

@@ -1,0 +1,129 @@
+"""The commands `seal`, `segments` and `verify --sealed`, as scripts and health checks use them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from asyncio.subprocess import PIPE
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import asyncpg
+import pytest
+from msgspec.structs import replace
+
+from services.settings import Settings
+from services.workers.jobs import seal
+from services.workers.run import _context, _repeat
+from tests.integration.projections.test_advance import SHARD, cast_votes
+from tests.integration.services.test_wakeups_and_worker import until
+from tests.support.stage import Log
+
+Command: TypeAlias = Callable[..., Awaitable[tuple[int, str, str]]]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "it's sealed"
+
+
+@pytest.fixture
+def shiplog(settings: Settings, folder: Path) -> Command:
+    """Status, output and errors of a command on the test's log, which seals by ten."""
+    environment = {
+        **{name: value for name, value in os.environ.items() if name != "REDIS_URL"},
+        "DATABASE_URL": settings.database_url,
+        "SHIPLOG_SECRET": settings.secret.decode(),
+        "SHIPLOG_SEGMENTS": str(folder),
+        "SHIPLOG_SEGMENT": "10",
+        "SHIPLOG_SEAL_BEHIND": "5",
+    }
+
+    async def run(*words: str, **more: str) -> tuple[int, str, str]:
+        command = [sys.executable, "-m", "services.cli", *words]
+        process = await asyncio.create_subprocess_exec(
+            *command, stdout=PIPE, stderr=PIPE, env=environment | more
+        )
+        out, err = await process.communicate()
+        assert process.returncode is not None
+        return process.returncode, out.decode(), err.decode()
+
+    return run
+
+
+async def test_what_is_due_is_sealed_listed_and_held_to_the_log(pool: Log, shiplog: Command) -> None:
+    await cast_votes(pool, 28)
+    status, out, _ = await shiplog("seal", "--json")
+    sealed: Any = json.loads(out)
+    assert (status, sealed["positions"]) == (0, 20)
+    assert sealed["segments"][1] == {"shard": 1, "first": 11, "last": 20}
+    status, out, err = await shiplog("seal", "--all")
+    assert (status, out[:27]) == (0, "1 segments with 8 events in"), err
+    assert "8 of 8 events" in err
+    assert (await shiplog("seal"))[1] == "Nothing is due.\n"
+    status, out, _ = await shiplog("segments")
+    assert (status, len(out.splitlines()), out.split()[0]) == (0, 3, "1/000000000001-000000000010")
+    status, out, _ = await shiplog("verify", "--sealed", "--json")
+    report = json.loads(out)
+    assert (status, report["equal"]) == (0, True)
+    assert report["read_models"][0]["position"] == "1.28"
+
+
+async def test_damage_is_named_and_the_status_says_so(pool: Log, shiplog: Command, folder: Path) -> None:
+    await cast_votes(pool, 25)
+    await shiplog("seal")
+    path = folder / "1" / "000000000001-000000000010.parquet"
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    status, out, _ = await shiplog("segments", "--json", DATABASE_URL="")
+    found = json.loads(out)
+    assert (status, found["sound"], len(found["segments"])) == (1, False, 1)
+    assert str(path) in found["damaged"][0]
+    assert str(path) in (await shiplog("segments"))[2]
+    status, out, _ = await shiplog("verify", "--sealed")
+    assert status == 1
+    assert path.name in out
+
+
+async def test_a_changed_log_is_found(settings: Settings, pool: Log, shiplog: Command) -> None:
+    await cast_votes(pool, 25)
+    await shiplog("seal")
+    owner = await asyncpg.connect(settings.database_url)
+    await owner.execute("UPDATE events SET tool = 99 WHERE shard = 1 AND position = 20")
+    await owner.close()
+    status, out, _ = await shiplog("verify", "--sealed")
+    assert status == 1
+    assert "says log, shard 1, tool 99, ship 1, skip 0" in out
+
+
+@pytest.mark.parametrize("words", [("seal",), ("verify", "--sealed")])
+async def test_without_a_folder_it_says_what_to_set(shiplog: Command, words: tuple[str, ...]) -> None:
+    status, _, err = await shiplog(*words, SHIPLOG_SEGMENTS="")
+    assert status == 2
+    assert "SHIPLOG_SEGMENTS is not set" in err
+
+
+async def test_without_duckdb_it_says_what_to_install(pool: Log, shiplog: Command, tmp_path: Path) -> None:
+    await cast_votes(pool, 25)
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['duckdb'] = None\n")
+    status, _, err = await shiplog("seal", PYTHONPATH=str(tmp_path))
+    assert status == 2
+    assert "pip install 'shiplog[segments]'" in err
+
+
+async def test_a_worker_seals_without_redis(settings: Settings, pool: Log, folder: Path) -> None:
+    await cast_votes(pool, 25)
+    sealing = replace(settings, segments=folder, segment=10, seal_behind=5)
+    async with _context(sealing) as ctx:
+        working = asyncio.create_task(_repeat(seal, ctx, 0.05))
+        made = ctx.get("sealing")
+        assert made is not None
+
+        async def sealed() -> bool:
+            return made.store.last(SHARD) == 20
+
+        await until(sealed)
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)

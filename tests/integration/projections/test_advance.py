@@ -1,0 +1,213 @@
+"""The engine: each range is folded once, whoever folds it, and a recount finds what was changed by hand."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import uuid4
+
+import asyncpg
+import pytest
+from msgspec.structs import replace
+
+from domain.shared.log import Shard
+from eventstore.casts import Submitted, append_casts
+from eventstore.heads import read_heads
+from eventstore.ids import mint
+from projections.engine import advance as engine
+from projections.engine.advance import CheckpointMoved, advance, behind
+from projections.engine.install import install
+from projections.engine.projection import Projection
+from projections.engine.registry import PROJECTIONS
+from projections.engine.snapshot import take_snapshot
+from projections.replays.verify import verify
+from projections.tally import TALLY, read_tallies
+from services.settings import Settings
+from tests.support.stage import Log, catch_up
+
+SHARD, TOOL = Shard(1), 7
+# A view is kept by the append itself: nothing advances it.
+FOLDED = [projection for projection in PROJECTIONS if projection.view is None]
+CHECKPOINTS = "SELECT projection, position FROM checkpoints WHERE shard = $1"
+
+
+async def cast_votes(log: Log, ship: int, skip: int = 0, shard: Shard = SHARD) -> None:
+    casts = [
+        Submitted("v", uuid4(), TOOL, choice, mint(), "test") for choice in ["ship"] * ship + ["skip"] * skip
+    ]
+    async with log.acquire() as conn:
+        await append_casts(conn, shard, casts)
+
+
+async def tally(log: Log) -> tuple[int, int]:
+    async with take_snapshot(log) as snapshot:
+        return (await read_tallies(snapshot, [TOOL])).get(TOOL, (0, 0))
+
+
+async def checkpoints(log: Log) -> dict[str, int]:
+    return {row[0]: row[1] for row in await log.fetch(CHECKPOINTS, SHARD)}
+
+
+async def test_a_range_is_folded_and_the_checkpoints_move_with_it(pool: Log) -> None:
+    await cast_votes(pool, 3, 2)
+    assert await behind(pool) == [SHARD]
+    advanced = await advance(pool, PROJECTIONS, SHARD)
+    assert advanced is not None
+    assert (advanced.shard, advanced.position, advanced.events) == (SHARD, 5, 5)
+    assert await checkpoints(pool) == {projection.name: 5 for projection in FOLDED}
+    assert await tally(pool) == (3, 2)
+    assert await behind(pool) == []
+
+
+async def test_nothing_new_is_nothing_to_do(pool: Log) -> None:
+    assert await advance(pool, PROJECTIONS, SHARD) is None
+
+
+async def test_workers_at_once_fold_each_range_once(pool: Log) -> None:
+    await cast_votes(pool, 40, 20)
+
+    async def work() -> int:
+        folded = 0
+        while SHARD in await behind(pool):
+            if advanced := await advance(pool, PROJECTIONS, SHARD, batch=7):
+                folded += advanced.events
+        return folded
+
+    folded = await asyncio.gather(*(work() for _ in range(4)))
+    assert sum(folded) == 60
+    assert await tally(pool) == (40, 20)
+
+
+@pytest.mark.parametrize(("votes", "batch"), [(10, 5), (10, 3), (10, 10), (10, 11), (10, 1), (1, 1)])
+async def test_batches_end_where_they_end_and_nothing_falls_between(
+    pool: Log, votes: int, batch: int
+) -> None:
+    await cast_votes(pool, votes)
+    positions = []
+    while advanced := await advance(pool, PROJECTIONS, SHARD, batch=batch):
+        positions.append(advanced.position)
+    assert positions == [min(end, votes) for end in range(batch, votes + batch, batch)]
+    assert await tally(pool) == (votes, 0)
+
+
+async def test_a_read_model_ahead_of_the_others_waits_for_them(pool: Log) -> None:
+    await cast_votes(pool, 4)
+    await advance(pool, [TALLY], SHARD)
+    await cast_votes(pool, 3)
+    while await advance(pool, PROJECTIONS, SHARD, batch=2):
+        assert (await checkpoints(pool))["tally"] >= 4
+    assert set((await checkpoints(pool)).values()) == {7}
+    assert await tally(pool) == (7, 0)
+
+
+async def test_a_checkpoint_that_moved_meanwhile_keeps_nothing(
+    settings: Settings, pool: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that was believed dead wakes with a claim that no lock holds any more."""
+    await cast_votes(pool, 4)
+    unlocked = engine.CLAIM.replace("FOR NO KEY UPDATE OF c", "")
+    unlocked = unlocked.replace("AND (SELECT pg_try_advisory_xact_lock(hashtext('shiplog advance'), $1))", "")
+    assert "lock" not in unlocked
+    monkeypatch.setattr(
+        engine, "CLAIM", unlocked.replace("AND c.position", "AND pg_sleep(0.1) IS NOT NULL AND c.position")
+    )
+    outcomes = await asyncio.gather(
+        *(advance(pool, PROJECTIONS, SHARD) for _ in range(4)), return_exceptions=True
+    )
+    lost = [each for each in outcomes if isinstance(each, CheckpointMoved)]
+    assert [each for each in outcomes if isinstance(each, BaseException)] == lost
+    assert lost, "nobody came too late: the test has not happened"
+    assert await tally(pool) == (4, 0)
+    assert [
+        await verify(pool, projection) for projection in PROJECTIONS if (await verify(pool, projection)).drift
+    ] == []
+
+
+async def test_a_changed_definition_is_built_anew(settings: Settings, pool: Log) -> None:
+    await cast_votes(pool, 3)
+    await catch_up(pool)
+    changed = replace(TALLY, columns=TALLY.columns | {"casts": "bigint NOT NULL"}, select=_with_casts(TALLY))
+    others = [projection for projection in PROJECTIONS if projection is not TALLY]
+    assert await _install(settings, changed, *others) == ["tally"]
+    assert (await checkpoints(pool)) == {each.name: 0 if each is TALLY else 3 for each in FOLDED}
+    await advance(pool, [changed, *others], SHARD)
+    assert await pool.fetchval("SELECT casts FROM tally WHERE tool = $1", TOOL) == 3
+    assert set((await checkpoints(pool)).values()) == {3}
+
+
+async def test_the_same_definition_is_left_alone(settings: Settings, pool: Log) -> None:
+    await cast_votes(pool, 3)
+    await catch_up(pool)
+    assert await _install(settings, *PROJECTIONS) == []
+    assert await tally(pool) == (3, 0)
+
+
+async def test_a_definition_that_does_not_run_moves_nothing_and_harms_no_other_shard(pool: Log) -> None:
+    """No event is at fault, so none is parked."""
+    await cast_votes(pool, 3)
+    await cast_votes(pool, 2, shard=Shard(2))
+    failing = replace(
+        TALLY, select=TALLY.select.replace("SELECT shard, tool,", "SELECT shard, no_such_column AS tool,")
+    )
+    broken = [failing if projection is TALLY else projection for projection in PROJECTIONS]
+    with pytest.raises(asyncpg.UndefinedColumnError):
+        await advance(pool, broken, SHARD)
+    assert set((await checkpoints(pool)).values()) == {0}
+    await advance(pool, PROJECTIONS, Shard(2))
+    assert await tally(pool) == (2, 0)
+    await catch_up(pool)
+    assert await tally(pool) == (5, 0)
+
+
+async def test_an_event_of_an_unknown_type_is_passed_over(pool: Log) -> None:
+    await cast_votes(pool, 1)
+    await pool.execute(
+        """
+        INSERT INTO events (shard, position, recorded_at, type, tool, actor, id, origin, choice)
+        VALUES (1, 2, now(), 'VoteWeighed', $1, gen_random_uuid(), gen_random_uuid(), 'test', 'ship')
+        """,
+        TOOL,
+    )
+    await pool.execute("UPDATE heads SET position = 2 WHERE shard = 1")
+    await catch_up(pool)
+    assert await tally(pool) == (1, 0)
+    assert set((await checkpoints(pool)).values()) == {2}
+
+
+@pytest.mark.parametrize(
+    ("statement", "drift"),
+    [
+        ("UPDATE tally SET ship = ship + 1", 2),
+        ("UPDATE tally SET tool = tool + 1", 2),
+        ("DELETE FROM tally", 1),
+        ("INSERT INTO tally (shard, tool, ship, skip) VALUES (1, 99, 5, 5)", 1),
+        ("SELECT 1", 0),
+    ],
+)
+async def test_a_recount_finds_rows_changed_by_hand(pool: Log, statement: str, drift: int) -> None:
+    await cast_votes(pool, 3, 1)
+    await catch_up(pool)
+    await pool.execute(statement)
+    verified = await verify(pool, TALLY)
+    assert (verified.projection, verified.drift, len(verified.rows)) == ("tally", drift, drift)
+    assert all(row.startswith("says ") for row in verified.rows)
+
+
+async def test_a_recount_is_at_the_models_own_position(pool: Log) -> None:
+    await cast_votes(pool, 3)
+    await catch_up(pool)
+    await cast_votes(pool, 2)
+    verified = await verify(pool, TALLY)
+    assert (verified.drift, verified.position) == (0, "0.0,1.3,2.0,3.0")
+    assert (await read_heads(pool))[SHARD] == 5
+
+
+def _with_casts(projection: Projection) -> str:
+    return projection.select.replace("SELECT shard, tool,", "SELECT shard, tool, count(*) AS casts,")
+
+
+async def _install(settings: Settings, *projections: Projection) -> list[str]:
+    owner = await asyncpg.connect(settings.database_url)
+    try:
+        return await install(owner, projections)
+    finally:
+        await owner.close()

@@ -1,0 +1,202 @@
+"""The flip engine: exactly once whoever runs it, again from the start when it must, past poison, and before what is too new."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from domain.rulebooks.presets import DEFAULT, NAMED
+from domain.shared.log import HOUSE, Position, Shard
+from domain.timeline.flips import Flip
+from projections.engine.lag import read_lag
+from projections.engine.parked import read_parked
+from projections.flips import store as flip_log
+from projections.flips.advance import advance_flips
+from projections.flips.batches import read_flip_stops
+from projections.flips.store import begin, flips_after, install_flips, read_frontier
+from projections.flips.verify import verify_flips
+from services.settings import Settings
+from services.wakeups import Signals
+from services.workers.jobs import Context, flip
+from tests.support.histories import Writer, append, flips_of
+from tests.support.stage import Log
+
+SECOND = timedelta(seconds=1)
+
+
+@pytest.fixture
+def writer() -> Writer:
+    return Writer()
+
+
+def fill(writer: Writer, votes: int = 40) -> None:
+    """Two tools, a take on each, a rulebook that the votes decide, and votes that flip the tools and one another."""
+    writer.take(1, "builder", 90)
+    writer.take(2, "skeptic", 20, "skip")
+    writer.wait(SECOND)
+    writer.adopt(NAMED["lower-bound"])
+    for voter in range(votes):
+        writer.wait(SECOND)
+        writer.vote(1 + voter % 3, UUID(int=1 + voter), 1 + voter % 2, "ship" if voter % 2 else "skip")
+
+
+async def fold(log: Log, batch: int = 100_000) -> list[Flip]:
+    while await advance_flips(log, batch=batch) is not None:
+        pass
+    return await flips_after(log, None, 1_000)
+
+
+async def test_the_first_flips_are_of_takes_then_of_the_rulebook_then_of_votes(
+    pool: Log, writer: Writer
+) -> None:
+    fill(writer)
+    await append(pool, writer.rows)
+    found = await fold(pool)
+    assert found == flips_of(writer.rows)
+    assert [(each.tool, each.before, each.after, each.event) for each in found] == [
+        (1, "Unreviewed", "Ship", "TakePublished"),
+        (2, "Unreviewed", "Skip", "TakePublished"),
+        (1, "Ship", "Unreviewed", "RulebookAdopted"),
+        (2, "Skip", "Unreviewed", "RulebookAdopted"),
+        (1, "Unreviewed", "Skip", "VoteCast"),
+        (2, "Unreviewed", "Ship", "VoteCast"),
+    ]
+    assert {each.rulebook for each in found[:2]} == {DEFAULT.digest}
+    assert {each.rulebook for each in found[2:]} == {NAMED["lower-bound"].digest}
+
+
+async def test_flips_are_given_from_a_place_on_and_never_part_of_an_adoption(
+    pool: Log, writer: Writer
+) -> None:
+    fill(writer)
+    await append(pool, writer.rows)
+    found = await fold(pool)
+    assert await flips_after(pool, None, 1) == found[:1]
+    assert await flips_after(pool, found[1].place, 1) == found[2:4]
+    assert await flips_after(pool, found[3].place, 100) == found[4:]
+    assert await flips_after(pool, found[-1].place, 100) == []
+
+
+async def test_workers_at_once_find_each_flip_once(pool: Log, writer: Writer) -> None:
+    fill(writer)
+    await append(pool, writer.rows)
+    await asyncio.gather(*(fold(pool, batch) for batch in (1, 3, 7, 11)))
+    assert await fold(pool) == flips_of(writer.rows)
+
+
+async def test_the_frontier_is_told_as_lag_and_freshness(pool: Log, writer: Writer) -> None:
+    fill(writer)
+    await append(pool, writer.rows)
+    (lag,) = [each for each in await read_lag(pool) if each.projection == "flips"]
+    assert lag.events == len(writer.rows)
+    assert lag.seconds > 0
+    await fold(pool)
+    (lag,) = [each for each in await read_lag(pool) if each.projection == "flips"]
+    assert (lag.events, lag.seconds) == (0, 0)
+    frontier = await read_frontier(pool)
+    assert str(frontier) == "0.4,1.14,2.13,3.13"
+    assert (frontier.lag_ms, frontier.incomplete) == (0, 0)
+
+
+async def test_from_the_start_gives_the_same_rows(pool: Log, writer: Writer) -> None:
+    fill(writer)
+    await append(pool, writer.rows)
+    before = await fold(pool)
+    async with pool.acquire() as conn, conn.transaction():
+        await begin(conn)
+    assert await flips_after(pool, None, 10) == []
+    assert await fold(pool, 5) == before
+
+
+async def test_another_definition_starts_again_and_the_same_one_does_not(
+    settings: Settings, pool: Log, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(writer)
+    await append(pool, writer.rows)
+    before = await fold(pool)
+    owner = await asyncpg.connect(settings.database_url)
+    assert await install_flips(owner) == []
+    monkeypatch.setattr(flip_log, "VERSION", flip_log.VERSION + 1)
+    assert await install_flips(owner) == ["flips"]
+    await owner.close()
+    assert await flips_after(pool, None, 10) == []
+    assert await fold(pool) == before
+
+
+async def test_an_event_that_comes_with_an_earlier_time_is_put_where_it_belongs(
+    pool: Log, writer: Writer
+) -> None:
+    """As when Postgres's clock is set back: nothing is appended late otherwise."""
+    writer.take(1, "builder", 90)
+    writer.wait(SECOND)
+    writer.take(2, "builder", 90)
+    await append(pool, writer.rows)
+    await fold(pool)
+    writer.wait(-2 * SECOND)
+    writer.vote(1, UUID(int=5), 1, "skip")
+    await append(pool, writer.rows[-1:])
+    assert await fold(pool) == flips_of(writer.rows)
+    assert str(await read_frontier(pool)) == "0.2,1.1,2.0,3.0"
+
+
+async def test_an_event_nobody_can_make_out_is_parked_and_the_rest_goes_on(pool: Log, writer: Writer) -> None:
+    writer.take(1, "builder", 90)
+    writer.take(2, "builder", 90)
+    await append(pool, [replace(writer.rows[0], event=None), writer.rows[1]])
+    (found,) = await fold(pool)
+    assert found.tool == 2
+    (parked,) = await read_parked(pool)
+    assert (parked.projection, parked.position) == ("flips", Position(HOUSE, 1))
+    assert (await read_frontier(pool)).incomplete == 1
+
+
+async def test_flips_wait_before_what_is_newer_than_this_software(pool: Log, writer: Writer) -> None:
+    writer.take(1, "builder", 90)
+    writer.wait(SECOND)
+    writer.vote(2, UUID(int=5), 1, "skip")
+    writer.wait(SECOND)
+    writer.vote(1, UUID(int=6), 1, "skip")
+    writer.take(2, "builder", 90)
+    rows = [row if row.place.shard != 2 else replace(row, type="VoteCast.2") for row in writer.rows]
+    await append(pool, rows)
+    assert [each.tool for each in await fold(pool)] == [1]
+    assert str(await read_frontier(pool)) == "0.1,1.0,2.0,3.0"
+    assert [(stop.projection, stop.position, stop.type) for stop in await read_flip_stops(pool)] == [
+        ("flips", Position(Shard(2), 1), "VoteCast.2")
+    ]
+
+
+async def test_verify_holds_the_flip_log_to_the_events(settings: Settings, pool: Log, writer: Writer) -> None:
+    fill(writer)
+    await append(pool, writer.rows)
+    before = await fold(pool)
+    verified = await verify_flips(pool)
+    assert (verified.projection, verified.position, verified.drift) == ("flips", "0.4,1.14,2.13,3.13", 0)
+    owner = await asyncpg.connect(settings.database_url)
+    await owner.execute("DELETE FROM read_models.flips WHERE tool = 1 AND event = 'VoteCast'")
+    await owner.execute("UPDATE read_models.flips SET after = 'Split' WHERE tool = 2 AND event = 'VoteCast'")
+    await owner.close()
+    damaged = await verify_flips(pool)
+    assert damaged.drift == 3
+    assert damaged.digest == verified.digest
+    assert sorted(row.partition(",")[0] for row in damaged.rows) == [
+        "says log",
+        "says log",
+        "says read model",
+    ]
+    assert len(await flips_after(pool, None, 100)) == len(before) - 1, "a recount changes nothing"
+    assert await advance_flips(pool) is None
+
+
+async def test_a_worker_finds_flips_by_itself(pool: Log, writer: Writer) -> None:
+    ctx = Context(pool=pool, signals=Signals(None))
+    fill(writer)
+    await append(pool, writer.rows)
+    assert await flip(ctx) >= len(writer.rows)
+    assert await flip(ctx) == 0
+    assert await flips_after(pool, None, 100) == flips_of(writer.rows)

@@ -1,0 +1,279 @@
+"""Poison: what a read model cannot fold is parked and told, everything else goes on, and a replay after the fix restores it."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import asyncpg
+import pytest
+import structlog
+from asyncpg import Pool, Record
+from asyncpg.pool import PoolConnectionProxy
+from litestar import Litestar
+from litestar.testing import AsyncTestClient
+from structlog.testing import capture_logs
+
+from domain.shared.log import HOUSE, Position, Shard
+from eventstore.sealed.store import Store
+from projections.engine import advance as engine
+from projections.engine import blocked, poison
+from projections.engine.advance import advance, behind
+from projections.engine.install import install
+from projections.engine.parked import Parked, park, read_parked
+from projections.engine.projection import Projection
+from projections.engine.snapshot import take_snapshot
+from projections.reads.as_of import look_back
+from projections.replays import run as replaying
+from projections.replays.cut_over import cut_over, roll_back
+from projections.replays.jobs import begin, cancel
+from projections.replays.run import run
+from projections.replays.sealed_verify import verify_segments
+from projections.replays.verify import verify, verify_all
+from projections.scorecard import SCORECARD, read_takes
+from services.cli.commands.status import _read, _table
+from services.settings import Settings
+from services.workers import jobs
+from services.workers.jobs import Context, project
+from tests.integration.projections.test_replay import EDITOR
+from tests.integration.projections.test_versions import CHECKPOINTS, TOOL, Silent, put, take
+from tests.support.poisoned import (
+    BROKEN,
+    FIXED,
+    GRADES,
+    MENDED,
+    append,
+    fold,
+    install_grades,
+    kept,
+    parked,
+    poison_of,
+)
+from tests.support.sealed_history import seal_all
+from tests.support.stage import catch_up, list_tool
+
+SHARD = Shard(1)
+MIXED = [(1, "5"), (1, "x"), (2, "20"), (2, "0"), (1, "50"), (1_000_000, None), (2, "10")]
+
+
+@pytest.fixture(autouse=True)
+async def grades(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replaying, "RANGE_EVENTS", 3)
+    monkeypatch.setattr(replaying, "NEAR", 4)
+    await install_grades(settings)
+
+
+async def catch_up_with(log: Pool[Record], projections: tuple[Projection, ...], batch: int = 50_000) -> None:
+    for shard in await behind(log):
+        while await advance(log, projections, shard, batch=batch):
+            pass
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 50_000])
+async def test_poison_is_parked_with_its_key_and_everything_else_goes_on(
+    pool: Pool[Record], batch: int
+) -> None:
+    written = await append(pool, SHARD, MIXED)
+    await catch_up_with(pool, BROKEN, batch)
+    assert await parked(pool) == poison_of(written) == [(1, 2), (1, 4), (1, 6)]
+    assert await kept(pool) == fold(written)
+    assert {row[1] for row in await pool.fetch(CHECKPOINTS, SHARD)} == {7}
+    errors = [each.error.partition(" ")[0] for each in await read_parked(pool)]
+    assert errors == ["22P02", "22012", "23502"]
+    assert [each.drift for each in await verify_all(pool, BROKEN)] == [0] * len(BROKEN)
+
+
+async def test_after_the_fix_a_replay_restores_it_without_anybodys_word(pool: Pool[Record]) -> None:
+    written = await append(pool, SHARD, MIXED)
+    await catch_up_with(pool, BROKEN)
+    done = await run(pool, MENDED, await begin(pool, FIXED))
+    assert (done.state, done.drift) == ("cut-over", 0)
+    assert done.reason == "the live version was incomplete by 3; with these events put in it is the same"
+    assert done.digest != done.replaces
+    assert await kept(pool) == fold(written, poison=0)
+    assert await parked(pool) == []
+    assert (await verify(pool, FIXED)).drift == 0
+
+
+async def test_rolled_back_it_is_incomplete_again_and_both_go_on(pool: Pool[Record]) -> None:
+    written = await append(pool, SHARD, MIXED)
+    await catch_up_with(pool, BROKEN)
+    await run(pool, MENDED, await begin(pool, FIXED))
+    await roll_back(pool, FIXED)
+    assert await parked(pool) == poison_of(written)
+    assert await parked(pool, FIXED.last.name) == []
+    assert await kept(pool) == fold(written)
+    assert (await verify(pool, GRADES)).drift == 0
+
+
+async def test_what_still_fails_is_parked_by_the_rebuilt_version_too(pool: Pool[Record]) -> None:
+    written = await append(pool, SHARD, MIXED)
+    await catch_up_with(pool, BROKEN)
+    asked = await begin(pool, GRADES, hold=True)
+    done = await run(pool, BROKEN, asked)
+    assert (done.state, done.digest) == ("equal", done.replaces)
+    more = await append(pool, SHARD, [(2, "x"), (2, "4")])
+    await catch_up_with(pool, BROKEN)
+    assert await parked(pool) == await parked(pool, GRADES.beside.name) == poison_of([*written, *more])
+    await cut_over(pool, GRADES, asked)
+    assert await parked(pool) == await parked(pool, GRADES.last.name) == poison_of([*written, *more])
+    assert await kept(pool) == fold([*written, *more])
+
+
+async def test_a_difference_that_poison_does_not_explain_takes_a_word(pool: Pool[Record]) -> None:
+    await append(pool, SHARD, MIXED)
+    await catch_up_with(pool, BROKEN)
+    await pool.execute("UPDATE read_models.grades SET parts = parts + 1 WHERE tool = 2")
+    asked = await begin(pool, FIXED)
+    done = await run(pool, MENDED, asked)
+    assert done.state == "different"
+    assert done.drift
+    await cut_over(pool, FIXED, asked, EDITOR)
+    assert (await parked(pool), (await verify(pool, FIXED)).drift) == ([], 0)
+
+
+async def test_given_up_a_replay_leaves_nothing_parked_of_its_own(pool: Pool[Record]) -> None:
+    await append(pool, SHARD, MIXED)
+    await catch_up_with(pool, BROKEN)
+    asked = await begin(pool, GRADES, hold=True)
+    await run(pool, BROKEN, asked)
+    await cancel(pool, BROKEN, asked)
+    assert await parked(pool, GRADES.beside.name) == []
+
+
+async def test_whoever_dies_among_the_halves_leaves_nothing_and_the_next_does_it_once(
+    pool: Pool[Record], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = await append(pool, SHARD, MIXED)
+
+    async def die(conn: PoolConnectionProxy[Record], *args: object) -> Parked:
+        await park(conn, *args)  # type: ignore[arg-type]
+        await conn.execute("SET ROLE NONE")
+        await conn.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        raise AssertionError("still there")
+
+    monkeypatch.setattr(poison, "park", die)
+    with pytest.raises((asyncpg.PostgresConnectionError, asyncpg.AdminShutdownError, asyncpg.InterfaceError)):
+        await advance(pool, BROKEN, SHARD)
+    monkeypatch.undo()
+    assert (await parked(pool), await kept(pool)) == ([], {})
+    assert {row[1] for row in await pool.fetch(CHECKPOINTS, SHARD)} == {0}
+    await asyncio.gather(*(catch_up_with(pool, BROKEN) for _ in range(3)))
+    await catch_up_with(pool, BROKEN)
+    assert await parked(pool) == poison_of(written)
+    assert await kept(pool) == fold(written)
+
+
+async def test_a_fold_that_fails_on_everything_is_stopped_and_the_fix_lets_it_go_on(
+    pool: Pool[Record], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocked, "MOST_PARKED", 3)
+    written = await append(pool, SHARD, [(1, "x")] * 12)
+    await catch_up_with(pool, BROKEN, 4)
+    stands = {row[0]: row[1] for row in await pool.fetch(CHECKPOINTS, SHARD)}
+    assert stands.pop("grades") == 4
+    assert set(stands.values()) == {12}
+    (told,) = await blocked.read_stops(pool, BROKEN)
+    assert str(told).startswith("grades is stopped after 1.4, where it had parked 4 events")
+    done = await run(pool, MENDED, await begin(pool, FIXED))
+    assert (done.state, done.drift) == ("cut-over", 0)
+    await catch_up_with(pool, MENDED)
+    assert (await parked(pool), await kept(pool)) == ([], fold(written, poison=0))
+    assert [each.projection for each in await blocked.read_stops(pool, MENDED)] == ["grades__last"]
+
+
+async def test_many_ranges_later_poison_is_found_in_small_ones(
+    pool: Pool[Record], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "BATCH_APART", 16)
+    scores = [(1, "x" if n == 70 else "5") for n in range(100)]
+    written = await append(pool, SHARD, scores)
+    await catch_up_with(pool, BROKEN, 60)
+    assert await parked(pool) == [(1, 71)]
+    assert await kept(pool) == fold(written)
+
+
+async def test_it_says_incomplete_wherever_freshness_is_told(
+    pool: Pool[Record],
+    client: AsyncTestClient[Litestar],
+    catalogue_key: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(jobs, "_log", structlog.get_logger())  # one that no other test has used yet
+    await list_tool(client, catalogue_key)  # type: ignore[arg-type]
+    tool = await pool.fetchval("SELECT tool FROM slugs WHERE slug = 'quill'")
+    await put(pool, "TakePublished", take("good"))
+    with capture_logs() as logs:
+        await project(Context(pool=pool, signals=Silent()), HOUSE)  # type: ignore[typeddict-item]
+    assert tool == 1
+    assert [each["parked"].partition(":")[0] for each in logs] == [
+        "scorecard could not fold 0.2 and parked it"
+    ]
+    ready = (await client.get("/readyz")).json()
+    assert (ready["incomplete"], ready["stopped"]) == ({"scorecard": 1}, [])
+    assert (await client.get("/v1/health/drift")).json()["incomplete"] == {"scorecard": 1}
+    assert 'shiplog_parked_events{read_model="scorecard"} 1.0' in (await client.get("/metrics")).text
+    status = _table(await _read(pool))
+    assert "scorecard                  0 events, 0.0 s behind, incomplete by 1" in status
+    assert "scorecard could not fold 0.2 and parked it: 22P02" in status
+    shown = await client.get("/v1/tools/quill")
+    assert shown.headers["shiplog-incomplete"] == "1"
+    tally = await client.get("/v1/tools/quill/tally")
+    assert "shiplog-incomplete" not in tally.headers
+
+
+async def test_the_past_leaves_out_what_is_parked_and_says_so(pool: Pool[Record]) -> None:
+    await put(pool, "TakePublished", take(7))
+    await put(pool, "TakePublished", take("good", "founder"))
+    await put(pool, "TakePublished", take(9, "operator"))
+    await catch_up(pool)
+    assert await parked(pool, "scorecard") == [(0, 2)]
+    for position, shown, incomplete in ((1, {"builder"}, 0), (3, {"builder", "operator"}, 1)):
+        at = [Position(Shard(shard), position if shard == HOUSE else 0) for shard in range(4)]
+        async with look_back(pool, at) as (past,):
+            assert {each.reviewer for each in await read_takes(past, [TOOL])} == shown
+            assert (await past.freshness()).incomplete == incomplete
+    async with take_snapshot(pool) as snapshot:
+        await read_takes(snapshot)
+        assert (await snapshot.freshness()).incomplete == 1
+    assert (await verify(pool, SCORECARD)).drift == 0
+
+
+async def test_a_changed_definition_is_built_anew_with_nothing_parked(
+    settings: Settings, pool: Pool[Record]
+) -> None:
+    written = await append(pool, SHARD, MIXED)
+    await catch_up_with(pool, BROKEN)
+    owner = await asyncpg.connect(settings.database_url)
+    assert await install(owner, MENDED) == ["grades"]
+    await owner.close()
+    assert await parked(pool) == []
+    await catch_up_with(pool, MENDED)
+    assert (await parked(pool), await kept(pool)) == ([], fold(written, poison=0))
+
+
+async def test_poison_and_a_newer_version_in_one_range(pool: Pool[Record]) -> None:
+    await append(pool, SHARD, MIXED)
+    await put(pool, "Graded.2", shard=SHARD)
+    await append(pool, SHARD, [(1, "x")])
+    await catch_up_with(pool, BROKEN)
+    stands = {row[0]: row[1] for row in await pool.fetch(CHECKPOINTS, SHARD)}
+    assert stands.pop("grades") == 7
+    assert set(stands.values()) == {9}
+    assert await parked(pool) == [(1, 2), (1, 4), (1, 6)]
+
+
+async def test_sealed_history_is_held_to_the_log_without_what_is_parked(
+    pool: Pool[Record], tmp_path: Path
+) -> None:
+    await append(pool, SHARD, MIXED)
+    await catch_up_with(pool, BROKEN)
+    store = Store(tmp_path)
+    await seal_all(pool, store)
+    assert {each.projection: each.drift for each in await verify_segments(pool, store, [GRADES])} == {
+        "segments": 0,
+        GRADES.name: 0,
+    }
+    await pool.execute("DELETE FROM parked_events WHERE position = 2")
+    with pytest.raises(asyncpg.DataError):
+        await verify_segments(pool, store, [GRADES])

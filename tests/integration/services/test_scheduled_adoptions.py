@@ -1,0 +1,91 @@
+"""Scheduled adoptions take effect by an event that a worker appends, once, whoever else is at it."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+from domain.editorial.adoptions import AdoptRulebook, Command, ScheduleAdoption
+from domain.rulebooks.presets import DEFAULT, NAMED
+from domain.rulebooks.rulebook import Rulebook
+from eventstore.rulebook_decisions import decide_adoption
+from projections.adoptions import rulebook_in_force
+from projections.engine.snapshot import take_snapshot
+from services.settings import Settings
+from services.wakeups import Signals
+from services.workers.jobs import Context, take_effect
+from services.workers.run import _repeat
+from tests.integration.services.test_wakeups_and_worker import until, worker
+from tests.support.stage import SOMEBODY, Log, catch_up
+
+FOUR, SCORE = NAMED["four-in-five"], NAMED["score-weighted"]
+
+
+async def decide(log: Log, command: Command) -> None:
+    await decide_adoption(log, command, SOMEBODY)
+
+
+async def in_force(log: Log) -> Rulebook:
+    async with take_snapshot(log) as snapshot:
+        return await rulebook_in_force(snapshot)
+
+
+def soon(book: Rulebook, milliseconds: int) -> ScheduleAdoption:
+    """Its time comes while the test runs."""
+    now = datetime.now(UTC)
+    return ScheduleAdoption(book.digest, "In time.", now + timedelta(milliseconds=milliseconds), now)
+
+
+async def adopted(log: Log) -> list[str]:
+    rows = await log.fetch("SELECT type, origin FROM events WHERE shard = 0 ORDER BY position")
+    return [row["origin"] for row in rows if row["type"] == "RulebookAdopted"]
+
+
+async def test_a_running_worker_adopts_what_is_due(settings: Settings, pool: Log) -> None:
+    async with worker(settings) as ctx:
+        looking = asyncio.create_task(_repeat(take_effect, ctx, 0.02))
+        await decide(pool, soon(FOUR, 60))
+
+        async def took_effect() -> bool:
+            return await in_force(pool) == FOUR
+
+        assert await in_force(pool) == DEFAULT
+        await until(took_effect)
+        looking.cancel()
+    assert await adopted(pool) == ["worker"]
+
+
+async def test_several_workers_adopt_it_once(pool: Log) -> None:
+    await decide(pool, soon(FOUR, 1))
+    await decide(pool, soon(SCORE, 1))
+    await catch_up(pool)
+    ctx = Context(pool=pool, signals=Signals(None))
+
+    async def look() -> bool:
+        made = await asyncio.gather(*(take_effect(ctx) for _ in range(4)))
+        return sum(made) > 0
+
+    await until(look)
+    await until(lambda: _in_force_is(pool, SCORE))
+    assert await take_effect(ctx) == 0
+    assert await adopted(pool) == ["worker", "worker"]
+
+
+async def _in_force_is(log: Log, book: Rulebook) -> bool:
+    await take_effect(Context(pool=log, signals=Signals(None)))
+    return await in_force(log) == book
+
+
+async def test_nothing_is_due_before_its_time_or_after_it_was_adopted(pool: Log) -> None:
+    ctx = Context(pool=pool, signals=Signals(None))
+    assert await take_effect(ctx) == 0
+    await decide(pool, soon(FOUR, 3_600_000))
+    await catch_up(pool)
+    assert await take_effect(ctx) == 0
+    await decide(pool, soon(SCORE, 1))
+    await catch_up(pool)  # the read model says that it is due, and the log that it was done
+    await decide(pool, AdoptRulebook(SCORE.digest, "At once."))
+    assert await take_effect(ctx) == 0
+    await catch_up(pool)
+    assert await take_effect(ctx) == 0
+    assert await adopted(pool) == ["test"]

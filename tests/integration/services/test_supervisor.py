@@ -1,0 +1,214 @@
+"""The supervisor over real processes: it restarts, waits, stops in order, and leaves nothing behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from services.embedded.supervisor import (
+    Child,
+    Event,
+    Exited,
+    Killed,
+    NotStarted,
+    Restarting,
+    Started,
+    Stopped,
+    Stopping,
+    back_off,
+)
+
+ROOT = Path(__file__).parents[3]
+SUPERVISE = """
+import asyncio, sys
+import msgspec
+from services.embedded.supervisor import Child, supervise
+
+children = msgspec.json.decode(sys.argv[1], type=list[Child])
+report = lambda event: print(msgspec.json.encode(event).decode(), flush=True)
+asyncio.run(supervise(children, on_event=report, grace=float(sys.argv[2])))
+"""
+SLEEP = "import time; time.sleep(600)"
+STUCK = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); open({!r}, 'w').close(); " + SLEEP
+PARENT = (
+    "import subprocess, sys; open({!r}, 'w').write(str(subprocess.Popen([sys.executable, '-c', {!r}]).pid)); "
+)
+
+
+class Supervised:
+    """A supervisor in a process of its own, and what it has said."""
+
+    def __init__(self, said: Path, children: list[Child], grace: float = 10) -> None:
+        self._said = said
+        command = [sys.executable, "-c", SUPERVISE, msgspec.json.encode(children).decode(), str(grace)]
+        with said.open("wb") as out:
+            self.process = subprocess.Popen(command, cwd=ROOT, stdout=out)
+
+    def events(self) -> list[Event]:
+        lines = self._said.read_bytes().splitlines()
+        return [msgspec.json.decode(line, type=Event) for line in lines if line.endswith(b"}")]
+
+    def pids(self, name: str) -> list[int]:
+        return [event.pid for event in self.events() if isinstance(event, Started) and event.name == name]
+
+    def started(self, *names: str) -> None:
+        until(lambda: all(self.pids(name) for name in names))
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(20)
+
+
+@pytest.fixture
+def supervise(tmp_path: Path) -> Iterator[Callable[..., Supervised]]:
+    running: list[Supervised] = []
+
+    def start(*children: Child, grace: float = 10) -> Supervised:
+        running.append(Supervised(tmp_path / f"events-{len(running)}", list(children), grace))
+        return running[-1]
+
+    yield start
+    for one in running:
+        if one.process.poll() is None:
+            one.stop()
+
+
+def python(name: str, code: str, **env: str) -> Child:
+    return Child(name, [sys.executable, "-c", code], env)
+
+
+def until(happened: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline, "did not happen in time"
+        time.sleep(0.01)
+
+
+def lives(pid: int) -> bool:
+    """Not a zombie either, which only waits for its parent to look."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    status = Path(f"/proc/{pid}/stat")
+    return not status.exists() or status.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def number_in(path: Path) -> int:
+    until(lambda: path.exists() and path.read_text() != "")
+    return int(path.read_text())
+
+
+def test_a_killed_child_is_started_again(supervise: Callable[..., Supervised]) -> None:
+    supervised = supervise(python("web", SLEEP))
+    supervised.started("web")
+    first = supervised.pids("web")[0]
+    os.kill(first, signal.SIGKILL)
+    until(lambda: len(supervised.pids("web")) == 2)
+    assert Exited("web", first, -signal.SIGKILL) in supervised.events()
+    assert lives(supervised.pids("web")[1])
+
+
+def test_what_a_killed_child_leaves_behind_is_ended_before_it_starts_again(
+    supervise: Callable[..., Supervised], tmp_path: Path
+) -> None:
+    note = tmp_path / "worker"
+    supervised = supervise(python("web", PARENT.format(str(note), SLEEP) + SLEEP))
+    worker = number_in(note)
+    os.kill(supervised.pids("web")[0], signal.SIGKILL)
+    until(lambda: len(supervised.pids("web")) == 2)
+    assert not lives(worker)
+
+
+def test_the_pause_between_starts_grows(supervise: Callable[..., Supervised]) -> None:
+    supervised = supervise(python("web", "raise SystemExit(3)"))
+    until(lambda: len(supervised.pids("web")) == 4)
+    pauses = [event.in_seconds for event in supervised.events() if isinstance(event, Restarting)]
+    assert pauses[:3] == [0.1, 0.2, 0.4]
+    assert {event.code for event in supervised.events() if isinstance(event, Exited)} == {3}
+    assert supervised.stop() == 0
+
+
+def test_the_pause_has_a_limit_and_a_steady_life_forgives() -> None:
+    pauses = [0.0]
+    for _ in range(8):
+        pauses.append(back_off(pauses[-1], lived=1))
+    assert pauses[1:] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
+    assert back_off(5.0, lived=10) == 0.1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_the_last_started_first(
+    supervise: Callable[..., Supervised], number: signal.Signals
+) -> None:
+    names = ("api", "worker", "mailer")
+    supervised = supervise(*(python(name, SLEEP) for name in names))
+    supervised.started(*names)
+    assert supervised.stop(number) == 0
+    ends = [event for event in supervised.events() if isinstance(event, Stopping | Stopped)]
+    pids = {name: supervised.pids(name)[0] for name in names}
+    assert ends == [
+        end
+        for name in reversed(names)
+        for end in (Stopping(name, pids[name]), Stopped(name, pids[name], -signal.SIGTERM))
+    ]
+    assert not any(lives(pid) for pid in pids.values())
+
+
+def test_a_stuck_child_is_killed_after_the_grace_time(
+    supervise: Callable[..., Supervised], tmp_path: Path
+) -> None:
+    deaf = tmp_path / "deaf"
+    supervised = supervise(python("stuck", STUCK.format(str(deaf))), grace=0.3)
+    until(deaf.exists)
+    pid = supervised.pids("stuck")[0]
+    assert supervised.stop() == 0
+    assert supervised.events()[-3:] == [
+        Stopping("stuck", pid),
+        Killed("stuck", pid),
+        Stopped("stuck", pid, -signal.SIGKILL),
+    ]
+
+
+def test_a_stop_does_not_wait_for_the_pause_before_a_restart(supervise: Callable[..., Supervised]) -> None:
+    supervised = supervise(python("web", "raise SystemExit(3)"))
+    until(lambda: any(isinstance(event, Restarting) for event in supervised.events()))
+    assert supervised.stop() == 0
+
+
+def test_a_command_that_is_not_there_is_told_and_tried_again(supervise: Callable[..., Supervised]) -> None:
+    supervised = supervise(Child("web", ["/nowhere/web"], {}), python("worker", SLEEP))
+    until(lambda: sum(isinstance(event, NotStarted) for event in supervised.events()) >= 2)
+    assert lives(supervised.pids("worker")[0])
+    assert supervised.stop() == 0
+
+
+def test_a_killed_supervisor_takes_its_children_and_theirs_with_it(
+    supervise: Callable[..., Supervised], tmp_path: Path
+) -> None:
+    note, deaf = tmp_path / "worker", tmp_path / "deaf"
+    parent = PARENT.format(str(note), STUCK.format(str(deaf))) + SLEEP
+    supervised = supervise(python("web", parent), python("worker", SLEEP), grace=0.5)
+    supervised.started("web", "worker")
+    until(deaf.exists)
+    pids = [number_in(note), *supervised.pids("web"), *supervised.pids("worker")]
+    assert all(map(lives, pids))
+    assert supervised.stop(signal.SIGKILL) == -signal.SIGKILL
+    until(lambda: not any(map(lives, pids)))
+
+
+def test_a_child_sees_our_environment_and_its_own(
+    supervise: Callable[..., Supervised], tmp_path: Path
+) -> None:
+    note = tmp_path / "seen"
+    code = (
+        f"import os; open({str(note)!r}, 'w').write(os.environ['PATH'] + '|' + os.environ['ROLE']); {SLEEP}"
+    )
+    supervise(python("web", code, ROLE="api"))
+    until(lambda: note.exists() and note.read_text() == f"{os.environ['PATH']}|api")

@@ -1,0 +1,566 @@
+"""Webhooks: each flip once to each webhook, signed, to nowhere but the checked address, until it is through or given up."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import ssl
+import sys
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from random import Random
+from typing import TypeAlias
+from uuid import UUID
+
+import pytest
+from asyncpg import Pool, Record
+from asyncpg.pool import PoolConnectionProxy
+from msgspec.structs import replace
+
+from domain.rulebooks.rulebook import Label
+from domain.shared.log import Shard
+from domain.timeline.flips import Flip, Place
+from domain.webhooks.endpoints import Address
+from domain.webhooks.messages import MOST_ATTEMPTS, write_secret
+from projections.flips.store import flips_after
+from services.embedded.postgres import Postgres
+from services.resources import open_pool
+from services.settings import Settings
+from services.webhooks import deliveries, registry
+from services.webhooks.deliveries import Delivery, put_ping, read_deliveries, send_again
+from services.webhooks.outbox import tell
+from services.webhooks.registry import Disabled, TooMany, enable, open_webhook, read_webhook, rotate
+from services.webhooks.secrets import Keyring
+from services.webhooks.sending import BODY_BYTES, Sender, open_sender
+from tests.integration.conftest import fresh_database
+from tests.support.receiver import Respond, answer, certified, endless, never, receiving, stalled
+
+ROOT = str(Path(__file__).resolve().parents[3])
+SITE = "https://shiplog.example"
+LOOPBACK = (ip_network("127.0.0.0/8"),)
+NAME_TOOLS = """
+INSERT INTO slugs (slug, tool) SELECT 'tool-' || n, n FROM generate_series(1, 40) AS n ON CONFLICT DO NOTHING
+"""
+CLEAR = "DELETE FROM webhooks; DELETE FROM flips"
+PUT_FLIP = """
+INSERT INTO flips (shard, recorded_at, cause_shard, cause_position, tool, event, before, after, rulebook)
+VALUES (0, $1, $2, $3, $4, $5, $6, $7, $8)
+"""
+# What a test would have to wait for, it has happen at once.
+LET_TIME_PASS = "UPDATE webhook_deliveries SET next_at = now() WHERE state = 'pending'"
+AGE = "UPDATE webhooks SET failing_since = failing_since - $1::interval"
+LAST_ATTEMPT = "UPDATE webhook_deliveries SET attempts = $1"
+COUNT = "SELECT count(*) FROM webhook_deliveries WHERE webhook = $1"
+TOLD = """
+SELECT caused_at, cause_shard, cause_number, tool FROM webhook_deliveries WHERE webhook = $1
+ ORDER BY caused_at, cause_shard, cause_number, tool
+"""
+
+Log: TypeAlias = "Pool[Record]"
+
+
+@pytest.fixture(scope="module")
+async def shared(postgres: Postgres, template: str) -> AsyncIterator[Settings]:
+    async with fresh_database(postgres, template, "webhooks") as settings:
+        yield replace(settings, webhook_networks=LOOPBACK)
+
+
+@pytest.fixture
+def settings(shared: Settings) -> Settings:
+    return shared
+
+
+@pytest.fixture
+async def pool(settings: Settings) -> AsyncIterator[Log]:
+    """A log with forty tools, no flips and no webhooks."""
+    async with await open_pool(settings, size=8) as pool:
+        await pool.execute(NAME_TOOLS)
+        await pool.execute(CLEAR)
+        yield pool
+
+
+@pytest.fixture
+def keys(settings: Settings) -> Keyring:
+    return Keyring(settings)
+
+
+@pytest.fixture
+def sender(settings: Settings) -> Sender:
+    return open_sender(settings)
+
+
+async def open_to(pool: Log, keys: Keyring, url: str, tools: Sequence[int] | None = None) -> tuple[UUID, str]:
+    made, secret = await open_webhook(pool, keys, url, "", tools, SITE)
+    return made, write_secret(secret)
+
+
+async def attempt(pool: Log, sender: Sender, url: str) -> Delivery:
+    """What became of one attempt to send a ping there."""
+    made, _ = await open_to(pool, sender.keys, url)
+    await put_ping(pool, made)
+    assert await sender.deliver(pool)
+    (delivery,) = await read_deliveries(pool, made, None, 10)
+    return delivery
+
+
+# Telling: from flips to deliveries.
+
+
+@dataclass
+class FlipLog:
+    """Flips in the log's own order, as the read model gives them."""
+
+    flips: list[Flip]
+
+    async def after(self, conn: PoolConnectionProxy[Record], place: Place, limit: int) -> list[Flip]:
+        ahead = [flip for flip in self.flips if flip.place > place]
+        return [flip for flip in ahead if flip.place <= ahead[:limit][-1].place]
+
+
+def flips(rng: Random, count: int, begin: datetime) -> list[Flip]:
+    """Some of them of one event: an adoption flips many tools at once."""
+    made: list[Flip] = []
+    at, number = begin, 0
+    while len(made) < count:
+        at, number = at + timedelta(microseconds=rng.choice((0, 1, 1_000))), number + 1
+        tools = rng.sample(range(1, 41), rng.choice((1, 1, 1, 30)))
+        place, labels = Place(at, Shard(rng.randrange(1)), number), ("Ship", "Skip")
+        made += [Flip(tool, *labels, place, "VoteCast", "rulebook") for tool in sorted(tools)]
+    return made
+
+
+def identities(flips: Sequence[Flip]) -> list[tuple[object, ...]]:
+    return [(flip.place.recorded_at, flip.place.shard, flip.place.number, flip.tool) for flip in flips]
+
+
+async def test_each_flip_once_whoever_tells_and_in_whatever_portions(pool: Log, keys: Keyring) -> None:
+    everything, _ = await open_to(pool, keys, "https://hooks.example.com/")
+    some, _ = await open_to(pool, keys, "https://hooks.example.com/", [1, 2, 3])
+    rng, log = Random(5), FlipLog([])
+    whole = flips(rng, 300, datetime.now(UTC) + timedelta(seconds=1))
+    while len(log.flips) < len(whole):
+        # The read model moves on by whole events, as it does.
+        upto = rng.randrange(len(log.flips) + 1, len(whole) + 1)
+        log.flips = [flip for flip in whole if flip.place <= whole[upto - 1].place]
+        await asyncio.gather(*(tell(pool, log.after, rng.choice((2, 7, 50))) for _ in range(3)))
+    assert await tell(pool, log.after) == 0
+    assert [tuple(row) for row in await pool.fetch(TOLD, everything)] == identities(whole)
+    assert [tuple(row) for row in await pool.fetch(TOLD, some)] == identities(
+        [flip for flip in whole if flip.tool in (1, 2, 3)]
+    )
+
+
+async def test_a_rebuilt_flip_log_fires_nothing_again(pool: Log, keys: Keyring) -> None:
+    made, _ = await open_to(pool, keys, "https://hooks.example.com/")
+    whole = flips(Random(6), 60, datetime.now(UTC) + timedelta(seconds=1))
+    assert await tell(pool, FlipLog(whole).after) == len(whole)
+    for upto in (0, 20, len(whole)):  # empty, half built, whole again, and other flips than before
+        rebuilt = [replace(flip, tool=flip.tool % 40 + 1) for flip in whole[:upto]]
+        assert await tell(pool, FlipLog(rebuilt).after) == 0
+    assert await pool.fetchval(COUNT, made) == len(whole)
+
+
+async def test_a_new_webhook_is_not_told_of_what_was_before_it(pool: Log, keys: Keyring) -> None:
+    before = flips(Random(7), 20, datetime.now(UTC) - timedelta(days=3))
+    made, _ = await open_to(pool, keys, "https://hooks.example.com/")
+    after = flips(Random(8), 20, datetime.now(UTC) + timedelta(seconds=1))
+    assert await tell(pool, FlipLog(before + after).after) == len(after)
+    assert [tuple(row) for row in await pool.fetch(TOLD, made)] == identities(after)
+
+
+async def test_a_disabled_webhook_misses_what_happens_meanwhile(
+    pool: Log, keys: Keyring, sender: Sender
+) -> None:
+    async with receiving(answer(410)) as receiver:
+        gone = await attempt(pool, sender, receiver.url)
+    assert (gone.state, gone.status) == ("failed", 410)
+    (webhook,) = await registry.read_webhooks(pool)
+    assert webhook.reason == "The receiver answered 410 Gone."
+    assert webhook.disabled_at is not None
+    missed = Place(webhook.disabled_at + timedelta(microseconds=1), Shard(1), 1)
+    log = FlipLog([Flip(1, "Ship", "Skip", missed, "VoteCast", "rulebook")])
+    assert await tell(pool, log.after) == 0
+    with pytest.raises(Disabled, match=r"410 Gone\. Enable it first"):
+        await put_ping(pool, webhook.id)
+    with pytest.raises(Disabled):
+        await send_again(pool, webhook.id, gone.id)
+    assert (await enable(pool, webhook.id)).disabled_at is None
+    later = flips(Random(9), 5, datetime.now(UTC) + timedelta(seconds=1))
+    assert await tell(pool, FlipLog(log.flips + later).after) == len(later)
+
+
+async def test_the_read_model_gives_an_adoption_whole(pool: Log, keys: Keyring) -> None:
+    made, _ = await open_to(pool, keys, "https://hooks.example.com/")
+    whole = flips(Random(10), 100, datetime.now(UTC) + timedelta(seconds=1))
+    rows = [(*identity, "RulebookAdopted", "Ship", "Skip", "rulebook") for identity in identities(whole)]
+    await pool.executemany(PUT_FLIP, rows)
+    assert await tell(pool, flips_after, 2) == len(whole)
+    assert [tuple(row) for row in await pool.fetch(TOLD, made)] == identities(whole)
+
+
+# Sending: what arrives.
+
+
+async def test_a_flip_arrives_signed(pool: Log, keys: Keyring, sender: Sender) -> None:
+    async with receiving(answer(204)) as receiver:
+        made, secret = await open_to(pool, keys, receiver.url)
+        place = Place(datetime.now(UTC) + timedelta(seconds=1), Shard(2), 7)
+        labels: tuple[Label, Label] = ("Split", "Skip")
+        await tell(pool, FlipLog([Flip(3, *labels, place, "VoteCast", "a1b2")]).after)
+        assert await sender.deliver(pool)
+        assert not await sender.deliver(pool)
+    (request,) = receiver.requests
+    told = request.verified(secret)
+    assert told["type"] == "verdict.flipped"
+    assert told["data"]["tool"] == {"slug": "tool-3", "name": "tool-3"}
+    assert (told["data"]["before"], told["data"]["after"], told["data"]["position"]) == (
+        "Split",
+        "Skip",
+        "2.7",
+    )
+    assert told["data"]["url"] == f"{SITE}/tools/tool-3"
+    assert (request.target, request.headers["host"]) == ("/hook?a=b", f"127.0.0.1:{receiver.port}")
+    (delivery,) = await read_deliveries(pool, made, None, 10)
+    assert (delivery.state, delivery.attempts, delivery.status) == ("delivered", 1, 204)
+    assert delivery.payload.encode() == request.body
+    assert deliveries.name_of(delivery.id) == request.headers["webhook-id"]
+
+
+async def test_both_secrets_sign_for_a_day(pool: Log, keys: Keyring, sender: Sender) -> None:
+    async with receiving(answer(200)) as receiver:
+        made, old = await open_to(pool, keys, receiver.url)
+        new = write_secret(await rotate(pool, keys, made))
+        await put_ping(pool, made)
+        assert await sender.deliver(pool)
+        assert receiver.requests[0].verified(old) == receiver.requests[0].verified(new)
+        await pool.execute("UPDATE webhooks SET old_until = now()")
+        await put_ping(pool, made)
+        assert await sender.deliver(pool)
+        assert receiver.requests[1].verified(new)["type"] == "webhook.ping"
+        assert len(receiver.requests[1].headers["webhook-signature"].split()) == 1
+
+
+async def test_secrets_are_not_in_the_database_and_another_servers_key_opens_none(
+    pool: Log, settings: Settings, sender: Sender
+) -> None:
+    async with receiving(answer(200)) as receiver:
+        made, secret = await open_webhook(pool, sender.keys, receiver.url, "", None, SITE)
+        stored = await pool.fetchval("SELECT secret FROM webhooks")
+        assert secret not in stored
+        await put_ping(pool, made)
+        other = replace(sender, keys=Keyring(replace(settings, secret=b"x" * 32)))
+        assert await other.deliver(pool)
+        assert receiver.requests == []
+    (delivery,) = await read_deliveries(pool, made, None, 10)
+    assert delivery.error == "Another SHIPLOG_SECRET encrypted the secret of this webhook. Rotate it."
+
+
+async def test_a_name_goes_to_its_checked_address_under_its_own_name(
+    pool: Log, sender: Sender, tmp_path: Path
+) -> None:
+    server, client = certified(tmp_path, "hooks.example.com")
+    async with receiving(answer(200), tls=server) as receiver:
+        named = replace(sender, tls=client, resolve=always("127.0.0.1"))
+        sent = await attempt(pool, named, f"https://hooks.example.com:{receiver.port}/")
+        assert (sent.state, sent.error) == ("delivered", None)
+        assert receiver.names == ["hooks.example.com"]
+        assert receiver.requests[0].headers["host"] == f"hooks.example.com:{receiver.port}"
+        other = await attempt(pool, named, f"https://other.example.com:{receiver.port}/")
+        assert "certificate" in str(other.error).lower()
+        untrusting = replace(named, tls=ssl.create_default_context())
+        refused = await attempt(pool, untrusting, f"https://hooks.example.com:{receiver.port}/")
+        assert "certificate" in str(refused.error).lower()
+        assert len(receiver.requests) == 1
+
+
+# Sending: where nothing arrives.
+
+
+def always(*addresses: str) -> Resolver:
+    return Resolver([addresses])
+
+
+class Resolver:
+    """Gives the answers in turn, the last one for ever."""
+
+    def __init__(self, answers: Sequence[Sequence[str]]) -> None:
+        self.answers, self.asked = list(answers), 0
+
+    async def __call__(self, host: str, port: int) -> Sequence[Address]:
+        found = self.answers[min(self.asked, len(self.answers) - 1)]
+        self.asked += 1
+        return [ip_address(address) for address in found]
+
+
+async def test_a_second_dns_answer_moves_nothing(pool: Log, sender: Sender) -> None:
+    """The name is in no real DNS: whoever asked again would get no further."""
+    async with receiving(answer(200)) as meant, receiving(answer(200), "127.0.0.2", meant.port) as other:
+        rebinding = Resolver([["127.0.0.1"], ["127.0.0.2"]])
+        first = await attempt(
+            pool, replace(sender, resolve=rebinding), f"http://rebind.example.com:{meant.port}/"
+        )
+        assert (first.state, rebinding.asked) == ("delivered", 1)
+        assert (len(meant.requests), len(other.requests)) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        *(["10.0.0.1"], ["169.254.169.254"], ["::1"], ["::ffff:10.0.0.1"], ["64:ff9b::a00:1"], ["0.0.0.0"]),
+        *(["127.0.0.1", "10.0.0.1"], ["1.1.1.1", "::1"], ["1.1.1.1", "fd00::1"]),
+    ],
+)
+async def test_a_name_that_leads_inside_is_not_asked(pool: Log, sender: Sender, answers: list[str]) -> None:
+    async with receiving(answer(200)) as receiver:
+        made = await attempt(
+            pool, replace(sender, resolve=Resolver([answers])), f"https://hooks.example.com:{receiver.port}/"
+        )
+        assert "leads to an address that is not public" in str(made.error)
+        assert (made.state, made.status, receiver.requests) == ("pending", None, [])
+
+
+async def test_loopback_is_inside_unless_it_was_set(pool: Log, settings: Settings, keys: Keyring) -> None:
+    async with receiving(answer(200)) as receiver:
+        strict = open_sender(replace(settings, webhook_networks=()))
+        for url in (
+            receiver.url,
+            f"https://127.0.0.1:{receiver.port}/",
+            f"https://localhost:{receiver.port}/",
+        ):
+            made = await attempt(pool, strict, url)
+            assert "cannot be sent to this URL" in str(made.error)
+        assert receiver.requests == []
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_no_redirect_is_followed(pool: Log, sender: Sender, status: int) -> None:
+    async with receiving(answer(200)) as inside:
+        async with receiving(answer(status, f"location: {inside.url}\r\n")) as receiver:
+            made = await attempt(pool, sender, receiver.url)
+        assert (made.state, made.status) == ("pending", status)
+        assert "redirects are not followed" in str(made.error)
+        assert inside.requests == []
+
+
+async def test_no_proxy_of_the_environment_is_used(
+    pool: Log, sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with receiving(answer(200)) as proxy, receiving(answer(200)) as receiver:
+        for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, proxy.url)
+        assert (await attempt(pool, sender, receiver.url)).state == "delivered"
+        assert (len(proxy.requests), len(receiver.requests)) == (0, 1)
+
+
+async def test_the_next_address_is_tried_when_one_takes_no_connection(pool: Log, sender: Sender) -> None:
+    async with receiving(answer(200), "127.0.0.2") as receiver:
+        # Servers of other tests listen at 127.0.0.1, maybe on this port.
+        both = replace(sender, resolve=always("127.0.0.3", "127.0.0.2"))
+        made = await attempt(pool, both, f"http://hooks.example.com:{receiver.port}/")
+        assert (made.state, len(receiver.requests)) == ("delivered", 1)
+
+
+@pytest.mark.parametrize(
+    ("respond", "state"),
+    [
+        (never, "pending"),
+        (stalled, "delivered"),
+        (endless("HTTP/1.1 200 OK\r\n\r\n", b"more\x00\n" * 1_000), "delivered"),
+        (endless("HTTP/1.1 500 x\r\n\r\n", b"more " * 1_000), "pending"),
+        (
+            endless(
+                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", b"800\r\n" + b"m" * 2_048 + b"\r\n"
+            ),
+            "delivered",
+        ),
+        (endless("HTTP/1.1 200 OK\r\n", b"x: y\r\n" * 1_000), "pending"),
+        (endless("", b"x" * 10_000), "pending"),
+        (answer(200, "content-encoding: gzip\r\n", "no gzip"), "delivered"),
+        (endless("HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n"), "pending"),
+    ],
+    ids=["silent", "stalled", "endless", "endless-500", "chunked", "headers", "no-http", "gzip", "100s"],
+)
+async def test_slow_and_endless_answers_end(pool: Log, sender: Sender, respond: Respond, state: str) -> None:
+    async with receiving(respond) as receiver:
+        made = await attempt(pool, replace(sender, patience=0.4), receiver.url)
+    assert made.state == state
+    assert len(made.response.encode()) <= BODY_BYTES
+    assert made.response.isprintable()
+
+
+async def test_a_connection_is_not_waited_for_longer_than_an_attempt(pool: Log, sender: Sender) -> None:
+    """A listener whose queue is full answers no knock."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        address = full.getsockname()
+        with socket.create_connection(address):
+            made = await attempt(pool, replace(sender, patience=0.3), f"http://127.0.0.1:{address[1]}/")
+    assert (made.state, made.error) == ("pending", "no answer within 0.3 s")
+
+
+async def test_a_name_that_is_not_there(pool: Log, sender: Sender) -> None:
+    made = await attempt(pool, replace(sender, resolve=always()), "https://hooks.example.com/")
+    assert "the name hooks.example.com was not found" in str(made.error)
+
+
+async def test_nobody_listens(pool: Log, sender: Sender) -> None:
+    async with receiving(answer(200)) as receiver:
+        pass
+    made = await attempt(pool, sender, receiver.url)
+    assert (made.state, made.status) == ("pending", None)
+    assert str(made.error).startswith("ConnectError")
+
+
+# Settling: tried again, given up, sent again.
+
+
+async def test_it_is_tried_again_under_the_same_id_until_it_is_through(
+    pool: Log, keys: Keyring, sender: Sender
+) -> None:
+    async with receiving(answer(503, "retry-after: 7200\r\n", "later")) as receiver:
+        made = await attempt(pool, sender, receiver.url)
+        assert (made.state, made.attempts, made.response) == ("pending", 1, "later")
+        assert made.next_at is not None
+        assert made.next_at > datetime.now(UTC) + timedelta(minutes=100)
+        assert not await sender.deliver(pool)
+        receiver.respond = answer(200)
+        await pool.execute(LET_TIME_PASS)
+        assert await sender.deliver(pool)
+    one, other = receiver.requests
+    assert one.headers["webhook-id"] == other.headers["webhook-id"]
+    assert one.body == other.body
+    assert (await registry.read_webhooks(pool))[0].failing_since is None
+
+
+async def test_days_of_failures_disable(pool: Log, sender: Sender) -> None:
+    async with receiving(answer(500)) as receiver:
+        made, _ = await open_to(pool, sender.keys, receiver.url)
+        await put_ping(pool, made)
+        for attempts in range(1, MOST_ATTEMPTS + 1):
+            (before,) = await read_deliveries(pool, made, None, 10)
+            assert (before.state, before.attempts) == ("pending", attempts - 1)
+            await pool.execute(LET_TIME_PASS)
+            assert await sender.deliver(pool)
+        (given_up,) = await read_deliveries(pool, made, None, 10)
+        assert (given_up.state, given_up.attempts, given_up.next_at) == ("failed", MOST_ATTEMPTS, None)
+        assert (
+            await read_webhook(pool, made)
+        ).disabled_at is None  # the ten attempts took no three days here
+        await put_ping(pool, made)
+        await put_ping(pool, made)
+        await pool.execute(AGE, timedelta(days=3))
+        await pool.execute(LAST_ATTEMPT, MOST_ATTEMPTS - 1)
+        assert await sender.deliver(pool)
+    webhook = await read_webhook(pool, made)
+    assert webhook.reason == "Nothing got through for three days."
+    assert {each.state for each in await read_deliveries(pool, made, None, 10)} == {"failed"}
+    assert not await sender.deliver(pool)
+
+
+async def test_what_failed_is_sent_again_by_hand_with_all_its_attempts(pool: Log, sender: Sender) -> None:
+    async with receiving(answer(500)) as receiver:
+        made, _ = await open_to(pool, sender.keys, receiver.url)
+        sent = await put_ping(pool, made)
+        await pool.execute(LAST_ATTEMPT, MOST_ATTEMPTS - 1)
+        assert await sender.deliver(pool)
+        assert (await deliveries.read_delivery(pool, made, sent)).state == "failed"
+        await send_again(pool, made, sent)
+        receiver.respond = answer(200)
+        assert await sender.deliver(pool)
+    again = await deliveries.read_delivery(pool, made, sent)
+    assert (again.state, again.attempts) == ("delivered", 1)
+
+
+async def test_a_slow_receiver_has_one_message_in_hand_and_others_go_on(pool: Log, sender: Sender) -> None:
+    async with receiving(never) as slow, receiving(answer(200)) as quick:
+        stuck, _ = await open_to(pool, sender.keys, slow.url)
+        for _ in range(3):
+            await put_ping(pool, stuck)
+        waiting = asyncio.create_task(sender.deliver(pool))
+        await slow.came.wait()
+        assert not await sender.deliver(pool)
+        assert (await attempt(pool, sender, quick.url)).state == "delivered"
+        waiting.cancel()
+    assert len(slow.requests) == 1
+
+
+async def test_an_answer_that_comes_after_the_claim_has_gone_is_not_written_down(
+    pool: Log, sender: Sender
+) -> None:
+    made, _ = await open_to(pool, sender.keys, "http://127.0.0.1:9/")
+    sent = await put_ping(pool, made)
+    late = await deliveries.claim(pool)
+    assert late is not None
+    await pool.execute(LET_TIME_PASS)
+    assert await deliveries.claim(pool) is not None
+    await deliveries.settle(pool, late, deliveries.Answer(status=410))
+    assert (await deliveries.read_delivery(pool, made, sent)).state == "pending"
+    assert (await read_webhook(pool, made)).disabled_at is None
+
+
+async def test_a_killed_workers_message_is_sent_by_the_next(
+    pool: Log, settings: Settings, sender: Sender
+) -> None:
+    async with receiving(never) as receiver:
+        made, secret = await open_to(pool, sender.keys, receiver.url)
+        sent = await put_ping(pool, made)
+        worker = await start_worker(settings)
+        async with asyncio.timeout(30):
+            await receiver.came.wait()
+        worker.kill()
+        await worker.wait()
+        assert (await deliveries.read_delivery(pool, made, sent)).state == "pending"
+        receiver.respond = answer(200)
+        await pool.execute(LET_TIME_PASS)
+        assert await sender.deliver(pool)
+    assert (await deliveries.read_delivery(pool, made, sent)).attempts == 2
+    one, other = (request.verified(secret) for request in receiver.requests)
+    assert one == other
+
+
+async def start_worker(settings: Settings) -> asyncio.subprocess.Process:
+    environment = {
+        "DATABASE_URL": settings.database_url,
+        "SHIPLOG_SECRET": settings.secret.decode(),
+        "SHIPLOG_WEBHOOK_NETWORKS": "127.0.0.0/8",
+        "PYTHONPATH": ROOT,
+    }
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "services.cli", "work", env=environment, stdout=asyncio.subprocess.DEVNULL
+    )
+
+
+async def test_old_deliveries_are_forgotten(pool: Log, sender: Sender) -> None:
+    async with receiving(answer(200)) as receiver:
+        await attempt(pool, sender, receiver.url)
+    await deliveries.forget_old(pool)
+    assert await pool.fetchval("SELECT count(*) FROM webhook_deliveries") == 1
+    await pool.execute("UPDATE webhook_deliveries SET updated_at = now() - interval '31 days'")
+    await deliveries.forget_old(pool)
+    assert await pool.fetchval("SELECT count(*) FROM webhook_deliveries") == 0
+
+
+async def test_there_are_so_many_webhooks_and_no_more(
+    pool: Log, keys: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "MOST_WEBHOOKS", 3)
+    tried = await asyncio.gather(
+        *(open_to(pool, keys, "https://hooks.example.com/") for _ in range(6)), return_exceptions=True
+    )
+    assert sorted(type(each).__name__ for each in tried) == ["TooMany"] * 3 + ["tuple"] * 3
+    assert isinstance(next(each for each in tried if isinstance(each, Exception)), TooMany)
+
+
+def test_a_message_is_json_of_few_bytes() -> None:
+    """The specification asks for less than 20 kB."""
+    from domain.webhooks.messages import ToolTold, message_of
+
+    flip = Flip(
+        1, "Unreviewed", "Unreviewed", Place(datetime.now(UTC), Shard(1), 10**18), "VoteCast", "f" * 64
+    )
+    body = message_of(flip, ToolTold("s" * 100, "\U0001f6a2" * 120), "https://" + "h" * 253)
+    assert json.loads(body)["type"] == "verdict.flipped"
+    assert len(body) < 20_000

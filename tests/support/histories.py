@@ -1,0 +1,184 @@
+"""Histories: logs written row by row, with times of one's own, and the flips a plain fold finds in them.
+
+The fold judges every prefix of the log's own order anew, by the domain's verdict; it knows no batch, no frontier and no leap.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import asyncpg
+from asyncpg import Pool, Record
+
+from domain.events import editorial
+from domain.events.editorial import HouseEvent, RulebookAdopted, RulebookWritten, TakePublished, TakeWithdrawn
+from domain.rulebooks.presets import DEFAULT
+from domain.rulebooks.rulebook import Label, Rulebook
+from domain.shared.log import HOUSE, Shard
+from domain.shared.types import Choice
+from domain.timeline.flips import Flip, Place
+from domain.verdicts.decay import Ballots, DayVotes, weigh
+from domain.verdicts.labels import rule
+from domain.verdicts.verdict import Judgement, counted_takes, panel_value
+from tests.support.instances import day_of
+
+# So long ago that no history reaches the present: what has not come yet is not folded.
+START = datetime(2016, 1, 1, tzinfo=UTC)
+APPEND = """
+INSERT INTO events (shard, position, recorded_at, type, tool, actor, choice, replaced, replaced_at, id, origin, data)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'test', $11)
+"""
+MOVE_HEADS = """
+UPDATE heads AS h SET position = e.position, recorded_at = e.recorded_at
+  FROM (SELECT shard, max(position) AS position, max(recorded_at) AS recorded_at FROM events GROUP BY shard) AS e
+ WHERE h.shard = e.shard
+"""
+EMPTY = """
+TRUNCATE events, parked_events; UPDATE heads SET position = 0, recorded_at = 'epoch'; UPDATE checkpoints SET position = 0
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An event of a history: a vote by ``actor``, or what the house did."""
+
+    place: Place
+    type: str
+    tool: int | None
+    actor: UUID
+    choice: Choice | None = None
+    replaced: Choice | None = None
+    replaced_at: datetime | None = None
+    event: HouseEvent | None = None
+
+    @property
+    def columns(self) -> tuple[object, ...]:
+        data = editorial.encode(self.event) if self.event else None
+        at = self.place
+        said = (self.choice, self.replaced, self.replaced_at)
+        return (at.shard, at.number, at.recorded_at, self.type, self.tool, self.actor, *said, uuid4(), data)
+
+
+@dataclass(slots=True)
+class Writer:
+    """Makes rows that belong together: gapless by shard, each vote naming what it replaces and when that was cast."""
+
+    now: datetime = START
+    rows: list[Row] = field(default_factory=list)
+    _last: Counter[int] = field(default_factory=Counter)
+    _ballots: dict[tuple[UUID, int], tuple[Choice, datetime]] = field(default_factory=dict)
+
+    def wait(self, time: timedelta) -> None:
+        self.now += time
+
+    def vote(self, shard: int, actor: UUID, tool: int, choice: Choice | None) -> None:
+        """Nothing is logged where that changes nothing."""
+        before, cast_at = self._ballots.pop((actor, tool), (None, None))
+        if choice is not None:
+            self._ballots[actor, tool] = choice, (cast_at if choice == before and cast_at else self.now)
+        if choice != before:
+            kind = "VoteCast" if choice else "VoteRetracted"
+            self.rows.append(Row(self._next(shard), kind, tool, actor, choice, before, cast_at))
+
+    def take(self, tool: int, reviewer: str, score: int | None, choice: Choice = "ship") -> None:
+        """Withdrawn where there is no score."""
+        event: HouseEvent = TakePublished(reviewer, 1, score or 0, choice, "")
+        if score is None:
+            event = TakeWithdrawn(reviewer, 2, choice)
+        self.house(event, tool)
+
+    def adopt(self, book: Rulebook) -> None:
+        self.house(RulebookWritten(book.digest, book))
+        self.house(RulebookAdopted(book.digest, DEFAULT.digest, "to see"))
+
+    def house(self, event: HouseEvent, tool: int | None = None) -> None:
+        choice = event.choice if isinstance(event, TakePublished) else None
+        self.rows.append(Row(self._next(HOUSE), type(event).__name__, tool, UUID(int=1), choice, event=event))
+
+    def _next(self, shard: int) -> Place:
+        self._last[shard] += 1
+        return Place(self.now, Shard(shard), self._last[shard])
+
+
+async def append(log: Pool[Record], rows: Iterable[Row]) -> None:
+    async with log.acquire() as conn, conn.transaction():
+        await conn.executemany(APPEND, [row.columns for row in rows])
+        await conn.execute(MOVE_HEADS)
+
+
+async def empty(database_url: str) -> None:
+    """As its owner, who alone may."""
+    owner = await asyncpg.connect(database_url)
+    try:
+        await owner.execute(EMPTY)
+    finally:
+        await owner.close()
+
+
+def flips_of(rows: Sequence[Row]) -> list[Flip]:
+    """Of every prefix, in the log's own order."""
+    books = {row.event.digest: row.event.rulebook for row in rows if isinstance(row.event, RulebookWritten)}
+    prefix, labels, found = Prefix(books), defaultdict[int, Label](lambda: "Unreviewed"), list[Flip]()
+    for row in sorted(rows, key=lambda row: row.place):
+        for tool in prefix.extend(row):
+            before, after = labels[tool], prefix.label(tool)
+            if before != after:
+                found.append(Flip(tool, before, after, row.place, row.type, prefix.book.digest))
+                labels[tool] = after
+    return found
+
+
+@dataclass(slots=True)
+class Prefix:
+    """What the log up to a place says of every tool: the takes, and the votes with the days of their casts."""
+
+    books: Mapping[str, Rulebook]
+    book: Rulebook = DEFAULT
+    takes: dict[int, dict[str, Judgement]] = field(default_factory=lambda: defaultdict(dict))
+    votes: dict[int, dict[UUID, tuple[Choice, int]]] = field(default_factory=lambda: defaultdict(dict))
+    today: dict[int, int] = field(default_factory=dict)
+
+    def extend(self, row: Row) -> Sequence[int]:
+        """The tools that have to be judged anew."""
+        match row.event:
+            case TakePublished(reviewer=who, score=score, choice=choice):
+                self.takes[row.tool or 0][who] = Judgement(who, score, choice)
+            case TakeWithdrawn(reviewer=who):
+                self.takes[row.tool or 0].pop(who, None)
+            case RulebookAdopted(digest=digest):
+                self.book = self.books[digest]
+                return sorted({*self.takes, *self.votes})
+            case None:
+                self._vote(row, row.tool or 0)
+        return [row.tool] if row.tool else []
+
+    def _vote(self, row: Row, tool: int) -> None:
+        self.today[tool] = day_of(row.place.recorded_at)
+        self.votes[tool].pop(row.actor, None)
+        if row.choice is not None:
+            self.votes[tool][row.actor] = row.choice, self.today[tool]
+
+    def label(self, tool: int) -> Label:
+        ballots = _ballots(self.votes[tool].values(), self.today.get(tool))
+        return _label(self.takes[tool].values(), ballots, self.book)
+
+
+def _label(takes: Iterable[Judgement], ballots: Ballots, book: Rulebook) -> Label:
+    """As ``judge`` finds it, without margins and words."""
+    panel = panel_value(counted_takes(list(takes), book.panel), book.panel)
+    return rule(book, panel).label(weigh(ballots, book.community))
+
+
+def _ballots(votes: Iterable[tuple[Choice, int]], today: int | None) -> Ballots:
+    counted = Counter(votes)
+    days = sorted({day for _, day in counted})
+    return Ballots(
+        sum(count for (choice, _), count in counted.items() if choice == "ship"),
+        sum(count for (choice, _), count in counted.items() if choice == "skip"),
+        today,
+        tuple(DayVotes(day, counted["ship", day], counted["skip", day]) for day in days),
+    )

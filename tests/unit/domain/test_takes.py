@@ -1,0 +1,78 @@
+"""Takes: a newer one supersedes, a withdrawn one leaves none, revisions go on counting."""
+
+from __future__ import annotations
+
+from domain.editorial.takes import Panel, PublishTake, WithdrawTake, decide, evolve
+from domain.events.editorial import (
+    Category,
+    Details,
+    Pricing,
+    TakePublished,
+    TakeWithdrawn,
+    ToolListed,
+    ToolRetired,
+)
+from domain.shared.errors import Retired, Unknown
+from tests.support.specification import Specification
+
+DETAILS = Details(name="Quill", category=Category("writing", "Writing"), pricing=Pricing("Free"))
+LISTED = ToolListed("quill", 1, DETAILS)
+SHIP = TakePublished("builder", 1, 80, "ship", "It holds.")
+WITHDRAWN = TakeWithdrawn("builder", 2, "ship")
+PUBLISH = PublishTake("quill", "builder", 80, "ship", "It holds.")
+WITHDRAW = WithdrawTake("quill", "builder")
+
+panel = Specification(Panel(), evolve, decide)
+
+
+def test_a_first_take_is_published() -> None:
+    panel.given(LISTED).when(PUBLISH).then([SHIP])
+
+
+def test_a_newer_take_supersedes_and_names_the_choice_it_replaced() -> None:
+    changed = PublishTake("quill", "builder", 30, "skip", "It broke.")
+    expected = TakePublished("builder", 2, 30, "skip", "It broke.", "ship")
+    panel.given(LISTED, SHIP).when(changed).then([expected])
+
+
+def test_the_same_take_again_is_no_event() -> None:
+    panel.given(LISTED, SHIP).when(PUBLISH).then([])
+
+
+def test_each_part_of_a_take_is_news() -> None:
+    for command in (
+        PublishTake("quill", "builder", 81, "ship", "It holds."),
+        PublishTake("quill", "builder", 80, "skip", "It holds."),
+        PublishTake("quill", "builder", 80, "ship", "It still holds."),
+    ):
+        expected = TakePublished("builder", 2, command.score, command.choice, command.text, "ship")
+        panel.given(LISTED, SHIP).when(command).then([expected])
+
+
+def test_takes_of_others_do_not_count_as_ones_own() -> None:
+    theirs = TakePublished("skeptic", 1, 10, "skip", "No.")
+    panel.given(LISTED, theirs).when(PUBLISH).then([SHIP])
+
+
+def test_a_take_is_withdrawn() -> None:
+    panel.given(LISTED, SHIP).when(WITHDRAW).then([WITHDRAWN])
+
+
+def test_withdrawing_nothing_is_no_event() -> None:
+    panel.given(LISTED).when(WITHDRAW).then([])
+    panel.given(LISTED, SHIP, WITHDRAWN).when(WITHDRAW).then([])
+
+
+def test_a_take_after_a_withdrawal_replaces_nothing_and_goes_on_counting() -> None:
+    expected = TakePublished("builder", 3, 80, "ship", "It holds.", None)
+    panel.given(LISTED, SHIP, WITHDRAWN).when(PUBLISH).then([expected])
+
+
+def test_a_retired_tool_takes_no_takes() -> None:
+    given = panel.given(LISTED, SHIP, ToolRetired("quill", 2, DETAILS))
+    given.when(PUBLISH).then_refused(Retired, tool="quill")
+    given.when(WITHDRAW).then_refused(Retired, tool="quill")
+
+
+def test_a_tool_nobody_listed_takes_no_takes() -> None:
+    panel.given().when(PUBLISH).then_refused(Unknown, kind="tool", name="quill")

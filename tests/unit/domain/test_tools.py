@@ -1,0 +1,85 @@
+"""Tools: listed once, revised under an expected revision, retired for good."""
+
+from __future__ import annotations
+
+from domain.editorial.tools import PutTool, RetireTool, decide, evolve
+from domain.events.editorial import (
+    Category,
+    Details,
+    Pricing,
+    TakeWithdrawn,
+    ToolListed,
+    ToolRetired,
+    ToolRevised,
+)
+from domain.shared.errors import Retired, RevisionMoved, Unknown
+from tests.support.specification import Specification
+
+DETAILS = Details(name="Quill", category=Category("writing", "Writing"), pricing=Pricing("Free"))
+REVISED = Details(name="Quill 2", category=Category("writing", "Writing"), pricing=Pricing("Paid"))
+LISTED = ToolListed("quill", 1, DETAILS)
+RETIRED = ToolRetired("quill", 2, DETAILS)
+
+tool = Specification(None, evolve, decide)
+
+
+def test_a_new_tool_is_listed_at_revision_1() -> None:
+    tool.given().when(PutTool("quill", DETAILS)).then([LISTED])
+
+
+def test_a_known_tool_is_revised() -> None:
+    tool.given(LISTED).when(PutTool("quill", REVISED)).then([ToolRevised("quill", 2, REVISED)])
+
+
+def test_revisions_go_on_counting() -> None:
+    given = tool.given(LISTED, ToolRevised("quill", 2, REVISED))
+    given.when(PutTool("quill", DETAILS)).then([ToolRevised("quill", 3, DETAILS)])
+
+
+def test_the_same_details_again_are_no_event() -> None:
+    tool.given(LISTED).when(PutTool("quill", DETAILS)).then([])
+
+
+def test_a_tool_is_retired_with_its_last_details() -> None:
+    tool.given(LISTED).when(RetireTool("quill")).then([RETIRED])
+
+
+def test_retiring_again_is_no_event() -> None:
+    tool.given(LISTED, RETIRED).when(RetireTool("quill")).then([])
+
+
+def test_a_retired_tool_takes_no_revision() -> None:
+    tool.given(LISTED, RETIRED).when(PutTool("quill", REVISED)).then_refused(Retired, tool="quill")
+
+
+def test_a_tool_nobody_listed_cannot_be_retired() -> None:
+    tool.given().when(RetireTool("quill")).then_refused(Unknown, kind="tool", name="quill")
+
+
+def test_the_expected_revision_lets_a_change_through() -> None:
+    given = tool.given(LISTED)
+    given.when(PutTool("quill", REVISED, expected=1)).then([ToolRevised("quill", 2, REVISED)])
+    given.when(RetireTool("quill", expected=1)).then([RETIRED])
+
+
+def test_another_revision_than_expected_is_refused() -> None:
+    given = tool.given(LISTED, ToolRevised("quill", 2, REVISED))
+    moved = {"tool": "quill", "revision": 2, "expected": 1}
+    given.when(PutTool("quill", DETAILS, expected=1)).then_refused(RevisionMoved, **moved)
+    given.when(RetireTool("quill", expected=1)).then_refused(RevisionMoved, **moved)
+
+
+def test_expecting_none_yet_lists_and_never_overwrites() -> None:
+    tool.given().when(PutTool("quill", DETAILS, expected=0)).then([LISTED])
+    refused = tool.given(LISTED).when(PutTool("quill", REVISED, expected=0))
+    refused.then_refused(RevisionMoved, tool="quill", revision=1, expected=0)
+
+
+def test_what_happens_to_takes_leaves_the_tool_alone() -> None:
+    assert tool.given(LISTED, TakeWithdrawn("builder", 2, "ship")).state == tool.given(LISTED).state
+
+
+def test_a_refusal_says_what_to_do() -> None:
+    assert str(RevisionMoved(tool="quill", revision=2, expected=1)) == (
+        "The tool 'quill' is at revision 2, not 1. Read it again and send the change on top."
+    )
