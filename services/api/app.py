@@ -8,6 +8,7 @@ import os
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 from asyncpg import InterfaceError, PostgresError
@@ -21,13 +22,15 @@ from eventstore.appender import Appenders
 from eventstore.casts import Stood
 from eventstore.heads import count_shards
 from eventstore.tool_directory import Names
-from services.api.http import broadcast, metrics
 from services.api.http.admission import Hall, hold_little, visited
-from services.api.http.app_state import AnyRequest, Senders
+from services.api.http.app_state import Senders
+from services.api.http.broadcast import Broadcast
 from services.api.http.conditional import answer_conditionally
+from services.api.http.metrics import http_metrics, observe_group
 from services.api.http.problems import Rejected, problem_of, render
-from services.api.http.rate_limits import Gate
+from services.api.http.rate_limiter import Gate
 from services.api.http.request_framing import refuse_ambiguous
+from services.api.http.requests import AnyRequest
 from services.api.routes import (
     bookmarks,
     bulk,
@@ -36,11 +39,13 @@ from services.api.routes import (
     feeds,
     flips,
     health,
+    metrics,
     replays,
     rulebooks,
     session,
     takes,
     tallies,
+    tally_stream,
     tools,
     trials,
     verdicts,
@@ -51,6 +56,7 @@ from services.api.routes.fast_path import ShortWay
 from services.api.site.lab import LAB_PAGES
 from services.api.site.pages import PAGES
 from services.api.site.rendering import OPENAPI_RENDER, STATIC, render_problem_page
+from services.api.views.tallies import read_tallies_by_slug
 from services.auth.identity import Identity
 from services.ingest.bulk import Commits, Intake
 from services.logs import configure_logs
@@ -78,7 +84,7 @@ ROUTES: list[ControllerRouterHandler] = [
     tallies.tool_tally,
     tallies.many_tallies,
     tallies.tool_history,
-    broadcast.stream_tallies,
+    tally_stream.stream_tallies,
     verdicts.tool_verdict,
     flips.list_flips,
     feeds.atom_feed,
@@ -126,7 +132,6 @@ ROUTES: list[ControllerRouterHandler] = [
     metrics.metrics,
     *PAGES,
     *LAB_PAGES,
-    flips.flips_page,
     STATIC,
 ]
 
@@ -159,11 +164,11 @@ def create_app(settings: Settings | None = None) -> Litestar:
     """The ASGI app. Without settings, the environment's."""
     configure_logs()
     settings = settings or from_environment(os.environ)
-    hall = Hall(settings.connections)
+    hall = Hall(settings.connections, bulk.PATH)
     app = Shiplog(
         route_handlers=ROUTES,
         lifespan=[_lifespan(settings, hall)],
-        middleware=[metrics.http_metrics.middleware],
+        middleware=[http_metrics.middleware],
         exception_handlers={Exception: _answer_problem},
         before_request=_refuse_repeated_parameters,
         openapi_config=OpenAPIConfig(
@@ -209,7 +214,7 @@ def _lifespan(settings: Settings, hall: Hall) -> _Lifespan:
 
         commits = Commits(pool, shards, BULK_COMMITS, on_committed)
         appenders = Appenders(pool, shards, on_appended, queue=settings.queue_per_shard, group=settings.group)
-        streams = broadcast.Live(pool, signals, settings.connections // 2)
+        streams = Broadcast(partial(read_tallies_by_slug, pool), signals, settings.connections // 2)
         app.state.update(
             pool=pool,
             shards=shards,
@@ -217,7 +222,7 @@ def _lifespan(settings: Settings, hall: Hall) -> _Lifespan:
             identity=identity,
             signals=signals,
             appenders=appenders,
-            live=streams,
+            broadcast=streams,
             gate=gate,
             senders=Senders(BULK_SENDERS),
             open_intake=open_intake,
@@ -243,7 +248,7 @@ def _wake_by(
 
     def on_committed(shard: Shard, outcomes: Counter[Outcome]) -> None:
         signals.wake(shard)
-        metrics.observe_group(outcomes)
+        observe_group(outcomes)
 
     def on_appended(shard: Shard, stood: Sequence[Stood]) -> None:
         on_committed(shard, Counter(answer.outcome for answer in stood))

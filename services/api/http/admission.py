@@ -12,7 +12,6 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPResponseStartEvent, Message, Receive, Scope, Send
 
 from services.api.http.problems import Rejected, messages
-from services.api.routes.bulk import PATH as BULK
 
 MOST_ASKING = 1_000  # requests that the framework has in hand, and no answer to yet
 MOST_BODIES = 16 * 1024 * 1024  # bytes of bodies of requests in hand
@@ -36,8 +35,8 @@ _TRY_AGAIN = {"Retry-After": "1", **_LEAVE}
 class Hall:
     """One process's. It is ``full`` while about as many are connected as may be; others wait at the door."""
 
-    def __init__(self, places: int) -> None:
-        self.places = places
+    def __init__(self, places: int, streamed: str) -> None:
+        self.places, self.streamed = places, streamed
         self.full = False
         self.asking = self.bodies = self.answers = 0
         self.arriving: dict[Task[Any], float] = {}  # who waits for a body, since when
@@ -103,7 +102,7 @@ class Visit:
 
     def __init__(self, hall: Hall, scope: Scope, receive: Receive, send: Send) -> None:
         self._hall, self._receive, self._send = hall, receive, send
-        self._bulk = scope["path"] == BULK  # has senders of its own, and is not kept whole
+        self._bulk = scope["path"] == hall.streamed  # has senders of its own, and is not kept whole
         self._held, self._since, self._whole = 0, 0.0, False
 
     async def receive(self) -> Any:

@@ -4,28 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
+from typing import Protocol, cast
 
 from asyncpg import Pool, Record
-from litestar import Request
-from litestar.connection import ASGIConnection
-from litestar.datastructures import State
 
 from eventstore.appender import Appenders, Overloaded
 from eventstore.tool_directory import Names
+from services.api.http.broadcast import Broadcast
+from services.api.http.rate_limiter import Gate
+from services.api.http.requests import Connection
 from services.auth.identity import Identity
 from services.ingest.bulk import Intake
 from services.settings import Network
 from services.wakeups import Signals
 from services.webhooks.secrets import Keyring
-
-if TYPE_CHECKING:
-    from services.api.http.broadcast import Live
-    from services.api.http.rate_limits import Gate
-
-# The framework's type parameters for handler, user and auth are not used here.
-Connection: TypeAlias = ASGIConnection[Any, Any, Any, State]
-AnyRequest: TypeAlias = Request[Any, Any, State]
 
 
 class Parts(Protocol):
@@ -37,7 +29,7 @@ class Parts(Protocol):
     identity: Identity
     signals: Signals
     appenders: Appenders
-    live: Live
+    broadcast: Broadcast
     gate: Gate
     senders: Senders
     open_intake: Callable[[str], Intake]

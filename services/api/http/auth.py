@@ -11,8 +11,9 @@ from litestar.handlers import BaseRouteHandler
 from msgspec import Struct
 
 from eventstore.decisions import Author
-from services.api.http.app_state import AnyRequest, Connection, parts
+from services.api.http.app_state import parts
 from services.api.http.problems import Rejected
+from services.api.http.requests import AnyRequest, Connection
 from services.auth.identity import (
     KEY_PREFIX,
     SESSION_COOKIE,

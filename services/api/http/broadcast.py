@@ -1,55 +1,50 @@
-"""Live tallies: server-sent events that carry state, so that a reader who was away needs no history."""
+"""Live state for streams: what is watched is read once per announcement and offered to every stream of this process."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import Annotated
+from typing import TypeAlias
 from weakref import WeakSet
 
 import msgspec
-from asyncpg import Pool, PostgresError, Record
-from litestar import get
-from litestar.params import QueryParameter
-from litestar.response import ServerSentEvent
+from asyncpg import PostgresError
 from litestar.response.sse import ServerSentEventMessage
 
 from domain.shared.log import Position
 from projections.engine.snapshot import Freshness
-from services.api.http.app_state import AnyRequest, parts
-from services.api.http.auth import open_to_all
-from services.api.http.pagination import slugs_in
-from services.api.http.problems import Rejected, may_answer
-from services.api.routes.tallies import ToolTally, read_tallies_of
+from services.api.http.problems import Rejected
 from services.wakeups import Signals
 
-HEARTBEAT_SECONDS = 15.0
-_REST_SECONDS = 0.05  # between two readings, however many hints came
+_REST_SECONDS = 0.05  # between two reads, however many announcements arrive
+
+States: TypeAlias = Mapping[str, msgspec.Struct]
+Read: TypeAlias = Callable[[dict[str, int]], Awaitable[tuple[States, Freshness]]]
 
 
 class Subscriber:
-    """One stream: what it last saw of its tools, and whether there is news. A slow reader skips states."""
+    """One stream: the state it last sent of each of its tools, and whether there is newer. A slow client skips states."""
 
     def __init__(self, tools: dict[str, int]) -> None:
         self.tools = tools
         self.news = asyncio.Event()
-        self._latest: dict[str, ToolTally] = {}
-        self._sent: dict[str, ToolTally] = {}
+        self._latest: dict[str, msgspec.Struct] = {}
+        self._sent: dict[str, msgspec.Struct] = {}
         self._positions: tuple[Position, ...] = ()
 
-    def offer(self, tallies: dict[str, ToolTally], freshness: Freshness) -> None:
-        """Take newer state; what is older than the last is dropped."""
+    def offer(self, states: States, freshness: Freshness) -> None:
+        """Take newer state, by slug; state that is older than the last is dropped."""
         if self._positions and not _is_later(freshness.positions, self._positions):
             return
         self._positions = freshness.positions
-        self._latest = {slug: tallies[slug] for slug in self.tools if slug in tallies}
+        self._latest = {slug: states[slug] for slug in self.tools if slug in states}
         self.news.set()
 
     def frames(self) -> list[ServerSentEventMessage]:
         """What changed since the last frame, under the position it shows."""
         self.news.clear()
-        changed = [tally for slug, tally in self._latest.items() if self._sent.get(slug) != tally]
+        changed = [state for slug, state in self._latest.items() if self._sent.get(slug) != state]
         self._sent = self._latest
         shown = ",".join(map(str, self._positions))
         return [
@@ -62,18 +57,19 @@ def _is_later(new: tuple[Position, ...], old: tuple[Position, ...]) -> bool:
     return len(new) >= len(old) and all(a.number >= b.number for a, b in zip(new, old, strict=False))
 
 
-class Live:
-    """Reads the tallies that somebody watches, once per hint, and hands them to every stream of this process."""
+class Broadcast:
+    """``read`` gives the states of tools, by slug; it is called for what somebody watches, once per announcement."""
 
-    def __init__(self, pool: Pool[Record], signals: Signals, most: int) -> None:
-        self._pool, self._signals, self._most = pool, signals, most
-        self._subscribers: WeakSet[Subscriber] = WeakSet()  # whose stream never began is forgotten
-        self._task = asyncio.create_task(self._run(), name="live tallies")
+    def __init__(self, read: Read, signals: Signals, streams_max: int) -> None:
+        self._read, self._signals, self._streams_max = read, signals, streams_max
+        # Weak, so that a subscriber whose stream never began is forgotten.
+        self._subscribers: WeakSet[Subscriber] = WeakSet()
+        self._task = asyncio.create_task(self._run(), name="broadcast")
         self.stopping = asyncio.Event()
 
     def subscribe(self, subscriber: Subscriber) -> None:
-        """Raises Rejected when streams have as many connections as they may: others need the rest."""
-        if len(self._subscribers) >= self._most:
+        """Raises Rejected when there are ``streams_max`` streams: other requests need the rest of the connections."""
+        if len(self._subscribers) >= self._streams_max:
             raise Rejected(
                 503,
                 "try-again",
@@ -95,52 +91,13 @@ class Live:
     async def _run(self) -> None:
         async for _ in self._signals.listen():
             with suppress(PostgresError, OSError, TimeoutError):
-                await self._read()
+                await self._offer()
             await asyncio.sleep(_REST_SECONDS)
 
-    async def _read(self) -> None:
+    async def _offer(self) -> None:
         watched = {slug: tool for subscriber in self._subscribers for slug, tool in subscriber.tools.items()}
         if not watched:
             return
-        tallies, freshness = await read_tallies_of(self._pool, watched)
-        by_slug = {tally.tool: tally for tally in tallies}
+        states, freshness = await self._read(watched)
         for subscriber in self._subscribers:
-            subscriber.offer(by_slug, freshness)
-
-
-@get(
-    "/v1/tallies/stream",
-    guards=[open_to_all],
-    responses=may_answer(404),
-    media_type="text/event-stream",
-)
-async def stream_tallies(
-    request: AnyRequest,
-    tools: Annotated[
-        str, QueryParameter(description="Slugs, comma-separated, at most 100", max_length=12_000)
-    ],
-) -> ServerSentEvent:
-    """`tally` events carrying state, first at once and then on change; the id is the log position shown."""
-    names = parts(request).names
-    subscriber = Subscriber({slug: (await names.find(slug)).tool for slug in slugs_in(tools)})
-    parts(request).live.subscribe(subscriber)
-    tallies, freshness = await read_tallies_of(parts(request).pool, subscriber.tools)
-    subscriber.offer({tally.tool: tally for tally in tallies}, freshness)
-    return ServerSentEvent(
-        _frames(parts(request).live, subscriber),
-        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
-    )
-
-
-async def _frames(live: Live, subscriber: Subscriber) -> AsyncIterator[ServerSentEventMessage]:
-    try:
-        yield ServerSentEventMessage(data=None, retry=1000, comment="shiplog live tallies")
-        while not live.stopping.is_set():
-            for frame in subscriber.frames():
-                yield frame
-            try:
-                await asyncio.wait_for(subscriber.news.wait(), HEARTBEAT_SECONDS)
-            except TimeoutError:
-                yield ServerSentEventMessage(data=None, comment="still here")
-    finally:
-        live.unsubscribe(subscriber)
+            subscriber.offer(states, freshness)

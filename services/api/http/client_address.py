@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
-from services.api.http.app_state import Connection
+from services.api.http.requests import Connection
 from services.settings import Network
 
 _SITE_BITS = 64  # one household has as many IPv6 addresses as it likes, all of one such network

@@ -4,24 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 
-from asyncpg import InterfaceError, Pool, PostgresError, Record
-from litestar import Response, get
 from litestar.plugins.prometheus import PrometheusConfig, PrometheusMiddleware
 from litestar.types import ASGIApp
-from prometheus_client import Counter, Gauge, Histogram, generate_latest
+from prometheus_client import Counter, Gauge, Histogram
 
 from domain.voting.votes import Outcome
-from projections.engine.blocked import read_stops
-from projections.engine.lag import read_lag
-from projections.engine.parked import count_parked
-from projections.engine.registry import PROJECTIONS
-from projections.flips.batches import read_flip_stops
-from projections.replays.verify import read_drift
-from services.api.http.app_state import AnyRequest, parts
-from services.api.http.auth import open_to_all
-from services.webhooks.registry import read_health
 
 CASTS = Counter("shiplog_casts", "Casts answered, by outcome", ["outcome"])
 GROUPS = Histogram(
@@ -72,33 +60,3 @@ def observe_group(outcomes: Mapping[Outcome, int]) -> None:
     GROUPS.observe(sum(outcomes.values()))
     for outcome, casts in outcomes.items():
         CASTS.labels(outcome).inc(casts)
-
-
-@get("/metrics", guards=[open_to_all], include_in_schema=False)
-async def metrics(request: AnyRequest) -> Response[bytes]:
-    """What this process has counted, and how far behind the read models are now."""
-    WAITING.set(parts(request).appenders.waiting)
-    for gauge in (BEHIND, LAG, DRIFT, PARKED, STOPPED, WEBHOOKS):
-        gauge.clear()  # unknown is not zero
-    with suppress(PostgresError, InterfaceError, OSError, TimeoutError):
-        await _look(parts(request).pool)
-    return Response(generate_latest(), media_type="text/plain; version=0.0.4; charset=utf-8")
-
-
-async def _look(pool: Pool[Record]) -> None:
-    """Every read model has its number, also where it is 0."""
-    for lag in await read_lag(pool):
-        BEHIND.labels(lag.projection).set(lag.events)
-        LAG.labels(lag.projection).set(lag.seconds)
-        PARKED.labels(lag.projection).set(0)
-        STOPPED.labels(lag.projection).set(0)
-    for projection, events in (await count_parked(pool)).items():
-        PARKED.labels(projection).set(events)
-    for stop in [*await read_stops(pool, PROJECTIONS), *await read_flip_stops(pool)]:
-        STOPPED.labels(stop.projection).inc()
-    health = await read_health(pool)
-    for state, webhooks in health.webhooks.items():
-        WEBHOOKS.labels(state).set(webhooks)
-    DUE.set(health.due)
-    for projection, rows in (await read_drift(pool)).items():
-        DRIFT.labels(projection).set(rows)

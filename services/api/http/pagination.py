@@ -12,8 +12,8 @@ from litestar.params import PathParameter
 from msgspec import Struct
 
 from domain.shared.types import END
-from services.api.http.app_state import AnyRequest
 from services.api.http.problems import Rejected
+from services.api.http.requests import AnyRequest
 
 T = TypeVar("T")
 SLUG_PATTERN = rf"^[a-z0-9]+(-[a-z0-9]+)*{END}"

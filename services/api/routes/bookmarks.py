@@ -19,15 +19,17 @@ from projections.adoptions import rulebook_in_force
 from projections.engine.snapshot import take_snapshot
 from projections.flips.reads import Told, flips_at_one_moment, flips_since, labels_at
 from projections.shelf import Saved, drop_note, put_note, read_shelf
-from services.api.http.app_state import AnyRequest, parts
+from services.api.http.app_state import parts
 from services.api.http.auth import Voter, open_to_all, reader_of, voter_of, with_own_credentials
 from services.api.http.json_body import check_json_type, decode
 from services.api.http.pagination import Items, SlugInPath
 from services.api.http.problems import may_answer
-from services.api.http.rate_limits import Headers, admit_voter
-from services.api.routes.flips import FlipShown, show
+from services.api.http.rate_limiter import Headers
+from services.api.http.rate_limits import admit_voter
+from services.api.http.requests import AnyRequest
 from services.api.routes.votes import submit
 from services.api.views.cards import Card, read_cards
+from services.api.views.flips import FlipShown, show
 
 T = TypeVar("T")
 _MOST_FLIPS = 20  # of each bookmark

@@ -11,10 +11,11 @@ from litestar.openapi.spec import OpenAPIMediaType, RequestBody, Schema
 from litestar.openapi.spec.enums import OpenAPIType
 from litestar.openapi.spec.operation import Operation
 
-from services.api.http.app_state import AnyRequest, parts
+from services.api.http.app_state import parts
 from services.api.http.auth import for_key, key_of
 from services.api.http.problems import Rejected, may_answer
 from services.api.http.rate_limits import admit_key
+from services.api.http.requests import AnyRequest
 from services.ingest.bulk import Answered, Intake
 from services.ingest.decompression import Damaged, Encoding, Lines, unpacker
 

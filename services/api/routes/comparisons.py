@@ -3,43 +3,17 @@
 from __future__ import annotations
 
 from litestar import Response, get
-from msgspec import Struct
 
-from domain.rulebooks.rulebook import Rulebook
-from domain.shared.errors import Unknown
-from domain.verdicts.comparisons import Winner, winner
-from eventstore.tool_directory import Names
-from projections.adoptions import rulebook_in_force
-from projections.engine.snapshot import Freshness, Snapshot
-from services.api.http.app_state import AnyRequest, parts
+from services.api.http.app_state import parts
 from services.api.http.auth import open_to_all
 from services.api.http.consistency import AsOf, MinPosition, headers_of, snapshot_at
 from services.api.http.pagination import SlugInPath
 from services.api.http.problems import may_answer
+from services.api.http.requests import AnyRequest
 from services.api.views.cards import (
     READ_BY_CARDS,
-    Card,
-    ReviewerName,
-    TakeShown,
-    not_shown_yet,
-    pure,
-    read_cards,
 )
-
-
-class AlignedRow(Struct, frozen=True):
-    """One reviewer's two takes; null where there is none."""
-
-    reviewer: ReviewerName
-    left: TakeShown | None
-    right: TakeShown | None
-
-
-class Comparison(Struct, frozen=True):
-    left: Card
-    right: Card
-    scorecard: tuple[AlignedRow, ...]
-    winner: Winner
+from services.api.views.comparisons import Comparison, read_comparison
 
 
 @get("/v1/comparisons/{left:str}/{right:str}", guards=[open_to_all], responses=may_answer(404))
@@ -54,27 +28,3 @@ async def show_comparison(
     async with snapshot_at(parts(request).pool, min_position, READ_BY_CARDS, as_of=as_of) as snapshot:
         comparison, freshness = await read_comparison(snapshot, parts(request).names, left, right)
     return Response(comparison, headers=headers_of(freshness))
-
-
-async def read_comparison(
-    snapshot: Snapshot, names: Names, left: str, right: str
-) -> tuple[Comparison, Freshness]:
-    """Raises Unknown for a slug without a tool and for a tool against itself, NotListedYet before both were."""
-    if left == right:
-        raise Unknown(kind="comparison", name=f"{left}-vs-{right}")
-    tools = [(await names.find(slug)).tool for slug in (left, right)]
-    for slug, tool in zip((left, right), tools, strict=True):
-        snapshot.check_listed(slug, tool)
-    rulebook = await rulebook_in_force(snapshot)
-    cards = await read_cards(snapshot, rulebook, tools)
-    for slug, tool in zip((left, right), tools, strict=True):
-        if tool not in cards:
-            raise not_shown_yet(slug)
-    return compare(cards[tools[0]], cards[tools[1]], rulebook), await snapshot.freshness()
-
-
-def compare(left: Card, right: Card, rulebook: Rulebook) -> Comparison:
-    rows = tuple(
-        AlignedRow(a.reviewer, a.take, b.take) for a, b in zip(left.scorecard, right.scorecard, strict=True)
-    )
-    return Comparison(left, right, rows, winner(pure(left), pure(right), (left.name, right.name), rulebook))

@@ -17,11 +17,12 @@ from eventstore.as_of_positions import find_moment
 from projections.adoptions import rulebook_in_force
 from projections.reads.as_of import Past, look_back
 from projections.reads.diff import Between, HouseChange, Votes
-from services.api.http.app_state import AnyRequest, parts
+from services.api.http.app_state import parts
 from services.api.http.auth import open_to_all
 from services.api.http.consistency import LONGEST_MOMENT, headers_of, moment_in
 from services.api.http.pagination import next_link, read_cursor, write_cursor
 from services.api.http.problems import Rejected, may_answer
+from services.api.http.requests import AnyRequest
 from services.api.views.cards import Card, PanelShown, read_cards
 
 T = TypeVar("T")

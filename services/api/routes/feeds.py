@@ -11,11 +11,12 @@ from litestar import Response, get
 from msgspec import Struct, field
 
 from projections.flips.reads import Told
-from services.api.http.app_state import AnyRequest
 from services.api.http.auth import open_to_all
 from services.api.http.consistency import headers_of
 from services.api.http.problems import may_answer
-from services.api.routes.flips import FlipShown, OfTool, read_newest, show
+from services.api.http.requests import AnyRequest
+from services.api.routes.flips import OfTool
+from services.api.views.flips import FlipShown, read_newest, show
 
 ATOM, JSON_FEED = "application/atom+xml; charset=utf-8", "application/feed+json"
 

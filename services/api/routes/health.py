@@ -15,9 +15,10 @@ from projections.engine.lag import read_lag
 from projections.engine.parked import count_parked
 from projections.engine.registry import PROJECTIONS
 from projections.flips.batches import read_flip_stops
-from services.api.http.app_state import AnyRequest, parts
+from services.api.http.app_state import parts
 from services.api.http.auth import open_to_all
 from services.api.http.problems import may_answer
+from services.api.http.requests import AnyRequest
 
 # A transaction that would write: refused by a standby, stuck on a full disk.
 CAN_COMMIT = "SELECT NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off'"

@@ -15,13 +15,15 @@ from projections.engine.parked import count_parked
 from projections.engine.registry import PROJECTIONS
 from projections.replays import cut_over
 from projections.replays import jobs as replays
-from projections.replays.jobs import Replay, Source, State
+from projections.replays.jobs import Source
 from projections.replays.verify import Verification, read_verifications, verify_all
-from services.api.http.app_state import AnyRequest, parts
+from services.api.http.app_state import parts
 from services.api.http.auth import author_of, for_editors, open_to_all
 from services.api.http.json_body import StrictJSON
 from services.api.http.pagination import Items
 from services.api.http.problems import may_answer
+from services.api.http.requests import AnyRequest
+from services.api.views.progress import ReplayShown, show_replay_state
 
 _UNSEEN = {"Cache-Control": "no-store"}
 
@@ -35,35 +37,6 @@ class AskReplay(Struct, frozen=True, forbid_unknown_fields=True):
     projection: Annotated[str, Meta(pattern=r"^[a-z_]+\Z", max_length=60)]
     hold: bool = False
     source: Source = "postgres"
-
-
-class Progress(Struct, frozen=True):
-    done: int
-    total: int
-
-
-class ReplayShown(Struct, frozen=True):
-    """``rate`` in events a second. ``digest`` is the rebuilt version's, ``replaces`` the live one's, at ``position``.
-
-    ``equal`` is null until they are compared; ``diff`` has the first hundred rows of the ``drift`` that differ.
-    """
-
-    id: UUID
-    projection: str
-    state: State
-    source: Source
-    events: Progress
-    rate: float
-    eta_seconds: float | None
-    started_at: datetime
-    ended_at: datetime | None
-    position: str | None
-    digest: str | None
-    replaces: str | None
-    equal: bool | None
-    drift: int | None
-    diff: list[str]
-    reason: str | None
 
 
 class AskCutOver(Struct, frozen=True, forbid_unknown_fields=True):
@@ -127,7 +100,7 @@ async def ask_replay(request: AnyRequest, data: JSONBody[AskReplay]) -> Response
 async def list_replays(request: AnyRequest) -> Response[Items[ReplayShown]]:
     """The last hundred, newest first."""
     found = await replays.read_replays(parts(request).pool)
-    return Response(Items([_shown(each) for each in found]), headers=_UNSEEN)
+    return Response(Items([show_replay_state(each) for each in found]), headers=_UNSEEN)
 
 
 @get("/v1/replays/{id:uuid}", guards=[for_editors], responses=may_answer(401, 403, 404))
@@ -224,28 +197,7 @@ async def show_drift(request: AnyRequest) -> Response[Drift]:
 
 async def _answer(request: AnyRequest, id: UUID) -> Response[ReplayShown]:
     found = await replays.read_replay(parts(request).pool, id)
-    return Response(_shown(found), headers=_UNSEEN)
-
-
-def _shown(replay: Replay) -> ReplayShown:
-    return ReplayShown(
-        replay.id,
-        replay.projection,
-        replay.state,
-        replay.source,
-        Progress(replay.done, replay.total),
-        round(replay.rate, 1),
-        replay.eta_seconds,
-        replay.started_at,
-        replay.ended_at,
-        replay.position,
-        replay.digest,
-        replay.replaces,
-        None if replay.drift is None else replay.drift == 0,
-        replay.drift,
-        replay.rows,
-        replay.reason,
-    )
+    return Response(show_replay_state(found), headers=_UNSEEN)
 
 
 def _status(found: list[Verification]) -> Literal["equal", "drifting", "unknown"]:

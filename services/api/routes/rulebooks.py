@@ -31,12 +31,13 @@ from projections.adoptions import (
     scheduled,
 )
 from projections.rulebooks import Known, find_known, read_rulebooks
-from services.api.http.app_state import AnyRequest, parts
+from services.api.http.app_state import parts
 from services.api.http.auth import author_of, for_editors, open_to_all
 from services.api.http.consistency import AsOf, MinPosition, headers_of, snapshot_at
 from services.api.http.json_body import StrictJSON
 from services.api.http.pagination import Items
 from services.api.http.problems import Rejected, may_answer
+from services.api.http.requests import AnyRequest
 from services.api.routes.tools import announce_house, position_of
 
 Reason = Annotated[Line, Meta(min_length=1)]

@@ -12,11 +12,12 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody
 from msgspec import Meta, Struct
 
-from services.api.http.app_state import AnyRequest, parts
+from services.api.http.app_state import parts
 from services.api.http.auth import login_of, open_to_all
 from services.api.http.json_body import StrictJSON
 from services.api.http.problems import Rejected, may_answer
 from services.api.http.rate_limits import admit_login
+from services.api.http.requests import AnyRequest
 from services.auth.identity import SESSION_COOKIE, Role
 from services.auth.passwords import is_genuine
 

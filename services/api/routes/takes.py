@@ -16,12 +16,13 @@ from domain.shared.types import Choice, Score, Text
 from eventstore.decisions import Decided, decide_tool
 from projections.panel import PANEL, read_panel
 from projections.scorecard import SCORECARD, read_take_history
-from services.api.http.app_state import AnyRequest, parts
+from services.api.http.app_state import parts
 from services.api.http.auth import author_of, for_takes, open_to_all
 from services.api.http.consistency import MinPosition, headers_of, snapshot_at
 from services.api.http.json_body import StrictJSON
 from services.api.http.pagination import Items, SlugInPath
 from services.api.http.problems import may_answer
+from services.api.http.requests import AnyRequest
 from services.api.routes.tools import announce_house, position_of
 
 

@@ -6,36 +6,21 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 import msgspec
-from asyncpg import Pool, Record
 from litestar import Response, get
 from litestar.params import FromQuery, QueryParameter
 from msgspec import Meta, Struct
 
-from domain.verdicts.verdict import Tally, count
-from projections.adoptions import READ_BY_RULE, rulebook_in_force
-from projections.engine.snapshot import Freshness
 from projections.hourly_tally import HOURLY_TALLY, read_history
-from projections.tally import TALLY, read_tallies
-from services.api.http.app_state import AnyRequest, parts
+from services.api.http.app_state import parts
 from services.api.http.auth import open_to_all
 from services.api.http.consistency import AsOf, MinPosition, headers_of, snapshot_at
 from services.api.http.pagination import Items, SlugInPath, slugs_in
 from services.api.http.problems import Rejected, may_answer
+from services.api.http.requests import AnyRequest
+from services.api.views.tallies import ToolTally, read_tallies_of
 
-# How many votes settle a tally, and the interval, are the rulebook's to say.
-READ_BY_TALLIES = (TALLY, *READ_BY_RULE)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MOMENT = {"format": "date-time"}
-
-
-class ToolTally(Struct, frozen=True):
-    tool: str
-    ship: int
-    skip: int
-    total: int
-    share: str | None
-    interval: Annotated[list[str], Meta(min_length=2, max_length=2)] | None
-    preliminary: bool
 
 
 class Bucket(Struct, frozen=True):
@@ -45,12 +30,6 @@ class Bucket(Struct, frozen=True):
     casts: int
     ship: int
     skip: int
-
-
-def of_tool(slug: str, tally: Tally) -> ToolTally:
-    interval = tally.interval and [str(end) for end in tally.interval]
-    share = None if tally.share is None else str(tally.share)
-    return ToolTally(slug, tally.ship, tally.skip, tally.total, share, interval, tally.preliminary)
 
 
 @get("/v1/tools/{slug:str}/tally", guards=[open_to_all], responses=may_answer(404))
@@ -98,21 +77,6 @@ async def tool_history(
         rows = await read_history(snapshot, tool, bucket, *times)
         freshness = await snapshot.freshness()
     return Response(Items([Bucket(*row) for row in rows]), headers=headers_of(freshness))
-
-
-async def read_tallies_of(
-    pool: Pool[Record], tools: dict[str, int], min_position: str | None = None, as_of: str | None = None
-) -> tuple[list[ToolTally], Freshness]:
-    """The tallies of these tools at one moment, and which moment. Raises NotListedYet."""
-    async with snapshot_at(pool, min_position, READ_BY_TALLIES, as_of=as_of) as snapshot:
-        for slug, tool in tools.items():
-            snapshot.check_listed(slug, tool)
-        rulebook = await rulebook_in_force(snapshot)
-        votes = await read_tallies(snapshot, list(tools.values()))
-        freshness = await snapshot.freshness()
-    return [
-        of_tool(slug, count(*votes.get(tool, (0, 0)), rulebook)) for slug, tool in tools.items()
-    ], freshness
 
 
 def _moment(text: str, name: str) -> datetime:

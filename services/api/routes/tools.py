@@ -20,12 +20,13 @@ from projections.adoptions import rulebook_in_force
 from projections.catalogue import read_categories
 from projections.engine.snapshot import Freshness, take_snapshot
 from projections.rulebooks import find_rulebook
-from services.api.http.app_state import AnyRequest, parts
+from services.api.http.app_state import parts
 from services.api.http.auth import author_of, for_scope, open_to_all
 from services.api.http.consistency import AsOf, MinPosition, headers_of, snapshot_at
 from services.api.http.json_body import StrictJSON
 from services.api.http.pagination import SLUG_PATTERN, Items, SlugInPath, next_link
 from services.api.http.problems import Rejected, may_answer
+from services.api.http.requests import AnyRequest
 from services.api.views.cards import READ_BY_CARDS, Card, not_shown_yet, read_cards
 from services.api.views.rankings import read_after, read_order
 

@@ -2,49 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated
 from uuid import UUID
 
-from asyncpg import Pool, Record
 from litestar import Response, get, post
 from litestar.params import FromPath, QueryParameter
-from msgspec import Struct, structs
+from msgspec import structs
 
-from domain.shared.errors import Refusal
-from domain.timeline.trials import Trial
-from projections.catalogue import Entry, read_entries
-from projections.engine.snapshot import NotThereYet, take_snapshot
+from projections.engine.snapshot import take_snapshot
 from projections.rulebooks import find_rulebook
 from projections.trials import jobs as trials
-from services.api.http.app_state import AnyRequest, parts
+from services.api.http.app_state import parts
 from services.api.http.auth import for_editors
 from services.api.http.pagination import Items
-from services.api.http.problems import Rejected, may_answer
+from services.api.http.problems import may_answer
+from services.api.http.requests import AnyRequest
 from services.api.routes.rulebooks import RulebookInPath
-from services.api.views.trial_summaries import TrialLine, show_lines
+from services.api.views.trial_summaries import (
+    MOST_COMPARED,
+    SideBySide,
+    TrialLine,
+    ids_in,
+    read_found,
+    read_side_by_side,
+    show_lines,
+)
 from services.api.views.trials import (
-    ComparedTool,
     Disagreement,
     FlipNow,
     Margins,
     RankMove,
     Results,
     ToolFlips,
-    compare,
-    show_results,
-    tools_of,
 )
 
-MOST_COMPARED = 8
 _UNSEEN = {"Cache-Control": "no-store"}
 _FLIPS = 20  # of each tool, unless more are asked for
-
-
-class NotDone(Refusal):
-    """The trial {id} is {state}. Compare trials that are done."""
-
-    slug = "not-now"
 
 
 class TrialShown(TrialLine, frozen=True):
@@ -58,13 +51,6 @@ class TrialShown(TrialLine, frozen=True):
     rank_moves: list[RankMove] | None
     margins: list[Margins] | None
     disagreements: list[Disagreement] | None
-
-
-class SideBySide(Struct, frozen=True):
-    """The cells of each tool are in the order of the trials."""
-
-    trials: list[TrialLine]
-    items: list[ComparedTool]
 
 
 @post(
@@ -127,51 +113,10 @@ async def compare_trials(
     return Response(found, headers=_UNSEEN)
 
 
-async def read_found(
-    pool: Pool[Record], id: UUID, flips: int
-) -> tuple[TrialLine, tuple[Trial, Results] | None]:
-    """What it found, as it is and as it is shown; None until it is done."""
-    run = await trials.read_trial(pool, id)
-    (line,) = await show_lines(pool, [run])
-    trial = (await trials.read_results(pool, [id])).get(id) if run.state == "done" else None
-    return line, None if trial is None else (trial, show_results(trial, await _names(pool, [trial]), flips))
-
-
-async def read_side_by_side(pool: Pool[Record], ids: Sequence[UUID]) -> SideBySide:
-    """Raises Unknown, or NotDone."""
-    runs = [await trials.read_trial(pool, each) for each in ids]
-    for run in runs:
-        if run.state != "done":
-            raise NotDone(id=run.id, state=run.state)
-    found = await trials.read_results(pool, ids)
-    tried = [found[each] for each in ids]
-    return SideBySide(await show_lines(pool, runs), compare(tried, await _names(pool, tried)))
-
-
-def ids_in(text: str) -> list[UUID]:
-    """The ids of ``a,b,c``, each once. Raises Rejected."""
-    try:
-        ids = [UUID(each) for each in dict.fromkeys(text.split(","))]
-    except ValueError:
-        raise Rejected(400, "invalid", "ids: write the ids of trials, comma-separated.") from None
-    if len(ids) > MOST_COMPARED:
-        raise Rejected(400, "invalid", f"ids: at most {MOST_COMPARED} trials at a time.")
-    return ids
-
-
 async def _answer(request: AnyRequest, id: UUID) -> Response[TrialLine]:
     pool = parts(request).pool
     (line,) = await show_lines(pool, [await trials.read_trial(pool, id)])
     return Response(line, headers=_UNSEEN)
-
-
-async def _names(pool: Pool[Record], tried: Sequence[Trial]) -> dict[int, Entry]:
-    """Raises NotThereYet where the log has a tool that the catalogue does not have yet."""
-    async with take_snapshot(pool) as snapshot:
-        names = {each.tool: each for each in await read_entries(snapshot, tools_of(tried))}
-    if names.keys() < set(tools_of(tried)):
-        raise NotThereYet
-    return names
 
 
 def _shown(line: TrialLine, results: Results | None) -> TrialShown:

@@ -11,11 +11,12 @@ from litestar.params import QueryParameter
 
 from domain.verdicts.proofs import Bundle
 from projections.reads.verdict_inputs import READ_BY_GROUNDS, read_grounds
-from services.api.http.app_state import AnyRequest, parts
+from services.api.http.app_state import parts
 from services.api.http.auth import open_to_all
 from services.api.http.consistency import AsOf, MinPosition, headers_of, snapshot_at
 from services.api.http.pagination import SlugInPath
 from services.api.http.problems import may_answer
+from services.api.http.requests import AnyRequest
 from services.api.routes.tools import read_card
 from services.api.views.cards import VerdictShown
 

@@ -15,12 +15,14 @@ from domain.shared.types import Choice, Slug
 from eventstore import ids
 from eventstore.casts import Kind, Stood, Submitted
 from projections.my_votes import read_votes
-from services.api.http.app_state import AnyRequest, parts
+from services.api.http.app_state import parts
 from services.api.http.auth import Voter, open_to_all, reader_of, voter_of, with_own_credentials
 from services.api.http.json_body import StrictJSON
 from services.api.http.pagination import Items, SlugInPath, slugs_in
 from services.api.http.problems import Rejected, may_answer
-from services.api.http.rate_limits import Headers, admit_voter
+from services.api.http.rate_limiter import Headers
+from services.api.http.rate_limits import admit_voter
+from services.api.http.requests import AnyRequest
 
 PATH = "/v1/votes"
 LARGEST = 16 * 1024

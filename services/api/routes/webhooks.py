@@ -13,11 +13,12 @@ from msgspec import Meta, Struct
 from domain.shared.types import Line, Slug
 from domain.webhooks.endpoints import LONGEST_URL, read_endpoint
 from domain.webhooks.messages import State, write_secret
-from services.api.http.app_state import AnyRequest, parts
+from services.api.http.app_state import parts
 from services.api.http.auth import for_editors
 from services.api.http.json_body import StrictJSON
 from services.api.http.pagination import MOST_NAMED, Items, read_cursor, write_cursor
 from services.api.http.problems import may_answer
+from services.api.http.requests import AnyRequest
 from services.webhooks import deliveries, registry
 from services.webhooks.deliveries import Delivery, name_of
 from services.webhooks.registry import Webhook

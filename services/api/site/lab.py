@@ -19,9 +19,9 @@ from projections.adoptions import Adoption, Step, read_adoptions, rulebook_in_fo
 from projections.engine.snapshot import Freshness, take_snapshot
 from projections.rulebooks import Known, read_rulebooks
 from projections.trials import jobs as trials
-from services.api.http.app_state import AnyRequest, parts
+from services.api.http.app_state import parts
 from services.api.http.auth import login_of, open_to_all
-from services.api.routes.trials import MOST_COMPARED, ids_in, read_found, read_side_by_side
+from services.api.http.requests import AnyRequest
 from services.api.site.plots import (
     HALF,
     Dumbbell,
@@ -34,7 +34,14 @@ from services.api.site.plots import (
 )
 from services.api.site.rendering import Page, render_page
 from services.api.views.cards import read_cards
-from services.api.views.trial_summaries import TrialLine, show_lines
+from services.api.views.trial_summaries import (
+    MOST_COMPARED,
+    TrialLine,
+    ids_in,
+    read_found,
+    read_side_by_side,
+    show_lines,
+)
 from services.api.views.trials import Results
 
 LABELS: tuple[Label, ...] = ("Ship", "Split", "Skip", "Unreviewed")

@@ -11,8 +11,9 @@ from domain.rulebooks.rulebook import Clause, Label, Rulebook
 from projections.adoptions import read_adoptions, rulebook_in_force, scheduled
 from projections.engine.snapshot import take_snapshot
 from projections.rulebooks import read_rulebooks
-from services.api.http.app_state import AnyRequest, parts
+from services.api.http.app_state import parts
 from services.api.http.auth import open_to_all
+from services.api.http.requests import AnyRequest
 from services.api.site.rendering import Page, render_page
 
 CLAUSES: dict[Clause, str] = {

@@ -21,12 +21,14 @@ from projections.adoptions import rulebook_in_force
 from projections.catalogue import Entry, read_categories, read_entries
 from projections.engine.snapshot import take_snapshot
 from projections.panel import Reviewer, read_panel
-from services.api.http.app_state import AnyRequest, parts
+from services.api.http.app_state import parts
 from services.api.http.auth import login_of, open_to_all
-from services.api.routes.comparisons import read_comparison
+from services.api.http.requests import AnyRequest
 from services.api.site.methodology import methodology
 from services.api.site.rendering import Page, render_page
 from services.api.views.cards import Card, TakeShown, not_shown_yet, read_cards
+from services.api.views.comparisons import read_comparison
+from services.api.views.flips import read_newest
 from services.api.views.rankings import BY_AGE, Order, read_order
 from services.auth.identity import Login
 
@@ -53,7 +55,7 @@ class Opinion(Struct, frozen=True):
     take: TakeShown
 
 
-class Record(Struct, frozen=True):
+class CategoryRecord(Struct, frozen=True):
     """How many tools of one category a reviewer took, and how many of those shipped."""
 
     category: Category
@@ -266,10 +268,12 @@ def _opinions(reviewer: Reviewer, cards: Collection[Card]) -> Iterator[Opinion]:
                 yield Opinion(card, row.take)
 
 
-def _records(opinions: Iterable[Opinion]) -> list[Record]:
+def _records(opinions: Iterable[Opinion]) -> list[CategoryRecord]:
     groups = [list(group) for _, group in groupby(opinions, key=lambda opinion: opinion.card.category.slug)]
     return [
-        Record(group[0].card.category, len(group), sum(opinion.take.choice == "ship" for opinion in group))
+        CategoryRecord(
+            group[0].card.category, len(group), sum(opinion.take.choice == "ship" for opinion in group)
+        )
         for group in groups
     ]
 
@@ -279,3 +283,12 @@ def _own_reviewers(login: Login | None, panel: Sequence[Reviewer]) -> list[Revie
     if login is None:
         return []
     return [each for each in panel if login.role == "editor" or each.slug == login.reviewer]
+
+
+_ON_PAGE = 100
+
+
+@get("/flips", guards=[open_to_all], include_in_schema=False)
+async def flips_page(request: AnyRequest) -> Page:
+    told, freshness = await read_newest(request, _ON_PAGE)
+    return render_page("flips.html", freshness, flips=told)

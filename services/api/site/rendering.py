@@ -16,10 +16,10 @@ from litestar.openapi.plugins import SwaggerRenderPlugin
 from litestar.static_files import create_static_files_router
 
 from projections.engine.snapshot import Freshness
-from services.api.http.app_state import AnyRequest
 from services.api.http.auth import open_to_all
 from services.api.http.consistency import headers_of
 from services.api.http.problems import Rejected
+from services.api.http.requests import AnyRequest
 
 Page = Response[str]
 

@@ -10,11 +10,16 @@ from asyncpg import Pool, Record
 from msgspec import Struct
 
 from domain.rulebooks.rulebook import Rulebook
-from domain.timeline.trials import Totals
+from domain.shared.errors import Refusal
+from domain.timeline.trials import Totals, Trial
+from projections.catalogue import Entry, read_entries
 from projections.engine.snapshot import NotThereYet, take_snapshot
 from projections.rulebooks import read_rulebooks
+from projections.trials import jobs as trials
 from projections.trials.jobs import State, TrialRun
-from services.api.routes.replays import Progress
+from services.api.http.problems import Rejected
+from services.api.views.progress import Progress
+from services.api.views.trials import ComparedTool, Results, compare, show_results, tools_of
 
 
 class RulebookName(Struct, frozen=True):
@@ -66,3 +71,60 @@ def _name(digest: str, known: Mapping[str, Rulebook]) -> RulebookName:
     if digest not in known:
         raise NotThereYet
     return RulebookName(digest, known[digest].name, known[digest].title)
+
+
+MOST_COMPARED = 8
+
+
+class NotDone(Refusal):
+    """The trial {id} is {state}. Compare trials that are done."""
+
+    slug = "not-now"
+
+
+class SideBySide(Struct, frozen=True):
+    """The cells of each tool are in the order of the trials."""
+
+    trials: list[TrialLine]
+    items: list[ComparedTool]
+
+
+async def read_found(
+    pool: Pool[Record], id: UUID, flips: int
+) -> tuple[TrialLine, tuple[Trial, Results] | None]:
+    """What it found, as it is and as it is shown; None until it is done."""
+    run = await trials.read_trial(pool, id)
+    (line,) = await show_lines(pool, [run])
+    trial = (await trials.read_results(pool, [id])).get(id) if run.state == "done" else None
+    return line, None if trial is None else (trial, show_results(trial, await _names(pool, [trial]), flips))
+
+
+async def read_side_by_side(pool: Pool[Record], ids: Sequence[UUID]) -> SideBySide:
+    """Raises Unknown, or NotDone."""
+    runs = [await trials.read_trial(pool, each) for each in ids]
+    for run in runs:
+        if run.state != "done":
+            raise NotDone(id=run.id, state=run.state)
+    found = await trials.read_results(pool, ids)
+    tried = [found[each] for each in ids]
+    return SideBySide(await show_lines(pool, runs), compare(tried, await _names(pool, tried)))
+
+
+def ids_in(text: str) -> list[UUID]:
+    """The ids of ``a,b,c``, each once. Raises Rejected."""
+    try:
+        ids = [UUID(each) for each in dict.fromkeys(text.split(","))]
+    except ValueError:
+        raise Rejected(400, "invalid", "ids: write the ids of trials, comma-separated.") from None
+    if len(ids) > MOST_COMPARED:
+        raise Rejected(400, "invalid", f"ids: at most {MOST_COMPARED} trials at a time.")
+    return ids
+
+
+async def _names(pool: Pool[Record], tried: Sequence[Trial]) -> dict[int, Entry]:
+    """Raises NotThereYet where the log has a tool that the catalogue does not have yet."""
+    async with take_snapshot(pool) as snapshot:
+        names = {each.tool: each for each in await read_entries(snapshot, tools_of(tried))}
+    if names.keys() < set(tools_of(tried)):
+        raise NotThereYet
+    return names

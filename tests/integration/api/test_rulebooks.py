@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from hashlib import sha256
 
 import httpx
@@ -13,7 +14,8 @@ import pytest
 from domain.rulebooks.presets import DEFAULT, NAMED
 from domain.rulebooks.rulebook import read_rulebook
 from domain.rulebooks.toml import write_rulebook
-from services.api.http.broadcast import Live, Subscriber
+from services.api.http.broadcast import Broadcast, Subscriber
+from services.api.views.tallies import read_tallies_by_slug
 from services.wakeups import Signals
 from tests.support.stage import (
     Client,
@@ -237,15 +239,16 @@ async def test_who_listens_hears_what_another_rulebook_makes_of_a_tally(
         await vote_as(editor, vote_key, f"voter {voter}", "ship", "agents")
     await catch_up(pool)
     tool: int = await pool.fetchval("SELECT tool FROM slugs WHERE slug = 'agents'")
-    live, listening = Live(pool, Signals(None), most=1), Subscriber({"agents": tool})
-    live.subscribe(listening)
+    broadcast = Broadcast(partial(read_tallies_by_slug, pool), Signals(None), streams_max=1)
+    listening = Subscriber({"agents": tool})
+    broadcast.subscribe(listening)
     for name, preliminary in (("default", False), ("community-veto", True)):
         await adopt(editor, name)
         await catch_up(pool)
         async with asyncio.timeout(20):
             while not any(_told(listening, preliminary)):
                 await listening.news.wait()
-    await live.close()
+    await broadcast.close()
 
 
 def _told(listening: Subscriber, preliminary: bool) -> list[bool]:

@@ -19,7 +19,7 @@ from services.api.http.admission import (
     Visit,
     hold_little,
 )
-from services.api.http.broadcast import Live, Subscriber
+from services.api.http.broadcast import Broadcast, Subscriber
 from services.api.http.problems import Rejected
 from services.api.routes.bulk import PATH as BULK_PATH
 
@@ -71,7 +71,7 @@ def answering(content: bytes) -> Any:
 
 @pytest.mark.parametrize("scope", [VOTE, BULK], ids=["vote", "bulk"])
 async def test_a_body_that_does_not_come_is_given_up(scope: Any) -> None:
-    hall = Hall(1)
+    hall = Hall(1, BULK_PATH)
     arriving = asyncio.create_task(Visit(hall, scope, never, Sent()).receive())
     await asyncio.sleep(0)
     hall.cut_off(since=0.0)
@@ -85,7 +85,7 @@ async def test_a_body_that_does_not_come_is_given_up(scope: Any) -> None:
 
 
 async def test_who_leaves_while_a_body_is_awaited_is_not_answered() -> None:
-    hall = Hall(1)
+    hall = Hall(1, BULK_PATH)
     arriving = asyncio.create_task(Visit(hall, VOTE, never, Sent()).receive())
     await asyncio.sleep(0)
     arriving.cancel()
@@ -95,7 +95,7 @@ async def test_who_leaves_while_a_body_is_awaited_is_not_answered() -> None:
 
 
 async def test_a_drop_at_a_time_gains_no_time_except_in_bulk() -> None:
-    hall = Hall(1)
+    hall = Hall(1, BULK_PATH)
     drops, lines = (Visit(hall, scope, body(b"a", b"b"), Sent()) for scope in (VOTE, BULK))
     for visit in (drops, lines):
         await visit.receive()
@@ -108,7 +108,7 @@ async def test_a_drop_at_a_time_gains_no_time_except_in_bulk() -> None:
 
 
 async def test_large_bodies_have_so_much_room_and_small_ones_pass() -> None:
-    hall = Hall(1)
+    hall = Hall(1, BULK_PATH)
     first = Visit(hall, VOTE, body(b"a" * MOST_BODIES), Sent())
     await first.receive()
     with pytest.raises(Rejected) as refused:
@@ -122,7 +122,7 @@ async def test_large_bodies_have_so_much_room_and_small_ones_pass() -> None:
 
 @pytest.mark.parametrize("size", [0, 1, LARGE, LARGE + 1, 1_000_000])
 async def test_an_answer_is_the_same_in_pieces(size: int) -> None:
-    hall, sent = Hall(1), Sent()
+    hall, sent = Hall(1, BULK_PATH), Sent()
     content = bytes(n % 251 for n in range(size))
     await hold_little(answering(content), hall)(VOTE, never, sent)
     assert b"".join(sent.pieces) == content
@@ -131,7 +131,7 @@ async def test_an_answer_is_the_same_in_pieces(size: int) -> None:
 
 
 async def test_large_answers_have_so_much_room() -> None:
-    hall, read = Hall(1), asyncio.Event()
+    hall, read = Hall(1, BULK_PATH), asyncio.Event()
 
     large = hold_little(answering(b"a" * (MOST_ANSWERS // 2 + 1)), hall)
     first, refused, small, later = Sent(), Sent(), Sent(), Sent()
@@ -155,7 +155,7 @@ async def test_large_answers_have_so_much_room() -> None:
 
 
 async def test_so_many_are_in_hand_and_the_next_is_told_to_come_back() -> None:
-    hall, sent = Hall(1), Sent()
+    hall, sent = Hall(1, BULK_PATH), Sent()
     hall.asking = MOST_ASKING
     await hold_little(answering(b""), hall)(VOTE, never, sent)
     assert (sent.start["status"], sent.header[b"retry-after"]) == (503, b"1")
@@ -163,7 +163,7 @@ async def test_so_many_are_in_hand_and_the_next_is_told_to_come_back() -> None:
 
 
 async def test_a_stream_is_in_hand_until_it_begins() -> None:
-    hall, seen = Hall(1), []
+    hall, seen = Hall(1, BULK_PATH), []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         seen.append(hall.asking)
@@ -178,7 +178,7 @@ async def test_a_stream_is_in_hand_until_it_begins() -> None:
 
 
 async def test_a_full_hall_turns_out_who_was_refused_and_now_and_then_who_was_answered() -> None:
-    hall = Hall(1)
+    hall = Hall(1, BULK_PATH)
     last = []
     for status in (*[200] * 32, 503):
         sent = Sent()
@@ -198,7 +198,7 @@ class Quiet:
 
 
 async def test_streams_have_so_many_places_and_one_that_never_began_has_none() -> None:
-    streams, first = Live(cast(Any, None), cast(Any, Quiet()), most=1), Subscriber({})
+    streams, first = Broadcast(cast(Any, None), cast(Any, Quiet()), streams_max=1), Subscriber({})
     streams.subscribe(first)
     with pytest.raises(Rejected) as refused:
         streams.subscribe(Subscriber({}))

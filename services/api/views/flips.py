@@ -1,0 +1,66 @@
+"""Flips as answers, pages and feeds show them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from msgspec import Struct
+
+from domain.rulebooks.rulebook import Label
+from domain.timeline.flips import Place
+from projections.engine.snapshot import Freshness
+from projections.flips.reads import Told, flips_at_one_moment, newest_flips
+from projections.flips.store import AFTER_ALL, BEFORE_ALL
+from services.api.http.app_state import parts
+from services.api.http.requests import AnyRequest
+
+_ANY_TOOL = 2**31 - 1
+
+
+class Cause(Struct, frozen=True):
+    """``reviewer`` is named where the event is a take, ``rulebook`` where it is an adoption; voters never are."""
+
+    type: str
+    reviewer: str | None
+    rulebook: str | None
+
+
+class FlipShown(Struct, frozen=True):
+    """``rulebook`` is the one in force from this position on."""
+
+    slug: str
+    name: str
+    before: Label
+    after: Label
+    at: datetime
+    position: str
+    event: Cause
+    rulebook: str
+
+
+async def read_newest(
+    request: AnyRequest,
+    limit: int,
+    slug: str | None = None,
+    since: Place = BEFORE_ALL,
+    before: tuple[Place, int] = (AFTER_ALL, _ANY_TOOL),
+) -> tuple[list[Told], Freshness]:
+    """Raises Unknown for a slug that names no tool."""
+    tool = None if slug is None else (await parts(request).names.find(slug)).tool
+    async with flips_at_one_moment(parts(request).pool) as (conn, freshness):
+        return await newest_flips(conn, since, before, limit, tool), freshness
+
+
+def show(told: Told) -> FlipShown:
+    flip = told.flip
+    adopted = flip.rulebook if flip.event == "RulebookAdopted" else None
+    return FlipShown(
+        told.slug,
+        told.name,
+        flip.before,
+        flip.after,
+        flip.place.recorded_at,
+        str(flip.place.position),
+        Cause(flip.event, told.reviewer, adopted),
+        flip.rulebook,
+    )
