@@ -22,7 +22,7 @@ from eventstore.appender import Appenders
 from eventstore.casts import Stood
 from eventstore.heads import count_shards
 from eventstore.tool_directory import Names
-from services.api.http.admission import Hall, hold_little, visited
+from services.api.http.admission import AdmissionControl, bound_requests, limit_in_flight
 from services.api.http.app_state import Senders
 from services.api.http.broadcast import Broadcast
 from services.api.http.conditional import answer_conditionally
@@ -52,7 +52,7 @@ from services.api.routes import (
     votes,
     webhooks,
 )
-from services.api.routes.fast_path import ShortWay
+from services.api.routes.fast_path import VoteFastPath
 from services.api.site.lab import LAB_PAGES
 from services.api.site.pages import PAGES
 from services.api.site.rendering import OPENAPI_RENDER, STATIC, render_problem_page
@@ -153,21 +153,21 @@ _Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]]
 class Shiplog(Litestar):
     """The app, and before it the short way of votes, which most requests at volume take."""
 
-    def take_short_way(self, hall: Hall) -> None:
-        self._short_way = ShortWay(self, visited(super().__call__, hall), hall)
+    def use_fast_path(self, admission: AdmissionControl) -> None:
+        self._fast_path = VoteFastPath(self, bound_requests(super().__call__, admission), admission)
 
     def __call__(self, scope: Any, receive: Any, send: Any) -> Awaitable[None]:  # type: ignore[override]
-        return self._short_way(scope, receive, send)
+        return self._fast_path(scope, receive, send)
 
 
 def create_app(settings: Settings | None = None) -> Litestar:
     """The ASGI app. Without settings, the environment's."""
     configure_logs()
     settings = settings or from_environment(os.environ)
-    hall = Hall(settings.connections, bulk.PATH)
+    admission = AdmissionControl(settings.connections, bulk.PATH)
     app = Shiplog(
         route_handlers=ROUTES,
-        lifespan=[_lifespan(settings, hall)],
+        lifespan=[_lifespan(settings, admission)],
         middleware=[http_metrics.middleware],
         exception_handlers={Exception: _answer_problem},
         before_request=_refuse_repeated_parameters,
@@ -182,8 +182,8 @@ def create_app(settings: Settings | None = None) -> Litestar:
         # An error is answered and logged by problems.py, once.
         logging_config=None,
     )
-    app.asgi_handler = hold_little(refuse_ambiguous(answer_conditionally(app.asgi_handler)), hall)
-    app.take_short_way(hall)
+    app.asgi_handler = limit_in_flight(refuse_ambiguous(answer_conditionally(app.asgi_handler)), admission)
+    app.use_fast_path(admission)
     return app
 
 
@@ -200,7 +200,7 @@ def create_server() -> Litestar:
     return app
 
 
-def _lifespan(settings: Settings, hall: Hall) -> _Lifespan:
+def _lifespan(settings: Settings, admission: AdmissionControl) -> _Lifespan:
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         pool, signals = await open_pool(settings), Signals(settings.redis_url)
@@ -229,7 +229,7 @@ def _lifespan(settings: Settings, hall: Hall) -> _Lifespan:
             keyring=Keyring(settings),
             webhook_networks=settings.webhook_networks,
         )
-        going_on = [asyncio.create_task(_keep_fresh(names)), asyncio.create_task(hall.watch())]
+        going_on = [asyncio.create_task(_keep_fresh(names)), asyncio.create_task(admission.watch())]
         try:
             yield
         finally:

@@ -13,10 +13,10 @@ from litestar.types import ASGIApp, HTTPResponseStartEvent, Message, Receive, Sc
 
 from services.api.http.problems import Rejected, messages
 
-MOST_ASKING = 1_000  # requests that the framework has in hand, and no answer to yet
-MOST_BODIES = 16 * 1024 * 1024  # bytes of bodies of requests in hand
-MOST_ANSWERS = 16 * 1024 * 1024  # bytes of large answers on their way
-LARGE = 64 * 1024  # an answer above it goes out in pieces
+IN_FLIGHT_MAX = 1_000  # requests that the framework has in hand, and no answer to yet
+BODY_BYTES_MAX = 16 * 1024 * 1024  # bytes of bodies of requests in hand
+ANSWER_BYTES_MAX = 16 * 1024 * 1024  # bytes of large answers on their way
+LARGE_ANSWER_BYTES = 64 * 1024  # an answer above it goes out in pieces
 _SMALL = 1024  # a body up to it is not refused for others' sake
 _PIECE = 16 * 1024
 _BODY_SECONDS = 10.0
@@ -32,15 +32,15 @@ _CLOSE = (b"connection", b"close")
 _TRY_AGAIN = {"Retry-After": "1", **_LEAVE}
 
 
-class Hall:
-    """One process's. It is ``full`` while about as many are connected as may be; others wait at the door."""
+class AdmissionControl:
+    """One process's. It is ``saturated`` while about as many are connected as may be; others wait at the door."""
 
-    def __init__(self, places: int, streamed: str) -> None:
-        self.places, self.streamed = places, streamed
-        self.full = False
-        self.asking = self.bodies = self.answers = 0
-        self.arriving: dict[Task[Any], float] = {}  # who waits for a body, since when
-        self.late: set[Task[Any]] = set()
+    def __init__(self, connections_max: int, streamed: str) -> None:
+        self.connections_max, self.streamed = connections_max, streamed
+        self.saturated = False
+        self.in_flight = self.body_bytes = self.answer_bytes = 0
+        self.receiving: dict[Task[Any], float] = {}  # who waits for a body, since when
+        self.overdue: set[Task[Any]] = set()
         self._answered = 0
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -48,31 +48,31 @@ class Hall:
         self._loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
-            self.full = _lowest_free_descriptor() >= self.places
-            self.cut_off(time.perf_counter() - _BODY_SECONDS)
+            self.saturated = _lowest_free_descriptor() >= self.connections_max
+            self.cancel_overdue(time.perf_counter() - _BODY_SECONDS)
 
-    def cut_off(self, since: float) -> None:
-        for task in [task for task, began in self.arriving.items() if began < since]:
-            if task not in self.late:
-                self.late.add(task)
+    def cancel_overdue(self, since: float) -> None:
+        for task in [task for task, began in self.receiving.items() if began < since]:
+            if task not in self.overdue:
+                self.overdue.add(task)
                 task.cancel()
 
-    async def arrival(self, receive: Receive, since: float, told: str = _TOO_SLOW) -> Message:
+    async def receive_before(self, receive: Receive, since: float, told: str = _TOO_SLOW) -> Message:
         """The next part of a body that has come since then. Raises Rejected with this text when it takes too long."""
         task = cast("Task[Any]", asyncio.current_task(self._loop))
-        self.arriving[task] = since
+        self.receiving[task] = since
         try:
             return cast(Message, await receive())
         except asyncio.CancelledError:
-            if task not in self.late:
+            if task not in self.overdue:
                 raise
             task.uncancel()
             raise Rejected(408, "too-slow", told, _LEAVE) from None
         finally:
-            self.arriving.pop(task, None)
-            self.late.discard(task)
+            self.receiving.pop(task, None)
+            self.overdue.discard(task)
 
-    def farewell(self, start: HTTPResponseStartEvent) -> HTTPResponseStartEvent:
+    def close_when_saturated(self, start: HTTPResponseStartEvent) -> HTTPResponseStartEvent:
         """In a full hall each 503, and one answer in some, is its connection's last: one who waits comes in."""
         self._answered += 1
         if start["status"] != 503 and self._answered % _LAST_OF:
@@ -81,28 +81,28 @@ class Hall:
         return {**start, "headers": [*others, _CLOSE]}
 
 
-def visited(app: ASGIApp, hall: Hall) -> ASGIApp:
+def bound_requests(app: ASGIApp, admission: AdmissionControl) -> ASGIApp:
     async def asgi(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
             await app(scope, receive, send)
             return
-        visit = Visit(hall, scope, receive, send)
+        request = BoundedRequest(admission, scope, receive, send)
         try:
-            await app(scope, visit.receive, visit.send if hall.full else send)
+            await app(scope, request.receive, request.send if admission.saturated else send)
         finally:
-            visit.leave()
+            request.leave()
 
     return asgi
 
 
-class Visit:
+class BoundedRequest:
     """One request, from its body's first byte to its answer."""
 
-    __slots__ = ("_bulk", "_hall", "_held", "_receive", "_send", "_since", "_whole")
+    __slots__ = ("_bulk", "_admission", "_held", "_receive", "_send", "_since", "_whole")
 
-    def __init__(self, hall: Hall, scope: Scope, receive: Receive, send: Send) -> None:
-        self._hall, self._receive, self._send = hall, receive, send
-        self._bulk = scope["path"] == hall.streamed  # has senders of its own, and is not kept whole
+    def __init__(self, admission: AdmissionControl, scope: Scope, receive: Receive, send: Send) -> None:
+        self._admission, self._receive, self._send = admission, receive, send
+        self._bulk = scope["path"] == admission.streamed  # has senders of its own, and is not kept whole
         self._held, self._since, self._whole = 0, 0.0, False
 
     async def receive(self) -> Any:
@@ -112,7 +112,7 @@ class Visit:
         if self._bulk or not self._since:
             self._since = time.perf_counter()
         told = _STOOD_STILL if self._bulk else _TOO_SLOW
-        message = cast(Any, await self._hall.arrival(self._receive, self._since, told))
+        message = cast(Any, await self._admission.receive_before(self._receive, self._since, told))
         self._whole = not message.get("more_body")
         if not self._bulk:
             self._hold(len(message.get("body", b"")))
@@ -121,16 +121,16 @@ class Visit:
     async def send(self, message: Message) -> None:
         """In a full hall."""
         if message["type"] == "http.response.start":
-            message = self._hall.farewell(message)
+            message = self._admission.close_when_saturated(message)
         await self._send(message)
 
     def leave(self) -> None:
-        self._hall.bodies -= self._held
+        self._admission.body_bytes -= self._held
 
     def _hold(self, size: int) -> None:
         self._held += size
-        self._hall.bodies += size
-        if self._hall.bodies > MOST_BODIES and self._held > _SMALL:
+        self._admission.body_bytes += size
+        if self._admission.body_bytes > BODY_BYTES_MAX and self._held > _SMALL:
             raise Rejected(
                 503,
                 "try-again",
@@ -139,18 +139,18 @@ class Visit:
             )
 
 
-def hold_little(app: ASGIApp, hall: Hall) -> ASGIApp:
+def limit_in_flight(app: ASGIApp, admission: AdmissionControl) -> ASGIApp:
     """Around the framework, where a request costs most. Large answers are held for who reads slowly, too."""
 
     async def asgi(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
             await app(scope, receive, send)
             return
-        answer = _Answer(hall, send)
-        if hall.asking >= MOST_ASKING:
+        answer = _Answer(admission, send)
+        if admission.in_flight >= IN_FLIGHT_MAX:
             await answer.refuse("Too many ask at once. Nothing was stored; ask again in a second.")
             return
-        hall.asking += 1
+        admission.in_flight += 1
         try:
             await app(scope, receive, answer.send)
         finally:
@@ -162,15 +162,15 @@ def hold_little(app: ASGIApp, hall: Hall) -> ASGIApp:
 class _Answer:
     """Counts as asked until it begins. Its start is held back until the size of what follows is known."""
 
-    def __init__(self, hall: Hall, send: Send) -> None:
-        self._hall, self._send = hall, send
+    def __init__(self, admission: AdmissionControl, send: Send) -> None:
+        self._admission, self._send = admission, send
         self._start: HTTPResponseStartEvent | None = None
         self._begun = False
 
     def begin(self) -> None:
         if not self._begun:
             self._begun = True
-            self._hall.asking -= 1
+            self._admission.in_flight -= 1
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -179,20 +179,24 @@ class _Answer:
         size = len(message["body"]) if message["type"] == "http.response.body" else 0
         start, self._start = self._start, None
         self.begin()
-        if start is not None and size > LARGE and self._hall.answers + size > MOST_ANSWERS:
+        if (
+            start is not None
+            and size > LARGE_ANSWER_BYTES
+            and self._admission.answer_bytes + size > ANSWER_BYTES_MAX
+        ):
             await self.refuse("Too many large answers are being read. Ask again in a second.")
             return
         if start is not None:
             await self._send(start)
-        if size <= LARGE:
+        if size <= LARGE_ANSWER_BYTES:
             await self._send(message)
             return
-        self._hall.answers += size
+        self._admission.answer_bytes += size
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 await self._send_all(cast(Any, message))
         finally:
-            self._hall.answers -= size
+            self._admission.answer_bytes -= size
 
     async def refuse(self, detail: str) -> None:
         for message in messages(Rejected(503, "try-again", detail, _TRY_AGAIN)):

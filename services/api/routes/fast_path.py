@@ -22,7 +22,7 @@ from domain.shared.types import Choice
 from eventstore import ids
 from eventstore.appender import Overloaded
 from eventstore.casts import Submitted
-from services.api.http.admission import Hall
+from services.api.http.admission import AdmissionControl
 from services.api.http.app_state import Parts
 from services.api.http.auth import VOTER_BYTES, is_foreign
 from services.api.http.metrics import Meter
@@ -43,12 +43,12 @@ class PlainVote(Struct, frozen=True, forbid_unknown_fields=True):
         return 4 + 2 * (self.voter is not None) + 2 * (self.id is not None)
 
 
-class ShortWay:
+class VoteFastPath:
     """Around the whole app."""
 
-    def __init__(self, app: Litestar, long_way: ASGIApp, hall: Hall) -> None:
-        self._app, self._long_way, self._hall = app, long_way, hall
-        self._meter = Meter(long_way, "POST", PATH)
+    def __init__(self, app: Litestar, router: ASGIApp, admission: AdmissionControl) -> None:
+        self._app, self._router, self._admission = app, router, admission
+        self._meter = Meter(router, "POST", PATH)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if (
@@ -58,7 +58,7 @@ class ShortWay:
             or scope["query_string"]
             or (headers := _plain_headers(scope["headers"])) is None
         ):
-            await self._long_way(scope, receive, send)
+            await self._router(scope, receive, send)
             return
         started = time.perf_counter()
         try:
@@ -68,18 +68,18 @@ class ShortWay:
         else:
             submitted = self._submit(headers, message)
             if submitted is None:
-                await self._long_way(scope, _again(message, receive), send)
+                await self._router(scope, _again(message, receive), send)
                 return
             start, body = await self._settle(submitted)
-        await send(self._hall.farewell(start) if self._hall.full else start)
+        await send(self._admission.close_when_saturated(start) if self._admission.saturated else start)
         await send(body)
         self._meter.observe(start["status"], started)
 
     async def _body(self, receive: Receive, length: int, since: float) -> HTTPRequestEvent:
         """All of it in one message; whether more follows is only known to who asks, so its length tells."""
-        message = cast(HTTPRequestEvent, await self._hall.arrival(receive, since))
+        message = cast(HTTPRequestEvent, await self._admission.receive_before(receive, since))
         while len(message.get("body", b"")) < length and message.get("more_body"):
-            more = cast(HTTPRequestEvent, await self._hall.arrival(receive, since))
+            more = cast(HTTPRequestEvent, await self._admission.receive_before(receive, since))
             message = {**more, "body": message.get("body", b"") + more.get("body", b"")}
         return message
 

@@ -17,7 +17,7 @@ from eventstore.ids import mint
 from services.api.app import Shiplog
 from services.api.http.json_body import decode
 from services.api.http.problems import Rejected
-from services.api.routes.fast_path import ShortWay, _decode
+from services.api.routes.fast_path import VoteFastPath, _decode
 from services.api.routes.votes import CastVote
 from services.auth import identity
 from services.auth.identity import VISITOR_COOKIE
@@ -31,13 +31,13 @@ class Ways:
 
     def __init__(self, stage: Stage) -> None:
         app: Shiplog = stage.client._transport.app  # type: ignore[attr-defined]
-        self._long_way, self.long = app._short_way._long_way, 0
-        self.both = self._client(ShortWay(app, self._counted, app._short_way._hall))
-        self.long_only = self._client(self._long_way)
+        self._router, self.long = app._fast_path._router, 0
+        self.both = self._client(VoteFastPath(app, self._counted, app._fast_path._admission))
+        self.long_only = self._client(self._router)
 
     async def _counted(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.long += 1
-        await self._long_way(scope, receive, send)
+        await self._router(scope, receive, send)
 
     def _client(self, asgi: Any) -> httpx.AsyncClient:
         return httpx.AsyncClient(transport=httpx.ASGITransport(asgi), base_url="http://shiplog.test")

@@ -11,13 +11,13 @@ import pytest
 from litestar.enums import ScopeType
 
 from services.api.http.admission import (
-    LARGE,
-    MOST_ANSWERS,
-    MOST_ASKING,
-    MOST_BODIES,
-    Hall,
-    Visit,
-    hold_little,
+    ANSWER_BYTES_MAX,
+    BODY_BYTES_MAX,
+    IN_FLIGHT_MAX,
+    LARGE_ANSWER_BYTES,
+    AdmissionControl,
+    BoundedRequest,
+    limit_in_flight,
 )
 from services.api.http.broadcast import Broadcast, Subscriber
 from services.api.http.problems import Rejected
@@ -71,32 +71,32 @@ def answering(content: bytes) -> Any:
 
 @pytest.mark.parametrize("scope", [VOTE, BULK], ids=["vote", "bulk"])
 async def test_a_body_that_does_not_come_is_given_up(scope: Any) -> None:
-    hall = Hall(1, BULK_PATH)
-    arriving = asyncio.create_task(Visit(hall, scope, never, Sent()).receive())
+    admission = AdmissionControl(1, BULK_PATH)
+    receiving = asyncio.create_task(BoundedRequest(admission, scope, never, Sent()).receive())
     await asyncio.sleep(0)
-    hall.cut_off(since=0.0)
-    assert hall.arriving
-    hall.cut_off(since=time.perf_counter() + 1)
+    admission.cancel_overdue(since=0.0)
+    assert admission.receiving
+    admission.cancel_overdue(since=time.perf_counter() + 1)
     with pytest.raises(Rejected) as refused:
-        await arriving
+        await receiving
     assert (refused.value.status, refused.value.headers) == (408, {"Connection": "close"})
-    assert not hall.arriving
-    assert not hall.late
+    assert not admission.receiving
+    assert not admission.overdue
 
 
 async def test_who_leaves_while_a_body_is_awaited_is_not_answered() -> None:
-    hall = Hall(1, BULK_PATH)
-    arriving = asyncio.create_task(Visit(hall, VOTE, never, Sent()).receive())
+    admission = AdmissionControl(1, BULK_PATH)
+    receiving = asyncio.create_task(BoundedRequest(admission, VOTE, never, Sent()).receive())
     await asyncio.sleep(0)
-    arriving.cancel()
+    receiving.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await arriving
-    assert not hall.arriving
+        await receiving
+    assert not admission.receiving
 
 
 async def test_a_drop_at_a_time_gains_no_time_except_in_bulk() -> None:
-    hall = Hall(1, BULK_PATH)
-    drops, lines = (Visit(hall, scope, body(b"a", b"b"), Sent()) for scope in (VOTE, BULK))
+    admission = AdmissionControl(1, BULK_PATH)
+    drops, lines = (BoundedRequest(admission, scope, body(b"a", b"b"), Sent()) for scope in (VOTE, BULK))
     for visit in (drops, lines):
         await visit.receive()
         visit._since -= 5
@@ -108,32 +108,32 @@ async def test_a_drop_at_a_time_gains_no_time_except_in_bulk() -> None:
 
 
 async def test_large_bodies_have_so_much_room_and_small_ones_pass() -> None:
-    hall = Hall(1, BULK_PATH)
-    first = Visit(hall, VOTE, body(b"a" * MOST_BODIES), Sent())
+    admission = AdmissionControl(1, BULK_PATH)
+    first = BoundedRequest(admission, VOTE, body(b"a" * BODY_BYTES_MAX), Sent())
     await first.receive()
     with pytest.raises(Rejected) as refused:
-        await Visit(hall, VOTE, body(b"a" * 2_000), Sent()).receive()
+        await BoundedRequest(admission, VOTE, body(b"a" * 2_000), Sent()).receive()
     assert (refused.value.status, refused.value.headers["Retry-After"]) == (503, "1")
-    await Visit(hall, VOTE, body(b"a" * 60), Sent()).receive()
-    await Visit(hall, BULK, body(b"a" * 2_000), Sent()).receive()
+    await BoundedRequest(admission, VOTE, body(b"a" * 60), Sent()).receive()
+    await BoundedRequest(admission, BULK, body(b"a" * 2_000), Sent()).receive()
     first.leave()
-    await Visit(hall, VOTE, body(b"a" * 2_000), Sent()).receive()
+    await BoundedRequest(admission, VOTE, body(b"a" * 2_000), Sent()).receive()
 
 
-@pytest.mark.parametrize("size", [0, 1, LARGE, LARGE + 1, 1_000_000])
+@pytest.mark.parametrize("size", [0, 1, LARGE_ANSWER_BYTES, LARGE_ANSWER_BYTES + 1, 1_000_000])
 async def test_an_answer_is_the_same_in_pieces(size: int) -> None:
-    hall, sent = Hall(1, BULK_PATH), Sent()
+    admission, sent = AdmissionControl(1, BULK_PATH), Sent()
     content = bytes(n % 251 for n in range(size))
-    await hold_little(answering(content), hall)(VOTE, never, sent)
+    await limit_in_flight(answering(content), admission)(VOTE, never, sent)
     assert b"".join(sent.pieces) == content
     assert sent.ended
-    assert (hall.answers, hall.asking) == (0, 0)
+    assert (admission.answer_bytes, admission.in_flight) == (0, 0)
 
 
 async def test_large_answers_have_so_much_room() -> None:
-    hall, read = Hall(1, BULK_PATH), asyncio.Event()
+    admission, read = AdmissionControl(1, BULK_PATH), asyncio.Event()
 
-    large = hold_little(answering(b"a" * (MOST_ANSWERS // 2 + 1)), hall)
+    large = limit_in_flight(answering(b"a" * (ANSWER_BYTES_MAX // 2 + 1)), admission)
     first, refused, small, later = Sent(), Sent(), Sent(), Sent()
 
     async def first_slowly(message: Any) -> None:
@@ -145,7 +145,7 @@ async def test_large_answers_have_so_much_room() -> None:
     await asyncio.sleep(0)
     await large(VOTE, never, refused)
     assert (refused.start["status"], refused.header[b"retry-after"], refused.ended) == (503, b"1", True)
-    await hold_little(answering(b"a"), hall)(VOTE, never, small)
+    await limit_in_flight(answering(b"a"), admission)(VOTE, never, small)
     assert small.start["status"] == 200
     read.set()
     await reading
@@ -155,34 +155,34 @@ async def test_large_answers_have_so_much_room() -> None:
 
 
 async def test_so_many_are_in_hand_and_the_next_is_told_to_come_back() -> None:
-    hall, sent = Hall(1, BULK_PATH), Sent()
-    hall.asking = MOST_ASKING
-    await hold_little(answering(b""), hall)(VOTE, never, sent)
+    admission, sent = AdmissionControl(1, BULK_PATH), Sent()
+    admission.in_flight = IN_FLIGHT_MAX
+    await limit_in_flight(answering(b""), admission)(VOTE, never, sent)
     assert (sent.start["status"], sent.header[b"retry-after"]) == (503, b"1")
-    assert hall.asking == MOST_ASKING
+    assert admission.in_flight == IN_FLIGHT_MAX
 
 
 async def test_a_stream_is_in_hand_until_it_begins() -> None:
-    hall, seen = Hall(1, BULK_PATH), []
+    admission, seen = AdmissionControl(1, BULK_PATH), []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        seen.append(hall.asking)
+        seen.append(admission.in_flight)
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b":\n\n", "more_body": True})
-        seen.append(hall.asking)
+        seen.append(admission.in_flight)
         raise ConnectionError
 
     with pytest.raises(ConnectionError):
-        await hold_little(app, hall)(VOTE, never, Sent())
-    assert (seen, hall.asking) == ([1, 0], 0)
+        await limit_in_flight(app, admission)(VOTE, never, Sent())
+    assert (seen, admission.in_flight) == ([1, 0], 0)
 
 
 async def test_a_full_hall_turns_out_who_was_refused_and_now_and_then_who_was_answered() -> None:
-    hall = Hall(1, BULK_PATH)
+    admission = AdmissionControl(1, BULK_PATH)
     last = []
     for status in (*[200] * 32, 503):
         sent = Sent()
-        await Visit(hall, VOTE, never, sent).send(
+        await BoundedRequest(admission, VOTE, never, sent).send(
             {"type": "http.response.start", "status": status, "headers": []}
         )
         last.append(b"connection" in sent.header)
