@@ -23,12 +23,12 @@ from eventstore.casts import Stood
 from eventstore.heads import count_shards
 from eventstore.tool_directory import Names
 from services.api.http.admission import AdmissionControl, bound_requests, limit_in_flight
-from services.api.http.app_state import Senders
+from services.api.http.app_state import BulkSlots
 from services.api.http.broadcast import Broadcast
 from services.api.http.conditional import answer_conditionally
 from services.api.http.metrics import http_metrics, observe_group
 from services.api.http.problems import Rejected, problem_of, render
-from services.api.http.rate_limiter import Gate
+from services.api.http.rate_limiter import RateLimiter
 from services.api.http.request_framing import refuse_ambiguous
 from services.api.http.requests import AnyRequest
 from services.api.routes import (
@@ -205,7 +205,7 @@ def _lifespan(settings: Settings, admission: AdmissionControl) -> _Lifespan:
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         pool, signals = await open_pool(settings), Signals(settings.redis_url)
         shards, names = await count_shards(pool), Names(pool)
-        identity, gate = Identity(settings, pool), await Gate(settings).open()
+        identity, rate_limiter = Identity(settings, pool), await RateLimiter(settings).open()
 
         on_committed, on_appended = _wake_by(signals)
 
@@ -223,8 +223,8 @@ def _lifespan(settings: Settings, admission: AdmissionControl) -> _Lifespan:
             signals=signals,
             appenders=appenders,
             broadcast=streams,
-            gate=gate,
-            senders=Senders(BULK_SENDERS),
+            rate_limiter=rate_limiter,
+            bulk_slots=BulkSlots(BULK_SENDERS),
             open_intake=open_intake,
             keyring=Keyring(settings),
             webhook_networks=settings.webhook_networks,
@@ -235,7 +235,7 @@ def _lifespan(settings: Settings, admission: AdmissionControl) -> _Lifespan:
         finally:
             for task in going_on:
                 task.cancel()
-            for part in (streams, appenders, signals, gate, pool):
+            for part in (streams, appenders, signals, rate_limiter, pool):
                 await part.close()
 
     return lifespan

@@ -98,7 +98,7 @@ def bound_requests(app: ASGIApp, admission: AdmissionControl) -> ASGIApp:
 class BoundedRequest:
     """One request, from its body's first byte to its answer."""
 
-    __slots__ = ("_bulk", "_admission", "_held", "_receive", "_send", "_since", "_whole")
+    __slots__ = ("_admission", "_bulk", "_held", "_receive", "_send", "_since", "_whole")
 
     def __init__(self, admission: AdmissionControl, scope: Scope, receive: Receive, send: Send) -> None:
         self._admission, self._receive, self._send = admission, receive, send

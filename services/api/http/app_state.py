@@ -11,7 +11,7 @@ from asyncpg import Pool, Record
 from eventstore.appender import Appenders, Overloaded
 from eventstore.tool_directory import Names
 from services.api.http.broadcast import Broadcast
-from services.api.http.rate_limiter import Gate
+from services.api.http.rate_limiter import RateLimiter
 from services.api.http.requests import Connection
 from services.auth.identity import Identity
 from services.ingest.bulk import Intake
@@ -20,7 +20,7 @@ from services.wakeups import Signals
 from services.webhooks.secrets import Keyring
 
 
-class Parts(Protocol):
+class AppState(Protocol):
     """What the app's lifespan puts into its state."""
 
     pool: Pool[Record]
@@ -30,14 +30,14 @@ class Parts(Protocol):
     signals: Signals
     appenders: Appenders
     broadcast: Broadcast
-    gate: Gate
-    senders: Senders
+    rate_limiter: RateLimiter
+    bulk_slots: BulkSlots
     open_intake: Callable[[str], Intake]
     keyring: Keyring
     webhook_networks: tuple[Network, ...]
 
 
-class Senders:
+class BulkSlots:
     """At most so many bulk requests in hand at once; the next is told to come back."""
 
     def __init__(self, most: int) -> None:
@@ -54,5 +54,5 @@ class Senders:
             self._now -= 1
 
 
-def parts(connection: Connection) -> Parts:
-    return cast(Parts, connection.app.state)
+def app_state(connection: Connection) -> AppState:
+    return cast(AppState, connection.app.state)

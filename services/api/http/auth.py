@@ -11,7 +11,7 @@ from litestar.handlers import BaseRouteHandler
 from msgspec import Struct
 
 from eventstore.decisions import Author
-from services.api.http.app_state import parts
+from services.api.http.app_state import app_state
 from services.api.http.problems import Rejected
 from services.api.http.requests import AnyRequest, Connection
 from services.auth.identity import (
@@ -202,7 +202,7 @@ async def _require_login(connection: Connection, *roles: str) -> Login:
 
 
 def _identity(connection: Connection) -> Identity:
-    return parts(connection).identity
+    return app_state(connection).identity
 
 
 def _forbidden(scope: str) -> Rejected:

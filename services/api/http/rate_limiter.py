@@ -30,7 +30,7 @@ _WHOSE = {
 }
 
 
-class Gate:
+class RateLimiter:
     """The limits of this instance; None is no limit."""
 
     def __init__(self, settings: Settings) -> None:

@@ -19,7 +19,7 @@ from projections.adoptions import rulebook_in_force
 from projections.engine.snapshot import take_snapshot
 from projections.flips.reads import Told, flips_at_one_moment, flips_since, labels_at
 from projections.shelf import Saved, drop_note, put_note, read_shelf
-from services.api.http.app_state import parts
+from services.api.http.app_state import app_state
 from services.api.http.auth import Voter, open_to_all, reader_of, voter_of, with_own_credentials
 from services.api.http.json_body import check_json_type, decode
 from services.api.http.pagination import Items, SlugInPath
@@ -79,11 +79,11 @@ async def save_bookmark(
     note = await _note(request)
     who = await voter_of(request, voter)
     limits = await admit_voter(request, who)
-    number = (await parts(request).names.find(tool)).tool
+    number = (await app_state(request).names.find(tool)).tool
     stood = await submit(request, who, "b", number, SAVED, None)
     if note is not None:
-        shard = shard_of(who.actor, parts(request).shards)
-        await put_note(parts(request).pool, shard, who.actor, number, note.note, note.tags)
+        shard = shard_of(who.actor, app_state(request).shards)
+        await put_note(app_state(request).pool, shard, who.actor, number, note.note, note.tags)
     outcome = "saved" if stood.outcome == "counted" else "unchanged"
     return _answer(who, BookmarkAnswer(outcome, str(stood.position)), limits)
 
@@ -100,9 +100,11 @@ async def drop_bookmark(
     """Take a tool off the shelf; its note goes with it."""
     who = await voter_of(request, voter)
     limits = await admit_voter(request, who)
-    number = (await parts(request).names.find(tool)).tool
+    number = (await app_state(request).names.find(tool)).tool
     stood = await submit(request, who, "b", number, None, None)
-    await drop_note(parts(request).pool, shard_of(who.actor, parts(request).shards), who.actor, number)
+    await drop_note(
+        app_state(request).pool, shard_of(who.actor, app_state(request).shards), who.actor, number
+    )
     outcome = "dropped" if stood.outcome == "counted" else "unchanged"
     return _answer(who, BookmarkAnswer(outcome, str(stood.position)), limits)
 
@@ -113,8 +115,8 @@ async def own_bookmarks(request: AnyRequest) -> Response[Items[Bookmark]]:
     actor = reader_of(request)
     if actor is None:
         return _private([])
-    shelf = await read_shelf(parts(request).pool, shard_of(actor, parts(request).shards), actor)
-    async with take_snapshot(parts(request).pool) as snapshot:
+    shelf = await read_shelf(app_state(request).pool, shard_of(actor, app_state(request).shards), actor)
+    async with take_snapshot(app_state(request).pool) as snapshot:
         rulebook = await rulebook_in_force(snapshot)
         cards = await read_cards(snapshot, rulebook, [saved.tool for saved in shelf])
     return _private(
@@ -132,12 +134,12 @@ async def bookmark_changes(request: AnyRequest) -> Response[Items[BookmarkChange
     actor = reader_of(request)
     if actor is None:
         return _private(list[BookmarkChanged]())
-    shelf = await read_shelf(parts(request).pool, shard_of(actor, parts(request).shards), actor)
+    shelf = await read_shelf(app_state(request).pool, shard_of(actor, app_state(request).shards), actor)
     places = {each.tool: Place(each.saved_at, each.position.shard, each.position.number) for each in shelf}
-    async with flips_at_one_moment(parts(request).pool) as (conn, _):
+    async with flips_at_one_moment(app_state(request).pool) as (conn, _):
         flips = await flips_since(conn, places, _MOST_FLIPS)
         labels = await labels_at(conn, {tool: places[tool] for tool in flips})
-    async with take_snapshot(parts(request).pool) as snapshot:
+    async with take_snapshot(app_state(request).pool) as snapshot:
         cards = await read_cards(snapshot, await rulebook_in_force(snapshot), list(flips))
     return _private(
         [

@@ -11,7 +11,7 @@ from litestar.openapi.spec import OpenAPIMediaType, RequestBody, Schema
 from litestar.openapi.spec.enums import OpenAPIType
 from litestar.openapi.spec.operation import Operation
 
-from services.api.http.app_state import parts
+from services.api.http.app_state import app_state
 from services.api.http.auth import for_key, key_of
 from services.api.http.problems import Rejected, may_answer
 from services.api.http.rate_limits import admit_key
@@ -53,8 +53,8 @@ async def cast_votes(request: AnyRequest) -> Response[Answered]:
     key = await key_of(request)
     origin = key.id if key else ""
     limits = await admit_key(request, origin)
-    with parts(request).senders.one():
-        intake = parts(request).open_intake(origin)
+    with app_state(request).bulk_slots.one():
+        intake = app_state(request).open_intake(origin)
         try:
             answered = await _take_all(request, encoding, intake)
         finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from litestar import Response, get
 
-from services.api.http.app_state import parts
+from services.api.http.app_state import app_state
 from services.api.http.auth import open_to_all
 from services.api.http.consistency import AsOf, MinPosition, headers_of, snapshot_at
 from services.api.http.pagination import SlugInPath
@@ -25,6 +25,6 @@ async def show_comparison(
     min_position: MinPosition = None,
 ) -> Response[Comparison]:
     """Either order is the same comparison, mirrored. A tool against itself is a 404."""
-    async with snapshot_at(parts(request).pool, min_position, READ_BY_CARDS, as_of=as_of) as snapshot:
-        comparison, freshness = await read_comparison(snapshot, parts(request).names, left, right)
+    async with snapshot_at(app_state(request).pool, min_position, READ_BY_CARDS, as_of=as_of) as snapshot:
+        comparison, freshness = await read_comparison(snapshot, app_state(request).names, left, right)
     return Response(comparison, headers=headers_of(freshness))

@@ -17,7 +17,7 @@ from eventstore.as_of_positions import find_moment
 from projections.adoptions import rulebook_in_force
 from projections.reads.as_of import Past, look_back
 from projections.reads.diff import Between, HouseChange, Votes
-from services.api.http.app_state import parts
+from services.api.http.app_state import app_state
 from services.api.http.auth import open_to_all
 from services.api.http.consistency import LONGEST_MOMENT, headers_of, moment_in
 from services.api.http.pagination import next_link, read_cursor, write_cursor
@@ -110,7 +110,7 @@ async def show_diff(
 
     Where another rulebook came into force, tools whose label it changed are there too.
     """
-    pool = parts(request).pool
+    pool = app_state(request).pool
     before = await find_moment(pool, moment_in(start, "from"))
     after = await find_moment(pool, moment_in(end, "to"))
     _check_order(before, after)

@@ -23,7 +23,7 @@ from eventstore import ids
 from eventstore.appender import Overloaded
 from eventstore.casts import Submitted
 from services.api.http.admission import AdmissionControl
-from services.api.http.app_state import Parts
+from services.api.http.app_state import AppState
 from services.api.http.auth import VOTER_BYTES, is_foreign
 from services.api.http.metrics import Meter
 from services.api.http.problems import Answer, Rejected, messages, problem_of
@@ -85,8 +85,8 @@ class VoteFastPath:
 
     async def _settle(self, submitted: Submitted) -> Answer:
         try:
-            limits = await self._parts.gate.admit_known(submitted.origin, submitted.actor)
-            stood = await self._parts.appenders.append(submitted)
+            limits = await self._app_state.rate_limiter.admit_known(submitted.origin, submitted.actor)
+            stood = await self._app_state.appenders.append(submitted)
         except Overloaded:
             return _FULL
         except Exception as error:  # noqa: BLE001 - every error has its answer
@@ -100,14 +100,14 @@ class VoteFastPath:
         )
 
     @cached_property
-    def _parts(self) -> Parts:
+    def _app_state(self) -> AppState:
         """As they are once the app has started: the state itself looks each name up under a lock."""
-        return cast(Parts, SimpleNamespace(**self._app.state.dict()))
+        return cast(AppState, SimpleNamespace(**self._app.state.dict()))
 
     def _submit(self, headers: dict[bytes, bytes], message: HTTPRequestEvent) -> Submitted | None:
         """What to append, if nothing about the request is in doubt."""
         vote = _decode(message)
-        if vote is None or (tool := self._parts.names.votable_now(vote.tool)) is None:
+        if vote is None or (tool := self._app_state.names.votable_now(vote.tool)) is None:
             return None
         if vote.id is not None and not ids.is_acceptable(vote.id):
             return None
@@ -118,18 +118,18 @@ class VoteFastPath:
 
     def _named(self, headers: dict[bytes, bytes], voter: str) -> tuple[UUID, str] | None:
         scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
-        key = self._parts.identity.fresh_key(token) if scheme == b"Bearer" else None
+        key = self._app_state.identity.fresh_key(token) if scheme == b"Bearer" else None
         name = voter.encode()
         if key is None or "votes:write" not in key.scopes or not 0 < len(name) <= VOTER_BYTES:
             return None
-        return self._parts.identity.pseudonym("voter", name), key.id
+        return self._app_state.identity.pseudonym("voter", name), key.id
 
     def _visitor(self, headers: dict[bytes, bytes]) -> tuple[UUID, str] | None:
         """Somebody with our cookie and no other, from a page of ours."""
         name, _, value = headers.get(b"cookie", b"").partition(b"=")
         if name != _VISITOR or b"authorization" in headers or _foreign(headers):
             return None
-        actor = self._parts.identity.visitor(value.decode("latin-1"))
+        actor = self._app_state.identity.visitor(value.decode("latin-1"))
         return None if actor is None else (actor, "web")
 
 

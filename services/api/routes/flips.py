@@ -14,7 +14,7 @@ from domain.shared.log import Position, Shard
 from domain.timeline.flips import Place
 from projections.flips.reads import Told, place_of, reach_flips
 from projections.flips.store import AFTER_ALL, BEFORE_ALL
-from services.api.http.app_state import parts
+from services.api.http.app_state import app_state
 from services.api.http.auth import open_to_all
 from services.api.http.consistency import LONGEST_MOMENT, MinPosition, headers_of, moment_in, wanted_in
 from services.api.http.pagination import SLUG_PATTERN, Items, next_link, read_cursor, write_cursor
@@ -58,7 +58,7 @@ async def list_flips(
     min_position: MinPosition = None,
 ) -> Response[Items[FlipShown]]:
     """Verdicts that changed, newest first, in the log's own order; more under ``Link: rel=next``."""
-    pool = parts(request).pool
+    pool = app_state(request).pool
     if min_position is not None:
         await reach_flips(pool, wanted_in(min_position))
     after = await _place(pool, since) if since else BEFORE_ALL

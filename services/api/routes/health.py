@@ -15,7 +15,7 @@ from projections.engine.lag import read_lag
 from projections.engine.parked import count_parked
 from projections.engine.registry import PROJECTIONS
 from projections.flips.batches import read_flip_stops
-from services.api.http.app_state import parts
+from services.api.http.app_state import app_state
 from services.api.http.auth import open_to_all
 from services.api.http.problems import may_answer
 from services.api.http.requests import AnyRequest
@@ -52,12 +52,12 @@ async def healthz() -> Health:
 @get("/readyz", guards=[open_to_all], responses=may_answer())
 async def readyz(request: AnyRequest) -> Response[Readiness]:
     """The process can commit votes; 503 when it cannot."""
-    pool = parts(request).pool
+    pool = app_state(request).pool
     async with asyncio.timeout(2):
         if not await pool.fetchval(CAN_COMMIT):
             raise asyncpg.ReadOnlySQLTransactionError("the database is read-only")
         behind = {lag.projection: lag.events for lag in await read_lag(pool)}
-        redis: Literal["ok", "absent"] = "ok" if await parts(request).signals.is_up() else "absent"
+        redis: Literal["ok", "absent"] = "ok" if await app_state(request).signals.is_up() else "absent"
         readiness = await _readiness(pool, behind, redis)
     return Response(readiness, headers={"Cache-Control": "no-store"})
 

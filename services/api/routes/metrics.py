@@ -14,7 +14,7 @@ from projections.engine.parked import count_parked
 from projections.engine.registry import PROJECTIONS
 from projections.flips.batches import read_flip_stops
 from projections.replays.verify import read_drift
-from services.api.http.app_state import parts
+from services.api.http.app_state import app_state
 from services.api.http.auth import open_to_all
 from services.api.http.metrics import BEHIND, DRIFT, DUE, LAG, PARKED, STOPPED, WAITING, WEBHOOKS
 from services.api.http.requests import AnyRequest
@@ -24,11 +24,11 @@ from services.webhooks.registry import read_health
 @get("/metrics", guards=[open_to_all], include_in_schema=False)
 async def metrics(request: AnyRequest) -> Response[bytes]:
     """What this process has counted, and how far behind the read models are now."""
-    WAITING.set(parts(request).appenders.waiting)
+    WAITING.set(app_state(request).appenders.waiting)
     for gauge in (BEHIND, LAG, DRIFT, PARKED, STOPPED, WEBHOOKS):
         gauge.clear()  # unknown is not zero
     with suppress(PostgresError, InterfaceError, OSError, TimeoutError):
-        await _look(parts(request).pool)
+        await _look(app_state(request).pool)
     return Response(generate_latest(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 

@@ -17,7 +17,7 @@ from projections.replays import cut_over
 from projections.replays import jobs as replays
 from projections.replays.jobs import Source
 from projections.replays.verify import Verification, read_verifications, verify_all
-from services.api.http.app_state import parts
+from services.api.http.app_state import app_state
 from services.api.http.auth import author_of, for_editors, open_to_all
 from services.api.http.json_body import StrictJSON
 from services.api.http.pagination import Items
@@ -88,7 +88,7 @@ class Recounted(Struct, frozen=True):
 )
 async def ask_replay(request: AnyRequest, data: JSONBody[AskReplay]) -> Response[ReplayShown]:
     """Rebuild a read model beside the live one. A worker does it; ask here how it gets on."""
-    pool = parts(request).pool
+    pool = app_state(request).pool
     live = replays.find(PROJECTIONS, data.projection)
     begun = await replays.begin(pool, live, hold=data.hold, source=data.source)
     answer = await _answer(request, begun)
@@ -99,7 +99,7 @@ async def ask_replay(request: AnyRequest, data: JSONBody[AskReplay]) -> Response
 @get("/v1/replays", guards=[for_editors], responses=may_answer(401, 403))
 async def list_replays(request: AnyRequest) -> Response[Items[ReplayShown]]:
     """The last hundred, newest first."""
-    found = await replays.read_replays(parts(request).pool)
+    found = await replays.read_replays(app_state(request).pool)
     return Response(Items([show_replay_state(each) for each in found]), headers=_UNSEEN)
 
 
@@ -117,7 +117,7 @@ async def show_replay(request: AnyRequest, id: FromPath[UUID]) -> Response[Repla
 )
 async def pause_replay(request: AnyRequest, id: FromPath[UUID]) -> Response[ReplayShown]:
     """The ranges in hand are finished first."""
-    await replays.pause(parts(request).pool, id)
+    await replays.pause(app_state(request).pool, id)
     return await _answer(request, id)
 
 
@@ -129,7 +129,7 @@ async def pause_replay(request: AnyRequest, id: FromPath[UUID]) -> Response[Repl
 )
 async def resume_replay(request: AnyRequest, id: FromPath[UUID]) -> Response[ReplayShown]:
     """Go on from where it was paused."""
-    await replays.resume(parts(request).pool, id)
+    await replays.resume(app_state(request).pool, id)
     return await _answer(request, id)
 
 
@@ -141,7 +141,7 @@ async def resume_replay(request: AnyRequest, id: FromPath[UUID]) -> Response[Rep
 )
 async def cancel_replay(request: AnyRequest, id: FromPath[UUID]) -> Response[ReplayShown]:
     """Give it up. The live read model was never touched."""
-    await replays.cancel(parts(request).pool, PROJECTIONS, id)
+    await replays.cancel(app_state(request).pool, PROJECTIONS, id)
     return await _answer(request, id)
 
 
@@ -157,7 +157,7 @@ async def cut_over_replay(
     request: AnyRequest, id: FromPath[UUID], data: JSONBody[AskCutOver]
 ) -> Response[ReplayShown]:
     """Put the rebuilt version in the live one's place. Where rows differ, it takes a reason."""
-    pool = parts(request).pool
+    pool = app_state(request).pool
     live = replays.find(PROJECTIONS, (await replays.read_replay(pool, id)).projection)
     accepted = cut_over.Accepted(data.reason, await author_of(request)) if data.reason else None
     await cut_over.cut_over(pool, live, id, accepted)
@@ -172,7 +172,7 @@ async def cut_over_replay(
 )
 async def roll_back_replay(request: AnyRequest, id: FromPath[UUID]) -> Response[ReplayShown]:
     """Put the version that this replay replaced back in its place. It has moved on with the log since."""
-    pool = parts(request).pool
+    pool = app_state(request).pool
     live = replays.find(PROJECTIONS, (await replays.read_replay(pool, id)).projection)
     await cut_over.roll_back(pool, live, id)
     return await _answer(request, id)
@@ -181,7 +181,7 @@ async def roll_back_replay(request: AnyRequest, id: FromPath[UUID]) -> Response[
 @post("/v1/verify", status_code=200, guards=[for_editors], responses=may_answer(401, 403))
 async def verify(request: AnyRequest) -> Response[Items[Recounted]]:
     """Recount all read models from the log now. On a large log this may take longer than an answer may: then 503."""
-    found = await verify_all(parts(request).pool, PROJECTIONS)
+    found = await verify_all(app_state(request).pool, PROJECTIONS)
     shown = [Recounted(each.projection, each.position, each.digest, each.drift, each.rows) for each in found]
     return Response(Items(shown), headers=_UNSEEN)
 
@@ -189,14 +189,14 @@ async def verify(request: AnyRequest) -> Response[Items[Recounted]]:
 @get("/v1/health/drift", guards=[open_to_all], responses=may_answer())
 async def show_drift(request: AnyRequest) -> Response[Drift]:
     """What the continuous recount last found, by read model and shard."""
-    pool = parts(request).pool
+    pool = app_state(request).pool
     found = await read_verifications(pool)
     drift = Drift(_status(found), [_drift_shown(each) for each in found], await count_parked(pool))
     return Response(drift, headers=_UNSEEN)
 
 
 async def _answer(request: AnyRequest, id: UUID) -> Response[ReplayShown]:
-    found = await replays.read_replay(parts(request).pool, id)
+    found = await replays.read_replay(app_state(request).pool, id)
     return Response(show_replay_state(found), headers=_UNSEEN)
 
 

@@ -31,7 +31,7 @@ from projections.adoptions import (
     scheduled,
 )
 from projections.rulebooks import Known, find_known, read_rulebooks
-from services.api.http.app_state import parts
+from services.api.http.app_state import app_state
 from services.api.http.auth import author_of, for_editors, open_to_all
 from services.api.http.consistency import AsOf, MinPosition, headers_of, snapshot_at
 from services.api.http.json_body import StrictJSON
@@ -146,7 +146,7 @@ async def list_rulebooks(
     request: AnyRequest, as_of: AsOf = None, min_position: MinPosition = None
 ) -> Response[Items[RulebookListed]]:
     """All that are known, those that come with Shiplog first."""
-    async with snapshot_at(parts(request).pool, min_position, READ_BY_RULE, as_of=as_of) as snapshot:
+    async with snapshot_at(app_state(request).pool, min_position, READ_BY_RULE, as_of=as_of) as snapshot:
         known = await read_rulebooks(snapshot)
         steps, in_force = await read_adoptions(snapshot), await rulebook_in_force(snapshot)
         freshness = await snapshot.freshness()
@@ -159,7 +159,7 @@ async def list_adoptions(
     request: AnyRequest, as_of: AsOf = None, min_position: MinPosition = None
 ) -> Response[Items[AdoptionShown]]:
     """Which rulebook was adopted, rolled back to, scheduled or called off, newest first."""
-    async with snapshot_at(parts(request).pool, min_position, READ_BY_RULE, as_of=as_of) as snapshot:
+    async with snapshot_at(app_state(request).pool, min_position, READ_BY_RULE, as_of=as_of) as snapshot:
         steps = await read_adoptions(snapshot)
         freshness = await snapshot.freshness()
     return Response(Items([_adoption(each) for each in steps]), headers=headers_of(freshness))
@@ -170,7 +170,7 @@ async def show_rulebook(
     request: AnyRequest, digest: RulebookInPath, as_of: AsOf = None, min_position: MinPosition = None
 ) -> Response[RulebookShown]:
     """One rulebook, as data and as text."""
-    async with snapshot_at(parts(request).pool, min_position, READ_BY_RULE, as_of=as_of) as snapshot:
+    async with snapshot_at(app_state(request).pool, min_position, READ_BY_RULE, as_of=as_of) as snapshot:
         known = await find_known(snapshot, digest)
         listed = _listed(known, await read_adoptions(snapshot), await rulebook_in_force(snapshot))
         freshness = await snapshot.freshness()
@@ -226,7 +226,7 @@ async def _answer(request: AnyRequest, command: Command) -> Response[AdoptionAns
 
 
 async def _decide(request: AnyRequest, command: Command) -> Outcome:
-    outcome = await decide_adoption(parts(request).pool, command, await author_of(request))
+    outcome = await decide_adoption(app_state(request).pool, command, await author_of(request))
     await announce_house(request, outcome.decided)
     return outcome
 

@@ -12,7 +12,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody
 from msgspec import Meta, Struct
 
-from services.api.http.app_state import parts
+from services.api.http.app_state import app_state
 from services.api.http.auth import login_of, open_to_all
 from services.api.http.json_body import StrictJSON
 from services.api.http.problems import Rejected, may_answer
@@ -50,13 +50,13 @@ class LoggedIn(Struct, frozen=True):
 async def log_in(request: AnyRequest, data: JSONBody[LogIn]) -> Response[LoggedIn]:
     """Open a session; the cookie is HttpOnly and lasts twelve hours."""
     limits = await admit_login(request, data.name)
-    user = await parts(request).pool.fetchrow(FIND_USER, data.name) if "\0" not in data.name else None
+    user = await app_state(request).pool.fetchrow(FIND_USER, data.name) if "\0" not in data.name else None
     genuine = await is_genuine(user["password"] if user else None, data.password)
     if user is None or not genuine:
         raise Rejected(401, "unauthenticated", "The name or the password is wrong.")
     token = secrets.token_urlsafe(32)
-    await parts(request).pool.execute(
-        OPEN_SESSION, parts(request).identity.digest(token), user["name"], _LIFETIME
+    await app_state(request).pool.execute(
+        OPEN_SESSION, app_state(request).identity.digest(token), user["name"], _LIFETIME
     )
     cookie = _cookie(token, request.url.scheme == "https", int(_LIFETIME.total_seconds()))
     headers = {"Cache-Control": "no-store", **limits}
@@ -81,7 +81,7 @@ async def show_session(request: AnyRequest) -> Response[LoggedIn]:
 async def log_out(request: AnyRequest) -> Response[None]:
     """Close the session."""
     token = request.cookies.get(SESSION_COOKIE, "")
-    await parts(request).pool.execute(CLOSE_SESSION, parts(request).identity.digest(token))
+    await app_state(request).pool.execute(CLOSE_SESSION, app_state(request).identity.digest(token))
     return Response(None, cookies=[_cookie("", request.url.scheme == "https", 0)])
 
 

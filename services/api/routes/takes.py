@@ -16,7 +16,7 @@ from domain.shared.types import Choice, Score, Text
 from eventstore.decisions import Decided, decide_tool
 from projections.panel import PANEL, read_panel
 from projections.scorecard import SCORECARD, read_take_history
-from services.api.http.app_state import parts
+from services.api.http.app_state import app_state
 from services.api.http.auth import author_of, for_takes, open_to_all
 from services.api.http.consistency import MinPosition, headers_of, snapshot_at
 from services.api.http.json_body import StrictJSON
@@ -63,7 +63,7 @@ async def put_take(
     request: AnyRequest, slug: SlugInPath, reviewer: SlugInPath, data: JSONBody[PutTakeBody]
 ) -> Response[TakeAnswer]:
     """Publish the reviewer's take (201), or supersede it (200). Earlier takes stay in its history."""
-    async with snapshot_at(parts(request).pool, None, [PANEL]) as snapshot:
+    async with snapshot_at(app_state(request).pool, None, [PANEL]) as snapshot:
         if reviewer not in {each.slug for each in await read_panel(snapshot)}:
             raise Unknown(kind="reviewer", name=reviewer)
     return await _decide(request, PublishTake(slug, reviewer, data.score, data.choice, data.text))
@@ -85,8 +85,8 @@ async def take_history(
     request: AnyRequest, slug: SlugInPath, reviewer: SlugInPath, min_position: MinPosition = None
 ) -> Response[Items[PastTakeShown]]:
     """Every revision of the take, newest first."""
-    tool = (await parts(request).names.find(slug)).tool
-    async with snapshot_at(parts(request).pool, min_position, [SCORECARD]) as snapshot:
+    tool = (await app_state(request).names.find(slug)).tool
+    async with snapshot_at(app_state(request).pool, min_position, [SCORECARD]) as snapshot:
         past = await read_take_history(snapshot, tool, reviewer)
         freshness = await snapshot.freshness()
     shown = [
@@ -97,7 +97,7 @@ async def take_history(
 
 async def _decide(request: AnyRequest, command: PublishTake | WithdrawTake) -> Response[TakeAnswer]:
     author = await author_of(request)
-    async with parts(request).pool.acquire() as conn:
+    async with app_state(request).pool.acquire() as conn:
         decided = await decide_tool(
             conn, command.tool, lambda past: decide(command, reduce(evolve, past, Panel())), author
         )

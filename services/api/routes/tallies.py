@@ -11,7 +11,7 @@ from litestar.params import FromQuery, QueryParameter
 from msgspec import Meta, Struct
 
 from projections.hourly_tally import HOURLY_TALLY, read_history
-from services.api.http.app_state import parts
+from services.api.http.app_state import app_state
 from services.api.http.auth import open_to_all
 from services.api.http.consistency import AsOf, MinPosition, headers_of, snapshot_at
 from services.api.http.pagination import Items, SlugInPath, slugs_in
@@ -37,8 +37,8 @@ async def tool_tally(
     request: AnyRequest, slug: SlugInPath, as_of: AsOf = None, min_position: MinPosition = None
 ) -> Response[ToolTally]:
     """Ship and skip as they stand, or stood; share and interval are null while nobody has voted."""
-    tools = {slug: (await parts(request).names.find(slug)).tool}
-    tallies, freshness = await read_tallies_of(parts(request).pool, tools, min_position, as_of)
+    tools = {slug: (await app_state(request).names.find(slug)).tool}
+    tallies, freshness = await read_tallies_of(app_state(request).pool, tools, min_position, as_of)
     return Response(tallies[0], headers=headers_of(freshness))
 
 
@@ -52,9 +52,9 @@ async def many_tallies(
     min_position: MinPosition = None,
 ) -> Response[Items[ToolTally]]:
     """The tallies of several tools, all at one moment, in the order asked."""
-    names = parts(request).names
+    names = app_state(request).names
     numbers = {slug: (await names.find(slug)).tool for slug in slugs_in(tools)}
-    tallies, freshness = await read_tallies_of(parts(request).pool, numbers, min_position, as_of)
+    tallies, freshness = await read_tallies_of(app_state(request).pool, numbers, min_position, as_of)
     return Response(Items(tallies), headers=headers_of(freshness))
 
 
@@ -68,12 +68,12 @@ async def tool_history(
     min_position: MinPosition = None,
 ) -> Response[Items[Bucket]]:
     """Casts per hour or day (UTC) from ``from`` up to ``to``, with the tally at each bucket's end."""
-    tool = (await parts(request).names.find(slug)).tool
+    tool = (await app_state(request).names.find(slug)).tool
     times = (
         EPOCH if start is None else _moment(start, "from"),
         datetime.now(UTC) if end is None else _moment(end, "to"),
     )
-    async with snapshot_at(parts(request).pool, min_position, [HOURLY_TALLY]) as snapshot:
+    async with snapshot_at(app_state(request).pool, min_position, [HOURLY_TALLY]) as snapshot:
         rows = await read_history(snapshot, tool, bucket, *times)
         freshness = await snapshot.freshness()
     return Response(Items([Bucket(*row) for row in rows]), headers=headers_of(freshness))

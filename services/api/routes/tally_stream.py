@@ -11,7 +11,7 @@ from litestar.params import QueryParameter
 from litestar.response import ServerSentEvent
 from litestar.response.sse import ServerSentEventMessage
 
-from services.api.http.app_state import parts
+from services.api.http.app_state import app_state
 from services.api.http.auth import open_to_all
 from services.api.http.broadcast import Broadcast, Subscriber
 from services.api.http.pagination import slugs_in
@@ -35,12 +35,12 @@ async def stream_tallies(
     ],
 ) -> ServerSentEvent:
     """`tally` events carrying state, first at once and then on change; the id is the log position shown."""
-    names = parts(request).names
+    names = app_state(request).names
     subscriber = Subscriber({slug: (await names.find(slug)).tool for slug in slugs_in(tools)})
-    parts(request).broadcast.subscribe(subscriber)
-    subscriber.offer(*await read_tallies_by_slug(parts(request).pool, subscriber.tools))
+    app_state(request).broadcast.subscribe(subscriber)
+    subscriber.offer(*await read_tallies_by_slug(app_state(request).pool, subscriber.tools))
     return ServerSentEvent(
-        _frames(parts(request).broadcast, subscriber),
+        _frames(app_state(request).broadcast, subscriber),
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
 

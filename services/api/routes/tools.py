@@ -20,7 +20,7 @@ from projections.adoptions import rulebook_in_force
 from projections.catalogue import read_categories
 from projections.engine.snapshot import Freshness, take_snapshot
 from projections.rulebooks import find_rulebook
-from services.api.http.app_state import parts
+from services.api.http.app_state import app_state
 from services.api.http.auth import author_of, for_scope, open_to_all
 from services.api.http.consistency import AsOf, MinPosition, headers_of, snapshot_at
 from services.api.http.json_body import StrictJSON
@@ -73,7 +73,7 @@ async def list_tools(
     the newest event. ``controversial``: total ** (smaller side / larger side).
     """
     after = read_after(cursor, sort) if cursor else None
-    async with snapshot_at(parts(request).pool, min_position, READ_BY_CARDS, as_of=as_of) as snapshot:
+    async with snapshot_at(app_state(request).pool, min_position, READ_BY_CARDS, as_of=as_of) as snapshot:
         rulebook = await rulebook_in_force(snapshot)
         order = await read_order(snapshot, rulebook, sort, after)
         page, more = order.page(category, after, limit)
@@ -99,8 +99,8 @@ async def read_card(
 
     Raises Unknown, NotListedYet, or Rejected while the catalogue has not folded the tool yet.
     """
-    tool = (await parts(request).names.find(slug)).tool
-    async with snapshot_at(parts(request).pool, min_position, READ_BY_CARDS, as_of=as_of) as snapshot:
+    tool = (await app_state(request).names.find(slug)).tool
+    async with snapshot_at(app_state(request).pool, min_position, READ_BY_CARDS, as_of=as_of) as snapshot:
         snapshot.check_listed(slug, tool)
         rulebook = await (find_rulebook(snapshot, by) if by else rulebook_in_force(snapshot))
         cards = await read_cards(snapshot, rulebook, [tool])
@@ -143,7 +143,7 @@ async def retire_tool(
 
 async def _decide(request: AnyRequest, command: PutTool | RetireTool) -> Response[ToolAnswer]:
     author = await author_of(request)
-    async with parts(request).pool.acquire() as conn:
+    async with app_state(request).pool.acquire() as conn:
         decided = await decide_tool(
             conn, command.slug, lambda past: decide(command, reduce(evolve, past, None)), author
         )
@@ -160,8 +160,8 @@ async def _decide(request: AnyRequest, command: PutTool | RetireTool) -> Respons
 async def announce_house(request: AnyRequest, decided: Decided) -> None:
     """Wake the workers, and let this process look names up anew."""
     if decided.recorded:
-        parts(request).signals.wake(HOUSE)
-        await parts(request).names.refresh()
+        app_state(request).signals.wake(HOUSE)
+        await app_state(request).names.refresh()
 
 
 def position_of(decided: Decided) -> str | None:
@@ -184,7 +184,7 @@ async def _details(request: AnyRequest, body: PutToolBody) -> Details:
 
 async def _named(request: AnyRequest, slug: str) -> Category:
     """The category in use under this slug; a new slug is named after itself."""
-    async with take_snapshot(parts(request).pool) as snapshot:
+    async with take_snapshot(app_state(request).pool) as snapshot:
         in_use = {category.slug: category for category, _ in await read_categories(snapshot)}
     return in_use.get(slug, Category(slug, slug.replace("-", " ").title()))
 

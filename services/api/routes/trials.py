@@ -12,7 +12,7 @@ from msgspec import structs
 from projections.engine.snapshot import take_snapshot
 from projections.rulebooks import find_rulebook
 from projections.trials import jobs as trials
-from services.api.http.app_state import parts
+from services.api.http.app_state import app_state
 from services.api.http.auth import for_editors
 from services.api.http.pagination import Items
 from services.api.http.problems import may_answer
@@ -61,7 +61,7 @@ class TrialShown(TrialLine, frozen=True):
 )
 async def ask_trial(request: AnyRequest, digest: RulebookInPath) -> Response[TrialLine]:
     """Try a known rulebook over the whole log. A worker does it; ask at Location how it gets on."""
-    pool = parts(request).pool
+    pool = app_state(request).pool
     async with take_snapshot(pool) as snapshot:
         rulebook = await find_rulebook(snapshot, digest)
     begun = await trials.begin(pool, rulebook.digest)
@@ -73,7 +73,7 @@ async def ask_trial(request: AnyRequest, digest: RulebookInPath) -> Response[Tri
 @get("/v1/trials", guards=[for_editors], responses=may_answer(401, 403))
 async def list_trials(request: AnyRequest) -> Response[Items[TrialLine]]:
     """The last fifty, newest first, without what they found."""
-    pool = parts(request).pool
+    pool = app_state(request).pool
     lines = await show_lines(pool, await trials.read_trials(pool))
     return Response(Items(lines), headers=_UNSEEN)
 
@@ -87,7 +87,7 @@ async def show_trial(
     ] = _FLIPS,
 ) -> Response[TrialShown]:
     """Progress while it runs; then what it found."""
-    line, found = await read_found(parts(request).pool, id, flips)
+    line, found = await read_found(app_state(request).pool, id, flips)
     return Response(_shown(line, found[1] if found else None), headers=_UNSEEN)
 
 
@@ -99,7 +99,7 @@ async def show_trial(
 )
 async def cancel_trial(request: AnyRequest, id: FromPath[UUID]) -> Response[TrialLine]:
     """Give it up. Nothing that anybody reads was touched."""
-    await trials.cancel(parts(request).pool, id)
+    await trials.cancel(app_state(request).pool, id)
     return await _answer(request, id)
 
 
@@ -109,12 +109,12 @@ async def compare_trials(
     ids: Annotated[str, QueryParameter(max_length=MOST_COMPARED * 40, description="Comma-separated")],
 ) -> Response[SideBySide]:
     """Several trials side by side: a row a tool, those that most of them would flip first."""
-    found = await read_side_by_side(parts(request).pool, ids_in(ids))
+    found = await read_side_by_side(app_state(request).pool, ids_in(ids))
     return Response(found, headers=_UNSEEN)
 
 
 async def _answer(request: AnyRequest, id: UUID) -> Response[TrialLine]:
-    pool = parts(request).pool
+    pool = app_state(request).pool
     (line,) = await show_lines(pool, [await trials.read_trial(pool, id)])
     return Response(line, headers=_UNSEEN)
 

@@ -15,7 +15,7 @@ from domain.shared.types import Choice, Slug
 from eventstore import ids
 from eventstore.casts import Kind, Stood, Submitted
 from projections.my_votes import read_votes
-from services.api.http.app_state import parts
+from services.api.http.app_state import app_state
 from services.api.http.auth import Voter, open_to_all, reader_of, voter_of, with_own_credentials
 from services.api.http.json_body import StrictJSON
 from services.api.http.pagination import Items, SlugInPath, slugs_in
@@ -66,7 +66,7 @@ async def cast_vote(request: AnyRequest, data: JSONBody[CastVote]) -> Response[V
     """Vote ship or skip on a tool; the newest id of a ballot stands."""
     voter = await voter_of(request, data.voter)
     limits = await admit_voter(request, voter)
-    tool = await parts(request).names.votable(data.tool)
+    tool = await app_state(request).names.votable(data.tool)
     stood = await submit(request, voter, "v", tool, data.choice, data.id)
     return _respond(answer_to(stood), voter.cookie, limits)
 
@@ -86,7 +86,7 @@ async def retract_vote(
     """Take the vote back. Every cast stays in the log; the tally no longer counts it."""
     who = await voter_of(request, voter)
     limits = await admit_voter(request, who)
-    number = await parts(request).names.votable(tool)
+    number = await app_state(request).names.votable(tool)
     stood = await submit(request, who, "v", number, None, vote_id)
     return _respond(answer_to(stood), who.cookie, limits)
 
@@ -102,10 +102,12 @@ async def own_votes(
     actor = reader_of(request)
     votes = []
     if actor is not None:
-        names = parts(request).names
+        names = app_state(request).names
         wanted = None if tools is None else [(await names.find(slug)).tool for slug in slugs_in(tools)]
-        votes = await read_votes(parts(request).pool, shard_of(actor, parts(request).shards), actor, wanted)
-    slugs = await parts(request).names.slugs_of([vote.tool for vote in votes])
+        votes = await read_votes(
+            app_state(request).pool, shard_of(actor, app_state(request).shards), actor, wanted
+        )
+    slugs = await app_state(request).names.slugs_of([vote.tool for vote in votes])
     return Response(
         Items([OwnVote(slugs[vote.tool], vote.choice, str(vote.position)) for vote in votes]),
         headers={"Cache-Control": "private, no-store"},
@@ -123,7 +125,7 @@ async def submit(
             ids.WANTED,
         )
     cast = Submitted(kind, voter.actor, tool, choice, id or ids.mint(), voter.origin, minted=id is None)
-    stood: Stood = await parts(request).appenders.append(cast)
+    stood: Stood = await app_state(request).appenders.append(cast)
     return stood
 
 

@@ -13,7 +13,7 @@ from msgspec import Meta, Struct
 from domain.shared.types import Line, Slug
 from domain.webhooks.endpoints import LONGEST_URL, read_endpoint
 from domain.webhooks.messages import State, write_secret
-from services.api.http.app_state import parts
+from services.api.http.app_state import app_state
 from services.api.http.auth import for_editors
 from services.api.http.json_body import StrictJSON
 from services.api.http.pagination import MOST_NAMED, Items, read_cursor, write_cursor
@@ -91,10 +91,12 @@ class DeliveryShown(Struct, frozen=True):
 )
 async def open_webhook(request: AnyRequest, data: JSONBody[AskWebhook]) -> Response[WebhookSecret]:
     """Tell a receiver of verdicts that flip from now on. The secret is shown here and nowhere else."""
-    pool, keys = parts(request).pool, parts(request).keyring
-    read_endpoint(data.url, parts(request).webhook_networks)
+    pool, keys = app_state(request).pool, app_state(request).keyring
+    read_endpoint(data.url, app_state(request).webhook_networks)
     tools = (
-        None if data.tools is None else [(await parts(request).names.find(slug)).tool for slug in data.tools]
+        None
+        if data.tools is None
+        else [(await app_state(request).names.find(slug)).tool for slug in data.tools]
     )
     site = request.headers.get("origin") or str(request.base_url).rstrip("/")
     made, secret = await registry.open_webhook(pool, keys, data.url, data.description, tools, site)
@@ -106,7 +108,7 @@ async def open_webhook(request: AnyRequest, data: JSONBody[AskWebhook]) -> Respo
 @get("/v1/webhooks", guards=[for_editors], responses=may_answer(401, 403))
 async def list_webhooks(request: AnyRequest) -> Response[Items[WebhookShown]]:
     """All webhooks, newest first."""
-    found = await registry.read_webhooks(parts(request).pool)
+    found = await registry.read_webhooks(app_state(request).pool)
     return Response(Items(await _shown(request, found)), headers=_UNSEEN)
 
 
@@ -119,7 +121,7 @@ async def show_webhook(request: AnyRequest, id: FromPath[UUID]) -> Response[Webh
 @delete("/v1/webhooks/{id:uuid}", status_code=204, guards=[for_editors], responses=may_answer(401, 403, 404))
 async def remove_webhook(request: AnyRequest, id: FromPath[UUID]) -> None:
     """Remove it, with its deliveries."""
-    await registry.remove(parts(request).pool, id)
+    await registry.remove(app_state(request).pool, id)
 
 
 @post(
@@ -130,7 +132,7 @@ async def remove_webhook(request: AnyRequest, id: FromPath[UUID]) -> None:
 )
 async def rotate_secret(request: AnyRequest, id: FromPath[UUID]) -> Response[WebhookSecret]:
     """Give it a new secret. For 24 hours messages are signed with both."""
-    secret = await registry.rotate(parts(request).pool, parts(request).keyring, id)
+    secret = await registry.rotate(app_state(request).pool, app_state(request).keyring, id)
     return await _with_secret(request, id, secret)
 
 
@@ -142,7 +144,7 @@ async def rotate_secret(request: AnyRequest, id: FromPath[UUID]) -> Response[Web
 )
 async def enable_webhook(request: AnyRequest, id: FromPath[UUID]) -> Response[WebhookShown]:
     """Go on with a webhook that was disabled, from now on. What it missed is in the flip log."""
-    await registry.enable(parts(request).pool, id)
+    await registry.enable(app_state(request).pool, id)
     return await _one(request, id)
 
 
@@ -154,7 +156,7 @@ async def enable_webhook(request: AnyRequest, id: FromPath[UUID]) -> Response[We
 )
 async def ping_webhook(request: AnyRequest, id: FromPath[UUID]) -> Response[DeliveryShown]:
     """Send a message of the type `webhook.ping`. A worker does it; ask in the deliveries what came of it."""
-    return await _delivery(request, id, await deliveries.put_ping(parts(request).pool, id))
+    return await _delivery(request, id, await deliveries.put_ping(app_state(request).pool, id))
 
 
 @get("/v1/webhooks/{id:uuid}/deliveries", guards=[for_editors], responses=may_answer(401, 403, 404))
@@ -163,7 +165,7 @@ async def list_deliveries(
 ) -> Response[Items[DeliveryShown]]:
     """What was sent, or is to be, newest first, fifty at a time. They are kept for thirty days."""
     before = None if cursor is None else read_cursor(cursor, tuple[UUID])[0]
-    pool = parts(request).pool
+    pool = app_state(request).pool
     await registry.read_webhook(pool, id)
     found = await deliveries.read_deliveries(pool, id, before, _PAGE + 1)
     page = found[:_PAGE]
@@ -181,28 +183,28 @@ async def redeliver(
     request: AnyRequest, id: FromPath[UUID], delivery: FromPath[UUID]
 ) -> Response[DeliveryShown]:
     """Send a message again, whatever became of it, under the same `webhook-id`."""
-    await deliveries.send_again(parts(request).pool, id, delivery)
+    await deliveries.send_again(app_state(request).pool, id, delivery)
     return await _delivery(request, id, delivery)
 
 
 async def _one(request: AnyRequest, id: UUID) -> Response[WebhookShown]:
-    found = await registry.read_webhook(parts(request).pool, id)
+    found = await registry.read_webhook(app_state(request).pool, id)
     return Response((await _shown(request, [found]))[0], headers=_UNSEEN)
 
 
 async def _with_secret(request: AnyRequest, id: UUID, secret: bytes) -> Response[WebhookSecret]:
-    found = await registry.read_webhook(parts(request).pool, id)
+    found = await registry.read_webhook(app_state(request).pool, id)
     shown = (await _shown(request, [found]))[0]
     return Response(WebhookSecret(shown, write_secret(secret)), headers=_UNSEEN)
 
 
 async def _delivery(request: AnyRequest, webhook: UUID, id: UUID) -> Response[DeliveryShown]:
-    found = await deliveries.read_delivery(parts(request).pool, webhook, id)
+    found = await deliveries.read_delivery(app_state(request).pool, webhook, id)
     return Response((await _deliveries_shown(request, [found]))[0], status_code=202, headers=_UNSEEN)
 
 
 async def _shown(request: AnyRequest, webhooks: list[Webhook]) -> list[WebhookShown]:
-    slugs = await parts(request).names.slugs_of([tool for each in webhooks for tool in each.tools or ()])
+    slugs = await app_state(request).names.slugs_of([tool for each in webhooks for tool in each.tools or ()])
     return [
         WebhookShown(
             each.id,
@@ -220,7 +222,7 @@ async def _shown(request: AnyRequest, webhooks: list[Webhook]) -> list[WebhookSh
 
 
 async def _deliveries_shown(request: AnyRequest, found: list[Delivery]) -> list[DeliveryShown]:
-    slugs = await parts(request).names.slugs_of([each.tool for each in found if each.tool is not None])
+    slugs = await app_state(request).names.slugs_of([each.tool for each in found if each.tool is not None])
     return [
         DeliveryShown(
             each.id,

@@ -19,7 +19,7 @@ from projections.adoptions import Adoption, Step, read_adoptions, rulebook_in_fo
 from projections.engine.snapshot import Freshness, take_snapshot
 from projections.rulebooks import Known, read_rulebooks
 from projections.trials import jobs as trials
-from services.api.http.app_state import parts
+from services.api.http.app_state import app_state
 from services.api.http.auth import login_of, open_to_all
 from services.api.http.requests import AnyRequest
 from services.api.site.plots import (
@@ -82,7 +82,7 @@ class Desk(Struct, frozen=True):
 async def lab(request: AnyRequest) -> Page:
     if not await _is_editor(request):
         return await _closed(request)
-    desk = await _read_desk(parts(request).pool)
+    desk = await _read_desk(app_state(request).pool)
     texts = {each.rulebook.digest: write_rulebook(each.rulebook) for each in desk.known}
     return await _open(request, "lab.html", desk.freshness, desk=desk, texts=texts)
 
@@ -91,7 +91,7 @@ async def lab(request: AnyRequest) -> Page:
 async def trial(request: AnyRequest, id: FromPath[UUID]) -> Page:
     if not await _is_editor(request):
         return await _closed(request)
-    pool = parts(request).pool
+    pool = app_state(request).pool
     line, found = await read_found(pool, id, _FLIPS)
     disagreeing = [each.tool for each in found[0].tools if each.disagree][:_MOST_ROWS] if found else []
     async with take_snapshot(pool) as snapshot:
@@ -117,7 +117,7 @@ async def side_by_side(
 ) -> Page:
     if not await _is_editor(request):
         return await _closed(request)
-    found = await read_side_by_side(parts(request).pool, ids_in(ids))
+    found = await read_side_by_side(app_state(request).pool, ids_in(ids))
     return await _open(request, "trials.html", None, compared=found, most=_MOST_ROWS)
 
 

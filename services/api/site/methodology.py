@@ -11,7 +11,7 @@ from domain.rulebooks.rulebook import Clause, Label, Rulebook
 from projections.adoptions import read_adoptions, rulebook_in_force, scheduled
 from projections.engine.snapshot import take_snapshot
 from projections.rulebooks import read_rulebooks
-from services.api.http.app_state import parts
+from services.api.http.app_state import app_state
 from services.api.http.auth import open_to_all
 from services.api.http.requests import AnyRequest
 from services.api.site.rendering import Page, render_page
@@ -29,7 +29,7 @@ _CONFIDENCE = {"1.645": "90%", "1.96": "95%", "2.576": "99%"}
 
 @get("/methodology", guards=[open_to_all], include_in_schema=False)
 async def methodology(request: AnyRequest) -> Page:
-    async with take_snapshot(parts(request).pool) as snapshot:
+    async with take_snapshot(app_state(request).pool) as snapshot:
         book = await rulebook_in_force(snapshot)
         known, steps = await read_rulebooks(snapshot), await read_adoptions(snapshot)
         freshness = await snapshot.freshness()

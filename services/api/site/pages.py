@@ -21,7 +21,7 @@ from projections.adoptions import rulebook_in_force
 from projections.catalogue import Entry, read_categories, read_entries
 from projections.engine.snapshot import take_snapshot
 from projections.panel import Reviewer, read_panel
-from services.api.http.app_state import parts
+from services.api.http.app_state import app_state
 from services.api.http.auth import login_of, open_to_all
 from services.api.http.requests import AnyRequest
 from services.api.site.methodology import methodology
@@ -66,7 +66,7 @@ class CategoryRecord(Struct, frozen=True):
 @get("/", guards=[open_to_all], include_in_schema=False)
 async def home(request: AnyRequest, sort: FromQuery[Sort] = "top") -> Page:
     """By category with the best first, or all tools in the order that was chosen."""
-    async with take_snapshot(parts(request).pool) as snapshot:
+    async with take_snapshot(app_state(request).pool) as snapshot:
         rulebook = await rulebook_in_force(snapshot)
         order = await read_order(snapshot, rulebook, sort)
         categories = await read_categories(snapshot)
@@ -91,9 +91,9 @@ async def home(request: AnyRequest, sort: FromQuery[Sort] = "top") -> Page:
 
 @get("/compare/{pair:str}", guards=[open_to_all], include_in_schema=False)
 async def compare(request: AnyRequest, pair: FromPath[str]) -> Page:
-    left, right = await find_pair(parts(request).names, pair)
-    async with take_snapshot(parts(request).pool) as snapshot:
-        comparison, freshness = await read_comparison(snapshot, parts(request).names, left, right)
+    left, right = await find_pair(app_state(request).names, pair)
+    async with take_snapshot(app_state(request).pool) as snapshot:
+        comparison, freshness = await read_comparison(snapshot, app_state(request).names, left, right)
         rulebook = await rulebook_in_force(snapshot)
     canonical = "/compare/{}-vs-{}".format(*sorted((left, right)))
     return render_page(
@@ -103,8 +103,8 @@ async def compare(request: AnyRequest, pair: FromPath[str]) -> Page:
 
 @get("/tools/{slug:str}", guards=[open_to_all], include_in_schema=False)
 async def tool(request: AnyRequest, slug: FromPath[str]) -> Page:
-    number = (await parts(request).names.find(_checked(slug, "tool"))).tool
-    async with take_snapshot(parts(request).pool) as snapshot:
+    number = (await app_state(request).names.find(_checked(slug, "tool"))).tool
+    async with take_snapshot(app_state(request).pool) as snapshot:
         rulebook = await rulebook_in_force(snapshot)
         cards = await read_cards(snapshot, rulebook, [number])
         entries = await read_entries(snapshot)
@@ -116,7 +116,7 @@ async def tool(request: AnyRequest, slug: FromPath[str]) -> Page:
 
 @get("/reviewers/{slug:str}", guards=[open_to_all], include_in_schema=False)
 async def reviewer(request: AnyRequest, slug: FromPath[str]) -> Page:
-    async with take_snapshot(parts(request).pool) as snapshot:
+    async with take_snapshot(app_state(request).pool) as snapshot:
         panel = {each.slug: each for each in await read_panel(snapshot)}
         rulebook = await rulebook_in_force(snapshot)
         cards = await read_cards(snapshot, rulebook) if slug in panel else {}
@@ -137,7 +137,7 @@ async def reviewer(request: AnyRequest, slug: FromPath[str]) -> Page:
 @get("/categories/{slug:str}", guards=[open_to_all], include_in_schema=False)
 async def category(request: AnyRequest, slug: FromPath[str], sort: FromQuery[Sort] = "top") -> Page:
     """Its tools in the order that was chosen, retired ones last."""
-    async with take_snapshot(parts(request).pool) as snapshot:
+    async with take_snapshot(app_state(request).pool) as snapshot:
         rulebook = await rulebook_in_force(snapshot)
         entries = [each for each in await read_entries(snapshot) if each.details.category.slug == slug]
         order = await read_order(snapshot, rulebook, sort)
@@ -165,7 +165,7 @@ async def ledger() -> Page:
 async def editor(request: AnyRequest) -> Page:
     """What the login may do, and nothing else; the API asks for the login again."""
     login = await login_of(request)
-    async with take_snapshot(parts(request).pool) as snapshot:
+    async with take_snapshot(app_state(request).pool) as snapshot:
         panel = await read_panel(snapshot)
         entries = await read_entries(snapshot)
         freshness = await snapshot.freshness()
@@ -197,9 +197,9 @@ async def find_pair(names: Names, pair: str) -> tuple[str, str]:
 
 def _splits(pair: str) -> Iterator[tuple[str, str]]:
     """Every way to read the pair as two slugs."""
-    parts = pair.split("-vs-")
-    for cut in range(1, len(parts)):
-        left, right = "-vs-".join(parts[:cut]), "-vs-".join(parts[cut:])
+    app_state = pair.split("-vs-")
+    for cut in range(1, len(app_state)):
+        left, right = "-vs-".join(app_state[:cut]), "-vs-".join(app_state[cut:])
         if _is_slug(left) and _is_slug(right):
             yield left, right
 

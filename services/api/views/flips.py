@@ -11,7 +11,7 @@ from domain.timeline.flips import Place
 from projections.engine.snapshot import Freshness
 from projections.flips.reads import Told, flips_at_one_moment, newest_flips
 from projections.flips.store import AFTER_ALL, BEFORE_ALL
-from services.api.http.app_state import parts
+from services.api.http.app_state import app_state
 from services.api.http.requests import AnyRequest
 
 _ANY_TOOL = 2**31 - 1
@@ -46,8 +46,8 @@ async def read_newest(
     before: tuple[Place, int] = (AFTER_ALL, _ANY_TOOL),
 ) -> tuple[list[Told], Freshness]:
     """Raises Unknown for a slug that names no tool."""
-    tool = None if slug is None else (await parts(request).names.find(slug)).tool
-    async with flips_at_one_moment(parts(request).pool) as (conn, freshness):
+    tool = None if slug is None else (await app_state(request).names.find(slug)).tool
+    async with flips_at_one_moment(app_state(request).pool) as (conn, freshness):
         return await newest_flips(conn, since, before, limit, tool), freshness
 
 
