@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from domain.shared.log import HOUSE, Position, Shard
 from domain.shared.types import Choice
-from eventstore.tool_directory import SLUGS_OF
+from eventstore.tool_directory import READ_SLUGS
 from projections.block_tally import BLOCK, BLOCK_TALLY
 from projections.reads.as_of import Past
 
@@ -124,7 +124,7 @@ class Between:
         """In the order they happened, of those after ``after``."""
         rows = await self._past.fetch_as_is(HOUSE_EVENTS, max(after, self._after), self._last, most)
         tools = list({row["tool"] for row in rows})
-        slugs = {row["tool"]: row["slug"] for row in await self._past.fetch_as_is(SLUGS_OF, tools)}
+        slugs = {row["tool"]: row["slug"] for row in await self._past.fetch_as_is(READ_SLUGS, tools)}
         return [_house(row, slugs.get(row["tool"])) for row in rows]
 
 

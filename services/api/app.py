@@ -21,7 +21,7 @@ from domain.voting.votes import Outcome
 from eventstore.appender import Appenders
 from eventstore.casts import Stood
 from eventstore.heads import count_shards
-from eventstore.tool_directory import Names
+from eventstore.tool_directory import ToolDirectory
 from services.api.http.admission import AdmissionControl, bound_requests, limit_in_flight
 from services.api.http.app_state import BulkSlots
 from services.api.http.broadcast import Broadcast
@@ -58,12 +58,12 @@ from services.api.site.pages import PAGES
 from services.api.site.rendering import OPENAPI_RENDER, STATIC, render_problem_page
 from services.api.views.tallies import read_tallies_by_slug
 from services.auth.identity import Identity
-from services.ingest.bulk import Commits, Intake
+from services.ingest.bulk import BulkCommits, BulkIngest
 from services.logs import configure_logs
 from services.resources import open_pool
 from services.settings import Settings, from_environment
 from services.wakeups import Signals
-from services.webhooks.secrets import Keyring
+from services.webhooks.secrets import WebhookSecrets
 
 ROUTES: list[ControllerRouterHandler] = [
     votes.cast_vote,
@@ -204,32 +204,32 @@ def _lifespan(settings: Settings, admission: AdmissionControl) -> _Lifespan:
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         pool, signals = await open_pool(settings), Signals(settings.redis_url)
-        shards, names = await count_shards(pool), Names(pool)
+        shards, tool_directory = await count_shards(pool), ToolDirectory(pool)
         identity, rate_limiter = Identity(settings, pool), await RateLimiter(settings).open()
 
         on_committed, on_appended = _wake_by(signals)
 
-        def open_intake(origin: str) -> Intake:
-            return Intake(commits, names, identity, origin=origin, group=settings.bulk_group)
+        def open_bulk_ingest(origin: str) -> BulkIngest:
+            return BulkIngest(commits, tool_directory, identity, origin=origin, group=settings.bulk_group)
 
-        commits = Commits(pool, shards, BULK_COMMITS, on_committed)
+        commits = BulkCommits(pool, shards, BULK_COMMITS, on_committed)
         appenders = Appenders(pool, shards, on_appended, queue=settings.queue_per_shard, group=settings.group)
         streams = Broadcast(partial(read_tallies_by_slug, pool), signals, settings.connections // 2)
         app.state.update(
             pool=pool,
             shards=shards,
-            names=names,
+            tool_directory=tool_directory,
             identity=identity,
             signals=signals,
             appenders=appenders,
             broadcast=streams,
             rate_limiter=rate_limiter,
             bulk_slots=BulkSlots(BULK_SENDERS),
-            open_intake=open_intake,
-            keyring=Keyring(settings),
+            open_bulk_ingest=open_bulk_ingest,
+            webhook_secrets=WebhookSecrets(settings),
             webhook_networks=settings.webhook_networks,
         )
-        going_on = [asyncio.create_task(_keep_fresh(names)), asyncio.create_task(admission.watch())]
+        going_on = [asyncio.create_task(_keep_fresh(tool_directory)), asyncio.create_task(admission.watch())]
         try:
             yield
         finally:
@@ -256,12 +256,12 @@ def _wake_by(
     return on_committed, on_appended
 
 
-async def _keep_fresh(names: Names) -> None:
+async def _keep_fresh(tool_directory: ToolDirectory) -> None:
     """A tool retired through another process stops taking votes here within half a second."""
     while True:
         await asyncio.sleep(_NAMES_SECONDS)
         with suppress(PostgresError, InterfaceError, OSError, TimeoutError):  # a request will say it
-            await names.refresh()
+            await tool_directory.refresh()
 
 
 async def _refuse_repeated_parameters(request: AnyRequest) -> None:

@@ -16,18 +16,18 @@ from domain.shared.log import Shard, shard_of
 from domain.voting.votes import Outcome
 from eventstore import ids
 from eventstore.casts import Columns, Expectation, append_columns, outcomes
-from eventstore.tool_directory import Names
+from eventstore.tool_directory import ToolDirectory
 from services.auth.identity import Identity
 from services.ingest.ndjson_votes import VOTER_BYTES, BadLine, Decoded, decode
 
-MOST_LISTED = 100
+REJECTED_LISTED_MAX = 100
 
 OnCommitted: TypeAlias = Callable[[Shard, "Counter[Outcome]"], None]
 # The id of a line that has none, by its number and actor: the same whenever the line is sent.
 LineId: TypeAlias = Callable[[int, UUID], UUID]
 
 
-class Answered(Struct):
+class BulkResult(Struct):
     """What became of the lines so far. ``rejected`` lists the first hundred; ``rejected_total`` counts all."""
 
     received: int = 0
@@ -39,7 +39,7 @@ class Answered(Struct):
 
     def reject(self, bad: Sequence[BadLine]) -> None:
         self.rejected_total += len(bad)
-        self.rejected += bad[: MOST_LISTED - len(self.rejected)]
+        self.rejected += bad[: REJECTED_LISTED_MAX - len(self.rejected)]
 
     def count(self, counts: Counter[Outcome]) -> None:
         self.counted += counts["counted"]
@@ -47,7 +47,7 @@ class Answered(Struct):
         self.superseded += counts["superseded"]
 
 
-class Commits:
+class BulkCommits:
     """What all senders of a process share: a shard's groups are in flight one by one, and few of all shards."""
 
     def __init__(self, pool: Pool[Record], shards: int, most: int, on_committed: OnCommitted) -> None:
@@ -64,13 +64,13 @@ class Commits:
         return counts
 
 
-class Intake:
-    """One sender's votes on their way into the log. ``take`` returns as soon as there is room for more."""
+class BulkIngest:
+    """One sender's votes on their way into the log. ``submit`` returns as soon as there is room for more."""
 
     def __init__(
         self,
-        commits: Commits,
-        names: Names,
+        commits: BulkCommits,
+        tool_directory: ToolDirectory,
         identity: Identity,
         *,
         origin: str,
@@ -78,34 +78,34 @@ class Intake:
         line_id: LineId | None = None,
     ) -> None:
         """Without ``line_id`` a line that has no id is given a minted one."""
-        self._commits, self._names, self._identity = commits, names, identity
+        self._commits, self._tool_directory, self._identity = commits, tool_directory, identity
         self._origin, self._group, self._line_id = origin, group, line_id
-        self._lanes = [Columns() for _ in range(commits.shards + 1)]
+        self._batches = [Columns() for _ in range(commits.shards + 1)]
         self._last: dict[int, asyncio.Task[None]] = {}
-        self.answered = Answered()
+        self.result = BulkResult()
 
-    async def take(self, block: bytes) -> list[BadLine]:
+    async def submit(self, block: bytes) -> list[BadLine]:
         """Whole lines; the bad ones among them, in their order. Raises what the append raises."""
         if not block:
             return []
-        decoded = decode(block, self.answered.received + 1)
+        decoded = decode(block, self.result.received + 1)
         tools = {slug: await self._look_up(slug) for slug in {vote.tool for vote in decoded.votes}}
-        self.answered.received += len(decoded.votes) + len(decoded.bad)
+        self.result.received += len(decoded.votes) + len(decoded.bad)
         self._place(decoded, tools)
         decoded.bad.sort(key=lambda bad: bad.line)
-        self.answered.reject(decoded.bad)
-        for shard, lane in enumerate(self._lanes):
-            if len(lane) >= self._group:
+        self.result.reject(decoded.bad)
+        for shard, batch in enumerate(self._batches):
+            if len(batch) >= self._group:
                 await self._send(Shard(shard))
         return decoded.bad
 
-    async def finish(self) -> Answered:
+    async def finish(self) -> BulkResult:
         """Append what is left, and wait for all of it."""
-        for shard, lane in enumerate(self._lanes):
-            if lane:
+        for shard, batch in enumerate(self._batches):
+            if batch:
                 await self._send(Shard(shard))
         await asyncio.gather(*self._last.values())
-        return self.answered
+        return self.result
 
     def abandon(self) -> None:
         for task in self._last.values():
@@ -113,13 +113,13 @@ class Intake:
 
     async def _look_up(self, slug: str) -> str | Refusal:
         try:
-            return str(await self._names.votable(slug))
+            return str(await self._tool_directory.open_for_votes(slug))
         except Refusal as refusal:
             return refusal
 
     def _place(self, decoded: Decoded, tools: dict[str, str | Refusal]) -> None:
         """Each vote into the columns of its shard. This loop is most of what a vote costs here."""
-        lanes, shards, pseudonym = self._lanes, self._commits.shards, self._identity.pseudonym
+        batches, shards, pseudonym = self._batches, self._commits.shards, self._identity.pseudonym
         line_id, is_acceptable = self._line_id, ids.acceptance()
         for number, vote in zip(decoded.numbers, decoded.votes, strict=True):
             tool, voter, vote_id = tools[vote.tool], vote.voter.encode(), vote.id
@@ -131,21 +131,21 @@ class Intake:
                 decoded.reject(number, "invalid-id", ids.WANTED)
             else:
                 actor = pseudonym("voter", voter)
-                lane = lanes[shard_of(actor, shards)]
+                batch = batches[shard_of(actor, shards)]
                 if vote_id is None:
-                    vote_id = lane.mint() if line_id is None else line_id(number, actor)
-                lane.actors.append(actor)
-                lane.tools.append(tool)
-                lane.choices.append(vote.choice)
-                lane.ids.append(vote_id)
+                    vote_id = batch.mint() if line_id is None else line_id(number, actor)
+                batch.actors.append(actor)
+                batch.tools.append(tool)
+                batch.choices.append(vote.choice)
+                batch.ids.append(vote_id)
 
     async def _send(self, shard: Shard) -> None:
         """One group of a shard is in flight at a time, so that a ballot's lines are decided in their order."""
         if shard in self._last:
             await self._last[shard]
-        lane, self._lanes[shard] = self._lanes[shard], Columns()
-        lane.kinds, lane.origins = ["v"] * len(lane), [self._origin] * len(lane)
-        self._last[shard] = asyncio.create_task(self._append(shard, lane))
+        batch, self._batches[shard] = self._batches[shard], Columns()
+        batch.kinds, batch.origins = ["v"] * len(batch), [self._origin] * len(batch)
+        self._last[shard] = asyncio.create_task(self._append(shard, batch))
 
-    async def _append(self, shard: Shard, lane: Columns) -> None:
-        self.answered.count(await self._commits.append(shard, lane))
+    async def _append(self, shard: Shard, batch: Columns) -> None:
+        self.result.count(await self._commits.append(shard, batch))

@@ -11,7 +11,7 @@ from asyncpg.pool import PoolConnectionProxy
 from msgspec import Struct
 
 from domain.shared.errors import Refusal, Unknown
-from services.webhooks.secrets import Keyring
+from services.webhooks.secrets import WebhookSecrets
 
 MOST_WEBHOOKS = 100
 OLD_SECRET_SIGNS = timedelta(hours=24)
@@ -88,7 +88,12 @@ class Health(Struct, frozen=True):
 
 
 async def open_webhook(
-    pool: Pool[Record], keys: Keyring, url: str, description: str, tools: Sequence[int] | None, site: str
+    pool: Pool[Record],
+    keys: WebhookSecrets,
+    url: str,
+    description: str,
+    tools: Sequence[int] | None,
+    site: str,
 ) -> tuple[UUID, bytes]:
     """The new one and its secret. It is told of what is recorded from now on. Raises TooMany."""
     fresh, secret = uuid4(), keys.mint()
@@ -120,7 +125,7 @@ async def read_health(pool: Pool[Record]) -> Health:
     return Health({state: row[state] for state in ("well", "failing", "disabled")}, row["due"])
 
 
-async def rotate(pool: Pool[Record], keys: Keyring, id: UUID) -> bytes:
+async def rotate(pool: Pool[Record], keys: WebhookSecrets, id: UUID) -> bytes:
     """The new secret. The one before it signs as well for OLD_SECRET_SIGNS. Raises Unknown."""
     secret = keys.mint()
     if await pool.fetchval(ROTATE, id, keys.lock(id, secret), OLD_SECRET_SIGNS) is None:

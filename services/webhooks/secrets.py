@@ -18,7 +18,7 @@ class NotOurs(Exception):
     """Another SHIPLOG_SECRET encrypted the secret of this webhook. Rotate it."""
 
 
-class Keyring:
+class WebhookSecrets:
     """A secret is bound to its webhook: copied to another row it does not open."""
 
     def __init__(self, settings: Settings) -> None:

@@ -28,7 +28,7 @@ from domain.webhooks.endpoints import (
 from domain.webhooks.messages import Answer, read_retry_after, sign
 from services.settings import Settings
 from services.webhooks.deliveries import Claimed, claim, settle
-from services.webhooks.secrets import Keyring, NotOurs
+from services.webhooks.secrets import NotOurs, WebhookSecrets
 
 Resolve: TypeAlias = Callable[[str, int], Awaitable[Sequence[Address]]]
 
@@ -49,7 +49,7 @@ async def resolve(host: str, port: int) -> list[Address]:
 class Sender(Struct, frozen=True):
     """``own``: networks that may be reached although they are not public. ``patience``: seconds for all of an attempt."""
 
-    keys: Keyring
+    keys: WebhookSecrets
     own: tuple[Network, ...]
     tls: ssl.SSLContext
     resolve: Resolve = resolve
@@ -116,7 +116,7 @@ class Sender(Struct, frozen=True):
 
 
 def open_sender(settings: Settings) -> Sender:
-    return Sender(Keyring(settings), settings.webhook_networks, ssl.create_default_context())
+    return Sender(WebhookSecrets(settings), settings.webhook_networks, ssl.create_default_context())
 
 
 async def _post(

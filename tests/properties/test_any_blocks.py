@@ -15,9 +15,9 @@ from domain.shared.errors import Unknown
 from domain.voting.votes import BLANK, Ballot, Cast, decide, evolve
 from eventstore import ids
 from eventstore.heads import count_shards
-from eventstore.tool_directory import Names
+from eventstore.tool_directory import ToolDirectory
 from services.auth.identity import Identity
-from services.ingest.bulk import Answered, Commits, Intake
+from services.ingest.bulk import BulkCommits, BulkIngest, BulkResult
 from services.settings import Settings
 
 IDS = sorted(ids.mint() for _ in range(6))
@@ -40,10 +40,10 @@ lines = st.lists(
 _tools = count(900_000, 2)
 
 
-class Numbered(Names):
+class Numbered(ToolDirectory):
     """Slugs that are numbers."""
 
-    async def votable(self, slug: str) -> int:
+    async def open_for_votes(self, slug: str) -> int:
         if not slug.isdigit():
             raise Unknown(kind="tool", name=slug)
         return int(slug)
@@ -62,15 +62,17 @@ async def test_any_blocks_and_groups(
 ) -> None:
     log, tool = module_pool, next(_tools)
     identity = Identity(Settings(database_url="", secret=b"s" * 32), log)
-    commits = Commits(log, await count_shards(log), in_flight, lambda *_: None)
-    intake = Intake(commits, Numbered(log), identity, origin="test", group=group, line_id=ids.ids_at(MOMENT))
+    commits = BulkCommits(log, await count_shards(log), in_flight, lambda *_: None)
+    ingest = BulkIngest(
+        commits, Numbered(log), identity, origin="test", group=group, line_id=ids.ids_at(MOMENT)
+    )
     sent = [
         b"nonsense" if n in bad else _text(voter, tool + t, choice, own)
         for n, (voter, t, choice, own) in enumerate(lines)
     ]
     for start in range(0, len(sent), block):
-        await intake.take(b"\n".join(sent[start : start + block]) + b"\n")
-    answered = await intake.finish()
+        await ingest.submit(b"\n".join(sent[start : start + block]) + b"\n")
+    result = await ingest.finish()
 
     ballots: dict[tuple[UUID, int], Ballot] = {}
     outcomes: Counter[str] = Counter()
@@ -82,8 +84,8 @@ async def test_any_blocks_and_groups(
         ballot = ballots.get((actor, tool + t), BLANK)
         outcomes[decide(ballot, cast).outcome] += 1
         ballots[actor, tool + t] = evolve(ballot, cast)
-    assert _outcomes(answered) == outcomes
-    assert [each.line for each in answered.rejected] == [n + 1 for n in sorted(bad) if n < len(lines)]
+    assert _outcomes(result) == outcomes
+    assert [each.line for each in result.rejected] == [n + 1 for n in sorted(bad) if n < len(lines)]
     for (actor, number), ballot in ballots.items():
         row = await log.fetchrow(STANDING, actor, number)
         assert row is not None
@@ -100,5 +102,5 @@ def _text(voter: int, tool: int, choice: str, id: UUID | None) -> bytes:
     return json.dumps(vote | ({"id": str(id)} if id else {})).encode()
 
 
-def _outcomes(answered: Answered) -> Counter[str]:
-    return +Counter(counted=answered.counted, unchanged=answered.unchanged, superseded=answered.superseded)
+def _outcomes(result: BulkResult) -> Counter[str]:
+    return +Counter(counted=result.counted, unchanged=result.unchanged, superseded=result.superseded)

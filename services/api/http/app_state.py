@@ -9,15 +9,15 @@ from typing import Protocol, cast
 from asyncpg import Pool, Record
 
 from eventstore.appender import Appenders, Overloaded
-from eventstore.tool_directory import Names
+from eventstore.tool_directory import ToolDirectory
 from services.api.http.broadcast import Broadcast
 from services.api.http.rate_limiter import RateLimiter
 from services.api.http.requests import Connection
 from services.auth.identity import Identity
-from services.ingest.bulk import Intake
+from services.ingest.bulk import BulkIngest
 from services.settings import Network
 from services.wakeups import Signals
-from services.webhooks.secrets import Keyring
+from services.webhooks.secrets import WebhookSecrets
 
 
 class AppState(Protocol):
@@ -25,15 +25,15 @@ class AppState(Protocol):
 
     pool: Pool[Record]
     shards: int
-    names: Names
+    tool_directory: ToolDirectory
     identity: Identity
     signals: Signals
     appenders: Appenders
     broadcast: Broadcast
     rate_limiter: RateLimiter
     bulk_slots: BulkSlots
-    open_intake: Callable[[str], Intake]
-    keyring: Keyring
+    open_bulk_ingest: Callable[[str], BulkIngest]
+    webhook_secrets: WebhookSecrets
     webhook_networks: tuple[Network, ...]
 
 

@@ -125,7 +125,7 @@ def messages(rejected: Rejected) -> Answer:
     )
 
 
-def may_answer(*statuses: int) -> dict[int, ResponseSpec]:
+def problem_responses(*statuses: int) -> dict[int, ResponseSpec]:
     """The problems a route documents in OpenAPI. Every route may answer 400 and 503, and 408 one that takes a body."""
     return {
         status: ResponseSpec(

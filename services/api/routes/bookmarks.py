@@ -23,7 +23,7 @@ from services.api.http.app_state import app_state
 from services.api.http.auth import Voter, open_to_all, reader_of, voter_of, with_own_credentials
 from services.api.http.json_body import check_json_type, decode
 from services.api.http.pagination import Items, SlugInPath
-from services.api.http.problems import may_answer
+from services.api.http.problems import problem_responses
 from services.api.http.rate_limiter import Headers
 from services.api.http.rate_limits import admit_voter
 from services.api.http.requests import AnyRequest
@@ -69,7 +69,7 @@ class BookmarkChanged(Struct, frozen=True):
     "/v1/me/bookmarks/{tool:str}",
     status_code=200,
     guards=[with_own_credentials],
-    responses=may_answer(401, 403, 404, 413, 415, 429),
+    responses=problem_responses(401, 403, 404, 413, 415, 429),
     request_max_body_size=64 * 1024,
 )
 async def save_bookmark(
@@ -79,7 +79,7 @@ async def save_bookmark(
     note = await _note(request)
     who = await voter_of(request, voter)
     limits = await admit_voter(request, who)
-    number = (await app_state(request).names.find(tool)).tool
+    number = (await app_state(request).tool_directory.find(tool)).tool
     stood = await submit(request, who, "b", number, SAVED, None)
     if note is not None:
         shard = shard_of(who.actor, app_state(request).shards)
@@ -92,7 +92,7 @@ async def save_bookmark(
     "/v1/me/bookmarks/{tool:str}",
     status_code=200,
     guards=[with_own_credentials],
-    responses=may_answer(401, 403, 404, 429),
+    responses=problem_responses(401, 403, 404, 429),
 )
 async def drop_bookmark(
     request: AnyRequest, tool: SlugInPath, voter: FromQuery[str | None] = None
@@ -100,7 +100,7 @@ async def drop_bookmark(
     """Take a tool off the shelf; its note goes with it."""
     who = await voter_of(request, voter)
     limits = await admit_voter(request, who)
-    number = (await app_state(request).names.find(tool)).tool
+    number = (await app_state(request).tool_directory.find(tool)).tool
     stood = await submit(request, who, "b", number, None, None)
     await drop_note(
         app_state(request).pool, shard_of(who.actor, app_state(request).shards), who.actor, number
@@ -109,7 +109,7 @@ async def drop_bookmark(
     return _answer(who, BookmarkAnswer(outcome, str(stood.position)), limits)
 
 
-@get("/v1/me/bookmarks", guards=[open_to_all], responses=may_answer())
+@get("/v1/me/bookmarks", guards=[open_to_all], responses=problem_responses())
 async def own_bookmarks(request: AnyRequest) -> Response[Items[Bookmark]]:
     """The shelf, newest first."""
     actor = reader_of(request)
@@ -128,7 +128,7 @@ async def own_bookmarks(request: AnyRequest) -> Response[Items[Bookmark]]:
     )
 
 
-@get("/v1/me/bookmarks/changes", guards=[open_to_all], responses=may_answer())
+@get("/v1/me/bookmarks/changes", guards=[open_to_all], responses=problem_responses())
 async def bookmark_changes(request: AnyRequest) -> Response[Items[BookmarkChanged]]:
     """The bookmarks whose verdicts flipped since they were saved, the newest flip first, each with what caused it."""
     actor = reader_of(request)

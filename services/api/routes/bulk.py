@@ -13,10 +13,10 @@ from litestar.openapi.spec.operation import Operation
 
 from services.api.http.app_state import app_state
 from services.api.http.auth import for_key, key_of
-from services.api.http.problems import Rejected, may_answer
+from services.api.http.problems import Rejected, problem_responses
 from services.api.http.rate_limits import admit_key
 from services.api.http.requests import AnyRequest
-from services.ingest.bulk import Answered, Intake
+from services.ingest.bulk import BulkIngest, BulkResult
 from services.ingest.decompression import Damaged, Encoding, Lines, unpacker
 
 PATH = "/v1/votes/bulk"
@@ -43,26 +43,26 @@ class _BulkOperation(Operation):
     PATH,
     status_code=200,
     guards=[for_key("votes:write")],
-    responses=may_answer(401, 403, 413, 415, 429),
+    responses=problem_responses(401, 403, 413, 415, 429),
     request_max_body_size=MOST_BYTES,
     operation_class=_BulkOperation,
 )
-async def cast_votes(request: AnyRequest) -> Response[Answered]:
+async def cast_votes(request: AnyRequest) -> Response[BulkResult]:
     """Good lines are stored, bad ones are named; a line's id makes sending it again harmless."""
     encoding = _encoding(request)
     key = await key_of(request)
     origin = key.id if key else ""
     limits = await admit_key(request, origin)
     with app_state(request).bulk_slots.one():
-        intake = app_state(request).open_intake(origin)
+        ingest = app_state(request).open_bulk_ingest(origin)
         try:
-            answered = await _take_all(request, encoding, intake)
+            result = await _take_all(request, encoding, ingest)
         finally:
-            intake.abandon()
-    return Response(answered, headers={"Cache-Control": "no-store", **limits})
+            ingest.abandon()
+    return Response(result, headers={"Cache-Control": "no-store", **limits})
 
 
-async def _take_all(request: AnyRequest, encoding: Encoding, intake: Intake) -> Answered:
+async def _take_all(request: AnyRequest, encoding: Encoding, ingest: BulkIngest) -> BulkResult:
     unpacking, lines, unpacked = unpacker(encoding), Lines(), 0
     try:
         async with aclosing(request.stream()) as stream:
@@ -73,12 +73,12 @@ async def _take_all(request: AnyRequest, encoding: Encoding, intake: Intake) -> 
                         raise Rejected(
                             413, "too-large", "The body unpacks to more than 64 MiB. Send it in parts."
                         )
-                    await intake.take(lines.cut(piece))
+                    await ingest.submit(lines.cut(piece))
         unpacking.finish()
     except Damaged:
         raise Rejected(400, "damaged", Damaged.__doc__ or "") from None
-    await intake.take(lines.last())
-    return await intake.finish()
+    await ingest.submit(lines.last())
+    return await ingest.finish()
 
 
 def _encoding(request: AnyRequest) -> Encoding:

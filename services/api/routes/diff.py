@@ -21,7 +21,7 @@ from services.api.http.app_state import app_state
 from services.api.http.auth import open_to_all
 from services.api.http.consistency import LONGEST_MOMENT, headers_of, moment_in
 from services.api.http.pagination import next_link, read_cursor, write_cursor
-from services.api.http.problems import Rejected, may_answer
+from services.api.http.problems import Rejected, problem_responses
 from services.api.http.requests import AnyRequest
 from services.api.views.cards import Card, PanelShown, read_cards
 
@@ -98,7 +98,7 @@ class Page(Struct, frozen=True, array_like=True):
     event: Annotated[int, Meta(ge=0, le=_NO_MORE[1])] = 0
 
 
-@get("/v1/diff", guards=[open_to_all], responses=may_answer(404))
+@get("/v1/diff", guards=[open_to_all], responses=problem_responses(404))
 async def show_diff(
     request: AnyRequest,
     start: Annotated[str, QueryParameter(name="from", description=_HOW, max_length=LONGEST_MOMENT)],

@@ -107,7 +107,7 @@ class VoteFastPath:
     def _submit(self, headers: dict[bytes, bytes], message: HTTPRequestEvent) -> Submitted | None:
         """What to append, if nothing about the request is in doubt."""
         vote = _decode(message)
-        if vote is None or (tool := self._app_state.names.votable_now(vote.tool)) is None:
+        if vote is None or (tool := self._app_state.tool_directory.known_open_for_votes(vote.tool)) is None:
             return None
         if vote.id is not None and not ids.is_acceptable(vote.id):
             return None

@@ -13,7 +13,7 @@ from msgspec import Struct, field
 from projections.flips.reads import Told
 from services.api.http.auth import open_to_all
 from services.api.http.consistency import headers_of
-from services.api.http.problems import may_answer
+from services.api.http.problems import problem_responses
 from services.api.http.requests import AnyRequest
 from services.api.routes.flips import OfTool
 from services.api.views.flips import FlipShown, read_newest, show
@@ -48,14 +48,14 @@ class JsonFeed(Struct, frozen=True):
     items: list[FeedItem]
 
 
-@get("/v1/verdicts/flips.atom", guards=[open_to_all], media_type=ATOM, responses=may_answer(404))
+@get("/v1/verdicts/flips.atom", guards=[open_to_all], media_type=ATOM, responses=problem_responses(404))
 async def atom_feed(request: AnyRequest, tool: OfTool = None) -> Response[bytes]:
     """The newest fifty flips as an Atom feed, of all tools or of one."""
     told, freshness = await read_newest(request, _ENTRIES, tool)
     return Response(_atom(request, told), media_type=ATOM, headers=headers_of(freshness))
 
 
-@get("/v1/verdicts/flips.json", guards=[open_to_all], media_type=JSON_FEED, responses=may_answer(404))
+@get("/v1/verdicts/flips.json", guards=[open_to_all], media_type=JSON_FEED, responses=problem_responses(404))
 async def json_feed(request: AnyRequest, tool: OfTool = None) -> Response[JsonFeed]:
     """The same as a JSON Feed; ``_shiplog`` has each flip as the list of flips shows it."""
     told, freshness = await read_newest(request, _ENTRIES, tool)

@@ -18,7 +18,7 @@ from services.api.http.app_state import app_state
 from services.api.http.auth import open_to_all
 from services.api.http.consistency import LONGEST_MOMENT, MinPosition, headers_of, moment_in, wanted_in
 from services.api.http.pagination import SLUG_PATTERN, Items, next_link, read_cursor, write_cursor
-from services.api.http.problems import Rejected, may_answer
+from services.api.http.problems import Rejected, problem_responses
 from services.api.http.requests import AnyRequest
 from services.api.views.flips import _ANY_TOOL, FlipShown, read_newest, show
 
@@ -41,7 +41,7 @@ class After(Struct, frozen=True, array_like=True):
     tool: Annotated[int, Meta(ge=0, le=_ANY_TOOL)]
 
 
-@get("/v1/verdicts/flips", guards=[open_to_all], responses=may_answer(404))
+@get("/v1/verdicts/flips", guards=[open_to_all], responses=problem_responses(404))
 async def list_flips(
     request: AnyRequest,
     since: Annotated[

@@ -17,7 +17,7 @@ from projections.engine.registry import PROJECTIONS
 from projections.flips.batches import read_flip_stops
 from services.api.http.app_state import app_state
 from services.api.http.auth import open_to_all
-from services.api.http.problems import may_answer
+from services.api.http.problems import problem_responses
 from services.api.http.requests import AnyRequest
 
 # A transaction that would write: refused by a standby, stuck on a full disk.
@@ -49,7 +49,7 @@ async def healthz() -> Health:
     return Health()
 
 
-@get("/readyz", guards=[open_to_all], responses=may_answer())
+@get("/readyz", guards=[open_to_all], responses=problem_responses())
 async def readyz(request: AnyRequest) -> Response[Readiness]:
     """The process can commit votes; 503 when it cannot."""
     pool = app_state(request).pool

@@ -21,7 +21,7 @@ from services.api.http.app_state import app_state
 from services.api.http.auth import author_of, for_editors, open_to_all
 from services.api.http.json_body import StrictJSON
 from services.api.http.pagination import Items
-from services.api.http.problems import may_answer
+from services.api.http.problems import problem_responses
 from services.api.http.requests import AnyRequest
 from services.api.views.progress import ReplayShown, show_replay_state
 
@@ -84,7 +84,7 @@ class Recounted(Struct, frozen=True):
     return_dto=None,
     status_code=202,
     guards=[for_editors],
-    responses=may_answer(401, 403, 404, 409, 413, 415),
+    responses=problem_responses(401, 403, 404, 409, 413, 415),
 )
 async def ask_replay(request: AnyRequest, data: JSONBody[AskReplay]) -> Response[ReplayShown]:
     """Rebuild a read model beside the live one. A worker does it; ask here how it gets on."""
@@ -96,14 +96,14 @@ async def ask_replay(request: AnyRequest, data: JSONBody[AskReplay]) -> Response
     return answer
 
 
-@get("/v1/replays", guards=[for_editors], responses=may_answer(401, 403))
+@get("/v1/replays", guards=[for_editors], responses=problem_responses(401, 403))
 async def list_replays(request: AnyRequest) -> Response[Items[ReplayShown]]:
     """The last hundred, newest first."""
     found = await replays.read_replays(app_state(request).pool)
     return Response(Items([show_replay_state(each) for each in found]), headers=_UNSEEN)
 
 
-@get("/v1/replays/{id:uuid}", guards=[for_editors], responses=may_answer(401, 403, 404))
+@get("/v1/replays/{id:uuid}", guards=[for_editors], responses=problem_responses(401, 403, 404))
 async def show_replay(request: AnyRequest, id: FromPath[UUID]) -> Response[ReplayShown]:
     """Progress while it runs; then digests, and the rows that differ."""
     return await _answer(request, id)
@@ -113,7 +113,7 @@ async def show_replay(request: AnyRequest, id: FromPath[UUID]) -> Response[Repla
     "/v1/replays/{id:uuid}/pause",
     status_code=200,
     guards=[for_editors],
-    responses=may_answer(401, 403, 404, 409),
+    responses=problem_responses(401, 403, 404, 409),
 )
 async def pause_replay(request: AnyRequest, id: FromPath[UUID]) -> Response[ReplayShown]:
     """The ranges in hand are finished first."""
@@ -125,7 +125,7 @@ async def pause_replay(request: AnyRequest, id: FromPath[UUID]) -> Response[Repl
     "/v1/replays/{id:uuid}/resume",
     status_code=200,
     guards=[for_editors],
-    responses=may_answer(401, 403, 404, 409),
+    responses=problem_responses(401, 403, 404, 409),
 )
 async def resume_replay(request: AnyRequest, id: FromPath[UUID]) -> Response[ReplayShown]:
     """Go on from where it was paused."""
@@ -137,7 +137,7 @@ async def resume_replay(request: AnyRequest, id: FromPath[UUID]) -> Response[Rep
     "/v1/replays/{id:uuid}/cancel",
     status_code=200,
     guards=[for_editors],
-    responses=may_answer(401, 403, 404, 409),
+    responses=problem_responses(401, 403, 404, 409),
 )
 async def cancel_replay(request: AnyRequest, id: FromPath[UUID]) -> Response[ReplayShown]:
     """Give it up. The live read model was never touched."""
@@ -151,7 +151,7 @@ async def cancel_replay(request: AnyRequest, id: FromPath[UUID]) -> Response[Rep
     return_dto=None,
     status_code=200,
     guards=[for_editors],
-    responses=may_answer(401, 403, 404, 409, 413, 415),
+    responses=problem_responses(401, 403, 404, 409, 413, 415),
 )
 async def cut_over_replay(
     request: AnyRequest, id: FromPath[UUID], data: JSONBody[AskCutOver]
@@ -168,7 +168,7 @@ async def cut_over_replay(
     "/v1/replays/{id:uuid}/roll-back",
     status_code=200,
     guards=[for_editors],
-    responses=may_answer(401, 403, 404, 409),
+    responses=problem_responses(401, 403, 404, 409),
 )
 async def roll_back_replay(request: AnyRequest, id: FromPath[UUID]) -> Response[ReplayShown]:
     """Put the version that this replay replaced back in its place. It has moved on with the log since."""
@@ -178,7 +178,7 @@ async def roll_back_replay(request: AnyRequest, id: FromPath[UUID]) -> Response[
     return await _answer(request, id)
 
 
-@post("/v1/verify", status_code=200, guards=[for_editors], responses=may_answer(401, 403))
+@post("/v1/verify", status_code=200, guards=[for_editors], responses=problem_responses(401, 403))
 async def verify(request: AnyRequest) -> Response[Items[Recounted]]:
     """Recount all read models from the log now. On a large log this may take longer than an answer may: then 503."""
     found = await verify_all(app_state(request).pool, PROJECTIONS)
@@ -186,7 +186,7 @@ async def verify(request: AnyRequest) -> Response[Items[Recounted]]:
     return Response(Items(shown), headers=_UNSEEN)
 
 
-@get("/v1/health/drift", guards=[open_to_all], responses=may_answer())
+@get("/v1/health/drift", guards=[open_to_all], responses=problem_responses())
 async def show_drift(request: AnyRequest) -> Response[Drift]:
     """What the continuous recount last found, by read model and shard."""
     pool = app_state(request).pool

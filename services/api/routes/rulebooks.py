@@ -36,7 +36,7 @@ from services.api.http.auth import author_of, for_editors, open_to_all
 from services.api.http.consistency import AsOf, MinPosition, headers_of, snapshot_at
 from services.api.http.json_body import StrictJSON
 from services.api.http.pagination import Items
-from services.api.http.problems import Rejected, may_answer
+from services.api.http.problems import Rejected, problem_responses
 from services.api.http.requests import AnyRequest
 from services.api.routes.tools import announce_house, position_of
 
@@ -129,7 +129,7 @@ class AdoptionShown(Struct, frozen=True):
     return_dto=None,
     status_code=201,
     guards=[for_editors],
-    responses=may_answer(401, 403, 409, 413, 415)
+    responses=problem_responses(401, 403, 409, 413, 415)
     | {200: ResponseSpec(RulebookWrittenAnswer, description="It was known")},
     request_max_body_size=64 * 1024,
 )
@@ -141,7 +141,7 @@ async def put_rulebook(request: AnyRequest, data: JSONBody[Rulebook]) -> Respons
     return Response(answer, status_code=201 if decided.recorded else 200, headers=headers)
 
 
-@get("/v1/rulebooks", guards=[open_to_all], responses=may_answer(404))
+@get("/v1/rulebooks", guards=[open_to_all], responses=problem_responses(404))
 async def list_rulebooks(
     request: AnyRequest, as_of: AsOf = None, min_position: MinPosition = None
 ) -> Response[Items[RulebookListed]]:
@@ -154,7 +154,7 @@ async def list_rulebooks(
     return Response(Items(items), headers=headers_of(freshness))
 
 
-@get("/v1/rulebooks/adoptions", guards=[open_to_all], responses=may_answer(404))
+@get("/v1/rulebooks/adoptions", guards=[open_to_all], responses=problem_responses(404))
 async def list_adoptions(
     request: AnyRequest, as_of: AsOf = None, min_position: MinPosition = None
 ) -> Response[Items[AdoptionShown]]:
@@ -165,7 +165,7 @@ async def list_adoptions(
     return Response(Items([_adoption(each) for each in steps]), headers=headers_of(freshness))
 
 
-@get("/v1/rulebooks/{digest:str}", guards=[open_to_all], responses=may_answer(404))
+@get("/v1/rulebooks/{digest:str}", guards=[open_to_all], responses=problem_responses(404))
 async def show_rulebook(
     request: AnyRequest, digest: RulebookInPath, as_of: AsOf = None, min_position: MinPosition = None
 ) -> Response[RulebookShown]:
@@ -183,7 +183,7 @@ async def show_rulebook(
     return_dto=None,
     status_code=200,
     guards=[for_editors],
-    responses=may_answer(401, 403, 404, 413, 415),
+    responses=problem_responses(401, 403, 404, 413, 415),
 )
 async def adopt_rulebook(
     request: AnyRequest, digest: RulebookInPath, data: JSONBody[AskAdoption]
@@ -199,7 +199,7 @@ async def adopt_rulebook(
     "/v1/rulebooks/{digest:str}/call-off",
     status_code=200,
     guards=[for_editors],
-    responses=may_answer(401, 403, 404, 409),
+    responses=problem_responses(401, 403, 404, 409),
 )
 async def call_off_adoption(request: AnyRequest, digest: RulebookInPath) -> Response[AdoptionAnswer]:
     """Let an adoption that is scheduled not take place."""
@@ -212,7 +212,7 @@ async def call_off_adoption(request: AnyRequest, digest: RulebookInPath) -> Resp
     return_dto=None,
     status_code=200,
     guards=[for_editors],
-    responses=may_answer(401, 403, 409, 413, 415),
+    responses=problem_responses(401, 403, 409, 413, 415),
 )
 async def roll_back_adoption(request: AnyRequest, data: JSONBody[AskRollBack]) -> Response[AdoptionAnswer]:
     """Put the rulebook back in force that the last adoption replaced; asked again, the one before that."""

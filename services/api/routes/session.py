@@ -15,7 +15,7 @@ from msgspec import Meta, Struct
 from services.api.http.app_state import app_state
 from services.api.http.auth import login_of, open_to_all
 from services.api.http.json_body import StrictJSON
-from services.api.http.problems import Rejected, may_answer
+from services.api.http.problems import Rejected, problem_responses
 from services.api.http.rate_limits import admit_login
 from services.api.http.requests import AnyRequest
 from services.auth.identity import SESSION_COOKIE, Role
@@ -44,7 +44,7 @@ class LoggedIn(Struct, frozen=True):
     return_dto=None,
     status_code=200,
     guards=[open_to_all],
-    responses=may_answer(401, 413, 415, 429),
+    responses=problem_responses(401, 413, 415, 429),
     request_max_body_size=4 * 1024,
 )
 async def log_in(request: AnyRequest, data: JSONBody[LogIn]) -> Response[LoggedIn]:
@@ -63,7 +63,7 @@ async def log_in(request: AnyRequest, data: JSONBody[LogIn]) -> Response[LoggedI
     return Response(LoggedIn(user["name"], user["role"]), cookies=[cookie], headers=headers)
 
 
-@get("/v1/session", guards=[open_to_all], responses=may_answer(401))
+@get("/v1/session", guards=[open_to_all], responses=problem_responses(401))
 async def show_session(request: AnyRequest) -> Response[LoggedIn]:
     """Who is logged in."""
     login = await login_of(request)
@@ -76,7 +76,7 @@ async def show_session(request: AnyRequest) -> Response[LoggedIn]:
     "/v1/session",
     status_code=204,
     guards=[open_to_all],
-    responses=may_answer() | {204: ResponseSpec(None, description="Closed")},
+    responses=problem_responses() | {204: ResponseSpec(None, description="Closed")},
 )
 async def log_out(request: AnyRequest) -> Response[None]:
     """Close the session."""

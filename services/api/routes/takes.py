@@ -21,7 +21,7 @@ from services.api.http.auth import author_of, for_takes, open_to_all
 from services.api.http.consistency import MinPosition, headers_of, snapshot_at
 from services.api.http.json_body import StrictJSON
 from services.api.http.pagination import Items, SlugInPath
-from services.api.http.problems import may_answer
+from services.api.http.problems import problem_responses
 from services.api.http.requests import AnyRequest
 from services.api.routes.tools import announce_house, position_of
 
@@ -55,7 +55,7 @@ class PastTakeShown(Struct, frozen=True):
     return_dto=None,
     status_code=200,
     guards=[for_takes],
-    responses=may_answer(401, 403, 404, 410, 413, 415)
+    responses=problem_responses(401, 403, 404, 410, 413, 415)
     | {201: ResponseSpec(TakeAnswer, description="Published")},
     request_max_body_size=64 * 1024,
 )
@@ -73,19 +73,23 @@ async def put_take(
     "/v1/tools/{slug:str}/takes/{reviewer:str}",
     status_code=200,
     guards=[for_takes],
-    responses=may_answer(401, 403, 404, 410),
+    responses=problem_responses(401, 403, 404, 410),
 )
 async def withdraw_take(request: AnyRequest, slug: SlugInPath, reviewer: SlugInPath) -> Response[TakeAnswer]:
     """Withdraw the take: the scorecard says "No panel take" again."""
     return await _decide(request, WithdrawTake(slug, reviewer))
 
 
-@get("/v1/tools/{slug:str}/takes/{reviewer:str}/history", guards=[open_to_all], responses=may_answer(404))
+@get(
+    "/v1/tools/{slug:str}/takes/{reviewer:str}/history",
+    guards=[open_to_all],
+    responses=problem_responses(404),
+)
 async def take_history(
     request: AnyRequest, slug: SlugInPath, reviewer: SlugInPath, min_position: MinPosition = None
 ) -> Response[Items[PastTakeShown]]:
     """Every revision of the take, newest first."""
-    tool = (await app_state(request).names.find(slug)).tool
+    tool = (await app_state(request).tool_directory.find(slug)).tool
     async with snapshot_at(app_state(request).pool, min_position, [SCORECARD]) as snapshot:
         past = await read_take_history(snapshot, tool, reviewer)
         freshness = await snapshot.freshness()

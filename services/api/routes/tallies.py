@@ -15,7 +15,7 @@ from services.api.http.app_state import app_state
 from services.api.http.auth import open_to_all
 from services.api.http.consistency import AsOf, MinPosition, headers_of, snapshot_at
 from services.api.http.pagination import Items, SlugInPath, slugs_in
-from services.api.http.problems import Rejected, may_answer
+from services.api.http.problems import Rejected, problem_responses
 from services.api.http.requests import AnyRequest
 from services.api.views.tallies import ToolTally, read_tallies_of
 
@@ -32,17 +32,17 @@ class Bucket(Struct, frozen=True):
     skip: int
 
 
-@get("/v1/tools/{slug:str}/tally", guards=[open_to_all], responses=may_answer(404))
+@get("/v1/tools/{slug:str}/tally", guards=[open_to_all], responses=problem_responses(404))
 async def tool_tally(
     request: AnyRequest, slug: SlugInPath, as_of: AsOf = None, min_position: MinPosition = None
 ) -> Response[ToolTally]:
     """Ship and skip as they stand, or stood; share and interval are null while nobody has voted."""
-    tools = {slug: (await app_state(request).names.find(slug)).tool}
+    tools = {slug: (await app_state(request).tool_directory.find(slug)).tool}
     tallies, freshness = await read_tallies_of(app_state(request).pool, tools, min_position, as_of)
     return Response(tallies[0], headers=headers_of(freshness))
 
 
-@get("/v1/tallies", guards=[open_to_all], responses=may_answer(404))
+@get("/v1/tallies", guards=[open_to_all], responses=problem_responses(404))
 async def many_tallies(
     request: AnyRequest,
     tools: Annotated[
@@ -52,13 +52,13 @@ async def many_tallies(
     min_position: MinPosition = None,
 ) -> Response[Items[ToolTally]]:
     """The tallies of several tools, all at one moment, in the order asked."""
-    names = app_state(request).names
-    numbers = {slug: (await names.find(slug)).tool for slug in slugs_in(tools)}
+    tool_directory = app_state(request).tool_directory
+    numbers = {slug: (await tool_directory.find(slug)).tool for slug in slugs_in(tools)}
     tallies, freshness = await read_tallies_of(app_state(request).pool, numbers, min_position, as_of)
     return Response(Items(tallies), headers=headers_of(freshness))
 
 
-@get("/v1/tools/{slug:str}/history", guards=[open_to_all], responses=may_answer(404))
+@get("/v1/tools/{slug:str}/history", guards=[open_to_all], responses=problem_responses(404))
 async def tool_history(
     request: AnyRequest,
     slug: SlugInPath,
@@ -68,7 +68,7 @@ async def tool_history(
     min_position: MinPosition = None,
 ) -> Response[Items[Bucket]]:
     """Casts per hour or day (UTC) from ``from`` up to ``to``, with the tally at each bucket's end."""
-    tool = (await app_state(request).names.find(slug)).tool
+    tool = (await app_state(request).tool_directory.find(slug)).tool
     times = (
         EPOCH if start is None else _moment(start, "from"),
         datetime.now(UTC) if end is None else _moment(end, "to"),

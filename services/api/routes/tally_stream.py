@@ -15,7 +15,7 @@ from services.api.http.app_state import app_state
 from services.api.http.auth import open_to_all
 from services.api.http.broadcast import Broadcast, Subscriber
 from services.api.http.pagination import slugs_in
-from services.api.http.problems import may_answer
+from services.api.http.problems import problem_responses
 from services.api.http.requests import AnyRequest
 from services.api.views.tallies import read_tallies_by_slug
 
@@ -25,7 +25,7 @@ HEARTBEAT_SECONDS = 15.0
 @get(
     "/v1/tallies/stream",
     guards=[open_to_all],
-    responses=may_answer(404),
+    responses=problem_responses(404),
     media_type="text/event-stream",
 )
 async def stream_tallies(
@@ -35,8 +35,8 @@ async def stream_tallies(
     ],
 ) -> ServerSentEvent:
     """`tally` events carrying state, first at once and then on change; the id is the log position shown."""
-    names = app_state(request).names
-    subscriber = Subscriber({slug: (await names.find(slug)).tool for slug in slugs_in(tools)})
+    tool_directory = app_state(request).tool_directory
+    subscriber = Subscriber({slug: (await tool_directory.find(slug)).tool for slug in slugs_in(tools)})
     app_state(request).broadcast.subscribe(subscriber)
     subscriber.offer(*await read_tallies_by_slug(app_state(request).pool, subscriber.tools))
     return ServerSentEvent(

@@ -25,7 +25,7 @@ from services.api.http.auth import author_of, for_scope, open_to_all
 from services.api.http.consistency import AsOf, MinPosition, headers_of, snapshot_at
 from services.api.http.json_body import StrictJSON
 from services.api.http.pagination import SLUG_PATTERN, Items, SlugInPath, next_link
-from services.api.http.problems import Rejected, may_answer
+from services.api.http.problems import Rejected, problem_responses
 from services.api.http.requests import AnyRequest
 from services.api.views.cards import READ_BY_CARDS, Card, not_shown_yet, read_cards
 from services.api.views.rankings import read_after, read_order
@@ -53,7 +53,7 @@ class ToolAnswer(Struct, frozen=True):
     position: str | None
 
 
-@get("/v1/tools", guards=[open_to_all], responses=may_answer(404))
+@get("/v1/tools", guards=[open_to_all], responses=problem_responses(404))
 async def list_tools(
     request: AnyRequest,
     category: Annotated[
@@ -83,7 +83,7 @@ async def list_tools(
     return Response(Items([cards[tool] for tool in page], more), headers=headers)
 
 
-@get("/v1/tools/{slug:str}", guards=[open_to_all], responses=may_answer(404))
+@get("/v1/tools/{slug:str}", guards=[open_to_all], responses=problem_responses(404))
 async def show_tool(
     request: AnyRequest, slug: SlugInPath, as_of: AsOf = None, min_position: MinPosition = None
 ) -> Response[Card]:
@@ -99,7 +99,7 @@ async def read_card(
 
     Raises Unknown, NotListedYet, or Rejected while the catalogue has not folded the tool yet.
     """
-    tool = (await app_state(request).names.find(slug)).tool
+    tool = (await app_state(request).tool_directory.find(slug)).tool
     async with snapshot_at(app_state(request).pool, min_position, READ_BY_CARDS, as_of=as_of) as snapshot:
         snapshot.check_listed(slug, tool)
         rulebook = await (find_rulebook(snapshot, by) if by else rulebook_in_force(snapshot))
@@ -116,7 +116,7 @@ async def read_card(
     return_dto=None,
     status_code=200,
     guards=[for_scope("catalogue:write")],
-    responses=may_answer(401, 403, 410, 412, 413, 415)
+    responses=problem_responses(401, 403, 410, 412, 413, 415)
     | {201: ResponseSpec(ToolAnswer, description="Listed")},
     request_max_body_size=64 * 1024,
 )
@@ -132,7 +132,7 @@ async def put_tool(
     "/v1/tools/{slug:str}/retire",
     status_code=200,
     guards=[for_scope("catalogue:write")],
-    responses=may_answer(401, 403, 404, 412),
+    responses=problem_responses(401, 403, 404, 412),
 )
 async def retire_tool(
     request: AnyRequest, slug: SlugInPath, if_match: IfMatch = None
@@ -161,7 +161,7 @@ async def announce_house(request: AnyRequest, decided: Decided) -> None:
     """Wake the workers, and let this process look names up anew."""
     if decided.recorded:
         app_state(request).signals.wake(HOUSE)
-        await app_state(request).names.refresh()
+        await app_state(request).tool_directory.refresh()
 
 
 def position_of(decided: Decided) -> str | None:

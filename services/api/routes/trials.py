@@ -15,7 +15,7 @@ from projections.trials import jobs as trials
 from services.api.http.app_state import app_state
 from services.api.http.auth import for_editors
 from services.api.http.pagination import Items
-from services.api.http.problems import may_answer
+from services.api.http.problems import problem_responses
 from services.api.http.requests import AnyRequest
 from services.api.routes.rulebooks import RulebookInPath
 from services.api.views.trial_summaries import (
@@ -57,7 +57,7 @@ class TrialShown(TrialLine, frozen=True):
     "/v1/rulebooks/{digest:str}/trial",
     status_code=202,
     guards=[for_editors],
-    responses=may_answer(401, 403, 404, 409),
+    responses=problem_responses(401, 403, 404, 409),
 )
 async def ask_trial(request: AnyRequest, digest: RulebookInPath) -> Response[TrialLine]:
     """Try a known rulebook over the whole log. A worker does it; ask at Location how it gets on."""
@@ -70,7 +70,7 @@ async def ask_trial(request: AnyRequest, digest: RulebookInPath) -> Response[Tri
     return answer
 
 
-@get("/v1/trials", guards=[for_editors], responses=may_answer(401, 403))
+@get("/v1/trials", guards=[for_editors], responses=problem_responses(401, 403))
 async def list_trials(request: AnyRequest) -> Response[Items[TrialLine]]:
     """The last fifty, newest first, without what they found."""
     pool = app_state(request).pool
@@ -78,7 +78,7 @@ async def list_trials(request: AnyRequest) -> Response[Items[TrialLine]]:
     return Response(Items(lines), headers=_UNSEEN)
 
 
-@get("/v1/trials/{id:uuid}", guards=[for_editors], responses=may_answer(401, 403, 404))
+@get("/v1/trials/{id:uuid}", guards=[for_editors], responses=problem_responses(401, 403, 404))
 async def show_trial(
     request: AnyRequest,
     id: FromPath[UUID],
@@ -95,7 +95,7 @@ async def show_trial(
     "/v1/trials/{id:uuid}/cancel",
     status_code=200,
     guards=[for_editors],
-    responses=may_answer(401, 403, 404, 409),
+    responses=problem_responses(401, 403, 404, 409),
 )
 async def cancel_trial(request: AnyRequest, id: FromPath[UUID]) -> Response[TrialLine]:
     """Give it up. Nothing that anybody reads was touched."""
@@ -103,7 +103,7 @@ async def cancel_trial(request: AnyRequest, id: FromPath[UUID]) -> Response[Tria
     return await _answer(request, id)
 
 
-@get("/v1/trials/compare", guards=[for_editors], responses=may_answer(401, 403, 404, 409))
+@get("/v1/trials/compare", guards=[for_editors], responses=problem_responses(401, 403, 404, 409))
 async def compare_trials(
     request: AnyRequest,
     ids: Annotated[str, QueryParameter(max_length=MOST_COMPARED * 40, description="Comma-separated")],

@@ -15,7 +15,7 @@ from services.api.http.app_state import app_state
 from services.api.http.auth import open_to_all
 from services.api.http.consistency import AsOf, MinPosition, headers_of, snapshot_at
 from services.api.http.pagination import SlugInPath
-from services.api.http.problems import may_answer
+from services.api.http.problems import problem_responses
 from services.api.http.requests import AnyRequest
 from services.api.routes.tools import read_card
 from services.api.views.cards import VerdictShown
@@ -25,7 +25,7 @@ VERIFIER = Path(__file__).parents[1] / "site/static/verify_verdict.py"
 RulebookNamed = Annotated[str | None, QueryParameter(name="rulebook", max_length=100, required=False)]
 
 
-@get("/v1/tools/{slug:str}/verdict", guards=[open_to_all], responses=may_answer(404))
+@get("/v1/tools/{slug:str}/verdict", guards=[open_to_all], responses=problem_responses(404))
 async def tool_verdict(
     request: AnyRequest,
     slug: SlugInPath,
@@ -41,7 +41,8 @@ async def tool_verdict(
 @get(
     "/v1/tools/{slug:str}/verdict/proof",
     guards=[open_to_all],
-    responses=may_answer(404) | {200: ResponseSpec(Bundle, description="A bundle", generate_examples=False)},
+    responses=problem_responses(404)
+    | {200: ResponseSpec(Bundle, description="A bundle", generate_examples=False)},
 )
 async def verdict_proof(
     request: AnyRequest,
@@ -54,7 +55,7 @@ async def verdict_proof(
 
     Asked as of a position of every shard, these are the same bytes for ever.
     """
-    tool, pool = (await app_state(request).names.find(slug)).tool, app_state(request).pool
+    tool, pool = (await app_state(request).tool_directory.find(slug)).tool, app_state(request).pool
     async with snapshot_at(pool, min_position, READ_BY_GROUNDS, as_of=as_of) as snapshot:
         grounds = await read_grounds(snapshot, slug, tool, rulebook)
     return Response(grounds.prove(), media_type=MediaType.JSON, headers=headers_of(grounds.freshness))

@@ -19,7 +19,7 @@ from services.api.http.app_state import app_state
 from services.api.http.auth import Voter, open_to_all, reader_of, voter_of, with_own_credentials
 from services.api.http.json_body import StrictJSON
 from services.api.http.pagination import Items, SlugInPath, slugs_in
-from services.api.http.problems import Rejected, may_answer
+from services.api.http.problems import Rejected, problem_responses
 from services.api.http.rate_limiter import Headers
 from services.api.http.rate_limits import admit_voter
 from services.api.http.requests import AnyRequest
@@ -59,14 +59,14 @@ class OwnVote(Struct, frozen=True):
     dto=StrictJSON[CastVote],
     return_dto=None,
     guards=[with_own_credentials],
-    responses=may_answer(401, 403, 404, 410, 413, 415, 429),
+    responses=problem_responses(401, 403, 404, 410, 413, 415, 429),
     request_max_body_size=LARGEST,
 )
 async def cast_vote(request: AnyRequest, data: JSONBody[CastVote]) -> Response[VoteAnswer]:
     """Vote ship or skip on a tool; the newest id of a ballot stands."""
     voter = await voter_of(request, data.voter)
     limits = await admit_voter(request, voter)
-    tool = await app_state(request).names.votable(data.tool)
+    tool = await app_state(request).tool_directory.open_for_votes(data.tool)
     stood = await submit(request, voter, "v", tool, data.choice, data.id)
     return _respond(answer_to(stood), voter.cookie, limits)
 
@@ -75,7 +75,7 @@ async def cast_vote(request: AnyRequest, data: JSONBody[CastVote]) -> Response[V
     "/v1/votes/{tool:str}",
     status_code=200,
     guards=[with_own_credentials],
-    responses=may_answer(401, 403, 404, 410, 429),
+    responses=problem_responses(401, 403, 404, 410, 429),
 )
 async def retract_vote(
     request: AnyRequest,
@@ -86,12 +86,12 @@ async def retract_vote(
     """Take the vote back. Every cast stays in the log; the tally no longer counts it."""
     who = await voter_of(request, voter)
     limits = await admit_voter(request, who)
-    number = await app_state(request).names.votable(tool)
+    number = await app_state(request).tool_directory.open_for_votes(tool)
     stood = await submit(request, who, "v", number, None, vote_id)
     return _respond(answer_to(stood), who.cookie, limits)
 
 
-@get("/v1/me/votes", guards=[open_to_all], responses=may_answer())
+@get("/v1/me/votes", guards=[open_to_all], responses=problem_responses())
 async def own_votes(
     request: AnyRequest,
     tools: Annotated[
@@ -102,12 +102,14 @@ async def own_votes(
     actor = reader_of(request)
     votes = []
     if actor is not None:
-        names = app_state(request).names
-        wanted = None if tools is None else [(await names.find(slug)).tool for slug in slugs_in(tools)]
+        tool_directory = app_state(request).tool_directory
+        wanted = (
+            None if tools is None else [(await tool_directory.find(slug)).tool for slug in slugs_in(tools)]
+        )
         votes = await read_votes(
             app_state(request).pool, shard_of(actor, app_state(request).shards), actor, wanted
         )
-    slugs = await app_state(request).names.slugs_of([vote.tool for vote in votes])
+    slugs = await app_state(request).tool_directory.slugs_of([vote.tool for vote in votes])
     return Response(
         Items([OwnVote(slugs[vote.tool], vote.choice, str(vote.position)) for vote in votes]),
         headers={"Cache-Control": "private, no-store"},

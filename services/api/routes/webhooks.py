@@ -17,7 +17,7 @@ from services.api.http.app_state import app_state
 from services.api.http.auth import for_editors
 from services.api.http.json_body import StrictJSON
 from services.api.http.pagination import MOST_NAMED, Items, read_cursor, write_cursor
-from services.api.http.problems import may_answer
+from services.api.http.problems import problem_responses
 from services.api.http.requests import AnyRequest
 from services.webhooks import deliveries, registry
 from services.webhooks.deliveries import Delivery, name_of
@@ -87,16 +87,16 @@ class DeliveryShown(Struct, frozen=True):
     return_dto=None,
     status_code=201,
     guards=[for_editors],
-    responses=may_answer(401, 403, 404, 409, 413, 415),
+    responses=problem_responses(401, 403, 404, 409, 413, 415),
 )
 async def open_webhook(request: AnyRequest, data: JSONBody[AskWebhook]) -> Response[WebhookSecret]:
     """Tell a receiver of verdicts that flip from now on. The secret is shown here and nowhere else."""
-    pool, keys = app_state(request).pool, app_state(request).keyring
+    pool, keys = app_state(request).pool, app_state(request).webhook_secrets
     read_endpoint(data.url, app_state(request).webhook_networks)
     tools = (
         None
         if data.tools is None
-        else [(await app_state(request).names.find(slug)).tool for slug in data.tools]
+        else [(await app_state(request).tool_directory.find(slug)).tool for slug in data.tools]
     )
     site = request.headers.get("origin") or str(request.base_url).rstrip("/")
     made, secret = await registry.open_webhook(pool, keys, data.url, data.description, tools, site)
@@ -105,20 +105,25 @@ async def open_webhook(request: AnyRequest, data: JSONBody[AskWebhook]) -> Respo
     return answer
 
 
-@get("/v1/webhooks", guards=[for_editors], responses=may_answer(401, 403))
+@get("/v1/webhooks", guards=[for_editors], responses=problem_responses(401, 403))
 async def list_webhooks(request: AnyRequest) -> Response[Items[WebhookShown]]:
     """All webhooks, newest first."""
     found = await registry.read_webhooks(app_state(request).pool)
     return Response(Items(await _shown(request, found)), headers=_UNSEEN)
 
 
-@get("/v1/webhooks/{id:uuid}", guards=[for_editors], responses=may_answer(401, 403, 404))
+@get("/v1/webhooks/{id:uuid}", guards=[for_editors], responses=problem_responses(401, 403, 404))
 async def show_webhook(request: AnyRequest, id: FromPath[UUID]) -> Response[WebhookShown]:
     """How one webhook gets on."""
     return await _one(request, id)
 
 
-@delete("/v1/webhooks/{id:uuid}", status_code=204, guards=[for_editors], responses=may_answer(401, 403, 404))
+@delete(
+    "/v1/webhooks/{id:uuid}",
+    status_code=204,
+    guards=[for_editors],
+    responses=problem_responses(401, 403, 404),
+)
 async def remove_webhook(request: AnyRequest, id: FromPath[UUID]) -> None:
     """Remove it, with its deliveries."""
     await registry.remove(app_state(request).pool, id)
@@ -128,11 +133,11 @@ async def remove_webhook(request: AnyRequest, id: FromPath[UUID]) -> None:
     "/v1/webhooks/{id:uuid}/rotate",
     status_code=200,
     guards=[for_editors],
-    responses=may_answer(401, 403, 404),
+    responses=problem_responses(401, 403, 404),
 )
 async def rotate_secret(request: AnyRequest, id: FromPath[UUID]) -> Response[WebhookSecret]:
     """Give it a new secret. For 24 hours messages are signed with both."""
-    secret = await registry.rotate(app_state(request).pool, app_state(request).keyring, id)
+    secret = await registry.rotate(app_state(request).pool, app_state(request).webhook_secrets, id)
     return await _with_secret(request, id, secret)
 
 
@@ -140,7 +145,7 @@ async def rotate_secret(request: AnyRequest, id: FromPath[UUID]) -> Response[Web
     "/v1/webhooks/{id:uuid}/enable",
     status_code=200,
     guards=[for_editors],
-    responses=may_answer(401, 403, 404),
+    responses=problem_responses(401, 403, 404),
 )
 async def enable_webhook(request: AnyRequest, id: FromPath[UUID]) -> Response[WebhookShown]:
     """Go on with a webhook that was disabled, from now on. What it missed is in the flip log."""
@@ -152,14 +157,14 @@ async def enable_webhook(request: AnyRequest, id: FromPath[UUID]) -> Response[We
     "/v1/webhooks/{id:uuid}/test",
     status_code=202,
     guards=[for_editors],
-    responses=may_answer(401, 403, 404, 409),
+    responses=problem_responses(401, 403, 404, 409),
 )
 async def ping_webhook(request: AnyRequest, id: FromPath[UUID]) -> Response[DeliveryShown]:
     """Send a message of the type `webhook.ping`. A worker does it; ask in the deliveries what came of it."""
     return await _delivery(request, id, await deliveries.put_ping(app_state(request).pool, id))
 
 
-@get("/v1/webhooks/{id:uuid}/deliveries", guards=[for_editors], responses=may_answer(401, 403, 404))
+@get("/v1/webhooks/{id:uuid}/deliveries", guards=[for_editors], responses=problem_responses(401, 403, 404))
 async def list_deliveries(
     request: AnyRequest, id: FromPath[UUID], cursor: FromQuery[str | None] = None
 ) -> Response[Items[DeliveryShown]]:
@@ -177,7 +182,7 @@ async def list_deliveries(
     "/v1/webhooks/{id:uuid}/deliveries/{delivery:uuid}/redeliver",
     status_code=202,
     guards=[for_editors],
-    responses=may_answer(401, 403, 404, 409),
+    responses=problem_responses(401, 403, 404, 409),
 )
 async def redeliver(
     request: AnyRequest, id: FromPath[UUID], delivery: FromPath[UUID]
@@ -204,7 +209,9 @@ async def _delivery(request: AnyRequest, webhook: UUID, id: UUID) -> Response[De
 
 
 async def _shown(request: AnyRequest, webhooks: list[Webhook]) -> list[WebhookShown]:
-    slugs = await app_state(request).names.slugs_of([tool for each in webhooks for tool in each.tools or ()])
+    slugs = await app_state(request).tool_directory.slugs_of(
+        [tool for each in webhooks for tool in each.tools or ()]
+    )
     return [
         WebhookShown(
             each.id,
@@ -222,7 +229,9 @@ async def _shown(request: AnyRequest, webhooks: list[Webhook]) -> list[WebhookSh
 
 
 async def _deliveries_shown(request: AnyRequest, found: list[Delivery]) -> list[DeliveryShown]:
-    slugs = await app_state(request).names.slugs_of([each.tool for each in found if each.tool is not None])
+    slugs = await app_state(request).tool_directory.slugs_of(
+        [each.tool for each in found if each.tool is not None]
+    )
     return [
         DeliveryShown(
             each.id,

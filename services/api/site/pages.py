@@ -16,7 +16,7 @@ from domain.shared.errors import Unknown
 from domain.shared.types import Slug
 from domain.verdicts.activity import Lately
 from domain.verdicts.rankings import Sort
-from eventstore.tool_directory import Names
+from eventstore.tool_directory import ToolDirectory
 from projections.adoptions import rulebook_in_force
 from projections.catalogue import Entry, read_categories, read_entries
 from projections.engine.snapshot import take_snapshot
@@ -91,9 +91,11 @@ async def home(request: AnyRequest, sort: FromQuery[Sort] = "top") -> Page:
 
 @get("/compare/{pair:str}", guards=[open_to_all], include_in_schema=False)
 async def compare(request: AnyRequest, pair: FromPath[str]) -> Page:
-    left, right = await find_pair(app_state(request).names, pair)
+    left, right = await find_pair(app_state(request).tool_directory, pair)
     async with take_snapshot(app_state(request).pool) as snapshot:
-        comparison, freshness = await read_comparison(snapshot, app_state(request).names, left, right)
+        comparison, freshness = await read_comparison(
+            snapshot, app_state(request).tool_directory, left, right
+        )
         rulebook = await rulebook_in_force(snapshot)
     canonical = "/compare/{}-vs-{}".format(*sorted((left, right)))
     return render_page(
@@ -103,7 +105,7 @@ async def compare(request: AnyRequest, pair: FromPath[str]) -> Page:
 
 @get("/tools/{slug:str}", guards=[open_to_all], include_in_schema=False)
 async def tool(request: AnyRequest, slug: FromPath[str]) -> Page:
-    number = (await app_state(request).names.find(_checked(slug, "tool"))).tool
+    number = (await app_state(request).tool_directory.find(_checked(slug, "tool"))).tool
     async with take_snapshot(app_state(request).pool) as snapshot:
         rulebook = await rulebook_in_force(snapshot)
         cards = await read_cards(snapshot, rulebook, [number])
@@ -183,12 +185,12 @@ async def editor(request: AnyRequest) -> Page:
 PAGES = [home, compare, tool, reviewer, category, bookmarks, methodology, ledger, editor]
 
 
-async def find_pair(names: Names, pair: str) -> tuple[str, str]:
+async def find_pair(tool_directory: ToolDirectory, pair: str) -> tuple[str, str]:
     """The two slugs of ``left-vs-right``, where a slug may itself hold ``-vs-``. Raises Unknown."""
     for left, right in _splits(pair[: _LONGEST_PAIR + 1]):
         try:
-            await names.find(left)
-            await names.find(right)
+            await tool_directory.find(left)
+            await tool_directory.find(right)
         except Unknown:
             continue
         return left, right

@@ -7,7 +7,7 @@ from msgspec import Struct
 from domain.rulebooks.rulebook import Rulebook
 from domain.shared.errors import Unknown
 from domain.verdicts.comparisons import Winner, winner
-from eventstore.tool_directory import Names
+from eventstore.tool_directory import ToolDirectory
 from projections.adoptions import rulebook_in_force
 from projections.engine.snapshot import Freshness, Snapshot
 from services.api.views.cards import (
@@ -36,12 +36,12 @@ class Comparison(Struct, frozen=True):
 
 
 async def read_comparison(
-    snapshot: Snapshot, names: Names, left: str, right: str
+    snapshot: Snapshot, tool_directory: ToolDirectory, left: str, right: str
 ) -> tuple[Comparison, Freshness]:
     """Raises Unknown for a slug without a tool and for a tool against itself, NotListedYet before both were."""
     if left == right:
         raise Unknown(kind="comparison", name=f"{left}-vs-{right}")
-    tools = [(await names.find(slug)).tool for slug in (left, right)]
+    tools = [(await tool_directory.find(slug)).tool for slug in (left, right)]
     for slug, tool in zip((left, right), tools, strict=True):
         snapshot.check_listed(slug, tool)
     rulebook = await rulebook_in_force(snapshot)

@@ -46,7 +46,7 @@ async def read_newest(
     before: tuple[Place, int] = (AFTER_ALL, _ANY_TOOL),
 ) -> tuple[list[Told], Freshness]:
     """Raises Unknown for a slug that names no tool."""
-    tool = None if slug is None else (await app_state(request).names.find(slug)).tool
+    tool = None if slug is None else (await app_state(request).tool_directory.find(slug)).tool
     async with flips_at_one_moment(app_state(request).pool) as (conn, freshness):
         return await newest_flips(conn, since, before, limit, tool), freshness
 

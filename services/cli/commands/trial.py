@@ -24,7 +24,7 @@ from domain.timeline.trials import Totals, Trial, total
 from eventstore.as_of_positions import StillOpen, find_moment
 from eventstore.rulebook_decisions import read_state
 from eventstore.sealed.store import Store
-from eventstore.tool_directory import Names
+from eventstore.tool_directory import ToolDirectory
 from projections.engine.snapshot import StoppedBefore
 from projections.trials.run import NOW, Progress, Source, try_rulebook
 from services.cli.commands.rulebooks import read_file
@@ -104,7 +104,7 @@ async def _report(settings: Settings, named: Sequence[str], moment: Moment | Non
         store = sealing_of(settings).store if source == "segments" else None
         tried = [await _try(pool, each, known, positions, source, store) for each in rulebooks]
         tools = [each.tool for each in tried[0].trial.tools]
-        return Report(",".join(map(str, positions)), await Names(pool).slugs_of(tools), tried)
+        return Report(",".join(map(str, positions)), await ToolDirectory(pool).slugs_of(tools), tried)
 
 
 async def _find(pool: Pool[Record], named: Sequence[str]) -> tuple[list[Rulebook], dict[str, Rulebook]]:

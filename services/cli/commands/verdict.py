@@ -17,7 +17,7 @@ from domain.shared.as_of import Moment, parse_moment
 from domain.shared.errors import Refusal
 from domain.verdicts.verdict import PanelSplit, Tally, Verdict
 from eventstore.as_of_positions import StillOpen, find_moment
-from eventstore.tool_directory import Names
+from eventstore.tool_directory import ToolDirectory
 from projections.engine.snapshot import NotThereYet, Snapshot, take_snapshot
 from projections.reads.as_of import look_back
 from projections.reads.verdict_inputs import Grounds, read_grounds
@@ -77,7 +77,7 @@ def _rulebook(named: str | None) -> Rulebook | str | None:
 
 
 async def _read(pool: Pool[Record], slug: str, moment: Moment | None, by: Rulebook | str | None) -> Grounds:
-    tool = (await Names(pool).find(slug)).tool
+    tool = (await ToolDirectory(pool).find(slug)).tool
     async with _snapshot(pool, moment) as snapshot:
         return await read_grounds(snapshot, slug, tool, by)
 

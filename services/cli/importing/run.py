@@ -15,11 +15,11 @@ from asyncpg import InterfaceError, Pool, PostgresError, Record
 from domain.shared.log import Shard
 from eventstore.heads import count_shards, extend_events
 from eventstore.ids import ids_at
-from eventstore.tool_directory import Names
+from eventstore.tool_directory import ToolDirectory
 from services.auth.identity import Identity
 from services.cli.importing.history import History
 from services.cli.importing.progress import Show
-from services.ingest.bulk import Answered, Commits, Intake
+from services.ingest.bulk import BulkCommits, BulkIngest, BulkResult
 from services.ingest.decompression import Damaged
 from services.ingest.ndjson_votes import BadLine
 from services.logs import configure_logs
@@ -44,48 +44,58 @@ class Lost(click.ClickException):
 
 async def run(
     settings: Settings, history: History, moment: int, reject: Reject, show: Show
-) -> tuple[Answered, Ended]:
+) -> tuple[BulkResult, Ended]:
     """Import all of it, or as far as it comes. ``moment`` is the time, in milliseconds, of lines without an id."""
     configure_logs()
     gc.freeze()
     gc.set_threshold(100_000, 50, 50)
     async with await open_pool(settings, session=_PATIENT, size=COMMITS + 1) as pool:
         moved: set[Shard] = set()
-        commits = Commits(pool, await count_shards(pool), COMMITS, lambda shard, _: moved.add(shard))
-        names, identity = Names(pool), Identity(settings, pool)
-        intake = Intake(
-            commits, names, identity, origin=ORIGIN, group=settings.bulk_group, line_id=ids_at(moment)
+        commits = BulkCommits(pool, await count_shards(pool), COMMITS, lambda shard, _: moved.add(shard))
+        tool_directory, identity = ToolDirectory(pool), Identity(settings, pool)
+        ingest = BulkIngest(
+            commits,
+            tool_directory,
+            identity,
+            origin=ORIGIN,
+            group=settings.bulk_group,
+            line_id=ids_at(moment),
         )
         try:
             with _stopping(history):
-                ended = await _take_all(pool, names, history, intake, reject, show)
+                ended = await _take_all(pool, tool_directory, history, ingest, reject, show)
         except (PostgresError, InterfaceError, OSError, TimeoutError) as error:
             raise Lost(
-                f"{error}. It happened near line {intake.answered.received:,}. Import the same again: what is "
+                f"{error}. It happened near line {ingest.result.received:,}. Import the same again: what is "
                 "stored already changes nothing."
             ) from error
         finally:
-            intake.abandon()
+            ingest.abandon()
             await _wake(settings, moved)
-    return intake.answered, ended
+    return ingest.result, ended
 
 
 async def _take_all(
-    pool: Pool[Record], names: Names, history: History, intake: Intake, reject: Reject, show: Show
+    pool: Pool[Record],
+    tool_directory: ToolDirectory,
+    history: History,
+    ingest: BulkIngest,
+    reject: Reject,
+    show: Show,
 ) -> Ended:
     ended: Ended = "complete"
     tended = -_TENDED
     try:
         async for block in history.blocks():
-            if intake.answered.received >= tended + _TENDED:
-                tended = intake.answered.received
-                await names.refresh()
+            if ingest.result.received >= tended + _TENDED:
+                tended = ingest.result.received
+                await tool_directory.refresh()
                 await extend_events(pool)
-            reject(await intake.take(block))
-            show(history.read, intake.answered.received)
+            reject(await ingest.submit(block))
+            show(history.read, ingest.result.received)
     except Damaged:
         ended = "damaged"
-    await intake.finish()
+    await ingest.finish()
     return "stopped" if history.stopped_by else ended
 
 

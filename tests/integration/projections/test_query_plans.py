@@ -13,7 +13,7 @@ from domain.shared.log import Shard
 from domain.verdicts.activity import WEIGHTS
 from eventstore.as_of_positions import PREFIXES
 from eventstore.decisions import HISTORY_OF_TOOL
-from eventstore.tool_directory import NAMED
+from eventstore.tool_directory import FIND_TOOL
 from projections import adoptions, bookmark_counts, catalogue, daily_votes, panel, rulebooks, scorecard
 from projections.adoptions import ADOPTIONS
 from projections.bookmark_counts import BOOKMARK_COUNTS
@@ -205,7 +205,9 @@ async def test_the_history_of_a_tool_is_found_by_tool(log: Log) -> None:
 
 async def test_a_slug_is_found_without_reading_the_log(log: Log) -> None:
     assert not {
-        name for name in scanned_whole(await plan_of(log, NAMED, "'quill'", "0")) if name.startswith("events")
+        name
+        for name in scanned_whole(await plan_of(log, FIND_TOOL, "'quill'", "0"))
+        if name.startswith("events")
     }
 
 

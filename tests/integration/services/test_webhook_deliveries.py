@@ -34,7 +34,7 @@ from services.webhooks import deliveries, registry
 from services.webhooks.deliveries import Delivery, put_ping, read_deliveries, send_again
 from services.webhooks.outbox import tell
 from services.webhooks.registry import Disabled, TooMany, enable, open_webhook, read_webhook, rotate
-from services.webhooks.secrets import Keyring
+from services.webhooks.secrets import WebhookSecrets
 from services.webhooks.sending import BODY_BYTES, Sender, open_sender
 from tests.integration.conftest import fresh_database
 from tests.support.receiver import Respond, answer, certified, endless, never, receiving, stalled
@@ -84,8 +84,8 @@ async def pool(settings: Settings) -> AsyncIterator[Log]:
 
 
 @pytest.fixture
-def keys(settings: Settings) -> Keyring:
-    return Keyring(settings)
+def keys(settings: Settings) -> WebhookSecrets:
+    return WebhookSecrets(settings)
 
 
 @pytest.fixture
@@ -93,7 +93,9 @@ def sender(settings: Settings) -> Sender:
     return open_sender(settings)
 
 
-async def open_to(pool: Log, keys: Keyring, url: str, tools: Sequence[int] | None = None) -> tuple[UUID, str]:
+async def open_to(
+    pool: Log, keys: WebhookSecrets, url: str, tools: Sequence[int] | None = None
+) -> tuple[UUID, str]:
     made, secret = await open_webhook(pool, keys, url, "", tools, SITE)
     return made, write_secret(secret)
 
@@ -137,7 +139,7 @@ def identities(flips: Sequence[Flip]) -> list[tuple[object, ...]]:
     return [(flip.place.recorded_at, flip.place.shard, flip.place.number, flip.tool) for flip in flips]
 
 
-async def test_each_flip_once_whoever_tells_and_in_whatever_portions(pool: Log, keys: Keyring) -> None:
+async def test_each_flip_once_whoever_tells_and_in_whatever_portions(pool: Log, keys: WebhookSecrets) -> None:
     everything, _ = await open_to(pool, keys, "https://hooks.example.com/")
     some, _ = await open_to(pool, keys, "https://hooks.example.com/", [1, 2, 3])
     rng, log = Random(5), FlipLog([])
@@ -154,7 +156,7 @@ async def test_each_flip_once_whoever_tells_and_in_whatever_portions(pool: Log, 
     )
 
 
-async def test_a_rebuilt_flip_log_fires_nothing_again(pool: Log, keys: Keyring) -> None:
+async def test_a_rebuilt_flip_log_fires_nothing_again(pool: Log, keys: WebhookSecrets) -> None:
     made, _ = await open_to(pool, keys, "https://hooks.example.com/")
     whole = flips(Random(6), 60, datetime.now(UTC) + timedelta(seconds=1))
     assert await tell(pool, FlipLog(whole).after) == len(whole)
@@ -164,7 +166,7 @@ async def test_a_rebuilt_flip_log_fires_nothing_again(pool: Log, keys: Keyring) 
     assert await pool.fetchval(COUNT, made) == len(whole)
 
 
-async def test_a_new_webhook_is_not_told_of_what_was_before_it(pool: Log, keys: Keyring) -> None:
+async def test_a_new_webhook_is_not_told_of_what_was_before_it(pool: Log, keys: WebhookSecrets) -> None:
     before = flips(Random(7), 20, datetime.now(UTC) - timedelta(days=3))
     made, _ = await open_to(pool, keys, "https://hooks.example.com/")
     after = flips(Random(8), 20, datetime.now(UTC) + timedelta(seconds=1))
@@ -173,7 +175,7 @@ async def test_a_new_webhook_is_not_told_of_what_was_before_it(pool: Log, keys: 
 
 
 async def test_a_disabled_webhook_misses_what_happens_meanwhile(
-    pool: Log, keys: Keyring, sender: Sender
+    pool: Log, keys: WebhookSecrets, sender: Sender
 ) -> None:
     async with receiving(answer(410)) as receiver:
         gone = await attempt(pool, sender, receiver.url)
@@ -193,7 +195,7 @@ async def test_a_disabled_webhook_misses_what_happens_meanwhile(
     assert await tell(pool, FlipLog(log.flips + later).after) == len(later)
 
 
-async def test_the_read_model_gives_an_adoption_whole(pool: Log, keys: Keyring) -> None:
+async def test_the_read_model_gives_an_adoption_whole(pool: Log, keys: WebhookSecrets) -> None:
     made, _ = await open_to(pool, keys, "https://hooks.example.com/")
     whole = flips(Random(10), 100, datetime.now(UTC) + timedelta(seconds=1))
     rows = [(*identity, "RulebookAdopted", "Ship", "Skip", "rulebook") for identity in identities(whole)]
@@ -205,7 +207,7 @@ async def test_the_read_model_gives_an_adoption_whole(pool: Log, keys: Keyring) 
 # Sending: what arrives.
 
 
-async def test_a_flip_arrives_signed(pool: Log, keys: Keyring, sender: Sender) -> None:
+async def test_a_flip_arrives_signed(pool: Log, keys: WebhookSecrets, sender: Sender) -> None:
     async with receiving(answer(204)) as receiver:
         made, secret = await open_to(pool, keys, receiver.url)
         place = Place(datetime.now(UTC) + timedelta(seconds=1), Shard(2), 7)
@@ -230,7 +232,7 @@ async def test_a_flip_arrives_signed(pool: Log, keys: Keyring, sender: Sender) -
     assert deliveries.name_of(delivery.id) == request.headers["webhook-id"]
 
 
-async def test_both_secrets_sign_for_a_day(pool: Log, keys: Keyring, sender: Sender) -> None:
+async def test_both_secrets_sign_for_a_day(pool: Log, keys: WebhookSecrets, sender: Sender) -> None:
     async with receiving(answer(200)) as receiver:
         made, old = await open_to(pool, keys, receiver.url)
         new = write_secret(await rotate(pool, keys, made))
@@ -252,7 +254,7 @@ async def test_secrets_are_not_in_the_database_and_another_servers_key_opens_non
         stored = await pool.fetchval("SELECT secret FROM webhooks")
         assert secret not in stored
         await put_ping(pool, made)
-        other = replace(sender, keys=Keyring(replace(settings, secret=b"x" * 32)))
+        other = replace(sender, keys=WebhookSecrets(replace(settings, secret=b"x" * 32)))
         assert await other.deliver(pool)
         assert receiver.requests == []
     (delivery,) = await read_deliveries(pool, made, None, 10)
@@ -323,7 +325,9 @@ async def test_a_name_that_leads_inside_is_not_asked(pool: Log, sender: Sender, 
         assert (made.state, made.status, receiver.requests) == ("pending", None, [])
 
 
-async def test_loopback_is_inside_unless_it_was_set(pool: Log, settings: Settings, keys: Keyring) -> None:
+async def test_loopback_is_inside_unless_it_was_set(
+    pool: Log, settings: Settings, keys: WebhookSecrets
+) -> None:
     async with receiving(answer(200)) as receiver:
         strict = open_sender(replace(settings, webhook_networks=()))
         for url in (
@@ -418,7 +422,7 @@ async def test_nobody_listens(pool: Log, sender: Sender) -> None:
 
 
 async def test_it_is_tried_again_under_the_same_id_until_it_is_through(
-    pool: Log, keys: Keyring, sender: Sender
+    pool: Log, keys: WebhookSecrets, sender: Sender
 ) -> None:
     async with receiving(answer(503, "retry-after: 7200\r\n", "later")) as receiver:
         made = await attempt(pool, sender, receiver.url)
@@ -544,7 +548,7 @@ async def test_old_deliveries_are_forgotten(pool: Log, sender: Sender) -> None:
 
 
 async def test_there_are_so_many_webhooks_and_no_more(
-    pool: Log, keys: Keyring, monkeypatch: pytest.MonkeyPatch
+    pool: Log, keys: WebhookSecrets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(registry, "MOST_WEBHOOKS", 3)
     tried = await asyncio.gather(
