@@ -109,7 +109,7 @@ async def _fold_of_events(conn: Connection[Record], shard: int) -> int:
                 type=kind,
                 actor=actor,
                 id=vote_id,
-                origin=origin,
+                source=origin,
                 tool=tool,
                 choice=choice,
                 replaced=replaced,

@@ -13,7 +13,7 @@ import asyncpg
 from asyncpg import Pool, Record
 
 from domain.shared.log import Shard, shard_of
-from eventstore.casts import Expectation, Stood, Submitted, append_casts
+from eventstore.casts import CastResult, FirstVoteHeuristic, PendingCast, append_casts
 
 # One item's data is at fault, not the connection.
 REFUSED_DATA = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
@@ -22,19 +22,19 @@ REFUSED_DATA = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
 _PATIENCE_SECONDS = 0.02
 _GROWTH = 1.125
 
-Waiting = tuple[Submitted, "Future[Stood]"]
-OnAppended = Callable[[Shard, Sequence[Stood]], None]
+QueuedCast = tuple[PendingCast, "Future[CastResult]"]
+OnAppended = Callable[[Shard, Sequence[CastResult]], None]
 
 
 class Overloaded(Exception):
     """The queue of votes is full. Nothing was stored; send the same vote again in a second."""
 
 
-class Unsettled(Exception):
+class CommitUnknown(Exception):
     """The database did not confirm. Send the same vote with the same id again: it counts once."""
 
 
-class Turns:
+class CommitTurns:
     """One commit in flight at a time, for all lanes: what arrives meanwhile makes larger groups, which cost less.
 
     A commit that takes long, because its shard is locked elsewhere, keeps nobody waiting for longer than a moment.
@@ -64,16 +64,16 @@ class Appender:
         pool: Pool[Record],
         shard: Shard,
         on_appended: OnAppended,
-        turns: Turns,
+        turns: CommitTurns,
         *,
         queue: int,
         group: int,
         timeout: float,
     ) -> None:
         self._pool, self._shard, self._on_appended, self._turns = pool, shard, on_appended, turns
-        self._most_queued, self._group, self._timeout = queue, group, timeout
-        self._queued: deque[Waiting] = deque()
-        self._expectation = Expectation()
+        self._queue_max, self._group, self._timeout = queue, group, timeout
+        self._queued: deque[QueuedCast] = deque()
+        self._heuristic = FirstVoteHeuristic()
         self._arrived = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.create_task(self._run(), name=f"appender {shard}")
@@ -82,11 +82,11 @@ class Appender:
     def waiting(self) -> int:
         return len(self._queued)
 
-    def append(self, cast: Submitted) -> Future[Stood]:
+    def append(self, cast: PendingCast) -> Future[CastResult]:
         """The answer, after the commit. Raises Overloaded when nothing was tried; gives Unsettled if unknown."""
-        if len(self._queued) >= self._most_queued:
+        if len(self._queued) >= self._queue_max:
             raise Overloaded
-        answer: Future[Stood] = self._loop.create_future()
+        answer: Future[CastResult] = self._loop.create_future()
         self._queued.append((cast, answer))
         self._arrived.set()
         return answer
@@ -104,10 +104,10 @@ class Appender:
             self._arrived.clear()
             while self._queued:
                 async with self._turns.one():
-                    await self._gather()
+                    await self._collect()
                     await self._commit_next()
 
-    async def _gather(self) -> None:
+    async def _collect(self) -> None:
         """Requests that have arrived but were not heard yet are in the next turns of the loop: take them along.
 
         What trickles in is not waited for: each turn must bring a good part of what is there.
@@ -123,12 +123,12 @@ class Appender:
         for _ in group:
             self._queued.popleft()
 
-    async def _commit(self, group: list[Waiting]) -> None:
+    async def _commit(self, group: list[QueuedCast]) -> None:
         """Settle a group. When the database rejects an item's data, the halves are tried apart."""
         try:
-            stood = await self._append([cast for cast, _ in group])
-            _answer(group, stood)
-            self._on_appended(self._shard, stood)
+            results = await self._append([cast for cast, _ in group])
+            _answer(group, results)
+            self._on_appended(self._shard, results)
         except REFUSED_DATA as error:
             if len(group) == 1:
                 return _fail(group, error)
@@ -136,22 +136,22 @@ class Appender:
             await self._commit(group[:middle])
             await self._commit(group[middle:])
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
-            _fail(group, Unsettled(str(error)))
+            _fail(group, CommitUnknown(str(error)))
         except Exception as error:  # noqa: BLE001 - callers hear of it, and the lane goes on
             _fail(group, error)
 
-    async def _append(self, casts: list[Submitted]) -> list[Stood]:
+    async def _append(self, casts: list[PendingCast]) -> list[CastResult]:
         async with asyncio.timeout(self._timeout), self._pool.acquire() as conn:
-            return await append_casts(conn, self._shard, casts, self._expectation)
+            return await append_casts(conn, self._shard, casts, self._heuristic)
 
 
-def _answer(group: list[Waiting], stood: list[Stood]) -> None:
-    for (_, waiting), answer in zip(group, stood, strict=True):
+def _answer(group: list[QueuedCast], results: list[CastResult]) -> None:
+    for (_, waiting), answer in zip(group, results, strict=True):
         if not waiting.done():
             waiting.set_result(answer)
 
 
-def _fail(group: list[Waiting], error: Exception) -> None:
+def _fail(group: list[QueuedCast], error: Exception) -> None:
     for _, answer in group:
         if not answer.done():
             answer.set_exception(error)
@@ -170,18 +170,18 @@ class Appenders:
         group: int = 1_000,
         timeout: float = 3.0,
     ) -> None:
-        self._shards, turns = shards, Turns()
-        self._lanes = {
+        self._shards, turns = shards, CommitTurns()
+        self._appenders = {
             shard: Appender(pool, Shard(shard), on_appended, turns, queue=queue, group=group, timeout=timeout)
             for shard in range(1, shards + 1)
         }
 
     @property
     def waiting(self) -> int:
-        return sum(lane.waiting for lane in self._lanes.values())
+        return sum(queue.waiting for queue in self._appenders.values())
 
-    def append(self, cast: Submitted) -> Future[Stood]:
-        return self._lanes[shard_of(cast.actor, self._shards)].append(cast)
+    def append(self, cast: PendingCast) -> Future[CastResult]:
+        return self._appenders[shard_of(cast.actor, self._shards)].append(cast)
 
     async def close(self) -> None:
-        await asyncio.gather(*(lane.close() for lane in self._lanes.values()))
+        await asyncio.gather(*(queue.close() for queue in self._appenders.values()))

@@ -29,10 +29,10 @@ APPEND_FIRST_CASTS = APPEND_CASTS.replace("append_casts", "append_first_casts")
 Kind = Literal["v", "b"]
 
 
-class Submitted(Struct, frozen=True):
+class PendingCast(Struct, frozen=True):
     """A cast on a ballot ('v') or a bookmark ('b'); ``choice`` None takes it back.
 
-    ``minted`` says that the id is the server's own, which may be minted anew if the ballot is ahead of it.
+    ``id_is_ours`` says that the id is the server's own, which may be minted anew if the ballot is ahead of it.
     """
 
     kind: Kind
@@ -40,11 +40,11 @@ class Submitted(Struct, frozen=True):
     tool: int
     choice: str | None
     id: UUID
-    origin: str
-    minted: bool = False
+    source: str
+    id_is_ours: bool = False
 
 
-class Stood(Struct, frozen=True):
+class CastResult(Struct, frozen=True):
     """The committed answer. Position, id and choice are the cast's, or those of the newer one it lost to."""
 
     outcome: Outcome
@@ -54,10 +54,10 @@ class Stood(Struct, frozen=True):
     replaced: str | None
 
 
-class Columns(Struct):
+class CastBatch(Struct):
     """A group of casts as the statement takes them, in their order; tools as digits.
 
-    ``minted``: the numbers, from 0, of those whose id is our own.
+    ``our_ids``: the numbers, from 0, of those whose id is our own.
     """
 
     kinds: list[Kind] = []
@@ -65,122 +65,122 @@ class Columns(Struct):
     tools: list[str] = []
     choices: list[str | None] = []
     ids: list[UUID] = []
-    origins: list[str] = []
-    minted: set[int] = set()
+    sources: list[str] = []
+    our_ids: set[int] = set()
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def mint(self) -> UUID:
         """An id of our own for the next cast."""
-        self.minted.add(len(self))
+        self.our_ids.add(len(self))
         return mint()
 
-    def only(self, numbers: Sequence[int]) -> Columns:
-        """These casts; ``minted`` is not told."""
+    def only(self, numbers: Sequence[int]) -> CastBatch:
+        """These casts; ``our_ids`` is not told."""
         if len(numbers) == len(self):
             return self
-        return Columns(
+        return CastBatch(
             [self.kinds[n] for n in numbers],
             [self.actors[n] for n in numbers],
             [self.tools[n] for n in numbers],
             [self.choices[n] for n in numbers],
             [self.ids[n] for n in numbers],
-            [self.origins[n] for n in numbers],
+            [self.sources[n] for n in numbers],
         )
 
 
-class Round(Struct, frozen=True):
-    """The casts ``numbers`` are committed. ``told`` are the rows of those that met a ballot, or left it blank.
+class AppendedBatch(Struct, frozen=True):
+    """The casts ``numbers`` are committed. ``met_ballot`` are the rows of those that met a ballot, or left it blank.
 
     Every other one counted, replaced nothing, and has the next position after ``before``, in their order.
     """
 
     numbers: Sequence[int]
     before: int
-    told: dict[int, Record]
+    met_ballot: dict[int, Record]
 
 
-class Expectation:
+class FirstVoteHeuristic:
     """Whether the next group of a shard will meet no ballot that stands, as none of the last ones has.
 
     Expecting that saves a look-up a cast; being wrong costs what was written in vain. So a ballot that was met is
     remembered for some groups.
     """
 
-    _REMEMBERED = 16
+    _COOLDOWN_BATCHES = 16
 
     def __init__(self) -> None:
-        self._wary = 0
+        self._cooldown = 0
 
     @property
-    def blank(self) -> bool:
-        return not self._wary
+    def expects_new(self) -> bool:
+        return not self._cooldown
 
     def learn(self, *, met: bool) -> None:
-        self._wary = self._REMEMBERED if met else max(0, self._wary - 1)
+        self._cooldown = self._COOLDOWN_BATCHES if met else max(0, self._cooldown - 1)
 
 
 async def append_casts(
     conn: PoolConnectionProxy[Record],
     shard: Shard,
-    casts: Sequence[Submitted],
-    expectation: Expectation | None = None,
-) -> list[Stood]:
+    casts: Sequence[PendingCast],
+    heuristic: FirstVoteHeuristic | None = None,
+) -> list[CastResult]:
     """Append casts in their order; answers in the same order, after the commit."""
-    columns = _columns(casts)
-    answers: dict[int, Stood] = {}
-    for each in await append_columns(conn, shard, columns, expectation):
+    batch = _batch_of(casts)
+    answers: dict[int, CastResult] = {}
+    for each in await append_batch(conn, shard, batch, heuristic):
         answers.update(zip(each.numbers, _answers(shard, casts, each), strict=True))
     return [answers[number] for number in range(len(casts))]
 
 
-def outcomes(rounds: Sequence[Round]) -> Counter[Outcome]:
+def outcomes(rounds: Sequence[AppendedBatch]) -> Counter[Outcome]:
     """How many casts had which outcome."""
-    counts: Counter[Outcome] = Counter(row["outcome"] for each in rounds for row in each.told.values())
-    counts["counted"] += sum(len(each.numbers) - len(each.told) for each in rounds)
+    counts: Counter[Outcome] = Counter(row["outcome"] for each in rounds for row in each.met_ballot.values())
+    counts["counted"] += sum(len(each.numbers) - len(each.met_ballot) for each in rounds)
     return counts
 
 
-async def append_columns(
+async def append_batch(
     conn: PoolConnectionProxy[Record],
     shard: Shard,
-    columns: Columns,
-    expectation: Expectation | None = None,
-) -> list[Round]:
+    batch: CastBatch,
+    heuristic: FirstVoteHeuristic | None = None,
+) -> list[AppendedBatch]:
     """Append casts in their order; returns after the commit.
 
     A ballot's casts are decided one after the other, so a group is cut into rounds in which each ballot stands
     once: nearly always one round, one statement, one commit. Minted ids that came out behind their ballot's are
-    minted anew in ``columns``, and appended again. When a call fails, some rounds may be in the log; sending the
+    minted anew in ``batch``, and appended again. When a call fails, some rounds may be in the log; sending the
     same ids again settles all of them.
     """
-    done, waiting = [], _rounds(columns)
+    done, waiting = [], _split_by_ballot(batch)
     while waiting:
         numbers = waiting.pop(0)
-        blank = expectation is not None and expectation.blank
-        before, told = await _append(
-            conn, shard, columns, numbers, APPEND_FIRST_CASTS if blank else APPEND_CASTS
+        expects_new = heuristic is not None and heuristic.expects_new
+        before, met_ballot = await _append(
+            conn, shard, batch, numbers, APPEND_FIRST_CASTS if expects_new else APPEND_CASTS
         )
-        if expectation is not None:
-            expectation.learn(met=bool(told))
-        behind = {n for n in columns.minted & told.keys() if told[n]["outcome"] == "superseded"}
+        if heuristic is not None:
+            heuristic.learn(met=bool(met_ballot))
+        behind = {n for n in batch.our_ids & met_ballot.keys() if met_ballot[n]["outcome"] == "superseded"}
         if behind:
             for n in behind:
-                columns.ids[n] = mint_after(told.pop(n)["id"])
+                batch.ids[n] = mint_after(met_ballot.pop(n)["id"])
             waiting.insert(0, sorted(behind))
             numbers = [n for n in numbers if n not in behind]
-        done.append(Round(numbers, before, told))
+        done.append(AppendedBatch(numbers, before, met_ballot))
     return done
 
 
-def _rounds(columns: Columns) -> list[Sequence[int]]:
+def _split_by_ballot(batch: CastBatch) -> list[Sequence[int]]:
     """The n-th cast of a ballot is in the n-th round."""
-    if len(set(columns.actors)) == len(columns):
-        return [range(len(columns))]
+    if len(set(batch.actors)) == len(batch):
+        return [range(len(batch))]
     rounds: list[list[int]] = []
     met: dict[tuple[Kind, UUID, str], int] = {}
-    for number, ballot in enumerate(zip(columns.kinds, columns.actors, columns.tools, strict=True)):
+    for number, ballot in enumerate(zip(batch.kinds, batch.actors, batch.tools, strict=True)):
         turn = met[ballot] = met.get(ballot, -1) + 1
         if turn == len(rounds):
             rounds.append([])
@@ -191,12 +191,12 @@ def _rounds(columns: Columns) -> list[Sequence[int]]:
 async def _append(
     conn: PoolConnectionProxy[Record],
     shard: Shard,
-    columns: Columns,
+    batch: CastBatch,
     numbers: Sequence[int],
     statement: str,
 ) -> tuple[int, dict[int, Record]]:
     """One round: the position before it, and the rows that answer its casts, by their numbers."""
-    sent = columns.only(numbers)
+    sent = batch.only(numbers)
     first, *rows = await conn.fetch(
         statement,
         shard,
@@ -205,7 +205,7 @@ async def _append(
         _array(sent.tools),
         _array(map(_quoted, sent.choices)),
         sent.ids,
-        _array(map(_quoted, sent.origins)),
+        _array(map(_quoted, sent.sources)),
     )
     return first["position"], {numbers[row["ord"] - 1]: row for row in rows}
 
@@ -220,26 +220,26 @@ def _quoted(text: str | None) -> str:
     return "NULL" if text is None else '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _columns(casts: Sequence[Submitted]) -> Columns:
-    return Columns(
+def _batch_of(casts: Sequence[PendingCast]) -> CastBatch:
+    return CastBatch(
         [cast.kind for cast in casts],
         [cast.actor for cast in casts],
         [str(cast.tool) for cast in casts],
         [cast.choice for cast in casts],
         [cast.id for cast in casts],
-        [cast.origin for cast in casts],
-        {number for number, cast in enumerate(casts) if cast.minted},
+        [cast.source for cast in casts],
+        {number for number, cast in enumerate(casts) if cast.id_is_ours},
     )
 
 
-def _answers(shard: Shard, casts: Sequence[Submitted], each: Round) -> Iterator[Stood]:
+def _answers(shard: Shard, casts: Sequence[PendingCast], each: AppendedBatch) -> Iterator[CastResult]:
     last = each.before
     for number in each.numbers:
-        row = each.told.get(number)
+        row = each.met_ballot.get(number)
         if row is None:
             last += 1
-            yield Stood("counted", Position(shard, last), casts[number].id, casts[number].choice, None)
+            yield CastResult("counted", Position(shard, last), casts[number].id, casts[number].choice, None)
         else:
             last += row["changed"]
             at = Position(shard, row["position"])
-            yield Stood(row["outcome"], at, row["id"], row["choice"], row["replaced"])
+            yield CastResult(row["outcome"], at, row["id"], row["choice"], row["replaced"])

@@ -47,7 +47,7 @@ class Author(Struct, frozen=True):
     """Who decided, as a pseudonym, and by which door."""
 
     actor: UUID
-    origin: str
+    source: str
 
 
 class Decided(Struct, frozen=True):
@@ -109,7 +109,7 @@ def _envelope(event: HouseEvent, tool: int | None, author: Author) -> Event:
         type=editorial.type_of(event),
         actor=author.actor,
         id=mint(),
-        origin=author.origin,
+        source=author.source,
         tool=tool,
         choice=getattr(event, "choice", None),
         replaced=getattr(event, "replaced", None),
@@ -119,5 +119,5 @@ def _envelope(event: HouseEvent, tool: int | None, author: Author) -> Event:
 
 def _row(recorded: Recorded) -> tuple[object, ...]:
     event = msgspec.structs.asdict(recorded.event)
-    columns = ("type", "tool", "actor", "choice", "replaced", "id", "origin", "data")
+    columns = ("type", "tool", "actor", "choice", "replaced", "id", "source", "data")
     return (*msgspec.structs.astuple(recorded.position), recorded.recorded_at, *(event[c] for c in columns))

@@ -50,7 +50,7 @@ class Event(Struct, frozen=True, kw_only=True):
     type: str
     actor: UUID
     id: UUID
-    origin: str
+    source: str
     tool: int | None = None
     choice: Choice | None = None
     replaced: Choice | None = None

@@ -19,7 +19,7 @@ from litestar.types import ControllerRouterHandler
 from domain.shared.log import Shard
 from domain.voting.votes import Outcome
 from eventstore.appender import Appenders
-from eventstore.casts import Stood
+from eventstore.casts import CastResult
 from eventstore.heads import count_shards
 from eventstore.tool_directory import ToolDirectory
 from services.api.http.admission import AdmissionControl, bound_requests, limit_in_flight
@@ -209,8 +209,8 @@ def _lifespan(settings: Settings, admission: AdmissionControl) -> _Lifespan:
 
         on_committed, on_appended = _wake_by(signals)
 
-        def open_bulk_ingest(origin: str) -> BulkIngest:
-            return BulkIngest(commits, tool_directory, identity, origin=origin, group=settings.bulk_group)
+        def open_bulk_ingest(source: str) -> BulkIngest:
+            return BulkIngest(commits, tool_directory, identity, source=source, group=settings.bulk_group)
 
         commits = BulkCommits(pool, shards, BULK_COMMITS, on_committed)
         appenders = Appenders(pool, shards, on_appended, queue=settings.queue_per_shard, group=settings.group)
@@ -243,15 +243,15 @@ def _lifespan(settings: Settings, admission: AdmissionControl) -> _Lifespan:
 
 def _wake_by(
     signals: Signals,
-) -> tuple[Callable[[Shard, Counter[Outcome]], None], Callable[[Shard, Sequence[Stood]], None]]:
+) -> tuple[Callable[[Shard, Counter[Outcome]], None], Callable[[Shard, Sequence[CastResult]], None]]:
     """What follows on a commit of lines, and on one of a group."""
 
     def on_committed(shard: Shard, outcomes: Counter[Outcome]) -> None:
         signals.wake(shard)
         observe_group(outcomes)
 
-    def on_appended(shard: Shard, stood: Sequence[Stood]) -> None:
-        on_committed(shard, Counter(answer.outcome for answer in stood))
+    def on_appended(shard: Shard, results: Sequence[CastResult]) -> None:
+        on_committed(shard, Counter(answer.outcome for answer in results))
 
     return on_committed, on_appended
 

@@ -15,7 +15,7 @@ from domain.shared.errors import Refusal
 from domain.shared.log import Shard, shard_of
 from domain.voting.votes import Outcome
 from eventstore import ids
-from eventstore.casts import Columns, Expectation, append_columns, outcomes
+from eventstore.casts import CastBatch, FirstVoteHeuristic, append_batch, outcomes
 from eventstore.tool_directory import ToolDirectory
 from services.auth.identity import Identity
 from services.ingest.ndjson_votes import VOTER_BYTES, BadLine, Decoded, decode
@@ -54,12 +54,12 @@ class BulkCommits:
         self.shards, self._pool, self._on_committed = shards, pool, on_committed
         self._room = asyncio.Semaphore(most)
         self._turns = [asyncio.Lock() for _ in range(shards + 1)]
-        self._expectations = [Expectation() for _ in range(shards + 1)]
+        self._heuristics = [FirstVoteHeuristic() for _ in range(shards + 1)]
 
-    async def append(self, shard: Shard, columns: Columns) -> Counter[Outcome]:
+    async def append(self, shard: Shard, batch: CastBatch) -> Counter[Outcome]:
         # A group that waits for its shard takes no room from the others.
         async with self._turns[shard], self._room, self._pool.acquire() as conn:
-            counts = outcomes(await append_columns(conn, shard, columns, self._expectations[shard]))
+            counts = outcomes(await append_batch(conn, shard, batch, self._heuristics[shard]))
         self._on_committed(shard, counts)
         return counts
 
@@ -73,14 +73,14 @@ class BulkIngest:
         tool_directory: ToolDirectory,
         identity: Identity,
         *,
-        origin: str,
+        source: str,
         group: int,
         line_id: LineId | None = None,
     ) -> None:
         """Without ``line_id`` a line that has no id is given a minted one."""
         self._commits, self._tool_directory, self._identity = commits, tool_directory, identity
-        self._origin, self._group, self._line_id = origin, group, line_id
-        self._batches = [Columns() for _ in range(commits.shards + 1)]
+        self._source, self._group, self._line_id = source, group, line_id
+        self._batches = [CastBatch() for _ in range(commits.shards + 1)]
         self._last: dict[int, asyncio.Task[None]] = {}
         self.result = BulkResult()
 
@@ -143,9 +143,9 @@ class BulkIngest:
         """One group of a shard is in flight at a time, so that a ballot's lines are decided in their order."""
         if shard in self._last:
             await self._last[shard]
-        batch, self._batches[shard] = self._batches[shard], Columns()
-        batch.kinds, batch.origins = ["v"] * len(batch), [self._origin] * len(batch)
+        batch, self._batches[shard] = self._batches[shard], CastBatch()
+        batch.kinds, batch.sources = ["v"] * len(batch), [self._source] * len(batch)
         self._last[shard] = asyncio.create_task(self._append(shard, batch))
 
-    async def _append(self, shard: Shard, batch: Columns) -> None:
+    async def _append(self, shard: Shard, batch: CastBatch) -> None:
         self.result.count(await self._commits.append(shard, batch))

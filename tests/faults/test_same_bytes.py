@@ -12,7 +12,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from eventstore.casts import Submitted, append_casts
+from eventstore.casts import PendingCast, append_casts
 from eventstore.ids import mint
 from projections.engine.registry import PROJECTIONS
 from projections.replays.verify import verify_all
@@ -49,9 +49,9 @@ async def written(postgres: Postgres, settings: Settings, pool: Log) -> str:
     return settings.database_url.rpartition("/")[2]
 
 
-def _cast(random: Random, actors: list[UUID]) -> Submitted:
+def _cast(random: Random, actors: list[UUID]) -> PendingCast:
     choice = random.choice(["ship", "skip", None])
-    return Submitted("v", random.choice(actors), random.randint(1, 40), choice, mint(), "test")
+    return PendingCast("v", random.choice(actors), random.randint(1, 40), choice, mint(), "test")
 
 
 async def test_the_digests_of_24_ways_to_fold_are_one(postgres: Postgres, written: str) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from domain.shared.log import Shard, shard_of
 from eventstore import ids
-from eventstore.casts import Submitted, append_casts
+from eventstore.casts import PendingCast, append_casts
 from projections.engine.advance import advance
 from projections.engine.registry import PROJECTIONS
 from projections.engine.snapshot import take_snapshot
@@ -65,7 +65,7 @@ async def append_spread(
     group: int,
 ) -> None:
     submitted = [
-        Submitted("v", voters[voter], tool + t, choice, ids.mint(), "test") for voter, t, choice in casts
+        PendingCast("v", voters[voter], tool + t, choice, ids.mint(), "test") for voter, t, choice in casts
     ]
     for shard in map(Shard, range(1, shards + 1)):
         mine = [cast for cast in submitted if shard_of(cast.actor, shards) == shard]

@@ -64,7 +64,7 @@ async def test_any_blocks_and_groups(
     identity = Identity(Settings(database_url="", secret=b"s" * 32), log)
     commits = BulkCommits(log, await count_shards(log), in_flight, lambda *_: None)
     ingest = BulkIngest(
-        commits, Numbered(log), identity, origin="test", group=group, line_id=ids.ids_at(MOMENT)
+        commits, Numbered(log), identity, source="test", group=group, line_id=ids.ids_at(MOMENT)
     )
     sent = [
         b"nonsense" if n in bad else _text(voter, tool + t, choice, own)

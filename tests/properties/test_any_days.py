@@ -15,7 +15,7 @@ from domain.rulebooks.presets import DEFAULT, NAMED
 from domain.shared.log import shard_of
 from domain.verdicts.decay import Ballots, DayVotes
 from eventstore import ids
-from eventstore.casts import Submitted, append_casts
+from eventstore.casts import PendingCast, append_casts
 from projections.engine.registry import PROJECTIONS
 from projections.engine.snapshot import take_snapshot
 from projections.reads.ballots import read_ballots
@@ -78,7 +78,7 @@ async def test_same_days(
         await log.execute(LATER, time)
         for voter, t, choice in casts:
             actor = voters[voter]
-            submitted = Submitted("v", actor, tool + t, choice, ids.mint(), "test")
+            submitted = PendingCast("v", actor, tool + t, choice, ids.mint(), "test")
             async with log.acquire() as conn:
                 await append_casts(conn, shard_of(actor, SHARDS), [submitted])
             fold.add(voter, t, choice, day_of(time.astimezone(UTC)))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from domain.shared.log import Shard
 from domain.voting.votes import BLANK, Answer, Ballot, Cast, decide, evolve
 from eventstore import ids
-from eventstore.casts import Expectation, Kind, Stood, Submitted, append_casts
+from eventstore.casts import CastResult, FirstVoteHeuristic, Kind, PendingCast, append_casts
 
 SHARD = Shard(1)
 IDS = sorted(ids.mint() for _ in range(12))
@@ -28,8 +28,8 @@ groups = st.lists(st.lists(casts, min_size=1, max_size=12), min_size=1, max_size
 _tools = count(1_000, 2)
 
 
-class Hopeful(Expectation):
-    blank = True  # type: ignore[assignment]
+class Hopeful(FirstVoteHeuristic):
+    expects_new = True  # type: ignore[assignment]
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -45,12 +45,12 @@ async def test_sql_and_domain_answer_alike(
     positions: dict[tuple[Key, UUID], str] = {}
     for group, hope in zip(groups, hopeful, strict=False):
         submitted = [
-            Submitted(key[0], actors[key[1]], tool + key[2], choice, vote_id, "test")
+            PendingCast(key[0], actors[key[1]], tool + key[2], choice, vote_id, "test")
             for key, vote_id, choice in group
         ]
         async with log.acquire() as conn:
-            stood = await append_casts(conn, SHARD, submitted, Hopeful() if hope else None)
-        for (key, vote_id, choice), answer in zip(group, stood, strict=True):
+            result = await append_casts(conn, SHARD, submitted, Hopeful() if hope else None)
+        for (key, vote_id, choice), answer in zip(group, result, strict=True):
             ballot, cast = ballots.get(key, BLANK), Cast(vote_id, choice)
             assert as_domain(answer) == decide(ballot, cast)
             ballots[key] = evolve(ballot, cast)
@@ -64,8 +64,8 @@ async def test_sql_and_domain_answer_alike(
     assert await head(log) == before + len(positions)
 
 
-def as_domain(stood: Stood) -> Answer:
-    return Answer(stood.outcome, stood.choice, stood.replaced)
+def as_domain(result: CastResult) -> Answer:
+    return Answer(result.outcome, result.choice, result.replaced)
 
 
 async def head(log: Pool[Record]) -> int:

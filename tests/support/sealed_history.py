@@ -24,7 +24,7 @@ from domain.events.editorial import (
 )
 from domain.rulebooks.rulebook import Rulebook
 from domain.shared.log import Shard
-from eventstore.casts import Submitted, append_casts
+from eventstore.casts import PendingCast, append_casts
 from eventstore.decisions import decide_house, decide_tool
 from eventstore.ids import mint
 from eventstore.sealed.manifest import Segment
@@ -67,7 +67,7 @@ async def write_history(log: Log, seed: int, casts: int = 300) -> None:
     actors = [UUID(int=random.getrandbits(128)) for _ in range(20)]
     for _ in range(casts // 10):
         group = [
-            Submitted(
+            PendingCast(
                 random.choice(["v", "v", "b"]),
                 random.choice(actors),
                 random.randint(1, 5),

@@ -36,7 +36,7 @@ class Voter(Struct, frozen=True):
     """Whose ballot or shelf it is, by which door they came, and the cookie to give to somebody new."""
 
     actor: UUID
-    origin: str
+    source: str
     cookie: Cookie | None = None
 
 

@@ -18,7 +18,7 @@ from domain.editorial.adoptions import InThePast
 from domain.rulebooks.rulebook import WrongRulebook
 from domain.shared.errors import NotListedYet, Refusal, Retired, RevisionMoved, Unknown
 from domain.webhooks.endpoints import NotAnEndpoint
-from eventstore.appender import Overloaded, Unsettled
+from eventstore.appender import CommitUnknown, Overloaded
 from eventstore.as_of_positions import NoSuchEvent, NotAVector, NotYet, StillOpen
 from projections.engine.snapshot import NotThereYet
 
@@ -83,8 +83,8 @@ def problem_of(error: Exception) -> Rejected:
             return Rejected(_REFUSALS.get(type(error), 409), error.slug, str(error))
         case Overloaded() | NotThereYet() | StillOpen():
             return Rejected(503, "try-again", type(error).__doc__ or "", _RETRY)
-        case Unsettled():
-            return Rejected(503, "unsettled", Unsettled.__doc__ or "", _RETRY)
+        case CommitUnknown():
+            return Rejected(503, "unsettled", CommitUnknown.__doc__ or "", _RETRY)
         case _ if isinstance(error, _FAULTS):
             _log.error("a resource did not answer", error=repr(error))
             return Rejected(

@@ -57,11 +57,11 @@ class RateLimiter:
             raise Rejected(429, "rate-limited", _detail(limit, decided), headers)
         return headers
 
-    async def admit_known(self, origin: str, actor: UUID) -> Headers:
+    async def admit_known(self, source: str, actor: UUID) -> Headers:
         """A write by key, or by a visitor whose cookie we know."""
-        if origin == "web":
+        if source == "web":
             return await self.admit(self.visitor, str(actor))
-        return await self.admit(self.key, origin) if self.key else NO_HEADERS
+        return await self.admit(self.key, source) if self.key else NO_HEADERS
 
     async def close(self) -> None:
         await self._limits.close()

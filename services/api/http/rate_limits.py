@@ -13,7 +13,7 @@ async def admit_voter(request: AnyRequest, voter: Voter) -> Headers:
     """A write of one's own: by key, by visitor, and by address for a visitor whose cookie is yet to be minted."""
     rate_limiter = app_state(request).rate_limiter
     if voter.cookie is None:
-        return await rate_limiter.admit_known(voter.origin, voter.actor)
+        return await rate_limiter.admit_known(voter.source, voter.actor)
     return (
         await rate_limiter.admit(rate_limiter.address, _place_of(request))
         if rate_limiter.address
@@ -21,10 +21,10 @@ async def admit_voter(request: AnyRequest, voter: Voter) -> Headers:
     )
 
 
-async def admit_key(request: AnyRequest, origin: str) -> Headers:
+async def admit_key(request: AnyRequest, source: str) -> Headers:
     """A bulk request is one request, whatever its lines: it is admitted before it is read."""
     rate_limiter = app_state(request).rate_limiter
-    return await rate_limiter.admit(rate_limiter.key, origin)
+    return await rate_limiter.admit(rate_limiter.key, source)
 
 
 async def admit_login(request: AnyRequest, name: str) -> Headers:

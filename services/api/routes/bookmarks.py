@@ -80,12 +80,12 @@ async def save_bookmark(
     who = await voter_of(request, voter)
     limits = await admit_voter(request, who)
     number = (await app_state(request).tool_directory.find(tool)).tool
-    stood = await submit(request, who, "b", number, SAVED, None)
+    result = await submit(request, who, "b", number, SAVED, None)
     if note is not None:
         shard = shard_of(who.actor, app_state(request).shards)
         await put_note(app_state(request).pool, shard, who.actor, number, note.note, note.tags)
-    outcome = "saved" if stood.outcome == "counted" else "unchanged"
-    return _answer(who, BookmarkAnswer(outcome, str(stood.position)), limits)
+    outcome = "saved" if result.outcome == "counted" else "unchanged"
+    return _answer(who, BookmarkAnswer(outcome, str(result.position)), limits)
 
 
 @delete(
@@ -101,12 +101,12 @@ async def drop_bookmark(
     who = await voter_of(request, voter)
     limits = await admit_voter(request, who)
     number = (await app_state(request).tool_directory.find(tool)).tool
-    stood = await submit(request, who, "b", number, None, None)
+    result = await submit(request, who, "b", number, None, None)
     await drop_note(
         app_state(request).pool, shard_of(who.actor, app_state(request).shards), who.actor, number
     )
-    outcome = "dropped" if stood.outcome == "counted" else "unchanged"
-    return _answer(who, BookmarkAnswer(outcome, str(stood.position)), limits)
+    outcome = "dropped" if result.outcome == "counted" else "unchanged"
+    return _answer(who, BookmarkAnswer(outcome, str(result.position)), limits)
 
 
 @get("/v1/me/bookmarks", guards=[open_to_all], responses=problem_responses())

@@ -51,10 +51,10 @@ async def cast_votes(request: AnyRequest) -> Response[BulkResult]:
     """Good lines are stored, bad ones are named; a line's id makes sending it again harmless."""
     encoding = _encoding(request)
     key = await key_of(request)
-    origin = key.id if key else ""
-    limits = await admit_key(request, origin)
+    source = key.id if key else ""
+    limits = await admit_key(request, source)
     with app_state(request).bulk_slots.one():
-        ingest = app_state(request).open_bulk_ingest(origin)
+        ingest = app_state(request).open_bulk_ingest(source)
         try:
             result = await _take_all(request, encoding, ingest)
         finally:

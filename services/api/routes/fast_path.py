@@ -21,7 +21,7 @@ from msgspec import Struct
 from domain.shared.types import Choice
 from eventstore import ids
 from eventstore.appender import Overloaded
-from eventstore.casts import Submitted
+from eventstore.casts import PendingCast
 from services.api.http.admission import AdmissionControl
 from services.api.http.app_state import AppState
 from services.api.http.auth import VOTER_BYTES, is_foreign
@@ -66,11 +66,11 @@ class VoteFastPath:
         except Rejected as rejected:
             start, body = messages(rejected)
         else:
-            submitted = self._submit(headers, message)
-            if submitted is None:
+            pending = self._submit(headers, message)
+            if pending is None:
                 await self._router(scope, _again(message, receive), send)
                 return
-            start, body = await self._settle(submitted)
+            start, body = await self._settle(pending)
         await send(self._admission.close_when_saturated(start) if self._admission.saturated else start)
         await send(body)
         self._meter.observe(start["status"], started)
@@ -83,15 +83,15 @@ class VoteFastPath:
             message = {**more, "body": message.get("body", b"") + more.get("body", b"")}
         return message
 
-    async def _settle(self, submitted: Submitted) -> Answer:
+    async def _settle(self, pending: PendingCast) -> Answer:
         try:
-            limits = await self._app_state.rate_limiter.admit_known(submitted.origin, submitted.actor)
-            stood = await self._app_state.appenders.append(submitted)
+            limits = await self._app_state.rate_limiter.admit_known(pending.source, pending.actor)
+            result = await self._app_state.appenders.append(pending)
         except Overloaded:
             return _FULL
         except Exception as error:  # noqa: BLE001 - every error has its answer
             return messages(problem_of(error))
-        body = msgspec.json.encode(answer_to(stood))
+        body = msgspec.json.encode(answer_to(result))
         headers = [*_HEADERS, (b"content-length", b"%d" % len(body))]
         headers.extend((name.lower().encode(), value.encode()) for name, value in limits.items())
         return (
@@ -104,7 +104,7 @@ class VoteFastPath:
         """As they are once the app has started: the state itself looks each name up under a lock."""
         return cast(AppState, SimpleNamespace(**self._app.state.dict()))
 
-    def _submit(self, headers: dict[bytes, bytes], message: HTTPRequestEvent) -> Submitted | None:
+    def _submit(self, headers: dict[bytes, bytes], message: HTTPRequestEvent) -> PendingCast | None:
         """What to append, if nothing about the request is in doubt."""
         vote = _decode(message)
         if vote is None or (tool := self._app_state.tool_directory.known_open_for_votes(vote.tool)) is None:
@@ -114,7 +114,7 @@ class VoteFastPath:
         who = self._named(headers, vote.voter) if vote.voter is not None else self._visitor(headers)
         if who is None:
             return None
-        return Submitted("v", who[0], tool, vote.choice, vote.id or ids.mint(), who[1], vote.id is None)
+        return PendingCast("v", who[0], tool, vote.choice, vote.id or ids.mint(), who[1], vote.id is None)
 
     def _named(self, headers: dict[bytes, bytes], voter: str) -> tuple[UUID, str] | None:
         scheme, _, token = headers.get(b"authorization", b"").partition(b" ")

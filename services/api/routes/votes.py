@@ -13,7 +13,7 @@ from msgspec import Struct
 from domain.shared.log import shard_of
 from domain.shared.types import Choice, Slug
 from eventstore import ids
-from eventstore.casts import Kind, Stood, Submitted
+from eventstore.casts import CastResult, Kind, PendingCast
 from projections.my_votes import read_votes
 from services.api.http.app_state import app_state
 from services.api.http.auth import Voter, open_to_all, reader_of, voter_of, with_own_credentials
@@ -67,8 +67,8 @@ async def cast_vote(request: AnyRequest, data: JSONBody[CastVote]) -> Response[V
     voter = await voter_of(request, data.voter)
     limits = await admit_voter(request, voter)
     tool = await app_state(request).tool_directory.open_for_votes(data.tool)
-    stood = await submit(request, voter, "v", tool, data.choice, data.id)
-    return _respond(answer_to(stood), voter.cookie, limits)
+    result = await submit(request, voter, "v", tool, data.choice, data.id)
+    return _respond(answer_to(result), voter.cookie, limits)
 
 
 @delete(
@@ -87,8 +87,8 @@ async def retract_vote(
     who = await voter_of(request, voter)
     limits = await admit_voter(request, who)
     number = await app_state(request).tool_directory.open_for_votes(tool)
-    stood = await submit(request, who, "v", number, None, vote_id)
-    return _respond(answer_to(stood), who.cookie, limits)
+    result = await submit(request, who, "v", number, None, vote_id)
+    return _respond(answer_to(result), who.cookie, limits)
 
 
 @get("/v1/me/votes", guards=[open_to_all], responses=problem_responses())
@@ -118,7 +118,7 @@ async def own_votes(
 
 async def submit(
     request: AnyRequest, voter: Voter, kind: Kind, tool: int, choice: str | None, id: UUID | None
-) -> Stood:
+) -> CastResult:
     """Append one cast and wait for its commit. Raises Rejected for an id that cannot be used."""
     if id is not None and not ids.is_acceptable(id):
         raise Rejected(
@@ -126,15 +126,15 @@ async def submit(
             "invalid-id",
             ids.WANTED,
         )
-    cast = Submitted(kind, voter.actor, tool, choice, id or ids.mint(), voter.origin, minted=id is None)
-    stood: Stood = await app_state(request).appenders.append(cast)
-    return stood
+    cast = PendingCast(kind, voter.actor, tool, choice, id or ids.mint(), voter.source, id_is_ours=id is None)
+    result: CastResult = await app_state(request).appenders.append(cast)
+    return result
 
 
-def answer_to(stood: Stood) -> VoteAnswer:
-    retracted = stood.choice is None and stood.outcome == "counted"
-    outcome = "retracted" if retracted else stood.outcome
-    return VoteAnswer(outcome, str(stood.position), stood.id, stood.choice, stood.replaced)
+def answer_to(result: CastResult) -> VoteAnswer:
+    retracted = result.choice is None and result.outcome == "counted"
+    outcome = "retracted" if retracted else result.outcome
+    return VoteAnswer(outcome, str(result.position), result.id, result.choice, result.replaced)
 
 
 def _respond(answer: VoteAnswer, cookie: Cookie | None, limits: Headers) -> Response[VoteAnswer]:

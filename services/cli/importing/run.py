@@ -57,7 +57,7 @@ async def run(
             commits,
             tool_directory,
             identity,
-            origin=ORIGIN,
+            source=ORIGIN,
             group=settings.bulk_group,
             line_id=ids_at(moment),
         )

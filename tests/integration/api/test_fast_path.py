@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from litestar.types import Receive, Scope, Send
 
-from eventstore.appender import Appenders, Overloaded, Unsettled
+from eventstore.appender import Appenders, CommitUnknown, Overloaded
 from eventstore.ids import mint
 from services.api.app import Shiplog
 from services.api.http.json_body import decode
@@ -174,7 +174,9 @@ async def test_the_short_way_counts_in_the_metrics_of_every_route(ways: Ways, st
     assert counted((await ways.both.get("/metrics")).text) == before + 2
 
 
-@pytest.mark.parametrize(("error", "kind"), [(Overloaded(), "try-again"), (Unsettled("cut"), "unsettled")])
+@pytest.mark.parametrize(
+    ("error", "kind"), [(Overloaded(), "try-again"), (CommitUnknown("cut"), "unsettled")]
+)
 async def test_a_vote_that_cannot_be_taken_is_told_when_to_come_back(
     ways: Ways, stage: Stage, monkeypatch: pytest.MonkeyPatch, error: Exception, kind: str
 ) -> None:

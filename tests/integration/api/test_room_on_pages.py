@@ -7,7 +7,7 @@ from uuid import uuid4
 import asyncpg
 
 from domain.shared.log import Shard
-from eventstore.casts import Submitted, append_casts
+from eventstore.casts import PendingCast, append_casts
 from eventstore.ids import mint
 from projections.engine.advance import advance
 from projections.engine.registry import PROJECTIONS
@@ -26,7 +26,7 @@ async def test_heads_checkpoints_and_sums_are_updated_without_an_index_entry(
 ) -> None:
     for _ in range(40):
         async with pool.acquire() as conn:
-            casts = [Submitted("v", uuid4(), tool, "ship", mint(), "test") for tool in range(200)]
+            casts = [PendingCast("v", uuid4(), tool, "ship", mint(), "test") for tool in range(200)]
             await append_casts(conn, Shard(1), casts)
             await conn.execute("SELECT pg_stat_force_next_flush()")
         await advance(pool, PROJECTIONS, Shard(1))

@@ -19,7 +19,7 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from domain.shared.log import shard_of
-from eventstore.casts import Submitted, append_casts
+from eventstore.casts import PendingCast, append_casts
 from eventstore.ids import mint
 from services.auth.identity import Identity
 from services.cli.commands.sample import put_sample
@@ -131,7 +131,7 @@ async def vote_live(place: Place, voter: str, choice: str) -> None:
     actor = Identity(place.settings, place.log).pseudonym("voter", voter.encode())
     tool = await place.log.fetchval("SELECT tool FROM slugs WHERE slug = 'uv'")
     async with place.log.acquire() as conn:
-        await append_casts(conn, shard_of(actor, 3), [Submitted("v", actor, tool, choice, mint(), "web")])
+        await append_casts(conn, shard_of(actor, 3), [PendingCast("v", actor, tool, choice, mint(), "web")])
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress, zstd.compress], ids=["plain", "gzip", "zstd"])

@@ -12,8 +12,8 @@ import asyncpg
 import pytest
 
 from domain.shared.log import Shard, shard_of
-from eventstore.appender import Appender, Appenders, Overloaded, Turns, Unsettled
-from eventstore.casts import Expectation, Stood, Submitted
+from eventstore.appender import Appender, Appenders, CommitTurns, CommitUnknown, Overloaded
+from eventstore.casts import CastResult, FirstVoteHeuristic, PendingCast
 from eventstore.ids import milliseconds_of, mint
 from services.settings import Settings
 from tests.support.stage import Log, count_events
@@ -30,14 +30,14 @@ SELECT coalesce(s.id, e.id) FROM standings AS s LEFT JOIN events AS e USING (sha
 """
 
 
-def cast(choice: str | None = "ship", actor: UUID | None = None, id: UUID | None = None) -> Submitted:
-    return Submitted("v", actor or uuid4(), TOOL, choice, id or mint(), "test", minted=id is None)
+def cast(choice: str | None = "ship", actor: UUID | None = None, id: UUID | None = None) -> PendingCast:
+    return PendingCast("v", actor or uuid4(), TOOL, choice, id or mint(), "test", id_is_ours=id is None)
 
 
 @asynccontextmanager
 async def appender(log: Log, **limits: Any) -> AsyncIterator[Appender]:
     lane = Appender(
-        log, SHARD, lambda *_: None, Turns(), **({"queue": 100, "group": 50, "timeout": 20.0} | limits)
+        log, SHARD, lambda *_: None, CommitTurns(), **({"queue": 100, "group": 50, "timeout": 20.0} | limits)
     )
     yield lane
     await lane.close()
@@ -76,11 +76,11 @@ async def test_casts_that_arrive_together_are_answered_each(pool: Log) -> None:
 async def test_whoever_listens_hears_of_every_group(pool: Log) -> None:
     heard: list[int] = []
 
-    def hear(shard: Shard, stood: Sequence[Stood]) -> None:
+    def hear(shard: Shard, stood: Sequence[CastResult]) -> None:
         assert shard == SHARD
         heard.extend(each.position.number for each in stood)
 
-    lane = Appender(pool, SHARD, hear, Turns(), queue=100, group=7, timeout=20.0)
+    lane = Appender(pool, SHARD, hear, CommitTurns(), queue=100, group=7, timeout=20.0)
     await asyncio.gather(*(lane.append(cast()) for _ in range(20)))
     await lane.close()
     assert sorted(heard) == list(range(1, 21))
@@ -93,7 +93,7 @@ async def test_a_poisoned_item_does_not_fail_its_neighbours(pool: Log, place: in
         answers = await asyncio.gather(*map(lane.append, casts), return_exceptions=True)
         after = await lane.append(cast())
     assert isinstance(answers.pop(place), asyncpg.DataError)
-    assert {answer.outcome for answer in answers if isinstance(answer, Stood)} == {"counted"}
+    assert {answer.outcome for answer in answers if isinstance(answer, CastResult)} == {"counted"}
     assert (len(answers), await count_events(pool), after.position.number) == (19, 20, 20)
 
 
@@ -118,7 +118,7 @@ async def test_a_cut_connection_leaves_it_unsettled_and_a_resend_settles_it(
         async with held(settings) as owner:
             unsettled = asyncio.ensure_future(lane.append(sent))
             await owner.execute("SELECT pg_terminate_backend($1)", await until_waiting(settings))
-            with pytest.raises(Unsettled):
+            with pytest.raises(CommitUnknown):
                 await unsettled
         first, again = await lane.append(sent), await lane.append(sent)
     assert (first, first.outcome) == (again, "counted")
@@ -128,7 +128,7 @@ async def test_a_cut_connection_leaves_it_unsettled_and_a_resend_settles_it(
 async def test_a_database_that_does_not_answer_in_time_is_unsettled(settings: Settings, pool: Log) -> None:
     async with appender(pool, timeout=0.05) as lane:
         async with held(settings):
-            with pytest.raises(Unsettled):
+            with pytest.raises(CommitUnknown):
                 await lane.append(cast())
         again = await lane.append(cast())
     assert again.outcome == "counted"
@@ -183,13 +183,13 @@ async def test_positions_are_gapless_in_every_shard(pool: Log) -> None:
 
 
 def test_a_ballot_that_was_met_is_remembered_for_some_groups() -> None:
-    expectation = Expectation()
-    assert expectation.blank
+    expectation = FirstVoteHeuristic()
+    assert expectation.expects_new
     expectation.learn(met=True)
     for _ in range(16):
-        assert not expectation.blank
+        assert not expectation.expects_new
         expectation.learn(met=False)
-    assert expectation.blank
+    assert expectation.expects_new
 
 
 async def test_a_group_that_meets_a_ballot_unexpectedly_is_decided_all_the_same(pool: Log) -> None:
@@ -230,7 +230,7 @@ async def test_a_listener_that_fails_stops_no_lane(pool: Log) -> None:
     appenders = Appenders(pool, 3, fail)
     try:
         for _ in range(2):
-            cast = Submitted("v", UUID(int=7), 1, "ship", mint(), "test")
+            cast = PendingCast("v", UUID(int=7), 1, "ship", mint(), "test")
             assert (await asyncio.wait_for(appenders.append(cast), 5)).choice == "ship"
     finally:
         await appenders.close()

@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from domain.shared.log import Shard
-from eventstore.casts import Submitted, append_casts
+from eventstore.casts import PendingCast, append_casts
 from eventstore.heads import read_heads
 from eventstore.ids import mint
 from projections.engine import advance as engine
@@ -32,7 +32,8 @@ CHECKPOINTS = "SELECT projection, position FROM checkpoints WHERE shard = $1"
 
 async def cast_votes(log: Log, ship: int, skip: int = 0, shard: Shard = SHARD) -> None:
     casts = [
-        Submitted("v", uuid4(), TOOL, choice, mint(), "test") for choice in ["ship"] * ship + ["skip"] * skip
+        PendingCast("v", uuid4(), TOOL, choice, mint(), "test")
+        for choice in ["ship"] * ship + ["skip"] * skip
     ]
     async with log.acquire() as conn:
         await append_casts(conn, shard, casts)

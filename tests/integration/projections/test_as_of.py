@@ -15,7 +15,7 @@ from domain.rulebooks.presets import NAMED
 from domain.shared.log import Position, Shard, shard_of
 from domain.verdicts.decay import Ballots, DayVotes
 from eventstore.as_of_positions import find_moment
-from eventstore.casts import Submitted, append_casts
+from eventstore.casts import PendingCast, append_casts
 from eventstore.ids import mint
 from projections.block_tally import BLOCK
 from projections.engine.advance import advance
@@ -136,7 +136,7 @@ async def cast(log: Log, rng: Random, voters: list[UUID], tools: list[int]) -> N
         choice = rng.choice(["ship", "skip", None] if kind == "v" else ["saved", None])
         actor = rng.choice(voters)
         async with log.acquire() as conn:
-            submitted = Submitted(kind, actor, rng.choice(tools), choice, mint(), "test")
+            submitted = PendingCast(kind, actor, rng.choice(tools), choice, mint(), "test")
             await append_casts(conn, shard_of(actor, 3), [submitted])
 
 

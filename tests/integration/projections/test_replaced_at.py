@@ -14,7 +14,7 @@ import pytest
 from asyncpg import Record
 
 from domain.shared.log import Shard
-from eventstore.casts import Submitted, append_casts
+from eventstore.casts import PendingCast, append_casts
 from eventstore.heads import create_heads, extend_events
 from eventstore.ids import mint
 from eventstore.migrations import FOLDER, migrate
@@ -85,7 +85,7 @@ async def vote_again(log: Log, rows: list[Record]) -> None:
             (row["actor"], row["tool"]) for row in rows if row["shard"] == shard
         }
         casts = [
-            Submitted("v", actor, tool, random.choice(["ship", "skip", None]), mint(), "test")
+            PendingCast("v", actor, tool, random.choice(["ship", "skip", None]), mint(), "test")
             for actor, tool in sorted(ballots)
         ]
         async with log.acquire() as conn:

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from domain.shared.log import HOUSE, Shard
-from eventstore.casts import Submitted, append_casts
+from eventstore.casts import PendingCast, append_casts
 from eventstore.decisions import Author
 from eventstore.ids import mint
 from projections.engine.advance import advance
@@ -45,7 +45,7 @@ async def cast_votes(log: Log, votes: int, shards: tuple[Shard, ...] = SHARDS, k
     actors = [uuid4() for _ in range(max(1, votes * 2 // 3))]
     for shard in shards:
         casts = [
-            Submitted(
+            PendingCast(
                 kind,
                 random.choice(actors),
                 random.randint(1, 3),
@@ -61,7 +61,7 @@ async def cast_votes(log: Log, votes: int, shards: tuple[Shard, ...] = SHARDS, k
 
 async def new_votes(log: Log, votes: int, shard: Shard = SHARDS[0]) -> None:
     async with log.acquire() as conn:
-        casts = [Submitted("v", uuid4(), TOOL, "ship", mint(), "test") for _ in range(votes)]
+        casts = [PendingCast("v", uuid4(), TOOL, "ship", mint(), "test") for _ in range(votes)]
         await append_casts(conn, shard, casts)
 
 
