@@ -50,13 +50,13 @@ _POLL_SECONDS = 0.005
 _PATIENCE_SECONDS = 2.0
 
 
-class NotYet(Refusal):
+class InTheFuture(Refusal):
     """{time} has not come yet. Send a time that has passed."""
 
     slug = "invalid"
 
 
-class NotAVector(Refusal):
+class WrongPositions(Refusal):
     """The positions do not name every shard of this log once: {shards}. {how}"""
 
     slug = "invalid"
@@ -68,11 +68,11 @@ class NoSuchEvent(Refusal):
     slug = "not-found"
 
 
-class StillOpen(Exception):
+class AppendInFlight(Exception):
     """An append that began before this moment has not ended yet. Ask again in a second."""
 
 
-async def find_moment(pool: Pool[Record], moment: Moment) -> tuple[Position, ...]:
+async def resolve_positions(pool: Pool[Record], moment: Moment) -> tuple[Position, ...]:
     """A position per shard, which no later append changes. Raises NotYet, NotAVector, NoSuchEvent or StillOpen."""
     match moment:
         case datetime():
@@ -99,18 +99,18 @@ async def _settle(pool: Pool[Record], moment: datetime) -> None:
     """Return once nothing can be appended any more with this time or an earlier one."""
     (row,) = await pool.fetch(APPENDING, moment)
     if row["future"]:
-        raise NotYet(time=moment.isoformat())
+        raise InTheFuture(time=moment.isoformat())
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while row["by"] and await pool.fetchval(STILL_APPENDING, row["by"]):
         if time.monotonic() > deadline:
-            raise StillOpen
+            raise AppendInFlight
         await asyncio.sleep(_POLL_SECONDS)
 
 
 async def _checked(pool: Pool[Record], positions: tuple[Position, ...]) -> tuple[Position, ...]:
     heads = await read_heads(pool)
     if {position.shard for position in positions} != heads.keys():
-        raise NotAVector(shards=", ".join(map(str, heads)), how=HOW_TO_WRITE_ONE)
+        raise WrongPositions(shards=", ".join(map(str, heads)), how=HOW_TO_WRITE_ONE)
     for position in positions:
         if position.number > heads[position.shard]:
             raise NoSuchEvent(position=position)

@@ -13,7 +13,7 @@ from domain.rulebooks.rulebook import Rulebook
 from domain.shared.errors import Unknown
 from domain.shared.log import HOUSE, Position
 from projections.engine.projection import Projection
-from projections.engine.snapshot import NotThereYet, Snapshot
+from projections.engine.snapshot import ReadModelBehind, Snapshot
 from projections.rulebooks import RULEBOOKS, find_rulebook
 
 Step = Literal["adopted", "rolled-back", "scheduled", "called-off"]
@@ -84,7 +84,7 @@ async def rulebook_in_force(snapshot: Snapshot) -> Rulebook:
     try:
         return await find_rulebook(snapshot, rows[0][0])
     except Unknown:
-        raise NotThereYet from None
+        raise ReadModelBehind from None
 
 
 async def read_adoptions(snapshot: Snapshot) -> list[Adoption]:

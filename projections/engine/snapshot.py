@@ -53,11 +53,11 @@ class Freshness(Struct, frozen=True):
         return ",".join(map(str, self.positions))
 
 
-class NotThereYet(Exception):
+class ReadModelBehind(Exception):
     """The read models have not reached the asked position in time. Ask again in a second."""
 
 
-class StoppedBefore(NotThereYet):
+class ReadModelBlocked(ReadModelBehind):
     """An event up to this moment is newer than this software, and what you ask for has to read it. Ask for an earlier moment, or again when this process was upgraded."""
 
 
@@ -96,7 +96,7 @@ async def take_snapshot(pool: Pool[Record]) -> AsyncIterator[Snapshot]:
         yield Snapshot(conn)
 
 
-async def reach(
+async def wait_for_positions(
     pool: Pool[Record], projections: Sequence[Projection], wanted: Sequence[Position], seconds: float = 2.0
 ) -> None:
     """Return once the read models have folded the wanted positions; raise NotThereYet after ``seconds``."""
@@ -105,5 +105,5 @@ async def reach(
     for position in wanted:
         while not await pool.fetchval(REACHED, position.shard, position.number, names):
             if time.monotonic() > deadline:
-                raise NotThereYet
+                raise ReadModelBehind
             await asyncio.sleep(_POLL_SECONDS)

@@ -17,7 +17,7 @@ from domain.shared.log import HOUSE, Position
 from domain.timeline.flips import Flip
 from domain.timeline.search import fold
 from domain.timeline.timeline import Adopted, Course
-from eventstore.as_of_positions import find_moment
+from eventstore.as_of_positions import resolve_positions
 from projections.engine.parked import PARK
 from projections.flips.batches import is_late, next_piece, uncounted, undated
 from projections.flips.editorial_changes import HouseChanges, read_changes, rulebook_at
@@ -77,7 +77,7 @@ async def advance_flips(pool: Pool[Record], *, batch: int = BATCH) -> int | None
     moment = await pool.fetchval(BEHIND)
     if moment is None:
         return None
-    upto = await find_moment(pool, moment)
+    upto = await resolve_positions(pool, moment)
     async with pool.acquire() as conn, conn.transaction():
         return await fold_next(conn, upto, batch) if await conn.fetchval(CLAIM) else None
 

@@ -16,7 +16,7 @@ from domain.rulebooks.rulebook import Label
 from domain.shared.log import Position
 from domain.timeline.flips import Flip, Place
 from eventstore.as_of_positions import RECORDED_AT, NoSuchEvent
-from projections.engine.snapshot import Freshness, NotThereYet
+from projections.engine.snapshot import Freshness, ReadModelBehind
 from projections.engine.upcasting import as_read
 from projections.flips.store import Reading, flip_of, read_frontier
 
@@ -146,13 +146,13 @@ async def place_of(pool: Pool[Record], position: Position) -> Place:
     return Place(recorded_at, position.shard, position.number)
 
 
-async def reach_flips(pool: Pool[Record], wanted: Sequence[Position], seconds: float = 2.0) -> None:
+async def wait_for_flips(pool: Pool[Record], wanted: Sequence[Position], seconds: float = 2.0) -> None:
     """Return once the flips up to there are known; raise NotThereYet after ``seconds``."""
     deadline = time.monotonic() + seconds
     for position in wanted:
         while not await pool.fetchval(REACHED, position.shard, position.number):
             if time.monotonic() > deadline:
-                raise NotThereYet
+                raise ReadModelBehind
             await asyncio.sleep(_POLL_SECONDS)
 
 

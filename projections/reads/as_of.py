@@ -26,7 +26,7 @@ from projections.daily_votes import DAILY_VOTES
 from projections.engine.blocked import first_stop
 from projections.engine.poison import AT_FAULT
 from projections.engine.projection import Projection
-from projections.engine.snapshot import Freshness, NotThereYet, Snapshot, StoppedBefore
+from projections.engine.snapshot import Freshness, ReadModelBehind, ReadModelBlocked, Snapshot
 from projections.engine.upcasting import as_read, but_parked
 from projections.panel import PANEL
 from projections.rulebooks import RULEBOOKS
@@ -59,7 +59,7 @@ _PATIENCE_SECONDS = 2.0
 _POLL_SECONDS = 0.015
 
 
-class Past(Snapshot):
+class AsOfSnapshot(Snapshot):
     """A snapshot of the state at ``positions``, one per shard. It leaves out what is parked now."""
 
     def __init__(
@@ -83,7 +83,7 @@ class Past(Snapshot):
         try:
             return await self._conn.fetch(shown, *args, self._shards, self._numbers)
         except AT_FAULT:  # by an event that no worker has come to, and parked, yet
-            raise NotThereYet from None
+            raise ReadModelBehind from None
 
     async def fetch_as_is(self, query: str, *args: object) -> list[Record]:
         """A query that names its own range of the log."""
@@ -103,7 +103,7 @@ class Past(Snapshot):
                 behind
                 and await first_stop(self._conn, [projection], shard, position, upto[shard]) is not None
             ):
-                raise StoppedBefore
+                raise ReadModelBlocked
 
     def check_listed(self, slug: str, tool: int) -> None:
         """A tool's number is the position of its listing."""
@@ -117,9 +117,9 @@ class Past(Snapshot):
 
 
 @asynccontextmanager
-async def look_back(
+async def snapshot_as_of(
     pool: Pool[Record], *moments: Sequence[Position], behind: int = BLOCK
-) -> AsyncIterator[list[Past]]:
+) -> AsyncIterator[list[AsOfSnapshot]]:
     """The past at each of these, all in one snapshot.
 
     Blocks may be behind the moment by so many events; those are folded along. Further behind, this waits for them.
@@ -129,13 +129,13 @@ async def look_back(
         await _wait_for_blocks(pool, positions, behind)
     async with pool.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
         await conn.execute(BY_KEY)
-        yield [await _past(conn, positions) for positions in moments]
+        yield [await _snapshot_at(conn, positions) for positions in moments]
 
 
-async def _past(conn: PoolConnectionProxy[Record], positions: Sequence[Position]) -> Past:
+async def _snapshot_at(conn: PoolConnectionProxy[Record], positions: Sequence[Position]) -> AsOfSnapshot:
     shards, names = [each.shard for each in positions], [*OF_HOUSE, *BLOCKS]
     checkpoints = await conn.fetch(CHECKPOINTS, shards, names)
-    return Past(conn, positions, checkpoints, await conn.fetch(PARKED, shards, names))
+    return AsOfSnapshot(conn, positions, checkpoints, await conn.fetch(PARKED, shards, names))
 
 
 async def _wait_for_blocks(pool: Pool[Record], positions: Sequence[Position], behind: int) -> None:
@@ -144,7 +144,7 @@ async def _wait_for_blocks(pool: Pool[Record], positions: Sequence[Position], be
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while not await pool.fetchval(BLOCKS_REACH, shards, numbers, names, behind):
         if time.monotonic() > deadline:
-            raise NotThereYet
+            raise ReadModelBehind
         await asyncio.sleep(_POLL_SECONDS)
 
 

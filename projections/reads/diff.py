@@ -12,7 +12,7 @@ from domain.shared.log import HOUSE, Position, Shard
 from domain.shared.types import Choice
 from eventstore.tool_directory import READ_SLUGS
 from projections.block_tally import BLOCK, BLOCK_TALLY
-from projections.reads.as_of import Past
+from projections.reads.as_of import AsOfSnapshot
 
 # Between $1 (shards), $2 (after) and $3 (up to): whole blocks from low to high, and the events beside them.
 BETWEEN = f"""
@@ -99,9 +99,9 @@ class HouseChange(Struct, frozen=True):
 class Between:
     """What lies after one moment and up to a later one; both are of one snapshot, and blocks have reached both."""
 
-    def __init__(self, before: Past, after: Past) -> None:
+    def __init__(self, before: AsOfSnapshot, after: AsOfSnapshot) -> None:
         self._after, self._last = before.house, after.house
-        self._past = after
+        self._snapshot = after
         self._span = (
             [each.shard for each in after.positions],
             [each.number for each in before.positions],
@@ -110,21 +110,21 @@ class Between:
 
     async def tools(self, after: int, most: int) -> list[int]:
         """The tools that some event is about, by number, of those after ``after``."""
-        return [row[0] for row in await self._past.fetch_as_is(CHANGED, *self._span, after, most)]
+        return [row[0] for row in await self._snapshot.fetch_as_is(CHANGED, *self._span, after, most)]
 
     async def listed(self, after: int, most: int) -> list[int]:
         """All tools that there were, by number, of those after ``after``."""
-        return [row[0] for row in await self._past.fetch_as_is(LISTED, after, self._last, most)]
+        return [row[0] for row in await self._snapshot.fetch_as_is(LISTED, after, self._last, most)]
 
     async def votes(self, tools: Sequence[int]) -> list[Votes]:
         """By tool and shard."""
-        return [_votes(row) for row in await self._past.fetch_as_is(VOTES, *self._span, list(tools))]
+        return [_votes(row) for row in await self._snapshot.fetch_as_is(VOTES, *self._span, list(tools))]
 
     async def house(self, after: int, most: int) -> list[HouseChange]:
         """In the order they happened, of those after ``after``."""
-        rows = await self._past.fetch_as_is(HOUSE_EVENTS, max(after, self._after), self._last, most)
+        rows = await self._snapshot.fetch_as_is(HOUSE_EVENTS, max(after, self._after), self._last, most)
         tools = list({row["tool"] for row in rows})
-        slugs = {row["tool"]: row["slug"] for row in await self._past.fetch_as_is(READ_SLUGS, tools)}
+        slugs = {row["tool"]: row["slug"] for row in await self._snapshot.fetch_as_is(READ_SLUGS, tools)}
         return [_house(row, slugs.get(row["tool"])) for row in rows]
 
 

@@ -11,7 +11,7 @@ from domain.verdicts.proofs import prove
 from domain.verdicts.verdict import Judgement, Verdict, judge
 from projections.adoptions import READ_BY_RULE, rulebook_in_force
 from projections.daily_votes import DAILY_VOTES
-from projections.engine.snapshot import Freshness, NotThereYet, Snapshot
+from projections.engine.snapshot import Freshness, ReadModelBehind, Snapshot
 from projections.reads.ballots import read_ballots
 from projections.rulebooks import find_rulebook
 from projections.scorecard import SCORECARD, read_takes
@@ -45,7 +45,7 @@ async def read_grounds(snapshot: Snapshot, slug: str, tool: int, by: Rulebook | 
     ballots = await read_ballots(snapshot, [tool], rulebook)
     freshness = await snapshot.freshness()
     if any(each.shard == HOUSE and each.number < tool for each in freshness.positions):
-        raise NotThereYet
+        raise ReadModelBehind
     judgements = tuple(Judgement(take.reviewer, take.score, take.choice) for take in takes)
     return Grounds(slug, judgements, ballots[tool], rulebook, freshness)
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from domain.shared.errors import Refusal, Unknown
 from domain.timeline.trials import Totals, Trial
-from eventstore.as_of_positions import find_moment
+from eventstore.as_of_positions import resolve_positions
 
 State: TypeAlias = Literal["running", "done", "failed", "cancelled"]
 
@@ -77,7 +77,7 @@ class TrialRun(Struct, frozen=True):
 
 async def begin(pool: Pool[Record], digest: str) -> UUID:
     """A trial of a known rulebook over the log as it is now; a worker takes it from here. Raises UnderWay."""
-    positions = await find_moment(pool, await pool.fetchval(NOW))
+    positions = await resolve_positions(pool, await pool.fetchval(NOW))
     fresh = uuid4()
     try:
         await pool.execute(BEGIN, fresh, digest, ",".join(map(str, positions)))

@@ -20,11 +20,11 @@ from domain.rulebooks.rulebook import Rulebook
 from domain.shared.log import HOUSE, Position
 from domain.timeline.scenarios import Side, compare
 from domain.timeline.trials import Trial
-from eventstore.as_of_positions import find_moment
+from eventstore.as_of_positions import resolve_positions
 from eventstore.heads import read_heads
 from eventstore.sealed.store import Store
 from projections.engine.blocked import first_stop
-from projections.engine.snapshot import StoppedBefore
+from projections.engine.snapshot import ReadModelBlocked
 from projections.flips.editorial_history import read_house_history
 from projections.tally import TALLY
 from projections.trials.from_postgres import PostgresMoves, ranges
@@ -68,7 +68,7 @@ async def try_rulebook(
     From segments, what is not sealed is read from Postgres. Raises StoppedBefore or NotUnderstood where the log holds
     what a newer version wrote, and SegmentError for damage.
     """
-    positions = positions or await find_moment(pool, await pool.fetchval(NOW))
+    positions = positions or await resolve_positions(pool, await pool.fetchval(NOW))
     await _check_readable(pool, positions)
     house = await read_house_history(pool, {each.shard: each.number for each in positions}[HOUSE])
     sides = Side(DEFAULT, house.adoptions), Side(rulebook)
@@ -115,7 +115,7 @@ async def _check_readable(pool: Pool[Record], positions: Sequence[Position]) -> 
         for each in positions:
             after = passed.get(each.shard, 0)
             if after < each.number and await first_stop(conn, [TALLY], each.shard, after, each.number):
-                raise StoppedBefore
+                raise ReadModelBlocked
 
 
 class _Told:

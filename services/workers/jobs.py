@@ -15,7 +15,7 @@ from asyncpg import InterfaceError, Pool, PostgresError, Record
 from domain.editorial.adoptions import TakeEffect
 from domain.shared.errors import NotUnderstood
 from domain.shared.log import HOUSE, Shard
-from eventstore.as_of_positions import NotYet, StillOpen
+from eventstore.as_of_positions import AppendInFlight, InTheFuture
 from eventstore.decisions import Author
 from eventstore.heads import extend_events
 from eventstore.rulebook_decisions import decide_adoption
@@ -96,7 +96,7 @@ async def flip(ctx: Context) -> int:
             passed += events
         for stop in await read_flip_stops(ctx["pool"]) if passed else []:
             _tell(str(stop))
-    except (FrontierMoved, StillOpen, NotYet) as error:
+    except (FrontierMoved, AppendInFlight, InTheFuture) as error:
         _log.info("flips are looked for again soon", error=str(error))
     except _UNREACHABLE as error:
         _log.warning("flips could not be looked for; they are again soon", error=str(error))

@@ -11,11 +11,11 @@ from litestar.params import QueryParameter
 
 from domain.shared.as_of import Moment, parse_moment
 from domain.shared.log import Position, parse_position
-from eventstore.as_of_positions import find_moment
+from eventstore.as_of_positions import resolve_positions
 from projections.engine.projection import Projection
 from projections.engine.registry import PROJECTIONS
-from projections.engine.snapshot import Freshness, Snapshot, reach, take_snapshot
-from projections.reads.as_of import look_back
+from projections.engine.snapshot import Freshness, Snapshot, take_snapshot, wait_for_positions
+from projections.reads.as_of import snapshot_as_of
 from services.api.http.problems import Rejected
 
 LONGEST_MOMENT = 2_000
@@ -53,17 +53,17 @@ async def snapshot_at(
 ) -> AsyncIterator[Snapshot]:
     """A snapshot of the state ``as_of`` a moment, or of the newest, which shows at least ``min_position``.
 
-    Raises Rejected for what is no position or moment, NotThereYet, and what ``find_moment`` raises.
+    Raises Rejected for what is no position or moment, NotThereYet, and what ``resolve_positions`` raises.
     """
     if min_position is not None:
-        await reach(pool, projections, wanted_in(min_position))
+        await wait_for_positions(pool, projections, wanted_in(min_position))
     if as_of is None:
         async with take_snapshot(pool) as snapshot:
             yield snapshot
     else:
-        positions = await find_moment(pool, moment_in(as_of, "as_of"))
-        async with look_back(pool, positions) as (past,):
-            yield past
+        positions = await resolve_positions(pool, moment_in(as_of, "as_of"))
+        async with snapshot_as_of(pool, positions) as (snapshot,):
+            yield snapshot
 
 
 def moment_in(text: str, parameter: str) -> Moment:

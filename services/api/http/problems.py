@@ -19,8 +19,8 @@ from domain.rulebooks.rulebook import WrongRulebook
 from domain.shared.errors import NotListedYet, Refusal, Retired, RevisionMoved, Unknown
 from domain.webhooks.endpoints import NotAnEndpoint
 from eventstore.appender import CommitUnknown, Overloaded
-from eventstore.as_of_positions import NoSuchEvent, NotAVector, NotYet, StillOpen
-from projections.engine.snapshot import NotThereYet
+from eventstore.as_of_positions import AppendInFlight, InTheFuture, NoSuchEvent, WrongPositions
+from projections.engine.snapshot import ReadModelBehind
 
 MEDIA_TYPE = "application/problem+json"
 Answer = tuple[HTTPResponseStartEvent, HTTPResponseBodyEvent]
@@ -48,8 +48,8 @@ _REFUSALS: dict[type[Refusal], int] = {
     Unknown: 404,
     NotListedYet: 404,
     NoSuchEvent: 404,
-    NotYet: 400,
-    NotAVector: 400,
+    InTheFuture: 400,
+    WrongPositions: 400,
     WrongRulebook: 400,
     InThePast: 400,
     Retired: 410,
@@ -81,7 +81,7 @@ def problem_of(error: Exception) -> Rejected:
             return error
         case Refusal():
             return Rejected(_REFUSALS.get(type(error), 409), error.slug, str(error))
-        case Overloaded() | NotThereYet() | StillOpen():
+        case Overloaded() | ReadModelBehind() | AppendInFlight():
             return Rejected(503, "try-again", type(error).__doc__ or "", _RETRY)
         case CommitUnknown():
             return Rejected(503, "unsettled", CommitUnknown.__doc__ or "", _RETRY)

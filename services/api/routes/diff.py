@@ -13,9 +13,9 @@ from msgspec import Meta, Struct, structs
 from domain.rulebooks.rulebook import Label
 from domain.shared.log import Position
 from domain.shared.types import Choice
-from eventstore.as_of_positions import find_moment
+from eventstore.as_of_positions import resolve_positions
 from projections.adoptions import rulebook_in_force
-from projections.reads.as_of import Past, look_back
+from projections.reads.as_of import AsOfSnapshot, snapshot_as_of
 from projections.reads.diff import Between, HouseChange, Votes
 from services.api.http.app_state import app_state
 from services.api.http.auth import open_to_all
@@ -111,18 +111,18 @@ async def show_diff(
     Where another rulebook came into force, tools whose label it changed are there too.
     """
     pool = app_state(request).pool
-    before = await find_moment(pool, moment_in(start, "from"))
-    after = await find_moment(pool, moment_in(end, "to"))
+    before = await resolve_positions(pool, moment_in(start, "from"))
+    after = await resolve_positions(pool, moment_in(end, "to"))
     _check_order(before, after)
     page = _page(cursor, _written(before), _written(after))
-    async with look_back(pool, before, after, behind=0) as (was, is_):
+    async with snapshot_as_of(pool, before, after, behind=0) as (was, is_):
         diff = await _read_page(was, is_, page, limit)
         freshness = await is_.freshness()
     headers = headers_of(freshness) | ({"Link": next_link(request, diff.next)} if diff.next else {})
     return Response(diff, headers=headers)
 
 
-async def _read_page(was: Past, is_: Past, page: Page, limit: int) -> Diff:
+async def _read_page(was: AsOfSnapshot, is_: AsOfSnapshot, page: Page, limit: int) -> Diff:
     """One tool and one event more than are shown tell whether there is another page."""
     between = Between(was, is_)
     rules = await rulebook_in_force(was), await rulebook_in_force(is_)

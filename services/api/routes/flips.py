@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 
 from domain.shared.log import Position, Shard
 from domain.timeline.flips import Place
-from projections.flips.reads import Told, place_of, reach_flips
+from projections.flips.reads import Told, place_of, wait_for_flips
 from projections.flips.store import AFTER_ALL, BEFORE_ALL
 from services.api.http.app_state import app_state
 from services.api.http.auth import open_to_all
@@ -60,7 +60,7 @@ async def list_flips(
     """Verdicts that changed, newest first, in the log's own order; more under ``Link: rel=next``."""
     pool = app_state(request).pool
     if min_position is not None:
-        await reach_flips(pool, wanted_in(min_position))
+        await wait_for_flips(pool, wanted_in(min_position))
     after = await _place(pool, since) if since else BEFORE_ALL
     told, freshness = await read_newest(request, limit + 1, tool, after, _before(cursor))
     more = _cursor(told[limit - 1]) if len(told) > limit else None

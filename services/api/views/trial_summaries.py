@@ -13,7 +13,7 @@ from domain.rulebooks.rulebook import Rulebook
 from domain.shared.errors import Refusal
 from domain.timeline.trials import Totals, Trial
 from projections.catalogue import Entry, read_entries
-from projections.engine.snapshot import NotThereYet, take_snapshot
+from projections.engine.snapshot import ReadModelBehind, take_snapshot
 from projections.rulebooks import read_rulebooks
 from projections.trials import jobs as trials
 from projections.trials.jobs import State, TrialRun
@@ -69,7 +69,7 @@ def _line(run: TrialRun, known: Mapping[str, Rulebook]) -> TrialLine:
 def _name(digest: str, known: Mapping[str, Rulebook]) -> RulebookName:
     """Raises NotThereYet for a rulebook that the read model does not have yet."""
     if digest not in known:
-        raise NotThereYet
+        raise ReadModelBehind
     return RulebookName(digest, known[digest].name, known[digest].title)
 
 
@@ -126,5 +126,5 @@ async def _names(pool: Pool[Record], tried: Sequence[Trial]) -> dict[int, Entry]
     async with take_snapshot(pool) as snapshot:
         names = {each.tool: each for each in await read_entries(snapshot, tools_of(tried))}
     if names.keys() < set(tools_of(tried)):
-        raise NotThereYet
+        raise ReadModelBehind
     return names

@@ -21,11 +21,11 @@ from domain.shared.as_of import Moment, parse_moment
 from domain.shared.errors import Refusal
 from domain.shared.log import Position
 from domain.timeline.trials import Totals, Trial, total
-from eventstore.as_of_positions import StillOpen, find_moment
+from eventstore.as_of_positions import AppendInFlight, resolve_positions
 from eventstore.rulebook_decisions import read_state
 from eventstore.sealed.store import Store
 from eventstore.tool_directory import ToolDirectory
-from projections.engine.snapshot import StoppedBefore
+from projections.engine.snapshot import ReadModelBlocked
 from projections.trials.run import NOW, Progress, Source, try_rulebook
 from services.cli.commands.rulebooks import read_file
 from services.cli.commands.trial_tables import print_tables
@@ -81,7 +81,7 @@ def trial(
     try:
         with instance(data) as settings:
             report = uvloop.run(_report(settings, rulebooks, _moment(as_of), source))
-    except (Refusal, StillOpen, StoppedBefore) as error:
+    except (Refusal, AppendInFlight, ReadModelBlocked) as error:
         raise click.UsageError(str(error) or type(error).__doc__ or "") from None
     if as_json:
         click.echo(msgspec.json.encode(report))
@@ -100,7 +100,7 @@ async def _report(settings: Settings, named: Sequence[str], moment: Moment | Non
     session = {"statement_timeout": "60s"}
     async with await open_pool(settings, session=session, size=4) as pool:
         rulebooks, known = await _find(pool, named)
-        positions = await find_moment(pool, moment or await pool.fetchval(NOW))
+        positions = await resolve_positions(pool, moment or await pool.fetchval(NOW))
         store = sealing_of(settings).store if source == "segments" else None
         tried = [await _try(pool, each, known, positions, source, store) for each in rulebooks]
         tools = [each.tool for each in tried[0].trial.tools]

@@ -16,10 +16,10 @@ from domain.rulebooks.rulebook import Rulebook
 from domain.shared.as_of import Moment, parse_moment
 from domain.shared.errors import Refusal
 from domain.verdicts.verdict import PanelSplit, Tally, Verdict
-from eventstore.as_of_positions import StillOpen, find_moment
+from eventstore.as_of_positions import AppendInFlight, resolve_positions
 from eventstore.tool_directory import ToolDirectory
-from projections.engine.snapshot import NotThereYet, Snapshot, take_snapshot
-from projections.reads.as_of import look_back
+from projections.engine.snapshot import ReadModelBehind, Snapshot, take_snapshot
+from projections.reads.as_of import snapshot_as_of
 from projections.reads.verdict_inputs import Grounds, read_grounds
 from services.cli.commands.keys import in_database
 from services.cli.commands.rulebooks import read_file
@@ -55,7 +55,7 @@ def verdict(
             grounds = in_database(settings, partial(_read, slug=slug, moment=moment, by=by))
     except Refusal as refusal:
         raise click.UsageError(str(refusal)) from None
-    except (NotThereYet, StillOpen) as error:
+    except (ReadModelBehind, AppendInFlight) as error:
         raise click.UsageError(type(error).__doc__ or "") from None
     if bundle is not None:
         with click.open_file(bundle, "wb") as file:
@@ -88,7 +88,7 @@ async def _snapshot(pool: Pool[Record], moment: Moment | None) -> AsyncIterator[
         async with take_snapshot(pool) as snapshot:
             yield snapshot
     else:
-        async with look_back(pool, await find_moment(pool, moment)) as (past,):
+        async with snapshot_as_of(pool, await resolve_positions(pool, moment)) as (past,):
             yield past
 
 

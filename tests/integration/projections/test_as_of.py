@@ -14,14 +14,14 @@ import pytest
 from domain.rulebooks.presets import NAMED
 from domain.shared.log import Position, Shard, shard_of
 from domain.verdicts.decay import Ballots, DayVotes
-from eventstore.as_of_positions import find_moment
+from eventstore.as_of_positions import resolve_positions
 from eventstore.casts import PendingCast, append_casts
 from eventstore.ids import mint
 from projections.block_tally import BLOCK
 from projections.engine.advance import advance
 from projections.engine.install import install
 from projections.engine.registry import PROJECTIONS
-from projections.reads.as_of import look_back
+from projections.reads.as_of import snapshot_as_of
 from projections.reads.ballots import read_ballots
 from services.embedded.postgres import Postgres
 from tests.integration.conftest import fresh_database, stage_on
@@ -203,8 +203,8 @@ async def test_votes_by_day(told: Told) -> None:
     events = sorted(rng.sample(told.history, MOMENTS // 4), key=lambda event: event.order)
     numbers, met = list(told.numbers.values()), set[int]()
     for event, state in zip(events, told.states(event.order for event in events), strict=True):
-        moment = await find_moment(told.log, Position(Shard(event.shard), event.position))
-        async with look_back(told.log, moment) as (past,):
+        moment = await resolve_positions(told.log, Position(Shard(event.shard), event.position))
+        async with snapshot_as_of(told.log, moment) as (past,):
             found = await read_ballots(past, numbers, NAMED["sixty-days"])
         assert found == {tool: ballots_of(state, tool) for tool in numbers}, event
         met |= {len(each.days) for each in found.values()}

@@ -23,7 +23,7 @@ from projections.engine.install import install
 from projections.engine.parked import Parked, park, read_parked
 from projections.engine.projection import Projection
 from projections.engine.snapshot import take_snapshot
-from projections.reads.as_of import look_back
+from projections.reads.as_of import snapshot_as_of
 from projections.replays import run as replaying
 from projections.replays.cut_over import cut_over, roll_back
 from projections.replays.jobs import begin, cancel
@@ -230,7 +230,7 @@ async def test_the_past_leaves_out_what_is_parked_and_says_so(pool: Pool[Record]
     assert await parked(pool, "scorecard") == [(0, 2)]
     for position, shown, incomplete in ((1, {"builder"}, 0), (3, {"builder", "operator"}, 1)):
         at = [Position(Shard(shard), position if shard == HOUSE else 0) for shard in range(4)]
-        async with look_back(pool, at) as (past,):
+        async with snapshot_as_of(pool, at) as (past,):
             assert {each.reviewer for each in await read_takes(past, [TOOL])} == shown
             assert (await past.freshness()).incomplete == incomplete
     async with take_snapshot(pool) as snapshot:

@@ -24,8 +24,8 @@ from projections.engine.advance import advance
 from projections.engine.blocked import read_stops, read_unread
 from projections.engine.projection import Projection
 from projections.engine.registry import PROJECTIONS
-from projections.engine.snapshot import StoppedBefore, take_snapshot
-from projections.reads.as_of import look_back
+from projections.engine.snapshot import ReadModelBlocked, take_snapshot
+from projections.reads.as_of import snapshot_as_of
 from projections.replays.jobs import begin
 from projections.replays.run import run
 from projections.replays.sealed_verify import verify_segments
@@ -98,7 +98,7 @@ async def test_an_old_shape_is_read_as_the_newest_live_rebuilt_recounted_and_in_
         assert (done.state, done.digest) == ("cut-over", done.replaces)
     assert await scores(pool) == expected
     now = [Position(Shard(shard), 2 if shard == HOUSE else 0) for shard in range(4)]
-    async with look_back(pool, now) as (past,):
+    async with snapshot_as_of(pool, now) as (past,):
         assert {each.reviewer: each.score for each in await read_takes(past, [TOOL])} == expected
     async with take_snapshot(pool) as snapshot:
         assert [each.score for each in await read_take_history(snapshot, TOOL, "builder")] == [70]
@@ -205,11 +205,11 @@ async def test_a_past_that_would_have_to_read_it_says_so_and_every_other_is_show
     def at(house_at: int) -> list[Position]:
         return [Position(Shard(shard), house_at if shard == HOUSE else 0) for shard in range(4)]
 
-    async with look_back(pool, at(1)) as (past,):
+    async with snapshot_as_of(pool, at(1)) as (past,):
         assert [each.score for each in await read_takes(past, [TOOL])] == [7]
-    async with look_back(pool, at(2)) as (past,):
+    async with snapshot_as_of(pool, at(2)) as (past,):
         assert await past.fetch(CATALOGUE, "SELECT tool FROM catalogue") == []
-        with pytest.raises(StoppedBefore):
+        with pytest.raises(ReadModelBlocked):
             await read_takes(past, [TOOL])
 
 
