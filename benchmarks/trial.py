@@ -68,7 +68,7 @@ SELECT n, pg_temp.at(k, $4), CAST(md5(CAST(coalesce(before, k) AS text)) AS uuid
   FROM aimed
 """
 # Seven reviewers take every tool within the first year, and say something new twice more. They lean as the community does, or not.
-HOUSE = """
+EDITORIAL = """
 WITH tools AS (
     SELECT n AS tool, NULL AS reviewer, NULL AS take, timestamptz '2022-12-31 00:00:00+00' AS at
       FROM generate_series(1, $1::integer) AS n
@@ -167,7 +167,7 @@ async def _fill(url: str, size: int) -> None:
     if not await conn.fetchval("SELECT position FROM heads WHERE shard = 0"):
         await conn.execute(EXTEND.replace("$1", str(size // SHARDS)))
         await conn.execute(FUNCTIONS.replace("$tools", str(TOOLS)))
-        await conn.execute(HOUSE, TOOLS)
+        await conn.execute(EDITORIAL, TOOLS)
         with Progress(console=Console(stderr=True)) as progress:
             task = progress.add_task("filling", total=size)
             await asyncio.gather(

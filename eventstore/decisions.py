@@ -13,8 +13,8 @@ from asyncpg.pool import PoolConnectionProxy
 from msgspec import Struct
 
 from domain.events import editorial
-from domain.events.editorial import HouseEvent
-from domain.shared.log import HOUSE, Event, Position, Recorded
+from domain.events.editorial import EditorialEvent
+from domain.shared.log import EDITORIAL, Event, Position, Recorded
 from eventstore.ids import mint
 
 # The time is Postgres's, as for votes: places in the log are compared across shards.
@@ -24,12 +24,12 @@ SELECT position, greatest(recorded_at, clock_timestamp()) AS moment FROM heads W
 MOVE_HEAD = "UPDATE heads SET position = $2, recorded_at = $3 WHERE shard = $1"
 TOOL_NAMED = "SELECT tool FROM slugs WHERE slug = $1"
 NAME_TOOL = "INSERT INTO slugs (slug, tool) VALUES ($1, $2)"
-HISTORY_OF_TOOL = """
+READ_TOOL_HISTORY = """
 SELECT data, type FROM events
  WHERE shard = $1 AND shard = 0 AND tool = $2
  ORDER BY position
 """
-HISTORY_OF_HOUSE = """
+READ_EDITORIAL_HISTORY = """
 SELECT data, type FROM events
  WHERE shard = $1 AND shard = 0 AND tool IS NULL
  ORDER BY position
@@ -40,7 +40,7 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 """
 
 Connection: TypeAlias = "PoolConnectionProxy[Record]"
-Decide = Callable[[Sequence[HouseEvent]], Sequence[HouseEvent]]
+Decide = Callable[[Sequence[EditorialEvent]], Sequence[EditorialEvent]]
 
 
 class Author(Struct, frozen=True):
@@ -53,8 +53,8 @@ class Author(Struct, frozen=True):
 class Decided(Struct, frozen=True):
     """The history before, what was decided on it, and where the log has that."""
 
-    before: Sequence[HouseEvent]
-    events: Sequence[HouseEvent]
+    before: Sequence[EditorialEvent]
+    events: Sequence[EditorialEvent]
     recorded: Sequence[Recorded]
 
 
@@ -63,7 +63,7 @@ async def decide_tool(conn: Connection, slug: str, decide: Decide, author: Autho
     async with conn.transaction():
         head = await _lock(conn)
         tool = await conn.fetchval(TOOL_NAMED, slug)
-        history = await conn.fetch(HISTORY_OF_TOOL, HOUSE, tool) if tool is not None else []
+        history = await conn.fetch(READ_TOOL_HISTORY, EDITORIAL, tool) if tool is not None else []
         before = [editorial.decode(row[0], row[1]) for row in history]
         events = decide(before)
         if tool is None and events:
@@ -72,11 +72,13 @@ async def decide_tool(conn: Connection, slug: str, decide: Decide, author: Autho
         return Decided(before, events, await _append(conn, head, tool, events, author))
 
 
-async def decide_house(conn: Connection, decide: Decide, author: Author) -> Decided:
+async def decide_editorial(conn: Connection, decide: Decide, author: Author) -> Decided:
     """Decide on what belongs to no tool: the panel's seats."""
     async with conn.transaction():
         head = await _lock(conn)
-        before = [editorial.decode(row[0], row[1]) for row in await conn.fetch(HISTORY_OF_HOUSE, HOUSE)]
+        before = [
+            editorial.decode(row[0], row[1]) for row in await conn.fetch(READ_EDITORIAL_HISTORY, EDITORIAL)
+        ]
         events = decide(before)
         return Decided(before, events, await _append(conn, head, None, events, author))
 
@@ -87,24 +89,24 @@ class Head(Struct, frozen=True):
 
 
 async def _lock(conn: Connection) -> Head:
-    (row,) = await conn.fetch(LOCK_HEAD, HOUSE)
+    (row,) = await conn.fetch(LOCK_HEAD, EDITORIAL)
     return Head(*row)
 
 
 async def _append(
-    conn: Connection, head: Head, tool: int | None, events: Sequence[HouseEvent], author: Author
+    conn: Connection, head: Head, tool: int | None, events: Sequence[EditorialEvent], author: Author
 ) -> list[Recorded]:
     recorded = [
-        Recorded(Position(HOUSE, head.position + n), head.moment, _envelope(event, tool, author))
+        Recorded(Position(EDITORIAL, head.position + n), head.moment, _envelope(event, tool, author))
         for n, event in enumerate(events, 1)
     ]
     if recorded:
         await conn.executemany(APPEND, [_row(each) for each in recorded])
-        await conn.execute(MOVE_HEAD, HOUSE, recorded[-1].position.number, head.moment)
+        await conn.execute(MOVE_HEAD, EDITORIAL, recorded[-1].position.number, head.moment)
     return recorded
 
 
-def _envelope(event: HouseEvent, tool: int | None, author: Author) -> Event:
+def _envelope(event: EditorialEvent, tool: int | None, author: Author) -> Event:
     return Event(
         type=editorial.type_of(event),
         actor=author.actor,

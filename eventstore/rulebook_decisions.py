@@ -9,8 +9,8 @@ from msgspec import Struct
 
 from domain.editorial.adoptions import INITIAL, Adoptions, Command, decide, evolve
 from domain.events import editorial
-from domain.shared.log import HOUSE
-from eventstore.decisions import HISTORY_OF_HOUSE, Author, Decided, decide_house
+from domain.shared.log import EDITORIAL
+from eventstore.decisions import READ_EDITORIAL_HISTORY, Author, Decided, decide_editorial
 
 
 class Outcome(Struct, frozen=True):
@@ -23,7 +23,7 @@ class Outcome(Struct, frozen=True):
 async def decide_adoption(pool: Pool[Record], command: Command, author: Author) -> Outcome:
     """Raises what ``decide`` refuses with."""
     async with pool.acquire() as conn:
-        decided = await decide_house(
+        decided = await decide_editorial(
             conn, lambda past: decide(command, reduce(evolve, past, INITIAL)), author
         )
     return Outcome(decided, reduce(evolve, [*decided.before, *decided.events], INITIAL))
@@ -31,5 +31,5 @@ async def decide_adoption(pool: Pool[Record], command: Command, author: Author) 
 
 async def read_state(pool: Pool[Record]) -> Adoptions:
     """How things stand, from the log itself."""
-    rows = await pool.fetch(HISTORY_OF_HOUSE, HOUSE)
+    rows = await pool.fetch(READ_EDITORIAL_HISTORY, EDITORIAL)
     return reduce(evolve, (editorial.decode(row[0], row[1]) for row in rows), INITIAL)

@@ -8,7 +8,7 @@ from asyncpg import Pool, Record
 from msgspec import Struct
 
 from domain.shared.errors import Retired, Unknown
-from domain.shared.log import HOUSE
+from domain.shared.log import EDITORIAL
 
 FIND_TOOL = """
 SELECT s.tool, EXISTS (
@@ -37,7 +37,7 @@ class ToolDirectory:
         """Raises Unknown."""
         entry = self._known.get(slug)
         if entry is None:
-            row = await self._pool.fetchrow(FIND_TOOL, slug, HOUSE)
+            row = await self._pool.fetchrow(FIND_TOOL, slug, EDITORIAL)
             if row is None:
                 raise Unknown(kind="tool", name=slug)
             entry = self._known[slug] = DirectoryEntry(row[0], row[1])
@@ -57,7 +57,7 @@ class ToolDirectory:
 
     async def refresh(self) -> None:
         """Forget everything if the house has moved on."""
-        head = await self._pool.fetchval(READ_EDITORIAL_HEAD, HOUSE)
+        head = await self._pool.fetchval(READ_EDITORIAL_HEAD, EDITORIAL)
         if head != self._editorial_head:
             self._known.clear()
             self._editorial_head = head

@@ -11,7 +11,7 @@ from msgspec import Struct
 from domain.rulebooks.presets import DEFAULT
 from domain.rulebooks.rulebook import Rulebook
 from domain.shared.errors import Unknown
-from domain.shared.log import HOUSE, Position
+from domain.shared.log import EDITORIAL, Position
 from projections.engine.projection import Projection
 from projections.engine.snapshot import ReadModelBehind, Snapshot
 from projections.rulebooks import RULEBOOKS, find_rulebook
@@ -90,7 +90,7 @@ async def rulebook_in_force(snapshot: Snapshot) -> Rulebook:
 async def read_adoptions(snapshot: Snapshot) -> list[Adoption]:
     """Newest first."""
     rows = await snapshot.fetch(ADOPTIONS, READ)
-    return [Adoption(Position(HOUSE, row[0]), *row[1:]) for row in rows]
+    return [Adoption(Position(EDITORIAL, row[0]), *row[1:]) for row in rows]
 
 
 def scheduled(adoptions: list[Adoption]) -> dict[str, Adoption]:

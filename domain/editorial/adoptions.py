@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from domain.events.editorial import (
     AdoptionCalledOff,
     AdoptionScheduled,
-    HouseEvent,
+    EditorialEvent,
     RulebookAdopted,
     RulebookWritten,
 )
@@ -112,7 +112,7 @@ OF_SHIPLOG = {book.digest: book for book in NAMED.values()}
 INITIAL = Adoptions()
 
 
-def evolve(state: Adoptions, event: HouseEvent) -> Adoptions:
+def evolve(state: Adoptions, event: EditorialEvent) -> Adoptions:
     match event:
         case RulebookWritten(digest, rulebook):
             return replace(state, written=state.written | {digest: rulebook})
@@ -131,7 +131,7 @@ def _unscheduled(state: Adoptions, digest: str) -> Adoptions:
     return replace(state, scheduled={d: each for d, each in state.scheduled.items() if d != digest})
 
 
-def decide(command: Command, state: Adoptions) -> list[HouseEvent]:
+def decide(command: Command, state: Adoptions) -> list[EditorialEvent]:
     """Raises Unknown, NameTaken, InThePast, NothingToRollBack or NotScheduled. No event when nothing would change."""
     match command:
         case WriteRulebook(book):
@@ -150,7 +150,7 @@ def decide(command: Command, state: Adoptions) -> list[HouseEvent]:
             assert_never(command)
 
 
-def _write(rulebook: Rulebook, state: Adoptions) -> list[HouseEvent]:
+def _write(rulebook: Rulebook, state: Adoptions) -> list[EditorialEvent]:
     if rulebook.digest in OF_SHIPLOG or rulebook.digest in state.written:
         return []
     if rulebook.name in NAMED:
@@ -158,18 +158,18 @@ def _write(rulebook: Rulebook, state: Adoptions) -> list[HouseEvent]:
     return [RulebookWritten(rulebook.digest, rulebook)]
 
 
-def _adopt(digest: str, reason: str, state: Adoptions) -> list[HouseEvent]:
+def _adopt(digest: str, reason: str, state: Adoptions) -> list[EditorialEvent]:
     if digest == state.in_force:
         return []
     return [*_kept(digest, state), RulebookAdopted(digest, state.in_force, reason)]
 
 
-def _kept(digest: str, state: Adoptions) -> list[HouseEvent]:
+def _kept(digest: str, state: Adoptions) -> list[EditorialEvent]:
     """What is adopted is in the log itself: those that come with Shiplog may be others one day."""
     return [] if digest in state.written else [RulebookWritten(digest, OF_SHIPLOG[digest])]
 
 
-def _schedule(command: ScheduleAdoption, state: Adoptions) -> list[HouseEvent]:
+def _schedule(command: ScheduleAdoption, state: Adoptions) -> list[EditorialEvent]:
     digest = state.find(command.rulebook)
     if command.effective_at <= command.now:
         raise InThePast(effective_at=command.effective_at.isoformat())
@@ -177,23 +177,23 @@ def _schedule(command: ScheduleAdoption, state: Adoptions) -> list[HouseEvent]:
     return [] if state.scheduled.get(digest) == event else [event]
 
 
-def _roll_back(reason: str, state: Adoptions) -> list[HouseEvent]:
+def _roll_back(reason: str, state: Adoptions) -> list[EditorialEvent]:
     if not state.replaced:
         raise NothingToRollBack
     before = state.replaced[-1]
     return [*_kept(before, state), RulebookAdopted(before, state.in_force, reason, rolls_back=True)]
 
 
-def _call_off(digest: str, state: Adoptions) -> list[HouseEvent]:
+def _call_off(digest: str, state: Adoptions) -> list[EditorialEvent]:
     if digest not in state.scheduled:
         raise NotScheduled(digest=digest)
     return [AdoptionCalledOff(digest)]
 
 
-def _take_effect(now: datetime, state: Adoptions) -> list[HouseEvent]:
+def _take_effect(now: datetime, state: Adoptions) -> list[EditorialEvent]:
     """In the order of their times. One that has come into force by other ways is called off."""
     due = [each for each in state.scheduled.values() if each.effective_at <= now]
-    events: list[HouseEvent] = []
+    events: list[EditorialEvent] = []
     in_force = state.in_force
     for each in sorted(due, key=lambda each: (each.effective_at, each.digest)):
         if each.digest == in_force:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from domain.events.editorial import HouseEvent, ReviewerSeated
+from domain.events.editorial import EditorialEvent, ReviewerSeated
 
 
 class SeatReviewer(Struct, frozen=True):
@@ -17,11 +17,11 @@ class SeatReviewer(Struct, frozen=True):
 Seats = dict[str, ReviewerSeated]
 
 
-def evolve(seats: Seats, event: HouseEvent) -> Seats:
+def evolve(seats: Seats, event: EditorialEvent) -> Seats:
     return seats | {event.slug: event} if isinstance(event, ReviewerSeated) else seats
 
 
-def decide(command: SeatReviewer, seats: Seats) -> list[HouseEvent]:
+def decide(command: SeatReviewer, seats: Seats) -> list[EditorialEvent]:
     """A new persona takes the next seat; a known one keeps theirs. No event when nothing would change."""
     seated = seats.get(command.slug)
     seat = seated.seat if seated else len(seats) + 1

@@ -7,7 +7,7 @@ from typing import assert_never
 from msgspec import Struct
 
 from domain.editorial import tools
-from domain.events.editorial import HouseEvent, TakePublished, TakeWithdrawn
+from domain.events.editorial import EditorialEvent, TakePublished, TakeWithdrawn
 from domain.shared.errors import Retired, Unknown
 from domain.shared.types import Choice
 
@@ -44,7 +44,7 @@ class Panel(Struct, frozen=True):
 NO_TAKE = Take()
 
 
-def evolve(panel: Panel, event: HouseEvent) -> Panel:
+def evolve(panel: Panel, event: EditorialEvent) -> Panel:
     match event:
         case TakePublished(reviewer, revision, score, choice, text):
             return Panel(panel.tool, panel.takes | {reviewer: Take(revision, score, choice, text)})
@@ -54,7 +54,7 @@ def evolve(panel: Panel, event: HouseEvent) -> Panel:
             return Panel(tools.evolve(panel.tool, event), panel.takes)
 
 
-def decide(command: PublishTake | WithdrawTake, panel: Panel) -> list[HouseEvent]:
+def decide(command: PublishTake | WithdrawTake, panel: Panel) -> list[EditorialEvent]:
     """Raises Unknown or Retired. No event when nothing would change."""
     if panel.tool is None:
         raise Unknown(kind="tool", name=command.tool)

@@ -6,7 +6,7 @@ from typing import assert_never
 
 from msgspec import Struct
 
-from domain.events.editorial import Details, HouseEvent, ToolListed, ToolRetired, ToolRevised
+from domain.events.editorial import Details, EditorialEvent, ToolListed, ToolRetired, ToolRevised
 from domain.shared.errors import Retired, RevisionMoved, Unknown
 
 
@@ -30,7 +30,7 @@ class Tool(Struct, frozen=True):
     retired: bool = False
 
 
-def evolve(tool: Tool | None, event: HouseEvent) -> Tool | None:
+def evolve(tool: Tool | None, event: EditorialEvent) -> Tool | None:
     match event:
         case ToolListed(slug, revision, details) | ToolRevised(slug, revision, details):
             return Tool(slug, revision, details)
@@ -40,7 +40,7 @@ def evolve(tool: Tool | None, event: HouseEvent) -> Tool | None:
             return tool
 
 
-def decide(command: PutTool | RetireTool, tool: Tool | None) -> list[HouseEvent]:
+def decide(command: PutTool | RetireTool, tool: Tool | None) -> list[EditorialEvent]:
     """Raises Unknown, Retired or RevisionMoved. No event when nothing would change."""
     _check_revision(command, tool)
     match command:

@@ -125,7 +125,7 @@ class AdoptionCalledOff(Struct, frozen=True, tag=True):
     digest: str
 
 
-HouseEvent = (
+EditorialEvent = (
     ToolListed
     | ToolRevised
     | ToolRetired
@@ -142,26 +142,26 @@ HouseEvent = (
 # A shape that is changed gets a step here, from its last version to the new one.
 UPCASTERS: tuple[Upcaster, ...] = ()
 
-_decoder = msgspec.json.Decoder(HouseEvent)
+_decoder = msgspec.json.Decoder(EditorialEvent)
 
 
-def type_of(event: HouseEvent) -> str:
+def type_of(event: EditorialEvent) -> str:
     """As the log is to have it: with its version, from the second on."""
     name = type(event).__name__
     return stored_as(name, newest(name, UPCASTERS))
 
 
-def encode(event: HouseEvent) -> bytes:
+def encode(event: EditorialEvent) -> bytes:
     return msgspec.json.encode(event)
 
 
-def decode(data: bytes, stored: str | None = None) -> HouseEvent:
+def decode(data: bytes, stored: str | None = None) -> EditorialEvent:
     """The event in its newest shape; ``stored`` is its type in the log, if it may be an older one.
 
     Raises NotUnderstood for what a newer version may have written.
     """
     try:
-        event: HouseEvent = _decoder.decode(data if stored is None else _newest_shape(data, stored))
+        event: EditorialEvent = _decoder.decode(data if stored is None else _newest_shape(data, stored))
     except msgspec.ValidationError as error:
         raise NotUnderstood(data=data.decode()[:200], error=str(error)) from None
     return event

@@ -9,13 +9,13 @@ from domain.events import editorial
 from domain.events.upcasts import stored_names
 
 # The many first: whoever looks a type up finds it soon.
-OF_PEOPLE = ("VoteCast", "VoteRetracted", "BookmarkSaved", "BookmarkDropped")
-OF_HOUSE = tuple(each.__name__ for each in get_args(editorial.HouseEvent))
+VOTING_TYPES = ("VoteCast", "VoteRetracted", "BookmarkSaved", "BookmarkDropped")
+EDITORIAL_TYPES = tuple(each.__name__ for each in get_args(editorial.EditorialEvent))
 
 
 def names(also: Iterable[str] = ()) -> tuple[str, ...]:
     """The families this software has heard of, and ``also`` those."""
-    return tuple(dict.fromkeys((*OF_PEOPLE, *OF_HOUSE, *also)))
+    return tuple(dict.fromkeys((*VOTING_TYPES, *EDITORIAL_TYPES, *also)))
 
 
 def readable(also: Iterable[str] = ()) -> list[str]:

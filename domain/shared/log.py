@@ -15,7 +15,7 @@ Shard = NewType("Shard", int)
 
 # The catalogue, the panel and the rulebooks live in one shard, in one order.
 # People's ballots and bookmarks are spread over the shards after it.
-HOUSE = Shard(0)
+EDITORIAL = Shard(0)
 
 
 def shard_of(actor: UUID, shards: int) -> Shard:

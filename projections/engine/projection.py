@@ -13,8 +13,8 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from domain.events.types import OF_HOUSE, OF_PEOPLE
-from domain.shared.log import HOUSE, Shard
+from domain.events.types import EDITORIAL_TYPES, VOTING_TYPES
+from domain.shared.log import EDITORIAL, Shard
 from projections.engine.upcasting import as_read, but_parked, upcasts_of
 
 # Of shard $1, what is after $2 and up to $3.
@@ -68,7 +68,7 @@ class Projection(Struct, frozen=True, dict=True):
 
     def reads(self, shard: Shard) -> bool:
         """Whether what it reads can be there: events of the house are in its own shard, and no others are."""
-        elsewhere = OF_PEOPLE if shard == HOUSE else OF_HOUSE
+        elsewhere = VOTING_TYPES if shard == EDITORIAL else EDITORIAL_TYPES
         return not set(elsewhere).issuperset(self.families)
 
     @property

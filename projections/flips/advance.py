@@ -13,14 +13,14 @@ from collections.abc import Set as AbstractSet
 from asyncpg import Pool, Record
 
 from domain.rulebooks.rulebook import Rulebook
-from domain.shared.log import HOUSE, Position
+from domain.shared.log import EDITORIAL, Position
 from domain.timeline.flips import Flip
 from domain.timeline.search import fold
 from domain.timeline.timeline import Adopted, Course
 from eventstore.as_of_positions import resolve_positions
 from projections.engine.parked import PARK
 from projections.flips.batches import is_late, next_piece, uncounted, undated
-from projections.flips.editorial_changes import HouseChanges, read_changes, rulebook_at
+from projections.flips.editorial_changes import EditorialChanges, read_changes, rulebook_at
 from projections.flips.store import NAME, begin
 from projections.flips.timelines import keep_courses, keep_sums, pass_votes, read_all_courses, read_courses
 from projections.flips.votes import Connection, Span, count_votes, date_votes, read_votes
@@ -30,7 +30,7 @@ BEHIND = """
 SELECT clock_timestamp()
  WHERE EXISTS (SELECT FROM flips_frontier AS f JOIN heads AS h USING (shard) WHERE f.position < h.position)
 """
-HOUSE_FRONTIER = "SELECT position FROM flips_frontier WHERE shard = 0"
+READ_EDITORIAL_FRONTIER = "SELECT position FROM flips_frontier WHERE shard = 0"
 CLAIM = "SELECT pg_try_advisory_xact_lock(hashtext('shiplog flips'))"
 MOVE_COUNTED = """
 UPDATE flips_frontier AS f SET counted = r.upto
@@ -89,19 +89,19 @@ async def fold_next(conn: Connection, upto: Sequence[Position], batch: int) -> i
     piece = await next_piece(conn, upto, batch)
     if not piece.shards:
         return None
-    after, last = piece.range_of(HOUSE) or (await conn.fetchval(HOUSE_FRONTIER),) * 2
+    after, last = piece.range_of(EDITORIAL) or (await conn.fetchval(READ_EDITORIAL_FRONTIER),) * 2
     book, changes = await rulebook_at(conn, after), await read_changes(conn, after, last)
     if counted := await _count_first(conn, piece, book, changes):
         return counted
     await _write(conn, await _fold(conn, piece, book, changes))
     for each in changes.unread:
-        await conn.execute(PARK, HOUSE, NAME, each.position.number, each.error[:500])
+        await conn.execute(PARK, EDITORIAL, NAME, each.position.number, each.error[:500])
     if await conn.fetchval(MOVE, *piece.columns, book.weighs_votes, book.weighs_age) != len(piece.shards):
         raise FrontierMoved
     return piece.events
 
 
-async def _count_first(conn: Connection, piece: Span, book: Rulebook, changes: HouseChanges) -> int:
+async def _count_first(conn: Connection, piece: Span, book: Rulebook, changes: EditorialChanges) -> int:
     """What the rulebook in force, or the one that is adopted, has to know of votes that nobody has read."""
     adopted = changes.adoptions[-1].rulebook if changes.adoptions else book
     if book.weighs_votes or adopted.weighs_votes:
@@ -119,7 +119,7 @@ async def _count_first(conn: Connection, piece: Span, book: Rulebook, changes: H
     return 0
 
 
-async def _fold(conn: Connection, piece: Span, book: Rulebook, changes: HouseChanges) -> list[Flip]:
+async def _fold(conn: Connection, piece: Span, book: Rulebook, changes: EditorialChanges) -> list[Flip]:
     passed = await pass_votes(conn, piece, book) if book.weighs_votes else {}
     takes = changes.takes_by_tool()
     leapt = {

@@ -15,7 +15,7 @@ from domain.events.upcasts import family, stored_names
 from domain.rulebooks.presets import DEFAULT
 from domain.rulebooks.rulebook import Rulebook
 from domain.shared.errors import NotUnderstood
-from domain.shared.log import HOUSE, Position
+from domain.shared.log import EDITORIAL, Position
 from domain.timeline.flips import Place
 from domain.timeline.timeline import Adopted, TakeChanged
 from domain.verdicts.verdict import Judgement
@@ -49,7 +49,7 @@ class Unread(Struct, frozen=True):
     error: str
 
 
-class HouseChanges(Struct, frozen=True):
+class EditorialChanges(Struct, frozen=True):
     """In order. What could not be made out is left out of the others."""
 
     takes: list[Take]
@@ -63,11 +63,11 @@ class HouseChanges(Struct, frozen=True):
         return found
 
 
-async def read_changes(conn: PoolConnectionProxy[Record], after: int, upto: int) -> HouseChanges:
+async def read_changes(conn: PoolConnectionProxy[Record], after: int, upto: int) -> EditorialChanges:
     names = _stored("TakePublished", "TakeWithdrawn", "RulebookAdopted")
-    found = HouseChanges([], [], [])
-    for recorded_at, number, tool, kind, data in await conn.fetch(CHANGES, HOUSE, after, upto, names):
-        place = Place(recorded_at, HOUSE, number)
+    found = EditorialChanges([], [], [])
+    for recorded_at, number, tool, kind, data in await conn.fetch(CHANGES, EDITORIAL, after, upto, names):
+        place = Place(recorded_at, EDITORIAL, number)
         try:
             change = await _change(conn, place, family(kind), editorial.decode(data or b"null", kind))
         except NotUnderstood as error:
@@ -82,7 +82,7 @@ async def read_changes(conn: PoolConnectionProxy[Record], after: int, upto: int)
 
 async def rulebook_at(conn: PoolConnectionProxy[Record], position: int) -> Rulebook:
     """In force after this position of the house."""
-    for kind, data in await conn.fetch(ADOPTIONS, HOUSE, position, _stored("RulebookAdopted")):
+    for kind, data in await conn.fetch(ADOPTIONS, EDITORIAL, position, _stored("RulebookAdopted")):
         try:
             event = editorial.decode(data, kind)
             assert isinstance(event, RulebookAdopted)
@@ -93,7 +93,7 @@ async def rulebook_at(conn: PoolConnectionProxy[Record], position: int) -> Ruleb
 
 
 async def _change(
-    conn: PoolConnectionProxy[Record], place: Place, kind: str, event: editorial.HouseEvent
+    conn: PoolConnectionProxy[Record], place: Place, kind: str, event: editorial.EditorialEvent
 ) -> TakeChanged | Adopted:
     match event:
         case TakePublished() | TakeWithdrawn():
@@ -114,7 +114,7 @@ def take_changed(place: Place, kind: str, event: TakePublished | TakeWithdrawn) 
 async def _rulebook(conn: PoolConnectionProxy[Record], digest: str) -> Rulebook:
     if digest in OF_SHIPLOG:
         return OF_SHIPLOG[digest]
-    for kind, data in await conn.fetch(WRITTEN, HOUSE, _stored("RulebookWritten"), digest):
+    for kind, data in await conn.fetch(WRITTEN, EDITORIAL, _stored("RulebookWritten"), digest):
         event = editorial.decode(data, kind)
         if isinstance(event, RulebookWritten):
             return event.rulebook

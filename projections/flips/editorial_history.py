@@ -21,7 +21,7 @@ from domain.events.editorial import (
 from domain.events.upcasts import family
 from domain.rulebooks.rulebook import Rulebook
 from domain.shared.errors import Unknown
-from domain.shared.log import HOUSE
+from domain.shared.log import EDITORIAL
 from domain.timeline.flips import Place
 from domain.timeline.timeline import Adopted, TakeChanged
 from projections.flips.editorial_changes import take_changed
@@ -37,7 +37,7 @@ SELECT recorded_at, position, tool, type, data FROM events
 """
 
 
-class HouseHistory(Struct, frozen=True):
+class EditorialHistory(Struct, frozen=True):
     """``tools`` are those that are listed and not retired; takes are theirs. In the order of the log."""
 
     tools: tuple[int, ...]
@@ -45,18 +45,18 @@ class HouseHistory(Struct, frozen=True):
     adoptions: tuple[Adopted, ...]
 
 
-async def read_house_history(pool: Pool[Record], upto: int) -> HouseHistory:
+async def read_editorial_history(pool: Pool[Record], upto: int) -> EditorialHistory:
     """Raises NotUnderstood for what a newer version wrote, and Unknown for a rulebook that nobody wrote."""
     return _fold(await pool.fetch(READ, upto, FAMILIES))
 
 
-def _fold(rows: Iterable[Record]) -> HouseHistory:
+def _fold(rows: Iterable[Record]) -> EditorialHistory:
     tools = dict[int, None]()
     takes = defaultdict[int, list[TakeChanged]](list)
     rulebooks = dict(OF_SHIPLOG)
     adoptions: list[Adopted] = []
     for recorded_at, position, tool, stored, data in rows:
-        place, kind = Place(recorded_at, HOUSE, position), family(stored)
+        place, kind = Place(recorded_at, EDITORIAL, position), family(stored)
         match decode(data, stored):
             case ToolListed():
                 tools[tool] = None
@@ -70,7 +70,7 @@ def _fold(rows: Iterable[Record]) -> HouseHistory:
                 adoptions.append(Adopted(place, kind, _known(digest, rulebooks)))
             case _:
                 pass
-    return HouseHistory(tuple(sorted(tools)), takes, tuple(adoptions))
+    return EditorialHistory(tuple(sorted(tools)), takes, tuple(adoptions))
 
 
 def _known(digest: str, rulebooks: Mapping[str, Rulebook]) -> Rulebook:

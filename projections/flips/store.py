@@ -12,7 +12,7 @@ from typing import TypeAlias
 from asyncpg import Connection, Pool, Record
 from asyncpg.pool import PoolConnectionProxy
 
-from domain.shared.log import HOUSE, Position, Shard
+from domain.shared.log import EDITORIAL, Position, Shard
 from domain.timeline.flips import Flip, Place
 from projections.engine.install import READ_DEFINITIONS, WRITE_DEFINITION
 from projections.engine.parked import forget
@@ -22,7 +22,7 @@ from projections.engine.upcasting import upcasts_of
 Writing: TypeAlias = "Connection[Record] | PoolConnectionProxy[Record]"
 Reading: TypeAlias = "Writing | Pool[Record]"
 
-BEFORE_ALL = Place(datetime.min.replace(tzinfo=UTC), HOUSE, 0)
+BEFORE_ALL = Place(datetime.min.replace(tzinfo=UTC), EDITORIAL, 0)
 AFTER_ALL = Place(datetime.max.replace(tzinfo=UTC), Shard(2**15 - 1), 2**63 - 1)
 NAME = "flips"
 FAMILIES = (

@@ -15,7 +15,7 @@ from asyncpg import Pool, Record
 from asyncpg.pool import PoolConnectionProxy
 
 from domain.shared.errors import NotListedYet
-from domain.shared.log import HOUSE, Position
+from domain.shared.log import EDITORIAL, Position
 from projections.adoptions import ADOPTIONS
 from projections.block_bookmarks import BLOCK_BOOKMARKS
 from projections.block_days import BLOCK_DAYS
@@ -38,7 +38,7 @@ BLOCKS = {
     DAILY_VOTES.name: BLOCK_DAYS,
     BOOKMARK_COUNTS.name: BLOCK_BOOKMARKS,
 }
-OF_HOUSE = (CATALOGUE.name, SCORECARD.name, PANEL.name, RULEBOOKS.name, ADOPTIONS.name)
+EDITORIAL_READ_MODELS = (CATALOGUE.name, SCORECARD.name, PANEL.name, RULEBOOKS.name, ADOPTIONS.name)
 
 BLOCKS_REACH = """
 SELECT bool_and(c.position >= m.position - $4)
@@ -107,13 +107,13 @@ class AsOfSnapshot(Snapshot):
 
     def check_listed(self, slug: str, tool: int) -> None:
         """A tool's number is the position of its listing."""
-        if tool > self.house:
+        if tool > self.editorial_position:
             raise NotListedYet(tool=slug)
 
     @property
-    def house(self) -> int:
+    def editorial_position(self) -> int:
         """The house's last position at this moment."""
-        return next(each.number for each in self.positions if each.shard == HOUSE)
+        return next(each.number for each in self.positions if each.shard == EDITORIAL)
 
 
 @asynccontextmanager
@@ -133,7 +133,7 @@ async def snapshot_as_of(
 
 
 async def _snapshot_at(conn: PoolConnectionProxy[Record], positions: Sequence[Position]) -> AsOfSnapshot:
-    shards, names = [each.shard for each in positions], [*OF_HOUSE, *BLOCKS]
+    shards, names = [each.shard for each in positions], [*EDITORIAL_READ_MODELS, *BLOCKS]
     checkpoints = await conn.fetch(CHECKPOINTS, shards, names)
     return AsOfSnapshot(conn, positions, checkpoints, await conn.fetch(PARKED, shards, names))
 
@@ -153,7 +153,7 @@ def as_of(projection: Projection, query: str, first: int, *, parked: bool = Fals
 
     With ``parked`` it leaves out what the read model has parked.
     """
-    before, events, folded = (_of_blocks if projection.name in BLOCKS else _of_house)(projection)
+    before, events, folded = (_fold_blocks if projection.name in BLOCKS else _fold_editorial)(projection)
     return as_read(f"""
         WITH moment AS (
             SELECT * FROM unnest(${first}::smallint[], ${first + 1}::bigint[]) AS m (shard, position)),
@@ -162,15 +162,15 @@ def as_of(projection: Projection, query: str, first: int, *, parked: bool = Fals
         {projection.name} AS ({folded}) {query}""")
 
 
-def _of_house(projection: Projection) -> tuple[str, str, str]:
-    assert projection.name in OF_HOUSE, f"{projection.name} has no past to be read"
+def _fold_editorial(projection: Projection) -> tuple[str, str, str]:
+    assert projection.name in EDITORIAL_READ_MODELS, f"{projection.name} has no past to be read"
     events = """events AS (
             SELECT * FROM public.events
              WHERE shard = 0 AND position <= (SELECT position FROM moment WHERE shard = 0))"""
     return "", events, projection.as_of
 
 
-def _of_blocks(projection: Projection) -> tuple[str, str, str]:
+def _fold_blocks(projection: Projection) -> tuple[str, str, str]:
     """Blocks are whole up to ``after``: what is in them has been folded, and none of it is later than the moment."""
     blocks, columns = BLOCKS[projection.name], ", ".join(("shard", *projection.columns))
     before = f"""

@@ -8,7 +8,7 @@ from datetime import datetime
 from asyncpg import Record
 from msgspec import Struct
 
-from domain.shared.log import HOUSE, Position, Shard
+from domain.shared.log import EDITORIAL, Position, Shard
 from domain.shared.types import Choice
 from eventstore.tool_directory import READ_SLUGS
 from projections.block_tally import BLOCK, BLOCK_TALLY
@@ -65,7 +65,7 @@ SELECT v.tool, v.shard, v.casts, first.position, last.position
         ORDER BY b.block DESC LIMIT 1) AS last
  ORDER BY v.tool, v.shard
 """
-HOUSE_EVENTS = """
+READ_EDITORIAL_EVENTS = """
 SELECT position, recorded_at, type, tool, CASE type WHEN 'ReviewerSeated' THEN data->>'slug' ELSE data->>'reviewer' END,
        choice, CAST(data->>'revision' AS integer), data->>'digest'
   FROM events
@@ -83,7 +83,7 @@ class Votes(Struct, frozen=True):
     last: Position
 
 
-class HouseChange(Struct, frozen=True):
+class EditorialChange(Struct, frozen=True):
     """A house event, without who did it; ``tool`` is a slug, ``rulebook`` a digest."""
 
     position: Position
@@ -100,7 +100,7 @@ class Between:
     """What lies after one moment and up to a later one; both are of one snapshot, and blocks have reached both."""
 
     def __init__(self, before: AsOfSnapshot, after: AsOfSnapshot) -> None:
-        self._after, self._last = before.house, after.house
+        self._after, self._last = before.editorial_position, after.editorial_position
         self._snapshot = after
         self._span = (
             [each.shard for each in after.positions],
@@ -120,17 +120,19 @@ class Between:
         """By tool and shard."""
         return [_votes(row) for row in await self._snapshot.fetch_as_is(VOTES, *self._span, list(tools))]
 
-    async def house(self, after: int, most: int) -> list[HouseChange]:
+    async def editorial(self, after: int, most: int) -> list[EditorialChange]:
         """In the order they happened, of those after ``after``."""
-        rows = await self._snapshot.fetch_as_is(HOUSE_EVENTS, max(after, self._after), self._last, most)
+        rows = await self._snapshot.fetch_as_is(
+            READ_EDITORIAL_EVENTS, max(after, self._after), self._last, most
+        )
         tools = list({row["tool"] for row in rows})
         slugs = {row["tool"]: row["slug"] for row in await self._snapshot.fetch_as_is(READ_SLUGS, tools)}
-        return [_house(row, slugs.get(row["tool"])) for row in rows]
+        return [_editorial_change(row, slugs.get(row["tool"])) for row in rows]
 
 
-def _house(row: Record, slug: str | None) -> HouseChange:
+def _editorial_change(row: Record, slug: str | None) -> EditorialChange:
     number, recorded_at, kind, _, *rest = row
-    return HouseChange(Position(HOUSE, number), recorded_at, kind, slug, *rest)
+    return EditorialChange(Position(EDITORIAL, number), recorded_at, kind, slug, *rest)
 
 
 def _votes(row: Record) -> Votes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from domain.rulebooks.rulebook import Rulebook
-from domain.shared.log import HOUSE
+from domain.shared.log import EDITORIAL
 from domain.verdicts.decay import Ballots
 from domain.verdicts.proofs import prove
 from domain.verdicts.verdict import Judgement, Verdict, judge
@@ -44,7 +44,7 @@ async def read_grounds(snapshot: Snapshot, slug: str, tool: int, by: Rulebook | 
     takes = await read_takes(snapshot, [tool])
     ballots = await read_ballots(snapshot, [tool], rulebook)
     freshness = await snapshot.freshness()
-    if any(each.shard == HOUSE and each.number < tool for each in freshness.positions):
+    if any(each.shard == EDITORIAL and each.number < tool for each in freshness.positions):
         raise ReadModelBehind
     judgements = tuple(Judgement(take.reviewer, take.score, take.choice) for take in takes)
     return Grounds(slug, judgements, ballots[tool], rulebook, freshness)

@@ -12,7 +12,7 @@ from asyncpg.pool import PoolConnectionProxy
 from msgspec import Struct
 
 from domain.events.editorial import ReplayAccepted
-from eventstore.decisions import Author, decide_house
+from eventstore.decisions import Author, decide_editorial
 from projections.engine.parked import forget, rename
 from projections.engine.projection import Projection
 from projections.replays.jobs import NotNow
@@ -68,7 +68,7 @@ async def _cut_over(
         raise NotNow(state="not compared, or different without a reason given", wanted="cut over")
     if drift and accepted:
         event = ReplayAccepted(id, live.name, drift, accepted.reason)
-        await decide_house(conn, lambda _: [event], accepted.author)
+        await decide_editorial(conn, lambda _: [event], accepted.author)
     await conn.execute(DROP_CHECKPOINTS, live.last.name)
     await conn.execute(RENAME_CHECKPOINTS, live.beside.name, live.last.name)
     await forget(conn, live.last.name)

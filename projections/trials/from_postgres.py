@@ -10,7 +10,7 @@ from asyncpg import Pool, Record
 from asyncpg.pool import PoolConnectionProxy
 from msgspec import Struct
 
-from domain.shared.log import HOUSE, Position, Shard
+from domain.shared.log import EDITORIAL, Position, Shard
 from projections.engine.upcasting import as_read
 from projections.trials.vote_deltas import FINER, Ask, Moves, Queries, Votes
 
@@ -58,7 +58,7 @@ def ranges(positions: Sequence[Position], after: Mapping[Shard, int]) -> list[Ra
     """What the people's shards hold up to these positions, but for what is up to ``after``; shards take turns."""
     cut = [
         Range(shard, start, min(start + RANGE_EVENTS, upto))
-        for shard, upto in ((each.shard, each.number) for each in positions if each.shard != HOUSE)
+        for shard, upto in ((each.shard, each.number) for each in positions if each.shard != EDITORIAL)
         for start in range(after.get(shard, 0), upto, RANGE_EVENTS)
     ]
     return sorted(cut, key=lambda each: (each.after, each.shard))

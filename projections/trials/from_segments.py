@@ -8,7 +8,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from domain.shared.log import HOUSE, Position, Shard
+from domain.shared.log import EDITORIAL, Position, Shard
 from eventstore.sealed import duck
 from eventstore.sealed.manifest import SegmentError
 from eventstore.sealed.store import Store
@@ -50,7 +50,7 @@ def sealed_up_to(
     Segments from before events told when what they replace was cast cannot be read by day, nor what follows them.
     """
     files, upto = list[Path](), dict[Shard, int]()
-    for shard, head in ((each.shard, each.number) for each in positions if each.shard != HOUSE):
+    for shard, head in ((each.shard, each.number) for each in positions if each.shard != EDITORIAL):
         if store.last(shard) > heads[shard]:
             raise SegmentError(f"Shard {shard} is sealed further than its log goes: these are another log's.")
         for segment in store.segments(shard):

@@ -17,7 +17,7 @@ from asyncpg import Pool, Record
 
 from domain.rulebooks.presets import DEFAULT
 from domain.rulebooks.rulebook import Rulebook
-from domain.shared.log import HOUSE, Position
+from domain.shared.log import EDITORIAL, Position
 from domain.timeline.scenarios import Side, compare
 from domain.timeline.trials import Trial
 from eventstore.as_of_positions import resolve_positions
@@ -25,7 +25,7 @@ from eventstore.heads import read_heads
 from eventstore.sealed.store import Store
 from projections.engine.blocked import first_stop
 from projections.engine.snapshot import ReadModelBlocked
-from projections.flips.editorial_history import read_house_history
+from projections.flips.editorial_history import read_editorial_history
 from projections.tally import TALLY
 from projections.trials.from_postgres import PostgresMoves, ranges
 from projections.trials.from_segments import SealedMoves, sealed_up_to
@@ -70,8 +70,8 @@ async def try_rulebook(
     """
     positions = positions or await resolve_positions(pool, await pool.fetchval(NOW))
     await _check_readable(pool, positions)
-    house = await read_house_history(pool, {each.shard: each.number for each in positions}[HOUSE])
-    sides = Side(DEFAULT, house.adoptions), Side(rulebook)
+    editorial = await read_editorial_history(pool, {each.shard: each.number for each in positions}[EDITORIAL])
+    sides = Side(DEFAULT, editorial.adoptions), Side(rulebook)
     told = _Told(progress, sum(each.number for each in positions))
     by_day = any(side.weighs_age for side in sides)
     sealed = None
@@ -79,9 +79,9 @@ async def try_rulebook(
         found = await asyncio.to_thread(sealed_up_to, store, positions, await read_heads(pool), by_day=by_day)
         sealed = SealedMoves(store, found, told, threads)
     left = PostgresMoves(pool, ranges(positions, sealed.upto if sealed else {}), told)
-    seconds = await _seconds(pool, positions, len(house.tools) * votes_a_stretch, sides)
+    seconds = await _seconds(pool, positions, len(editorial.tools) * votes_a_stretch, sides)
     with _collecting_later():
-        await Walks(house, sides, seconds).run([sealed, left] if sealed else [left], by_day=by_day)
+        await Walks(editorial, sides, seconds).run([sealed, left] if sealed else [left], by_day=by_day)
     told.end()
     against = sides[0].rulebook.digest
     return Trial(rulebook.digest, against, tuple(positions), told.total, compare(*sides))
@@ -91,7 +91,7 @@ async def _seconds(pool: Pool[Record], positions: Sequence[Position], votes: int
     """So long that all tools together have so many votes in a stretch, on average; endless where votes do not matter."""
     if not any(side.weighs_votes for side in sides):
         return math.inf
-    people = [each for each in positions if each.shard != HOUSE]
+    people = [each for each in positions if each.shard != EDITORIAL]
     span = await pool.fetchval(SPAN, [each.shard for each in people], [each.number for each in people])
     return max(16.0, (span or 0.0) * votes / max(sum(each.number for each in people), 1))
 

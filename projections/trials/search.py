@@ -14,7 +14,7 @@ from domain.timeline.search import Doubt, Stretch
 from domain.timeline.timeline import Change
 from domain.timeline.transitions import moment_of
 from domain.timeline.vote_delta import Cell
-from projections.flips.editorial_history import HouseHistory
+from projections.flips.editorial_history import EditorialHistory
 from projections.trials.vote_deltas import FINER, Ask, Key, Moves, Votes
 
 
@@ -40,8 +40,8 @@ class Doubtful(Struct, frozen=True):
 class Walks:
     """``seconds`` is how long the wider stretches are."""
 
-    def __init__(self, house: HouseHistory, sides: Sequence[Side], seconds: float) -> None:
-        self._house, self._sides, self._seconds = house, sides, seconds
+    def __init__(self, editorial: EditorialHistory, sides: Sequence[Side], seconds: float) -> None:
+        self._editorial, self._sides, self._seconds = editorial, sides, seconds
         self._finer_seconds = seconds / (1 << FINER)
         self._wide, self._fine, self._votes = Moves(), Moves(), Votes()
 
@@ -60,7 +60,7 @@ class Walks:
     def _explore(self) -> list[Doubtful]:
         return [
             Doubtful(side, doubt)
-            for tool in self._house.tools
+            for tool in self._editorial.tools
             for side in self._sides
             for doubt in side.explore(tool, self._stretches(tool, side))
         ]
@@ -78,7 +78,7 @@ class Walks:
 
     def _stretches(self, tool: int, side: Side) -> Iterator[Stretch]:
         """Of a side that weighs no votes, it does not matter when they were cast: all is one."""
-        happened: list[Change] = [*self._house.takes.get(tool, ()), *side.adoptions]
+        happened: list[Change] = [*self._editorial.takes.get(tool, ()), *side.adoptions]
         happened.sort(key=lambda each: each.place.number)  # all are the house's
         if not side.weighs_votes:
             yield Stretch(0, self._wide.all_of(tool), tuple(happened))

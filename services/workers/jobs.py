@@ -14,7 +14,7 @@ from asyncpg import InterfaceError, Pool, PostgresError, Record
 
 from domain.editorial.adoptions import TakeEffect
 from domain.shared.errors import NotUnderstood
-from domain.shared.log import HOUSE, Shard
+from domain.shared.log import EDITORIAL, Shard
 from eventstore.as_of_positions import AppendInFlight, InTheFuture
 from eventstore.decisions import Author
 from eventstore.heads import extend_events
@@ -124,7 +124,7 @@ async def take_effect(ctx: Context) -> int:
         if not await is_due(ctx["pool"], now):
             return 0
         decided = (await decide_adoption(ctx["pool"], TakeEffect(now), _CLOCK)).decided
-        await project(ctx, HOUSE)
+        await project(ctx, EDITORIAL)
     except NotUnderstood as error:
         _log.error("a scheduled adoption cannot take effect", error=str(error))
         return 0

@@ -22,7 +22,7 @@ from domain.editorial.adoptions import (
     decide,
     evolve,
 )
-from domain.events.editorial import HouseEvent, RulebookAdopted, RulebookWritten
+from domain.events.editorial import EditorialEvent, RulebookAdopted, RulebookWritten
 from domain.rulebooks.presets import DEFAULT, NAMED
 from domain.rulebooks.rulebook import Rulebook
 from domain.shared.errors import Refusal
@@ -82,7 +82,7 @@ class Account:
 @settings(deadline=None)
 @given(st.lists(commands, max_size=40))
 def test_the_rulebook_in_force_is_the_one_of_a_plain_account(asked: list[Command]) -> None:
-    account, log = Account(), list[HouseEvent]()
+    account, log = Account(), list[EditorialEvent]()
     for command in asked:
         account.hear(command)
         state = reduce(evolve, log, INITIAL)
@@ -101,7 +101,7 @@ def test_the_rulebook_in_force_is_the_one_of_a_plain_account(asked: list[Command
 @settings(deadline=None)
 @given(st.lists(commands, max_size=40))
 def test_the_log_says_what_it_adopts_before_it_does(asked: list[Command]) -> None:
-    log, in_force = list[HouseEvent](), DEFAULT.digest
+    log, in_force = list[EditorialEvent](), DEFAULT.digest
     for command in asked:
         with suppress(Refusal):
             log += decide(command, reduce(evolve, log, INITIAL))

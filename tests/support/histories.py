@@ -15,10 +15,16 @@ import asyncpg
 from asyncpg import Pool, Record
 
 from domain.events import editorial
-from domain.events.editorial import HouseEvent, RulebookAdopted, RulebookWritten, TakePublished, TakeWithdrawn
+from domain.events.editorial import (
+    EditorialEvent,
+    RulebookAdopted,
+    RulebookWritten,
+    TakePublished,
+    TakeWithdrawn,
+)
 from domain.rulebooks.presets import DEFAULT
 from domain.rulebooks.rulebook import Label, Rulebook
-from domain.shared.log import HOUSE, Shard
+from domain.shared.log import EDITORIAL, Shard
 from domain.shared.types import Choice
 from domain.timeline.flips import Flip, Place
 from domain.verdicts.decay import Ballots, DayVotes, weigh
@@ -53,7 +59,7 @@ class Row:
     choice: Choice | None = None
     replaced: Choice | None = None
     replaced_at: datetime | None = None
-    event: HouseEvent | None = None
+    event: EditorialEvent | None = None
 
     @property
     def columns(self) -> tuple[object, ...]:
@@ -86,18 +92,20 @@ class Writer:
 
     def take(self, tool: int, reviewer: str, score: int | None, choice: Choice = "ship") -> None:
         """Withdrawn where there is no score."""
-        event: HouseEvent = TakePublished(reviewer, 1, score or 0, choice, "")
+        event: EditorialEvent = TakePublished(reviewer, 1, score or 0, choice, "")
         if score is None:
             event = TakeWithdrawn(reviewer, 2, choice)
-        self.house(event, tool)
+        self.editorial(event, tool)
 
     def adopt(self, book: Rulebook) -> None:
-        self.house(RulebookWritten(book.digest, book))
-        self.house(RulebookAdopted(book.digest, DEFAULT.digest, "to see"))
+        self.editorial(RulebookWritten(book.digest, book))
+        self.editorial(RulebookAdopted(book.digest, DEFAULT.digest, "to see"))
 
-    def house(self, event: HouseEvent, tool: int | None = None) -> None:
+    def editorial(self, event: EditorialEvent, tool: int | None = None) -> None:
         choice = event.choice if isinstance(event, TakePublished) else None
-        self.rows.append(Row(self._next(HOUSE), type(event).__name__, tool, UUID(int=1), choice, event=event))
+        self.rows.append(
+            Row(self._next(EDITORIAL), type(event).__name__, tool, UUID(int=1), choice, event=event)
+        )
 
     def _next(self, shard: int) -> Place:
         self._last[shard] += 1

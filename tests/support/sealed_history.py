@@ -11,7 +11,7 @@ from domain.events.editorial import (
     AdoptionScheduled,
     Category,
     Details,
-    HouseEvent,
+    EditorialEvent,
     Pricing,
     ReviewerSeated,
     RulebookAdopted,
@@ -25,7 +25,7 @@ from domain.events.editorial import (
 from domain.rulebooks.rulebook import Rulebook
 from domain.shared.log import Shard
 from eventstore.casts import PendingCast, append_casts
-from eventstore.decisions import decide_house, decide_tool
+from eventstore.decisions import decide_editorial, decide_tool
 from eventstore.ids import mint
 from eventstore.sealed.manifest import Segment
 from eventstore.sealed.seal import Plan, due, seal
@@ -62,7 +62,7 @@ PEOPLE = [Shard(1), Shard(2), Shard(3)]
 async def write_history(log: Log, seed: int, casts: int = 300) -> None:
     random, hours = Random(seed), Random(seed)
     for slug in NASTY[4:12]:
-        await _house(log, random, slug)
+        await _editorial(log, random, slug)
     await _seats_and_rulebooks(log, random)
     actors = [UUID(int=random.getrandbits(128)) for _ in range(20)]
     for _ in range(casts // 10):
@@ -83,7 +83,7 @@ async def write_history(log: Log, seed: int, casts: int = 300) -> None:
             await append_casts(conn, shard, group)
 
 
-async def _house(log: Log, random: Random, slug: str) -> None:
+async def _editorial(log: Log, random: Random, slug: str) -> None:
     def details() -> Details:
         one = lambda: random.choice(NASTY)  # noqa: E731
         return Details(name=one(), tagline=one(), category=Category(one(), one()), pricing=Pricing(one()))
@@ -92,7 +92,7 @@ async def _house(log: Log, random: Random, slug: str) -> None:
         choice, replaced = random.choice(["ship", "skip"]), random.choice(["ship", "skip", None])
         return TakePublished(random.choice(NASTY), revision, 70, choice, random.choice(NASTY), replaced)
 
-    events: list[HouseEvent] = [
+    events: list[EditorialEvent] = [
         ToolListed(slug, 1, details()),
         take(1),
         take(2),
@@ -106,15 +106,15 @@ async def _house(log: Log, random: Random, slug: str) -> None:
 
 
 async def _seats_and_rulebooks(log: Log, random: Random) -> None:
-    events: list[HouseEvent] = [
+    events: list[EditorialEvent] = [
         ReviewerSeated(slug, seat, random.choice(NASTY), "", random.choice(NASTY))
         for seat, slug in enumerate(NASTY)
     ] + _rulebooks(random)
     async with log.acquire() as conn:
-        await decide_house(conn, lambda _: events, SOMEBODY)
+        await decide_editorial(conn, lambda _: events, SOMEBODY)
 
 
-def _rulebooks(random: Random) -> list[HouseEvent]:
+def _rulebooks(random: Random) -> list[EditorialEvent]:
     """Digests stand twice, so that a newer row meets an older one."""
     at = datetime(2027, 1, 1, 12, 30, 15, 123456, tzinfo=UTC)
     digests = [random.choice(NASTY) for _ in NASTY]

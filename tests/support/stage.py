@@ -14,7 +14,7 @@ from asyncpg import Pool, Record
 
 from domain.editorial import reviewers
 from domain.shared.log import Shard
-from eventstore.decisions import Author, decide_house
+from eventstore.decisions import Author, decide_editorial
 from projections.engine.advance import advance, behind
 from projections.engine.registry import PROJECTIONS
 from services.auth.identity import Role
@@ -61,7 +61,7 @@ async def seat_panel(log: Log, *slugs: str) -> None:
     for slug in slugs:
         command = reviewers.SeatReviewer(slug, slug.title(), "", "")
         async with log.acquire() as conn:
-            await decide_house(
+            await decide_editorial(
                 conn,
                 lambda past, c=command: reviewers.decide(c, reduce(reviewers.evolve, past, {})),
                 SOMEBODY,

@@ -12,7 +12,7 @@ from asyncpg import Connection, Record
 from domain.events.editorial import (
     Category,
     Details,
-    HouseEvent,
+    EditorialEvent,
     Pricing,
     RulebookAdopted,
     RulebookWritten,
@@ -54,26 +54,26 @@ class WrittenLog:
     def wait(self, hours: int) -> None:
         self.time += timedelta(hours=hours)
 
-    def house(self, event: HouseEvent, tool: int | None = None) -> None:
+    def editorial(self, event: EditorialEvent, tool: int | None = None) -> None:
         self._add(0, UUID(int=0), tool, type(event).__name__, None, None, encode(event), None)
 
     def list_tool(self, tool: int) -> None:
-        self.house(ToolListed(f"tool-{tool}", 1, DETAILS), tool)
+        self.editorial(ToolListed(f"tool-{tool}", 1, DETAILS), tool)
 
     def retire(self, tool: int) -> None:
-        self.house(ToolRetired(f"tool-{tool}", 2, DETAILS), tool)
+        self.editorial(ToolRetired(f"tool-{tool}", 2, DETAILS), tool)
 
     def take(self, tool: int, reviewer: str, take: tuple[int, str] | None) -> None:
         if take is None:
-            self.house(TakeWithdrawn(reviewer, 2, "ship"), tool)
+            self.editorial(TakeWithdrawn(reviewer, 2, "ship"), tool)
         else:
-            self.house(TakePublished(reviewer, 1, *take, ""), tool)  # type: ignore[arg-type]
+            self.editorial(TakePublished(reviewer, 1, *take, ""), tool)  # type: ignore[arg-type]
 
     def adopt(self, rulebook: Rulebook) -> None:
         if rulebook.digest not in self.written:
             self.written[rulebook.digest] = rulebook
-            self.house(RulebookWritten(rulebook.digest, rulebook))
-        self.house(RulebookAdopted(rulebook.digest, self.in_force, "Why not?"))
+            self.editorial(RulebookWritten(rulebook.digest, rulebook))
+        self.editorial(RulebookAdopted(rulebook.digest, self.in_force, "Why not?"))
         self.in_force = rulebook.digest
 
     def vote(self, tool: int, voter: int, choice: str | None) -> None:

@@ -16,7 +16,7 @@ from domain.shared.types import Choice
 from eventstore.as_of_positions import resolve_positions
 from projections.adoptions import rulebook_in_force
 from projections.reads.as_of import AsOfSnapshot, snapshot_as_of
-from projections.reads.diff import Between, HouseChange, Votes
+from projections.reads.diff import Between, EditorialChange, Votes
 from services.api.http.app_state import app_state
 from services.api.http.auth import open_to_all
 from services.api.http.consistency import LONGEST_MOMENT, headers_of, moment_in
@@ -66,7 +66,7 @@ class ChangedTool(Struct, frozen=True):
     votes: list[VotesBetween]
 
 
-class HouseEvent(Struct, frozen=True):
+class DiffEvent(Struct, frozen=True):
     """What was done to the catalogue, the panel or the rule; never by whom. ``rulebook`` is a digest."""
 
     position: str
@@ -85,7 +85,7 @@ class Diff(Struct, frozen=True, rename={"start": "from", "end": "to"}):
     start: str
     end: str
     tools: list[ChangedTool]
-    events: list[HouseEvent]
+    events: list[DiffEvent]
     next: str | None
 
 
@@ -128,7 +128,7 @@ async def _read_page(was: AsOfSnapshot, is_: AsOfSnapshot, page: Page, limit: in
     rules = await rulebook_in_force(was), await rulebook_in_force(is_)
     touched = await between.tools(page.tool, limit + 1)
     tools = touched if rules[0] == rules[1] else await between.listed(page.tool, limit + 1)
-    events = await between.house(page.event, limit + 1)
+    events = await between.editorial(page.event, limit + 1)
     before = await read_cards(was, rules[0], tools[:limit])
     after = await read_cards(is_, rules[1], tools[:limit])
     news = [each for each in after if each in touched or _label(before, each) != _label(after, each)]
@@ -183,12 +183,12 @@ def _judged(card: Card) -> Judged:
     return Judged(card.verdict.label, card.verdict.panel, card.verdict.inputs, card.verdict.rulebook)
 
 
-def _event(event: HouseChange) -> HouseEvent:
+def _event(event: EditorialChange) -> DiffEvent:
     _, *rest = structs.astuple(event)
-    return HouseEvent(str(event.position), *rest)
+    return DiffEvent(str(event.position), *rest)
 
 
-def _after(page: Page, tools: Sequence[int], events: Sequence[HouseChange], limit: int) -> str | None:
+def _after(page: Page, tools: Sequence[int], events: Sequence[EditorialChange], limit: int) -> str | None:
     """The cursor of the page after this one, unless both lists end here."""
     if len(tools) <= limit and len(events) <= limit:
         return None

@@ -38,7 +38,7 @@ from services.api.http.json_body import StrictJSON
 from services.api.http.pagination import Items
 from services.api.http.problems import Rejected, problem_responses
 from services.api.http.requests import AnyRequest
-from services.api.routes.tools import announce_house, position_of
+from services.api.routes.tools import announce_editorial, position_of
 
 Reason = Annotated[Line, Meta(min_length=1)]
 RulebookInPath = Annotated[
@@ -227,7 +227,7 @@ async def _answer(request: AnyRequest, command: Command) -> Response[AdoptionAns
 
 async def _decide(request: AnyRequest, command: Command) -> Outcome:
     outcome = await decide_adoption(app_state(request).pool, command, await author_of(request))
-    await announce_house(request, outcome.decided)
+    await announce_editorial(request, outcome.decided)
     return outcome
 
 

@@ -23,7 +23,7 @@ from services.api.http.json_body import StrictJSON
 from services.api.http.pagination import Items, SlugInPath
 from services.api.http.problems import problem_responses
 from services.api.http.requests import AnyRequest
-from services.api.routes.tools import announce_house, position_of
+from services.api.routes.tools import announce_editorial, position_of
 
 
 class PutTakeBody(Struct, frozen=True, forbid_unknown_fields=True):
@@ -105,7 +105,7 @@ async def _decide(request: AnyRequest, command: PublishTake | WithdrawTake) -> R
         decided = await decide_tool(
             conn, command.tool, lambda past: decide(command, reduce(evolve, past, Panel())), author
         )
-    await announce_house(request, decided)
+    await announce_editorial(request, decided)
     return Response(_answer(command, decided), status_code=201 if _is_first(command, decided) else 200)
 
 

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from domain.editorial.tools import PutTool, RetireTool, Tool, decide, evolve
 from domain.events.editorial import Category, Details, Pricing
-from domain.shared.log import HOUSE
+from domain.shared.log import EDITORIAL
 from domain.shared.types import Line, Name, Slug, Text, Url
 from domain.verdicts.rankings import Sort
 from eventstore.decisions import Decided, decide_tool
@@ -147,7 +147,7 @@ async def _decide(request: AnyRequest, command: PutTool | RetireTool) -> Respons
         decided = await decide_tool(
             conn, command.slug, lambda past: decide(command, reduce(evolve, past, None)), author
         )
-    await announce_house(request, decided)
+    await announce_editorial(request, decided)
     tool: Tool | None = reduce(evolve, [*decided.before, *decided.events], None)
     revision = tool.revision if tool else 0
     return Response(
@@ -157,10 +157,10 @@ async def _decide(request: AnyRequest, command: PutTool | RetireTool) -> Respons
     )
 
 
-async def announce_house(request: AnyRequest, decided: Decided) -> None:
+async def announce_editorial(request: AnyRequest, decided: Decided) -> None:
     """Wake the workers, and let this process look names up anew."""
     if decided.recorded:
-        app_state(request).signals.wake(HOUSE)
+        app_state(request).signals.wake(EDITORIAL)
         await app_state(request).tool_directory.refresh()
 
 

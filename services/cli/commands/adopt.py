@@ -21,7 +21,7 @@ from domain.editorial.adoptions import (
 from domain.rulebooks.rulebook import Rulebook
 from domain.shared.as_of import parse_moment
 from domain.shared.errors import Refusal
-from domain.shared.log import HOUSE
+from domain.shared.log import EDITORIAL
 from domain.shared.types import Line
 from eventstore.decisions import Author
 from eventstore.rulebook_decisions import Outcome, decide_adoption
@@ -118,7 +118,7 @@ async def _decide(settings: Settings, pool: Pool[Record], commands: list[Command
     signals = Signals(settings.redis_url)
     for command in commands:
         outcome = await decide_adoption(pool, command, by)
-    await signals.wake_now(HOUSE)
+    await signals.wake_now(EDITORIAL)
     await signals.close()
     return _adopted(outcome)
 

@@ -12,10 +12,10 @@ from asyncpg import Pool, Record
 from msgspec import Struct
 
 from domain.editorial import reviewers, takes, tools
-from domain.events.editorial import Details, HouseEvent
-from domain.shared.log import HOUSE
+from domain.events.editorial import Details, EditorialEvent
+from domain.shared.log import EDITORIAL
 from domain.shared.types import Choice
-from eventstore.decisions import Author, Connection, Decide, decide_house, decide_tool
+from eventstore.decisions import Author, Connection, Decide, decide_editorial, decide_tool
 from eventstore.heads import read_heads
 from services.auth.identity import Identity
 from services.settings import Settings
@@ -37,13 +37,13 @@ class Sample(Struct, frozen=True):
 
 async def put_sample(settings: Settings, pool: Pool[Record]) -> bool:
     """Fill an empty catalogue; False when something is there already."""
-    if (await read_heads(pool))[HOUSE]:
+    if (await read_heads(pool))[EDITORIAL]:
         return False
     sample = msgspec.convert(tomllib.loads(CATALOGUE.read_text()), Sample)
     author = Author(Identity(settings, pool).pseudonym("user", b"sample"), "sample")
     async with pool.acquire() as conn:
         for seat in sample.reviewers:
-            await decide_house(conn, _seat(seat), author)
+            await decide_editorial(conn, _seat(seat), author)
         for tool in sample.tools:
             await _put_tool(conn, tool, author)
     return True
@@ -63,7 +63,7 @@ def _seat(command: reviewers.SeatReviewer) -> Decide:
 
 
 def _publish(command: takes.PublishTake) -> Decide:
-    def decide(past: Sequence[HouseEvent]) -> list[HouseEvent]:
+    def decide(past: Sequence[EditorialEvent]) -> list[EditorialEvent]:
         return takes.decide(command, reduce(takes.evolve, past, takes.Panel()))
 
     return decide

@@ -16,7 +16,7 @@ from asyncpg import Pool, Record
 from rich.console import Console
 from rich.panel import Panel
 
-from domain.shared.log import HOUSE
+from domain.shared.log import EDITORIAL
 from projections.engine.advance import advance
 from projections.engine.registry import PROJECTIONS
 from services.cli.commands.migrate import DEFAULT_SHARDS, migrate_database
@@ -130,7 +130,7 @@ async def _prepare(settings: Settings, shards: int, sample: bool) -> NewUser | N
 
 async def _show_house(pool: Pool[Record]) -> None:
     """The first page shows the catalogue, whether a worker has been here or not."""
-    while await advance(pool, PROJECTIONS, HOUSE):
+    while await advance(pool, PROJECTIONS, EDITORIAL):
         pass
 
 

@@ -55,7 +55,7 @@ class Seen:
     body: Any
 
     @property
-    def house(self) -> int:
+    def editorial(self) -> int:
         return int(self.position.split(",")[0].removeprefix("0."))
 
     def having(self, name: str) -> list[dict[str, Any]]:
@@ -98,11 +98,11 @@ class Crowd:
         shapes = ["/v1/tools", f"/v1/comparisons/{left}/{right}", f"/v1/tools/{left}/verdict"]
         return self.random.choice([*shapes, f"/v1/tools/{left}", f"/v1/tallies?tools={left},{right}"])
 
-    async def sees(self, house: int) -> None:
+    async def sees(self, editorial: int) -> None:
         """Returns once enough answers were of this place in the house, or later ones."""
 
         async def enough() -> bool:
-            return sum(each.house >= house for each in self.seen) >= ANSWERS_EACH
+            return sum(each.editorial >= editorial for each in self.seen) >= ANSWERS_EACH
 
         await until(enough)
 
@@ -154,8 +154,8 @@ async def read_adopted(log: Log) -> list[tuple[int, str]]:
     return [(0, DEFAULT.digest), *((row[0], row[1]) for row in await log.fetch(ADOPTED))]
 
 
-def in_force(adopted: list[tuple[int, str]], house: int) -> str:
-    return [digest for position, digest in adopted if position <= house][-1]
+def in_force(adopted: list[tuple[int, str]], editorial: int) -> str:
+    return [digest for position, digest in adopted if position <= editorial][-1]
 
 
 async def test_every_answer_is_by_the_one_rulebook_of_its_place_in_the_log(busy: Stage) -> None:
@@ -166,7 +166,7 @@ async def test_every_answer_is_by_the_one_rulebook_of_its_place_in_the_log(busy:
     adopted = await read_adopted(busy.log)
     met: Counter[str] = Counter()
     for each in crowd.seen:
-        book = BOOKS[in_force(adopted, each.house)]
+        book = BOOKS[in_force(adopted, each.editorial)]
         verdicts = each.having("explanation")
         assert {verdict["rulebook"] for verdict in verdicts} <= {book.digest}
         assert {verdict["position"] for verdict in verdicts} <= {each.position}
@@ -192,8 +192,8 @@ async def _switches_at_one_position(client: Client, last: str, adopted: list[tup
     _, _, people = last.partition(",")
     before = DEFAULT.digest
     for position, digest in adopted:
-        for house, expected in ((position - 1, before), (position, digest)):
-            params = {"as_of": f"0.{house},{people}"}
+        for editorial, expected in ((position - 1, before), (position, digest)):
+            params = {"as_of": f"0.{editorial},{people}"}
             verdict = (await client.get("/v1/tools/quill/verdict", params=params)).json()
             assert verdict["rulebook"] == expected
         before = digest

@@ -8,10 +8,10 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from domain.events.editorial import HouseEvent, RulebookAdopted
+from domain.events.editorial import EditorialEvent, RulebookAdopted
 from domain.rulebooks.presets import DEFAULT, NAMED
 from domain.rulebooks.rulebook import Rulebook
-from eventstore.decisions import decide_house
+from eventstore.decisions import decide_editorial
 from projections.flips.advance import advance_flips
 from tests.support.stage import (
     SOMEBODY,
@@ -31,9 +31,9 @@ ATOM = "{http://www.w3.org/2005/Atom}"
 
 
 async def adopt(log: Log, book: Rulebook) -> None:
-    event: HouseEvent = RulebookAdopted(book.digest, DEFAULT.digest, "to see")
+    event: EditorialEvent = RulebookAdopted(book.digest, DEFAULT.digest, "to see")
     async with log.acquire() as conn:
-        await decide_house(conn, lambda _: [event], SOMEBODY)
+        await decide_editorial(conn, lambda _: [event], SOMEBODY)
 
 
 async def find_flips(log: Log) -> None:

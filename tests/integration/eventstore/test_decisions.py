@@ -11,9 +11,9 @@ import msgspec
 import pytest
 
 from domain.editorial.tools import PutTool, decide, evolve
-from domain.events.editorial import Category, Details, HouseEvent, Pricing, ToolListed, ToolRevised
+from domain.events.editorial import Category, Details, EditorialEvent, Pricing, ToolListed, ToolRevised
 from domain.shared.errors import RevisionMoved
-from domain.shared.log import HOUSE, Position
+from domain.shared.log import EDITORIAL, Position
 from eventstore.decisions import Decided, decide_tool
 from tests.support.stage import SOMEBODY, TOOL, Client, Headers, Log, assert_problem, new_visitor
 
@@ -23,7 +23,7 @@ def details(name: str) -> Details:
 
 
 async def put(log: Log, name: str, expected: int | None = None, slug: str = "quill") -> Decided:
-    def on(past: Sequence[HouseEvent]) -> list[HouseEvent]:
+    def on(past: Sequence[EditorialEvent]) -> list[EditorialEvent]:
         return decide(PutTool(slug, details(name), expected), reduce(evolve, past, None))
 
     async with log.acquire() as conn:
@@ -33,7 +33,7 @@ async def put(log: Log, name: str, expected: int | None = None, slug: str = "qui
 async def test_a_decision_is_recorded_where_it_says(pool: Log) -> None:
     decided = await put(pool, "Quill")
     assert (decided.before, decided.events) == ([], [ToolListed("quill", 1, details("Quill"))])
-    assert [each.position for each in decided.recorded] == [Position(HOUSE, 1)]
+    assert [each.position for each in decided.recorded] == [Position(EDITORIAL, 1)]
     row = await pool.fetchrow("SELECT type, tool, actor, origin, recorded_at FROM events")
     assert row is not None
     assert (row["type"], row["tool"], row["actor"], row["origin"]) == (
@@ -98,13 +98,13 @@ async def test_a_refused_decision_leaves_no_trace(pool: Log) -> None:
 
 
 async def test_a_decision_that_fails_while_it_is_made_leaves_no_trace(pool: Log) -> None:
-    def failing(_: Sequence[HouseEvent]) -> list[HouseEvent]:
+    def failing(_: Sequence[EditorialEvent]) -> list[EditorialEvent]:
         raise ZeroDivisionError
 
     async with pool.acquire() as conn:
         with pytest.raises(ZeroDivisionError):
             await decide_tool(conn, "quill", failing, SOMEBODY)
-    assert (await put(pool, "Quill")).recorded[0].position == Position(HOUSE, 1)
+    assert (await put(pool, "Quill")).recorded[0].position == Position(EDITORIAL, 1)
 
 
 async def test_a_slug_names_one_tool_for_ever(pool: Log) -> None:

@@ -174,8 +174,8 @@ def some_time(rng: Random, history: list[Happened]) -> datetime:
 
 async def test_at_random_positions(told: Told) -> None:
     rng = Random(SEED)
-    house = [event for event in told.history if event.shard == 0]
-    events = [rng.choice(rng.choice([house, told.history])) for _ in range(MOMENTS)]
+    editorial = [event for event in told.history if event.shard == 0]
+    events = [rng.choice(rng.choice([editorial, told.history])) for _ in range(MOMENTS)]
     events.sort(key=lambda event: event.order)
     for event, state in zip(events, told.states(event.order for event in events), strict=True):
         slug = rng.choice(TOOLS)

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from domain.rulebooks.presets import DEFAULT, NAMED
-from domain.shared.log import HOUSE, Position, Shard
+from domain.shared.log import EDITORIAL, Position, Shard
 from domain.timeline.flips import Flip
 from projections.engine.lag import read_lag
 from projections.engine.parked import read_parked
@@ -151,7 +151,7 @@ async def test_an_event_nobody_can_make_out_is_parked_and_the_rest_goes_on(pool:
     (found,) = await fold(pool)
     assert found.tool == 2
     (parked,) = await read_parked(pool)
-    assert (parked.projection, parked.position) == ("flips", Position(HOUSE, 1))
+    assert (parked.projection, parked.position) == ("flips", Position(EDITORIAL, 1))
     assert (await read_frontier(pool)).incomplete == 1
 
 

@@ -14,7 +14,7 @@ from litestar import Litestar
 from litestar.testing import AsyncTestClient
 from structlog.testing import capture_logs
 
-from domain.shared.log import HOUSE, Position, Shard
+from domain.shared.log import EDITORIAL, Position, Shard
 from eventstore.sealed.store import Store
 from projections.engine import advance as engine
 from projections.engine import blocked, poison
@@ -204,7 +204,7 @@ async def test_it_says_incomplete_wherever_freshness_is_told(
     tool = await pool.fetchval("SELECT tool FROM slugs WHERE slug = 'quill'")
     await put(pool, "TakePublished", take("good"))
     with capture_logs() as logs:
-        await project(Context(pool=pool, signals=Silent()), HOUSE)  # type: ignore[typeddict-item]
+        await project(Context(pool=pool, signals=Silent()), EDITORIAL)  # type: ignore[typeddict-item]
     assert tool == 1
     assert [each["parked"].partition(":")[0] for each in logs] == [
         "scorecard could not fold 0.2 and parked it"
@@ -229,7 +229,7 @@ async def test_the_past_leaves_out_what_is_parked_and_says_so(pool: Pool[Record]
     await catch_up(pool)
     assert await parked(pool, "scorecard") == [(0, 2)]
     for position, shown, incomplete in ((1, {"builder"}, 0), (3, {"builder", "operator"}, 1)):
-        at = [Position(Shard(shard), position if shard == HOUSE else 0) for shard in range(4)]
+        at = [Position(Shard(shard), position if shard == EDITORIAL else 0) for shard in range(4)]
         async with snapshot_as_of(pool, at) as (past,):
             assert {each.reviewer for each in await read_takes(past, [TOOL])} == shown
             assert (await past.freshness()).incomplete == incomplete

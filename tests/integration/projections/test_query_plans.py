@@ -12,7 +12,7 @@ import pytest
 from domain.shared.log import Shard
 from domain.verdicts.activity import WEIGHTS
 from eventstore.as_of_positions import PREFIXES
-from eventstore.decisions import HISTORY_OF_TOOL
+from eventstore.decisions import READ_TOOL_HISTORY
 from eventstore.tool_directory import FIND_TOOL
 from projections import adoptions, bookmark_counts, catalogue, daily_votes, panel, rulebooks, scorecard
 from projections.adoptions import ADOPTIONS
@@ -198,7 +198,7 @@ async def _read_by(worker: Log) -> tuple[int, int]:
 
 
 async def test_the_history_of_a_tool_is_found_by_tool(log: Log) -> None:
-    plan = await plan_of(log, HISTORY_OF_TOOL, "0", "7")
+    plan = await plan_of(log, READ_TOOL_HISTORY, "0", "7")
     assert scanned_whole(plan) == set()
     assert any("shard_tool_position" in name or "events_of_house" in name for name in indexes_on(plan))
 
@@ -271,7 +271,7 @@ async def test_a_moment_is_found_by_halving(log: Log) -> None:
 
 @pytest.mark.parametrize(
     ("query", "arguments"),
-    [(diff.CHANGED, ("0", "20")), (diff.VOTES, ("'{3,4}'",)), (diff.HOUSE_EVENTS, ())],
+    [(diff.CHANGED, ("0", "20")), (diff.VOTES, ("'{3,4}'",)), (diff.READ_EDITORIAL_EVENTS, ())],
     ids=["tools", "votes", "house"],
 )
 async def test_a_diff_reads_between_its_moments(log: Log, query: str, arguments: tuple[str, ...]) -> None:

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from domain.shared.log import HOUSE, Shard
+from domain.shared.log import EDITORIAL, Shard
 from eventstore.casts import PendingCast, append_casts
 from eventstore.decisions import Author
 from eventstore.ids import mint
@@ -108,7 +108,7 @@ async def test_a_spoilt_read_model_is_found_and_not_replaced_until_somebody_says
     await cut_over(pool, TALLY, asked, EDITOR)
     assert await tally(pool) == right
     said = await pool.fetchrow(
-        "SELECT type, data FROM events WHERE shard = $1 ORDER BY position DESC LIMIT 1", HOUSE
+        "SELECT type, data FROM events WHERE shard = $1 ORDER BY position DESC LIMIT 1", EDITORIAL
     )
     assert said is not None
     assert said["type"] == "ReplayAccepted"

@@ -16,7 +16,7 @@ from domain.events import editorial
 from domain.events.editorial import TakePublished, decode, type_of
 from domain.events.upcasts import Data, Upcaster
 from domain.shared.errors import NotUnderstood
-from domain.shared.log import HOUSE, Position, Shard
+from domain.shared.log import EDITORIAL, Position, Shard
 from eventstore.decisions import decide_tool
 from eventstore.sealed.store import Store
 from projections.catalogue import CATALOGUE
@@ -54,7 +54,7 @@ def take(score: object, reviewer: str = "builder", **more: object) -> bytes:
     return msgspec.json.encode(shape | {"score": score} | more)
 
 
-async def put(log: Pool[Record], type: str, data: bytes | None = None, shard: Shard = HOUSE) -> int:
+async def put(log: Pool[Record], type: str, data: bytes | None = None, shard: Shard = EDITORIAL) -> int:
     return int(await log.fetchval(PUT, shard, type, TOOL, data))
 
 
@@ -97,7 +97,7 @@ async def test_an_old_shape_is_read_as_the_newest_live_rebuilt_recounted_and_in_
         done = await run(pool, PROJECTIONS, await begin(pool, name))
         assert (done.state, done.digest) == ("cut-over", done.replaces)
     assert await scores(pool) == expected
-    now = [Position(Shard(shard), 2 if shard == HOUSE else 0) for shard in range(4)]
+    now = [Position(Shard(shard), 2 if shard == EDITORIAL else 0) for shard in range(4)]
     async with snapshot_as_of(pool, now) as (past,):
         assert {each.reviewer: each.score for each in await read_takes(past, [TOOL])} == expected
     async with take_snapshot(pool) as snapshot:
@@ -164,7 +164,7 @@ async def test_what_is_newer_stops_those_who_read_it_just_before_it_and_nobody_e
     await put(pool, "TakePublished.2", take(8, "founder"))
     await put(pool, "TakePublished", take(9, "operator"))
     await catch_up(pool)
-    stands = {row[0]: row[1] for row in await pool.fetch(CHECKPOINTS, HOUSE)}
+    stands = {row[0]: row[1] for row in await pool.fetch(CHECKPOINTS, EDITORIAL)}
     assert {name for name, position in stands.items() if position == 1} == READERS
     assert {position for name, position in stands.items() if name not in READERS} == {3}
     assert await scores(pool) == {"builder": 7}
@@ -175,7 +175,7 @@ async def test_what_is_newer_stops_those_who_read_it_just_before_it_and_nobody_e
     async with take_snapshot(pool) as snapshot:
         await read_takes(snapshot)
         told = await snapshot.freshness()
-    assert told.positions[0] == Position(HOUSE, 1)
+    assert told.positions[0] == Position(EDITORIAL, 1)
     assert told.lag_ms > 0
     assert (await verify(pool, SCORECARD)).drift == 0
 
@@ -188,10 +188,10 @@ async def test_all_others_go_on_and_once_upgraded_so_does_the_stopped_one(
     for _ in range(3):
         await put(pool, "TakePublished", take(9, "operator"))
         await catch_up(pool)
-    assert await advance(pool, PROJECTIONS, HOUSE) is None
+    assert await advance(pool, PROJECTIONS, EDITORIAL) is None
     monkeypatch.setattr(editorial, "UPCASTERS", (OUT_OF_TEN,))
     await catch_up(pool)
-    assert {row[1] for row in await pool.fetch(CHECKPOINTS, HOUSE)} == {5}
+    assert {row[1] for row in await pool.fetch(CHECKPOINTS, EDITORIAL)} == {5}
     # What was folded before the upgrade is built anew by `shiplog migrate`; the digest says so.
     assert await scores(pool) == {"builder": 7, "founder": 81, "operator": 90}
     assert await read_stops(pool, PROJECTIONS) == []
@@ -203,7 +203,7 @@ async def test_a_past_that_would_have_to_read_it_says_so_and_every_other_is_show
     await catch_up(pool)
 
     def at(house_at: int) -> list[Position]:
-        return [Position(Shard(shard), house_at if shard == HOUSE else 0) for shard in range(4)]
+        return [Position(Shard(shard), house_at if shard == EDITORIAL else 0) for shard in range(4)]
 
     async with snapshot_as_of(pool, at(1)) as (past,):
         assert [each.score for each in await read_takes(past, [TOOL])] == [7]

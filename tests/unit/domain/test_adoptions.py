@@ -44,60 +44,60 @@ FOUR_ADOPTED = RulebookAdopted(FOUR, DEFAULT.digest, "Stricter.")
 MINE_ADOPTED = RulebookAdopted(MINE.digest, FOUR, "Ours.")
 SCHEDULED = AdoptionScheduled(FOUR, LATER, "Stricter.")
 
-house = Specification(INITIAL, evolve, decide)
+editorial = Specification(INITIAL, evolve, decide)
 
 
 def test_a_rulebook_is_written_once() -> None:
-    house.given().when(WriteRulebook(MINE)).then([WRITTEN])
-    house.given(WRITTEN).when(WriteRulebook(MINE)).then([])
+    editorial.given().when(WriteRulebook(MINE)).then([WRITTEN])
+    editorial.given(WRITTEN).when(WriteRulebook(MINE)).then([])
 
 
 def test_what_comes_with_shiplog_is_known_without_being_written() -> None:
     for book in NAMED.values():
-        house.given().when(WriteRulebook(book)).then([])
+        editorial.given().when(WriteRulebook(book)).then([])
 
 
 def test_the_names_that_come_with_shiplog_are_taken() -> None:
     other = read_rulebook('name = "default"\nship = ">= 2/3"')
-    house.given().when(WriteRulebook(other)).then_refused(NameTaken, name="default")
+    editorial.given().when(WriteRulebook(other)).then_refused(NameTaken, name="default")
 
 
 def test_two_rulebooks_may_have_one_name() -> None:
     newer = read_rulebook('name = "mine"\nship = ">= 3/4"')
-    house.given(WRITTEN).when(WriteRulebook(newer)).then([RulebookWritten(newer.digest, newer)])
+    editorial.given(WRITTEN).when(WriteRulebook(newer)).then([RulebookWritten(newer.digest, newer)])
 
 
 def test_an_adoption_names_what_it_replaces() -> None:
-    house.given().when(AdoptRulebook(FOUR, "Stricter.")).then([FOUR_KEPT, FOUR_ADOPTED])
-    given = house.given(WRITTEN, FOUR_ADOPTED)
+    editorial.given().when(AdoptRulebook(FOUR, "Stricter.")).then([FOUR_KEPT, FOUR_ADOPTED])
+    given = editorial.given(WRITTEN, FOUR_ADOPTED)
     given.when(AdoptRulebook(MINE.digest, "Ours.")).then([MINE_ADOPTED])
 
 
 def test_what_is_in_force_is_not_adopted_again() -> None:
-    house.given().when(AdoptRulebook(DEFAULT.digest, "Again.")).then([])
-    house.given(FOUR_ADOPTED).when(AdoptRulebook(FOUR, "Again.")).then([])
+    editorial.given().when(AdoptRulebook(DEFAULT.digest, "Again.")).then([])
+    editorial.given(FOUR_ADOPTED).when(AdoptRulebook(FOUR, "Again.")).then([])
 
 
 def test_what_is_adopted_is_kept_in_the_log_once() -> None:
     back = RulebookAdopted(DEFAULT.digest, FOUR, "No.", rolls_back=True)
-    given = house.given(FOUR_KEPT, FOUR_ADOPTED, DEFAULT_KEPT, back)
+    given = editorial.given(FOUR_KEPT, FOUR_ADOPTED, DEFAULT_KEPT, back)
     given.when(AdoptRulebook(FOUR, "Stricter.")).then([FOUR_ADOPTED])
 
 
 def test_nobody_adopts_what_nobody_wrote() -> None:
     unknown = {"kind": "rulebook", "name": MINE.digest}
-    house.given().when(AdoptRulebook(MINE.digest, "Ours.")).then_refused(Unknown, **unknown)
+    editorial.given().when(AdoptRulebook(MINE.digest, "Ours.")).then_refused(Unknown, **unknown)
     schedule = ScheduleAdoption(MINE.digest, "Ours.", LATER, NOON)
-    house.given().when(schedule).then_refused(Unknown, **unknown)
+    editorial.given().when(schedule).then_refused(Unknown, **unknown)
 
 
 def test_a_name_means_the_newest_rulebook_of_that_name() -> None:
     newer = read_rulebook('name = "mine"\nship = ">= 3/4"')
     expected = RulebookAdopted(newer.digest, DEFAULT.digest, "Ours.")
-    given = house.given(WRITTEN, RulebookWritten(newer.digest, newer))
+    given = editorial.given(WRITTEN, RulebookWritten(newer.digest, newer))
     given.when(AdoptRulebook("mine", "Ours.")).then([expected])
-    house.given().when(AdoptRulebook("four-in-five", "Stricter.")).then([FOUR_KEPT, FOUR_ADOPTED])
-    house.given().when(AdoptRulebook("mine", "Ours.")).then_refused(Unknown, kind="rulebook", name="mine")
+    editorial.given().when(AdoptRulebook("four-in-five", "Stricter.")).then([FOUR_KEPT, FOUR_ADOPTED])
+    editorial.given().when(AdoptRulebook("mine", "Ours.")).then_refused(Unknown, kind="rulebook", name="mine")
 
 
 def test_roll_backs_go_back_one_adoption_each() -> None:
@@ -105,10 +105,10 @@ def test_roll_backs_go_back_one_adoption_each() -> None:
     to_four = RulebookAdopted(FOUR, MINE.digest, "It went wrong.", rolls_back=True)
     to_default = RulebookAdopted(DEFAULT.digest, FOUR, "It went wrong.", rolls_back=True)
     adopted = (WRITTEN, FOUR_KEPT, FOUR_ADOPTED, MINE_ADOPTED)
-    house.given(*adopted).when(back).then([to_four])
-    house.given(*adopted, to_four).when(back).then([DEFAULT_KEPT, to_default])
-    house.given(*adopted, to_four, DEFAULT_KEPT, to_default).when(back).then_refused(NothingToRollBack)
-    house.given().when(back).then_refused(NothingToRollBack)
+    editorial.given(*adopted).when(back).then([to_four])
+    editorial.given(*adopted, to_four).when(back).then([DEFAULT_KEPT, to_default])
+    editorial.given(*adopted, to_four, DEFAULT_KEPT, to_default).when(back).then_refused(NothingToRollBack)
+    editorial.given().when(back).then_refused(NothingToRollBack)
 
 
 def test_an_adoption_after_a_roll_back_is_rolled_back_to_what_it_replaced() -> None:
@@ -116,35 +116,35 @@ def test_an_adoption_after_a_roll_back_is_rolled_back_to_what_it_replaced() -> N
     again = RulebookAdopted(SCORE, DEFAULT.digest, "By score.")
     expected = RulebookAdopted(DEFAULT.digest, SCORE, "No.", rolls_back=True)
     given = (FOUR_KEPT, FOUR_ADOPTED, DEFAULT_KEPT, to_default, SCORE_KEPT, again)
-    house.given(*given).when(RollBack("No.")).then([expected])
-    house.given(*given, expected).when(RollBack("No.")).then_refused(NothingToRollBack)
+    editorial.given(*given).when(RollBack("No.")).then([expected])
+    editorial.given(*given, expected).when(RollBack("No.")).then_refused(NothingToRollBack)
 
 
 def test_an_adoption_is_scheduled_and_changes_nothing_yet() -> None:
-    house.given().when(ScheduleAdoption(FOUR, "Stricter.", LATER, NOON)).then([SCHEDULED])
-    house.given(SCHEDULED).when(AdoptRulebook(DEFAULT.digest, "Again.")).then([])
-    house.given(SCHEDULED).when(RollBack("No.")).then_refused(NothingToRollBack)
+    editorial.given().when(ScheduleAdoption(FOUR, "Stricter.", LATER, NOON)).then([SCHEDULED])
+    editorial.given(SCHEDULED).when(AdoptRulebook(DEFAULT.digest, "Again.")).then([])
+    editorial.given(SCHEDULED).when(RollBack("No.")).then_refused(NothingToRollBack)
 
 
 def test_the_same_schedule_again_is_no_event_and_another_time_is_the_new_one() -> None:
-    given = house.given(SCHEDULED)
+    given = editorial.given(SCHEDULED)
     given.when(ScheduleAdoption(FOUR, "Stricter.", LATER, NOON)).then([])
     tomorrow = LATER + timedelta(days=1)
     moved = AdoptionScheduled(FOUR, tomorrow, "Stricter.")
     given.when(ScheduleAdoption(FOUR, "Stricter.", tomorrow, NOON)).then([moved])
-    house.given(SCHEDULED, moved).when(TakeEffect(LATER)).then([])
+    editorial.given(SCHEDULED, moved).when(TakeEffect(LATER)).then([])
 
 
 def test_nothing_is_scheduled_for_the_past() -> None:
     for effective_at in (NOON, NOON - timedelta(days=1)):
         command = ScheduleAdoption(FOUR, "Stricter.", effective_at, NOON)
-        house.given().when(command).then_refused(InThePast, effective_at=effective_at.isoformat())
+        editorial.given().when(command).then_refused(InThePast, effective_at=effective_at.isoformat())
 
 
 def test_a_scheduled_adoption_takes_effect_when_its_time_has_come() -> None:
-    house.given(SCHEDULED).when(TakeEffect(LATER - timedelta(microseconds=1))).then([])
-    house.given(SCHEDULED).when(TakeEffect(LATER)).then([FOUR_KEPT, FOUR_ADOPTED])
-    house.given(SCHEDULED, FOUR_ADOPTED).when(TakeEffect(LATER)).then([])
+    editorial.given(SCHEDULED).when(TakeEffect(LATER - timedelta(microseconds=1))).then([])
+    editorial.given(SCHEDULED).when(TakeEffect(LATER)).then([FOUR_KEPT, FOUR_ADOPTED])
+    editorial.given(SCHEDULED, FOUR_ADOPTED).when(TakeEffect(LATER)).then([])
 
 
 def test_several_that_are_due_take_effect_in_the_order_of_their_times() -> None:
@@ -155,19 +155,19 @@ def test_several_that_are_due_take_effect_in_the_order_of_their_times() -> None:
         FOUR_KEPT,
         RulebookAdopted(FOUR, SCORE, "Stricter."),
     ]
-    house.given(SCHEDULED, first).when(TakeEffect(LATER)).then(expected)
+    editorial.given(SCHEDULED, first).when(TakeEffect(LATER)).then(expected)
 
 
 def test_what_came_into_force_before_its_time_is_called_off() -> None:
-    house.given(SCHEDULED, FOUR_ADOPTED).when(CallOff(FOUR)).then_refused(NotScheduled, digest=FOUR)
+    editorial.given(SCHEDULED, FOUR_ADOPTED).when(CallOff(FOUR)).then_refused(NotScheduled, digest=FOUR)
     again = AdoptionScheduled(FOUR, LATER, "Once more.")
-    house.given(FOUR_ADOPTED, again).when(TakeEffect(LATER)).then([AdoptionCalledOff(FOUR)])
+    editorial.given(FOUR_ADOPTED, again).when(TakeEffect(LATER)).then([AdoptionCalledOff(FOUR)])
 
 
 def test_what_is_called_off_does_not_take_effect() -> None:
-    house.given(SCHEDULED).when(CallOff(FOUR)).then([AdoptionCalledOff(FOUR)])
-    house.given(SCHEDULED, AdoptionCalledOff(FOUR)).when(TakeEffect(LATER)).then([])
-    house.given().when(CallOff(FOUR)).then_refused(NotScheduled, digest=FOUR)
+    editorial.given(SCHEDULED).when(CallOff(FOUR)).then([AdoptionCalledOff(FOUR)])
+    editorial.given(SCHEDULED, AdoptionCalledOff(FOUR)).when(TakeEffect(LATER)).then([])
+    editorial.given().when(CallOff(FOUR)).then_refused(NotScheduled, digest=FOUR)
 
 
 def test_other_events_of_the_house_change_nothing() -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from domain.shared.as_of import Moment, parse_moment
-from domain.shared.log import HOUSE, Position, Shard
+from domain.shared.log import EDITORIAL, Position, Shard
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -20,8 +20,8 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
         ("2026-03-01t12:00:00.000001z", NOON.replace(microsecond=1)),
         ("3.1842", Position(Shard(3), 1842)),
         ("1.0", Position(Shard(1), 0)),
-        ("0.7,1.42", (Position(HOUSE, 7), Position(Shard(1), 42))),
-        ("1.42,0.0", (Position(Shard(1), 42), Position(HOUSE, 0))),
+        ("0.7,1.42", (Position(EDITORIAL, 7), Position(Shard(1), 42))),
+        ("1.42,0.0", (Position(Shard(1), 42), Position(EDITORIAL, 0))),
     ],
 )
 def test_what_is_a_moment(text: str, moment: Moment) -> None:

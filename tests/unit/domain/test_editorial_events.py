@@ -15,7 +15,7 @@ from domain.events.editorial import (
     AdoptionScheduled,
     Category,
     Details,
-    HouseEvent,
+    EditorialEvent,
     Pricing,
     ReplayAccepted,
     ReviewerSeated,
@@ -48,7 +48,7 @@ _DETAILS_STORED = (
 )
 
 # Logs in the world hold these bytes. A change here needs a reader for both forms.
-STORED: dict[HouseEvent, str] = {
+STORED: dict[EditorialEvent, str] = {
     ToolListed("quill", 1, DETAILS): f'{{"type":"ToolListed","slug":"quill","revision":1,{_DETAILS_STORED}}}',
     ToolRevised(
         "quill", 2, DETAILS
@@ -90,16 +90,16 @@ by_type = pytest.mark.parametrize(
 
 
 def test_every_event_type_has_its_stored_form_here() -> None:
-    assert {type(event) for event in STORED} == set(get_args(HouseEvent))
+    assert {type(event) for event in STORED} == set(get_args(EditorialEvent))
 
 
 @by_type
-def test_the_stored_form(event: HouseEvent, stored: str) -> None:
+def test_the_stored_form(event: EditorialEvent, stored: str) -> None:
     assert encode(event).decode() == stored
 
 
 @by_type
-def test_what_was_stored_is_read(event: HouseEvent, stored: str) -> None:
+def test_what_was_stored_is_read(event: EditorialEvent, stored: str) -> None:
     assert decode(stored.encode()) == event
 
 
@@ -155,5 +155,5 @@ events = st.one_of(
 
 @settings(deadline=timedelta(seconds=2))
 @given(events)
-def test_any_event_is_read_back_as_it_was(event: HouseEvent) -> None:
+def test_any_event_is_read_back_as_it_was(event: EditorialEvent) -> None:
     assert decode(encode(event)) == event
