@@ -9,7 +9,7 @@ from datetime import datetime
 from asyncpg import Pool, Record
 
 from domain.shared.as_of import HOW_TO_WRITE_ONE, Moment
-from domain.shared.errors import Refusal
+from domain.shared.errors import Rejected
 from domain.shared.log import Position, Shard
 from eventstore.heads import read_heads
 
@@ -50,19 +50,19 @@ _POLL_SECONDS = 0.005
 _PATIENCE_SECONDS = 2.0
 
 
-class InTheFuture(Refusal):
+class InTheFuture(Rejected):
     """{time} has not come yet. Send a time that has passed."""
 
     slug = "invalid"
 
 
-class WrongPositions(Refusal):
+class WrongPositions(Rejected):
     """The positions do not name every shard of this log once: {shards}. {how}"""
 
     slug = "invalid"
 
 
-class NoSuchEvent(Refusal):
+class NoSuchEvent(Rejected):
     """The log has no event at position {position}."""
 
     slug = "not-found"

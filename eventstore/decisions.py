@@ -50,7 +50,7 @@ class Author(Struct, frozen=True):
     source: str
 
 
-class Decided(Struct, frozen=True):
+class EditorialDecision(Struct, frozen=True):
     """The history before, what was decided on it, and where the log has that."""
 
     before: Sequence[EditorialEvent]
@@ -58,7 +58,7 @@ class Decided(Struct, frozen=True):
     recorded: Sequence[Recorded]
 
 
-async def decide_tool(conn: Connection, slug: str, decide: Decide, author: Author) -> Decided:
+async def decide_tool(conn: Connection, slug: str, decide: Decide, author: Author) -> EditorialDecision:
     """Decide on one tool. A slug without a tool has an empty history; its first event gives it a number."""
     async with conn.transaction():
         head = await _lock(conn)
@@ -69,10 +69,10 @@ async def decide_tool(conn: Connection, slug: str, decide: Decide, author: Autho
         if tool is None and events:
             tool = head.position + 1
             await conn.execute(NAME_TOOL, slug, tool)
-        return Decided(before, events, await _append(conn, head, tool, events, author))
+        return EditorialDecision(before, events, await _append(conn, head, tool, events, author))
 
 
-async def decide_editorial(conn: Connection, decide: Decide, author: Author) -> Decided:
+async def decide_editorial(conn: Connection, decide: Decide, author: Author) -> EditorialDecision:
     """Decide on what belongs to no tool: the panel's seats."""
     async with conn.transaction():
         head = await _lock(conn)
@@ -80,7 +80,7 @@ async def decide_editorial(conn: Connection, decide: Decide, author: Author) -> 
             editorial.decode(row[0], row[1]) for row in await conn.fetch(READ_EDITORIAL_HISTORY, EDITORIAL)
         ]
         events = decide(before)
-        return Decided(before, events, await _append(conn, head, None, events, author))
+        return EditorialDecision(before, events, await _append(conn, head, None, events, author))
 
 
 class Head(Struct, frozen=True):

@@ -10,13 +10,13 @@ from msgspec import Struct
 from domain.editorial.adoptions import INITIAL, Adoptions, Command, decide, evolve
 from domain.events import editorial
 from domain.shared.log import EDITORIAL
-from eventstore.decisions import READ_EDITORIAL_HISTORY, Author, Decided, decide_editorial
+from eventstore.decisions import READ_EDITORIAL_HISTORY, Author, EditorialDecision, decide_editorial
 
 
 class Outcome(Struct, frozen=True):
     """What was decided, and how things stand after it."""
 
-    decided: Decided
+    decided: EditorialDecision
     state: Adoptions
 
 

@@ -17,28 +17,28 @@ from domain.events.editorial import (
 )
 from domain.rulebooks.presets import DEFAULT, NAMED
 from domain.rulebooks.rulebook import Rulebook
-from domain.shared.errors import Refusal, Unknown
+from domain.shared.errors import Rejected, Unknown
 
 
-class NameTaken(Refusal):
+class NameTaken(Rejected):
     """The rulebook named {name} comes with Shiplog. Give yours another name."""
 
     slug = "name-taken"
 
 
-class InThePast(Refusal):
+class InThePast(Rejected):
     """The adoption is to take effect at {effective_at}, which has passed. Send a later time, or none to adopt it now."""
 
     slug = "invalid"
 
 
-class NothingToRollBack(Refusal):
+class NothingToRollBack(Rejected):
     """No adoption is left to be rolled back: the rulebook in force is the one that Shiplog began with."""
 
     slug = "nothing-to-roll-back"
 
 
-class NotScheduled(Refusal):
+class NotScheduled(Rejected):
     """No adoption of the rulebook {digest} is scheduled, so there is none to call off."""
 
     slug = "not-scheduled"

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from domain.rulebooks.errors import in_words
-from domain.shared.errors import Refusal
+from domain.shared.errors import Rejected
 from domain.shared.types import Line, Slug, Text
 
 Label = Literal["Ship", "Skip", "Split", "Unreviewed"]
@@ -30,7 +30,7 @@ _RATIO = re.compile(r"([0-9]{1,9}/[0-9]{1,9}|[0-9]{1,3}(\.[0-9]{1,6})?%?)\Z", re
 _Z = re.compile(r"[0-9](\.[0-9]{1,4})?\Z", re.ASCII)
 
 
-class WrongRulebook(Refusal):
+class WrongRulebook(Rejected):
     """This is no rulebook: {error}"""
 
     slug = "invalid"

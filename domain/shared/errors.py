@@ -6,7 +6,7 @@ from inspect import cleandoc
 from typing import ClassVar
 
 
-class Refusal(Exception):
+class Rejected(Exception):
     """The command was refused."""
 
     slug: ClassVar[str] = "refused"
@@ -16,31 +16,31 @@ class Refusal(Exception):
         super().__init__(cleandoc(type(self).__doc__ or "").format(**details))
 
 
-class Unknown(Refusal):
+class Unknown(Rejected):
     """There is no {kind} {name!r}. Check the slug."""
 
     slug = "not-found"
 
 
-class NotListedYet(Refusal):
+class NotListedYet(Rejected):
     """The tool {tool!r} was not listed yet at that moment. Ask for a later one."""
 
     slug = "not-found"
 
 
-class NotUnderstood(Refusal):
+class NotUnderstood(Rejected):
     """The log holds an event that this version does not know: {error} Upgrade this process first: {data}"""
 
     slug = "not-understood"
 
 
-class Retired(Refusal):
+class Retired(Rejected):
     """The tool {tool!r} is retired. Its page and history stay; it takes no votes, takes or revisions."""
 
     slug = "retired"
 
 
-class RevisionMoved(Refusal):
+class RevisionMoved(Rejected):
     """The tool {tool!r} is at revision {revision}, not {expected}. Read it again and send the change on top."""
 
     slug = "revision-moved"

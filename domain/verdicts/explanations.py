@@ -5,7 +5,7 @@ from __future__ import annotations
 from domain.rulebooks.rulebook import Community, Label
 from domain.verdicts.decay import Weighed
 from domain.verdicts.intervals import exactly, wilson_ends
-from domain.verdicts.labels import Decided, Rule
+from domain.verdicts.labels import DecidedBy, Rule
 from domain.verdicts.shares import Distance, Ends, rounded, share_of, together_of
 
 
@@ -15,7 +15,7 @@ def explain(
     choices: tuple[int, int],
     counted: int,
     label: Label,
-    decided: Decided,
+    decided: DecidedBy,
     distance: Distance | None,
 ) -> tuple[str, ...]:
     """What decided, what the panel and the community said, and how far the next label is."""
@@ -31,7 +31,7 @@ def explain(
     return tuple(lines)
 
 
-def _of_decision(standing: Rule, decided: Decided) -> str:
+def _of_decision(standing: Rule, decided: DecidedBy) -> str:
     match decided:
         case "panel":
             return "The panel decided."

@@ -17,7 +17,7 @@ from msgspec import Struct
 from domain.rulebooks.rulebook import Bar, Label, Rulebook
 from domain.verdicts.decay import Weighed
 
-Decided = Literal["panel", "community", "panel and community", "veto", "nothing"]
+DecidedBy = Literal["panel", "community", "panel and community", "veto", "nothing"]
 
 # Whether the share of ``side`` in ``total`` passes a bar, where a vote cast today weighs ``unit``: (side, total, unit).
 Test: TypeAlias = Callable[[int, int, int], bool]
@@ -72,7 +72,7 @@ class Rule(Struct, frozen=True, dict=True):
             return "Split"
         return label
 
-    def decide(self, votes: Weighed) -> tuple[Label, Decided]:
+    def decide(self, votes: Weighed) -> tuple[Label, DecidedBy]:
         """The label, and which part of the rulebook it rests on."""
         label, by = self.label(votes), self._of_panel()
         if not self.speaks(votes):
@@ -83,7 +83,7 @@ class Rule(Struct, frozen=True, dict=True):
             return label, by
         return label, "panel and community" if by == "panel" else "community"
 
-    def _of_panel(self) -> Decided:
+    def _of_panel(self) -> DecidedBy:
         return "nothing" if self.alone == "Unreviewed" else "panel"
 
     def _before_veto(self, ship: int, total: int, unit: int) -> Label:

@@ -10,7 +10,7 @@ from msgspec import Struct
 from domain.rulebooks.rulebook import Bar, Label
 from domain.verdicts.decay import Weighed
 from domain.verdicts.intervals import End, exactly, wilson_ends
-from domain.verdicts.labels import Decided, Rule
+from domain.verdicts.labels import DecidedBy, Rule
 
 Ends = tuple[End, End]
 Interval = tuple[Decimal, Decimal]
@@ -73,7 +73,7 @@ def rounded(ends: Ends) -> Interval:
     return ends[0].rounded(), ends[1].rounded()
 
 
-def distance_of(standing: Rule, votes: Weighed, label: Label, decided: Decided) -> Distance | None:
+def distance_of(standing: Rule, votes: Weighed, label: Label, decided: DecidedBy) -> Distance | None:
     """None where panel and community say nothing, where a veto stands before the bars, and where no share changes the label."""
     together = together_of(standing, votes)
     if together is None or decided == "veto":

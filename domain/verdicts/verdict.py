@@ -14,7 +14,7 @@ from domain.rulebooks.rulebook import Label, Panel, Rulebook
 from domain.shared.types import Choice
 from domain.verdicts.decay import Ballots, Weighed, WeighedDays, weigh_days
 from domain.verdicts.explanations import explain
-from domain.verdicts.labels import Decided, Rule, rule
+from domain.verdicts.labels import DecidedBy, Rule, rule
 from domain.verdicts.margins import fewest_takes, fewest_votes, panel_share
 from domain.verdicts.shares import Distance, Shares, distance_of, shares_of
 from domain.verdicts.statistics import mean, share, wilson
@@ -58,7 +58,7 @@ class Verdict(Struct, frozen=True):
     """``decided`` is the part of the rulebook that made the label, ``distance`` how far the next label is."""
 
     label: Label
-    decided: Decided
+    decided: DecidedBy
     panel: PanelSplit
     community: Tally
     shares: Shares

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from domain.shared.errors import Refusal
+from domain.shared.errors import Rejected
 
 Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
@@ -36,7 +36,7 @@ _NOT_PUBLIC = tuple(IPv6Network(each) for each in ("2002::/16", "3fff::/20")) + 
 )
 
 
-class NotAnEndpoint(Refusal):
+class NotAnEndpoint(Rejected):
     """A webhook cannot be sent to this URL: {problem}."""
 
     slug = "not-an-endpoint"

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 from asyncpg import Pool, Record, UniqueViolationError
 from msgspec import Struct
 
-from domain.shared.errors import Refusal, Unknown
+from domain.shared.errors import Rejected, Unknown
 from projections.engine.parked import forget
 from projections.engine.projection import Projection
 
@@ -51,19 +51,19 @@ DROP_CHECKPOINTS = "DELETE FROM checkpoints WHERE projection = $1"
 UNFINISHED = "SELECT id FROM replays WHERE projection = $1 AND ended_at IS NULL"
 
 
-class NotNow(Refusal):
+class NotNow(Rejected):
     """This replay is {state}: it cannot be {wanted}."""
 
     slug = "not-now"
 
 
-class UnderWay(Refusal):
+class UnderWay(Rejected):
     """A replay of {projection} is under way already: {id}. Wait for it, or cancel it."""
 
     slug = "under-way"
 
 
-class KeptByTheAppend(Refusal):
+class KeptByTheAppend(Rejected):
     """{projection} is kept by the append itself, so there is nothing to rebuild; verify holds it to the log."""
 
     slug = "kept-by-the-append"

@@ -9,7 +9,7 @@ from uuid import UUID
 from asyncpg import Pool, Record
 from asyncpg.pool import PoolConnectionProxy
 
-from domain.shared.errors import Refusal
+from domain.shared.errors import Rejected
 from domain.shared.log import Shard
 from eventstore.heads import read_heads
 from eventstore.sealed.duck import NotFolded
@@ -27,7 +27,7 @@ INSERT INTO replay_ranges (shard, replay, after, upto, folded_at) VALUES ($1, $2
 """
 
 
-class NoSegments(Refusal):
+class NoSegments(Rejected):
     """This replay reads sealed history, and none is kept here. Set SHIPLOG_SEGMENTS, or replay from Postgres."""
 
     slug = "no-segments"

@@ -11,7 +11,7 @@ import msgspec
 from asyncpg import Pool, Record, UniqueViolationError
 from msgspec import Struct
 
-from domain.shared.errors import Refusal, Unknown
+from domain.shared.errors import Rejected, Unknown
 from domain.timeline.trials import Totals, Trial
 from eventstore.as_of_positions import resolve_positions
 
@@ -32,13 +32,13 @@ RESULTS = "SELECT id, result FROM trials WHERE id = ANY($1) AND state = 'done'"
 CANCEL = "UPDATE trials SET state = 'cancelled', ended_at = clock_timestamp() WHERE id = $1 AND state = 'running' RETURNING id"
 
 
-class UnderWay(Refusal):
+class UnderWay(Rejected):
     """A trial of this rulebook is under way already: {id}. Wait for it, or cancel it."""
 
     slug = "under-way"
 
 
-class Ended(Refusal):
+class Ended(Rejected):
     """This trial is {state}: there is nothing to cancel."""
 
     slug = "not-now"

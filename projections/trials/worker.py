@@ -10,7 +10,7 @@ import msgspec
 from asyncpg import Pool, Record
 
 from domain.rulebooks.rulebook import Rulebook
-from domain.shared.errors import Refusal
+from domain.shared.errors import Rejected
 from domain.shared.log import Position, parse_position
 from domain.timeline.trials import Trial, total
 from eventstore.advisory_lock import alone
@@ -37,7 +37,7 @@ UPDATE trials SET state = 'failed', ended_at = clock_timestamp(), error = $2 WHE
 _TELL_SECONDS = 0.3
 
 
-class NeverEnded(Refusal):
+class NeverEnded(Rejected):
     """Workers began this trial {attempts} times and none came to its end. Their logs say why."""
 
 

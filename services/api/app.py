@@ -27,7 +27,7 @@ from services.api.http.app_state import BulkSlots
 from services.api.http.broadcast import Broadcast
 from services.api.http.conditional import answer_conditionally
 from services.api.http.metrics import http_metrics, observe_group
-from services.api.http.problems import Rejected, problem_of, render
+from services.api.http.problems import HttpRejected, problem_of, render
 from services.api.http.rate_limiter import RateLimiter
 from services.api.http.request_framing import refuse_ambiguous
 from services.api.http.requests import AnyRequest
@@ -267,12 +267,12 @@ async def _keep_fresh(tool_directory: ToolDirectory) -> None:
 async def _refuse_repeated_parameters(request: AnyRequest) -> None:
     names = [name for name, _ in request.query_params.multi_items()]
     if len(names) > _MOST_PARAMETERS:
-        raise Rejected(
+        raise HttpRejected(
             400, "invalid", f"There are {len(names)} query parameters; no address here takes so many."
         )
     repeated = {name for name in names if names.count(name) > 1}
     if repeated:
-        raise Rejected(
+        raise HttpRejected(
             400, "invalid", f"The query parameter {min(repeated)[:60]!r} stands there more than once."
         )
 

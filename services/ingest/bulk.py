@@ -11,7 +11,7 @@ from uuid import UUID
 from asyncpg import Pool, Record
 from msgspec import Struct
 
-from domain.shared.errors import Refusal
+from domain.shared.errors import Rejected
 from domain.shared.log import Shard, shard_of
 from domain.voting.votes import Outcome
 from eventstore import ids
@@ -111,19 +111,19 @@ class BulkIngest:
         for task in self._last.values():
             task.cancel()
 
-    async def _look_up(self, slug: str) -> str | Refusal:
+    async def _look_up(self, slug: str) -> str | Rejected:
         try:
             return str(await self._tool_directory.open_for_votes(slug))
-        except Refusal as refusal:
-            return refusal
+        except Rejected as rejection:
+            return rejection
 
-    def _place(self, decoded: Decoded, tools: dict[str, str | Refusal]) -> None:
+    def _place(self, decoded: Decoded, tools: dict[str, str | Rejected]) -> None:
         """Each vote into the columns of its shard. This loop is most of what a vote costs here."""
         batches, shards, pseudonym = self._batches, self._commits.shards, self._identity.pseudonym
         line_id, is_acceptable = self._line_id, ids.acceptance()
         for number, vote in zip(decoded.numbers, decoded.votes, strict=True):
             tool, voter, vote_id = tools[vote.tool], vote.voter.encode(), vote.id
-            if isinstance(tool, Refusal):
+            if isinstance(tool, Rejected):
                 decoded.reject(number, tool.slug, str(tool))
             elif len(voter) > VOTER_BYTES or b"\0" in voter:
                 decoded.reject(number, "invalid", "voter: 1 to 128 bytes, without NUL.")

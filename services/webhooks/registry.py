@@ -10,7 +10,7 @@ from asyncpg import Pool, Record
 from asyncpg.pool import PoolConnectionProxy
 from msgspec import Struct
 
-from domain.shared.errors import Refusal, Unknown
+from domain.shared.errors import Rejected, Unknown
 from services.webhooks.secrets import WebhookSecrets
 
 MOST_WEBHOOKS = 100
@@ -50,13 +50,13 @@ SELECT count(*) FILTER (WHERE disabled_at IS NOT NULL) AS disabled,
 REMOVE = "DELETE FROM webhooks WHERE id = $1 RETURNING id"
 
 
-class TooMany(Refusal):
+class TooMany(Rejected):
     """There are {most} webhooks already. Remove one that is not needed."""
 
     slug = "too-many"
 
 
-class Disabled(Refusal):
+class Disabled(Rejected):
     """This webhook is disabled: {reason} Enable it first."""
 
     slug = "disabled"

@@ -25,7 +25,7 @@ from domain.editorial.adoptions import (
 from domain.events.editorial import EditorialEvent, RulebookAdopted, RulebookWritten
 from domain.rulebooks.presets import DEFAULT, NAMED
 from domain.rulebooks.rulebook import Rulebook
-from domain.shared.errors import Refusal
+from domain.shared.errors import Rejected
 
 BOOKS = {book.digest: book for book in (*NAMED.values(), Rulebook("mine"), Rulebook("ours"))}
 BEGIN = datetime(2026, 6, 1, tzinfo=UTC)
@@ -86,12 +86,12 @@ def test_the_rulebook_in_force_is_the_one_of_a_plain_account(asked: list[Command
     for command in asked:
         account.hear(command)
         state = reduce(evolve, log, INITIAL)
-        with suppress(Refusal):
+        with suppress(Rejected):
             made = decide(command, state)
             log += made
             again = reduce(evolve, made, state)
             if not isinstance(command, RollBack):
-                with suppress(Refusal):
+                with suppress(Rejected):
                     assert decide(command, again) == []
     state = reduce(evolve, log, INITIAL)
     assert (state.in_force, list(state.replaced)) == (account.now, account.before)
@@ -103,7 +103,7 @@ def test_the_rulebook_in_force_is_the_one_of_a_plain_account(asked: list[Command
 def test_the_log_says_what_it_adopts_before_it_does(asked: list[Command]) -> None:
     log, in_force = list[EditorialEvent](), DEFAULT.digest
     for command in asked:
-        with suppress(Refusal):
+        with suppress(Rejected):
             log += decide(command, reduce(evolve, log, INITIAL))
     for place, event in enumerate(log):
         if isinstance(event, RulebookAdopted):

@@ -11,7 +11,7 @@ from typing import Any, cast
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPResponseStartEvent, Message, Receive, Scope, Send
 
-from services.api.http.problems import Rejected, messages
+from services.api.http.problems import HttpRejected, messages
 
 IN_FLIGHT_MAX = 1_000  # requests that the framework has in hand, and no answer to yet
 BODY_BYTES_MAX = 16 * 1024 * 1024  # bytes of bodies of requests in hand
@@ -67,7 +67,7 @@ class AdmissionControl:
             if task not in self.overdue:
                 raise
             task.uncancel()
-            raise Rejected(408, "too-slow", told, _LEAVE) from None
+            raise HttpRejected(408, "too-slow", told, _LEAVE) from None
         finally:
             self.receiving.pop(task, None)
             self.overdue.discard(task)
@@ -131,7 +131,7 @@ class BoundedRequest:
         self._held += size
         self._admission.body_bytes += size
         if self._admission.body_bytes > BODY_BYTES_MAX and self._held > _SMALL:
-            raise Rejected(
+            raise HttpRejected(
                 503,
                 "try-again",
                 "Too many large bodies are on their way. Nothing was stored; send it again in a second.",
@@ -199,7 +199,7 @@ class _Answer:
             self._admission.answer_bytes -= size
 
     async def refuse(self, detail: str) -> None:
-        for message in messages(Rejected(503, "try-again", detail, _TRY_AGAIN)):
+        for message in messages(HttpRejected(503, "try-again", detail, _TRY_AGAIN)):
             await self._send(message)
 
     async def _send_all(self, message: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from eventstore.decisions import Author
 from services.api.http.app_state import app_state
-from services.api.http.problems import Rejected
+from services.api.http.problems import HttpRejected
 from services.api.http.requests import AnyRequest, Connection
 from services.auth.identity import (
     KEY_PREFIX,
@@ -70,7 +70,7 @@ def for_scope(scope: Scope) -> Guard:
 async def for_editors(connection: Connection, _: BaseRouteHandler) -> None:
     """A person with the role, logged in."""
     if await key_of(connection) is not None:
-        raise Rejected(403, "forbidden", "No API key is good for this. Log in as an editor.")
+        raise HttpRejected(403, "forbidden", "No API key is good for this. Log in as an editor.")
     await _require_login(connection, "editor")
 
 
@@ -80,7 +80,7 @@ def for_key(scope: Scope) -> Guard:
     async def guard(connection: Connection, _: BaseRouteHandler) -> None:
         key = await key_of(connection)
         if key is None:
-            raise Rejected(
+            raise HttpRejected(
                 401,
                 "unauthenticated",
                 f"Send an API key with the scope {scope}.",
@@ -101,7 +101,7 @@ async def for_takes(connection: Connection, _: BaseRouteHandler) -> None:
         return
     login = await _require_login(connection, "editor", "reviewer")
     if login.role == "reviewer" and login.reviewer != connection.path_params["reviewer"]:
-        raise Rejected(403, "forbidden", "A reviewer publishes and withdraws their own takes only.")
+        raise HttpRejected(403, "forbidden", "A reviewer publishes and withdraws their own takes only.")
 
 
 def check_same_origin(connection: Connection) -> None:
@@ -110,7 +110,9 @@ def check_same_origin(connection: Connection) -> None:
         return
     headers = connection.headers
     if is_foreign(headers.get("origin"), headers.get("host"), headers.get("sec-fetch-site")):
-        raise Rejected(403, "cross-site", "This write comes from a page of another site, so it was not done.")
+        raise HttpRejected(
+            403, "cross-site", "This write comes from a page of another site, so it was not done."
+        )
 
 
 def is_foreign(origin: str | None, host: str | None, site: str | None) -> bool:
@@ -132,7 +134,7 @@ async def key_of(connection: Connection) -> ApiKey | None:
         if key is not None:
             connection.scope["state"][_KEY] = key
             return key
-    raise Rejected(
+    raise HttpRejected(
         401,
         "unauthenticated",
         "This API key is not valid. Send Authorization: Bearer slk_..., with a key that is not revoked.",
@@ -149,10 +151,10 @@ async def voter_of(request: AnyRequest, named: str | None) -> Voter:
     key = await key_of(request)
     if key is None:
         if named is not None:
-            raise Rejected(403, "forbidden", "Only an API key with votes:write may name a voter.")
+            raise HttpRejected(403, "forbidden", "Only an API key with votes:write may name a voter.")
         return _visitor(request)
     if not named or len(named.encode()) > VOTER_BYTES or "\0" in named:
-        raise Rejected(
+        raise HttpRejected(
             400, "invalid", "With an API key, name the voter: 'voter', 1 to 128 bytes, without NUL."
         )
     return Voter(_identity(request).pseudonym("voter", named.encode()), key.id)
@@ -193,11 +195,11 @@ async def _require_login(connection: Connection, *roles: str) -> Login:
     check_same_origin(connection)
     login = await login_of(connection)
     if login is None:
-        raise Rejected(
+        raise HttpRejected(
             401, "unauthenticated", "Log in first, or send an API key.", {"WWW-Authenticate": "Bearer"}
         )
     if login.role not in roles:
-        raise Rejected(403, "forbidden", f"This needs the role {' or '.join(roles)}.")
+        raise HttpRejected(403, "forbidden", f"This needs the role {' or '.join(roles)}.")
     return login
 
 
@@ -205,5 +207,5 @@ def _identity(connection: Connection) -> Identity:
     return app_state(connection).identity
 
 
-def _forbidden(scope: str) -> Rejected:
-    return Rejected(403, "forbidden", f"This API key lacks the scope {scope}.")
+def _forbidden(scope: str) -> HttpRejected:
+    return HttpRejected(403, "forbidden", f"This API key lacks the scope {scope}.")

@@ -14,7 +14,7 @@ from litestar.response.sse import ServerSentEventMessage
 
 from domain.shared.log import Position
 from projections.engine.snapshot import Freshness
-from services.api.http.problems import Rejected
+from services.api.http.problems import HttpRejected
 from services.wakeups import Signals
 
 _REST_SECONDS = 0.05  # between two reads, however many announcements arrive
@@ -70,7 +70,7 @@ class Broadcast:
     def subscribe(self, subscriber: Subscriber) -> None:
         """Raises Rejected when there are ``streams_max`` streams: other requests need the rest of the connections."""
         if len(self._subscribers) >= self._streams_max:
-            raise Rejected(
+            raise HttpRejected(
                 503,
                 "try-again",
                 "Too many are watching. Connect again in a few seconds.",

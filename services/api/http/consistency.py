@@ -16,7 +16,7 @@ from projections.engine.projection import Projection
 from projections.engine.registry import PROJECTIONS
 from projections.engine.snapshot import Freshness, Snapshot, take_snapshot, wait_for_positions
 from projections.reads.as_of import snapshot_as_of
-from services.api.http.problems import Rejected
+from services.api.http.problems import HttpRejected
 
 LONGEST_MOMENT = 2_000
 
@@ -71,7 +71,7 @@ def moment_in(text: str, parameter: str) -> Moment:
     try:
         return parse_moment(text)
     except ValueError as error:
-        raise Rejected(400, "invalid", f"{parameter}: {error}") from None
+        raise HttpRejected(400, "invalid", f"{parameter}: {error}") from None
 
 
 def headers_of(freshness: Freshness) -> dict[str, str]:
@@ -87,4 +87,4 @@ def wanted_in(text: str) -> list[Position]:
     try:
         return [parse_position(part) for part in text.split(",")]
     except ValueError as error:
-        raise Rejected(400, "invalid", f"min_position: {error}") from None
+        raise HttpRejected(400, "invalid", f"min_position: {error}") from None

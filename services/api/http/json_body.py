@@ -12,7 +12,7 @@ from litestar.openapi.spec import Reference, Schema
 from litestar.typing import FieldDefinition
 from msgspec import Struct
 
-from services.api.http.problems import Rejected
+from services.api.http.problems import HttpRejected
 from services.ingest import strict_json
 
 T = TypeVar("T", bound=Struct)
@@ -43,7 +43,7 @@ class StrictJSON(MsgspecDTO[T]):
 
 def check_json_type(content_type: str) -> None:
     if content_type.lower().replace(" ", "") not in _JSON_TYPES:
-        raise Rejected(
+        raise HttpRejected(
             415, "unsupported-media-type", "Send JSON with the header Content-Type: application/json."
         )
 
@@ -57,4 +57,4 @@ def decode(body: bytes, type: type[D]) -> D:
         decoder = _decoders.get(type) or _decoders.setdefault(type, msgspec.json.Decoder(type))
         return cast(D, strict_json.decode(body, decoder))
     except strict_json.Malformed as error:
-        raise Rejected(400, "invalid", str(error)) from None
+        raise HttpRejected(400, "invalid", str(error)) from None

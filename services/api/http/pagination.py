@@ -12,7 +12,7 @@ from litestar.params import PathParameter
 from msgspec import Struct
 
 from domain.shared.types import END
-from services.api.http.problems import Rejected
+from services.api.http.problems import HttpRejected
 from services.api.http.requests import AnyRequest
 
 T = TypeVar("T")
@@ -35,11 +35,11 @@ def slugs_in(text: str) -> list[str]:
     slugs = list(dict.fromkeys(text.split(",")))
     wrong = [slug for slug in slugs if not re.match(SLUG_PATTERN, slug) or len(slug) > 100]
     if wrong:
-        raise Rejected(
+        raise HttpRejected(
             400, "invalid", f"tools: {wrong[0][:60]!r} is not a slug. Write slugs, comma-separated."
         )
     if len(slugs) > MOST_NAMED:
-        raise Rejected(400, "invalid", f"tools: at most {MOST_NAMED} at a time.")
+        raise HttpRejected(400, "invalid", f"tools: at most {MOST_NAMED} at a time.")
     return slugs
 
 
@@ -52,7 +52,7 @@ def read_cursor(cursor: str, type: type[T]) -> T:
     try:
         return msgspec.json.decode(base64.urlsafe_b64decode(cursor + "=="), type=type)
     except (ValueError, msgspec.MsgspecError):
-        raise Rejected(
+        raise HttpRejected(
             400, "invalid", "cursor: this is not a cursor of this list. Start from the first page."
         ) from None
 

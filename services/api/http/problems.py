@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from domain.editorial.adoptions import InThePast
 from domain.rulebooks.rulebook import WrongRulebook
-from domain.shared.errors import NotListedYet, Refusal, Retired, RevisionMoved, Unknown
+from domain.shared.errors import NotListedYet, Rejected, Retired, RevisionMoved, Unknown
 from domain.webhooks.endpoints import NotAnEndpoint
 from eventstore.appender import CommitUnknown, Overloaded
 from eventstore.as_of_positions import AppendInFlight, InTheFuture, NoSuchEvent, WrongPositions
@@ -36,7 +36,7 @@ class Problem(Struct, frozen=True, omit_defaults=True):
     detail: str
 
 
-class Rejected(Exception):
+class HttpRejected(Exception):
     """A request that cannot be accepted as it is."""
 
     def __init__(self, status: int, slug: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
@@ -44,7 +44,7 @@ class Rejected(Exception):
         super().__init__(detail)
 
 
-_REFUSALS: dict[type[Refusal], int] = {
+_REFUSALS: dict[type[Rejected], int] = {
     Unknown: 404,
     NotListedYet: 404,
     NoSuchEvent: 404,
@@ -74,35 +74,35 @@ _FAULTS = (
 )
 
 
-def problem_of(error: Exception) -> Rejected:
+def problem_of(error: Exception) -> HttpRejected:
     """Every exception has its answer. What nobody foresaw is a 500 that tells nothing about the inside."""
     match error:
-        case Rejected():
+        case HttpRejected():
             return error
-        case Refusal():
-            return Rejected(_REFUSALS.get(type(error), 409), error.slug, str(error))
+        case Rejected():
+            return HttpRejected(_REFUSALS.get(type(error), 409), error.slug, str(error))
         case Overloaded() | ReadModelBehind() | AppendInFlight():
-            return Rejected(503, "try-again", type(error).__doc__ or "", _RETRY)
+            return HttpRejected(503, "try-again", type(error).__doc__ or "", _RETRY)
         case CommitUnknown():
-            return Rejected(503, "unsettled", CommitUnknown.__doc__ or "", _RETRY)
+            return HttpRejected(503, "unsettled", CommitUnknown.__doc__ or "", _RETRY)
         case _ if isinstance(error, _FAULTS):
             _log.error("a resource did not answer", error=repr(error))
-            return Rejected(
+            return HttpRejected(
                 503,
                 "try-again",
                 "The database did not answer. Nothing is known to be stored; try again in a second.",
                 _RETRY,
             )
         case ValidationException():
-            return Rejected(400, "invalid", _validation_detail(error))
+            return HttpRejected(400, "invalid", _validation_detail(error))
         case HTTPException():
             return _of_framework(error)
         case _:
             _log.exception("unforeseen error", exc_info=error)
-            return Rejected(500, "internal", "Something went wrong on our side. It has been logged.")
+            return HttpRejected(500, "internal", "Something went wrong on our side. It has been logged.")
 
 
-def render(rejected: Rejected) -> Response[bytes]:
+def render(rejected: HttpRejected) -> Response[bytes]:
     problem = Problem(
         f"urn:shiplog:{rejected.slug}", HTTPStatus(rejected.status).phrase, rejected.status, rejected.detail
     )
@@ -114,7 +114,7 @@ def render(rejected: Rejected) -> Response[bytes]:
     )
 
 
-def messages(rejected: Rejected) -> Answer:
+def messages(rejected: HttpRejected) -> Answer:
     """The same answer as ASGI messages, where there is no framework around."""
     answer = render(rejected)
     named = {"Content-Type": MEDIA_TYPE, "Content-Length": str(len(answer.content)), **answer.headers}
@@ -135,10 +135,10 @@ def problem_responses(*statuses: int) -> dict[int, ResponseSpec]:
     }
 
 
-def _of_framework(error: HTTPException) -> Rejected:
+def _of_framework(error: HTTPException) -> HttpRejected:
     if error.detail == _CUT_SHORT:
-        return Rejected(400, "invalid", "The body broke off, or is not framed as its headers say.")
-    return Rejected(error.status_code, _slug(error.status_code), _http_detail(error), error.headers)
+        return HttpRejected(400, "invalid", "The body broke off, or is not framed as its headers say.")
+    return HttpRejected(error.status_code, _slug(error.status_code), _http_detail(error), error.headers)
 
 
 def _validation_detail(error: ValidationException) -> str:

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Self
 from uuid import UUID
 
-from services.api.http.problems import Rejected
+from services.api.http.problems import HttpRejected
 from services.rate_limits.gcra import Decision, Limit
 from services.rate_limits.store import Limits
 from services.settings import Settings
@@ -54,7 +54,7 @@ class RateLimiter:
         decided = await self._limits.admit(limit, who)
         headers = _announcement(limit, decided)
         if decided.wait:
-            raise Rejected(429, "rate-limited", _detail(limit, decided), headers)
+            raise HttpRejected(429, "rate-limited", _detail(limit, decided), headers)
         return headers
 
     async def admit_known(self, source: str, actor: UUID) -> Headers:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from services.api.http.problems import Rejected, messages
+from services.api.http.problems import HttpRejected, messages
 
 
 def refuse_ambiguous(app: ASGIApp) -> ASGIApp:
@@ -15,7 +15,7 @@ def refuse_ambiguous(app: ASGIApp) -> ASGIApp:
         if scope["type"] != ScopeType.HTTP or (why := _ambiguity(scope)) is None:
             await app(scope, receive, send)
             return
-        for message in messages(Rejected(400, "ambiguous", why, {"Connection": "close"})):
+        for message in messages(HttpRejected(400, "ambiguous", why, {"Connection": "close"})):
             await send(message)
 
     return asgi

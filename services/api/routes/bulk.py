@@ -13,7 +13,7 @@ from litestar.openapi.spec.operation import Operation
 
 from services.api.http.app_state import app_state
 from services.api.http.auth import for_key, key_of
-from services.api.http.problems import Rejected, problem_responses
+from services.api.http.problems import HttpRejected, problem_responses
 from services.api.http.rate_limits import admit_key
 from services.api.http.requests import AnyRequest
 from services.ingest.bulk import BulkIngest, BulkResult
@@ -70,13 +70,13 @@ async def _take_all(request: AnyRequest, encoding: Encoding, ingest: BulkIngest)
                 for piece in unpacking.unpack(sent):
                     unpacked += len(piece)
                     if unpacked > MOST_UNPACKED:
-                        raise Rejected(
+                        raise HttpRejected(
                             413, "too-large", "The body unpacks to more than 64 MiB. Send it in parts."
                         )
                     await ingest.submit(lines.cut(piece))
         unpacking.finish()
     except Damaged:
-        raise Rejected(400, "damaged", Damaged.__doc__ or "") from None
+        raise HttpRejected(400, "damaged", Damaged.__doc__ or "") from None
     await ingest.submit(lines.last())
     return await ingest.finish()
 
@@ -84,10 +84,10 @@ async def _take_all(request: AnyRequest, encoding: Encoding, ingest: BulkIngest)
 def _encoding(request: AnyRequest) -> Encoding:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != MEDIA_TYPE:
-        raise Rejected(
+        raise HttpRejected(
             415, "unsupported-media-type", f"Send one vote a line, with Content-Type: {MEDIA_TYPE}."
         )
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in get_args(Encoding):
-        raise Rejected(415, "unsupported-encoding", "Content-Encoding: gzip, zstd or none.")
+        raise HttpRejected(415, "unsupported-encoding", "Content-Encoding: gzip, zstd or none.")
     return cast(Encoding, encoding)

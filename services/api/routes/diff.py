@@ -21,7 +21,7 @@ from services.api.http.app_state import app_state
 from services.api.http.auth import open_to_all
 from services.api.http.consistency import LONGEST_MOMENT, headers_of, moment_in
 from services.api.http.pagination import next_link, read_cursor, write_cursor
-from services.api.http.problems import Rejected, problem_responses
+from services.api.http.problems import HttpRejected, problem_responses
 from services.api.http.requests import AnyRequest
 from services.api.views.cards import Card, PanelShown, read_cards
 
@@ -139,7 +139,9 @@ async def _read_page(was: AsOfSnapshot, is_: AsOfSnapshot, page: Page, limit: in
 
 def _check_order(before: Sequence[Position], after: Sequence[Position]) -> None:
     if any(a.number > b.number for a, b in zip(before, after, strict=True)):
-        raise Rejected(400, "invalid", "from: it is later than to, in one shard at least. Change them over.")
+        raise HttpRejected(
+            400, "invalid", "from: it is later than to, in one shard at least. Change them over."
+        )
 
 
 def _written(positions: Sequence[Position]) -> str:
@@ -149,7 +151,7 @@ def _written(positions: Sequence[Position]) -> str:
 def _page(cursor: str | None, start: str, end: str) -> Page:
     page = read_cursor(cursor, Page) if cursor else Page(start, end)
     if (page.start, page.end) != (start, end):
-        raise Rejected(400, "invalid", "cursor: it is of another diff. Start from the first page.")
+        raise HttpRejected(400, "invalid", "cursor: it is of another diff. Start from the first page.")
     return page
 
 

@@ -26,7 +26,7 @@ from services.api.http.admission import AdmissionControl
 from services.api.http.app_state import AppState
 from services.api.http.auth import VOTER_BYTES, is_foreign
 from services.api.http.metrics import Meter
-from services.api.http.problems import Answer, Rejected, messages, problem_of
+from services.api.http.problems import Answer, HttpRejected, messages, problem_of
 from services.api.routes.votes import PATH, answer_to
 from services.auth.identity import VISITOR_COOKIE
 
@@ -63,7 +63,7 @@ class VoteFastPath:
         started = time.perf_counter()
         try:
             message = await self._body(receive, int(headers[b"content-length"]), started)
-        except Rejected as rejected:
+        except HttpRejected as rejected:
             start, body = messages(rejected)
         else:
             pending = self._submit(headers, message)

@@ -18,7 +18,7 @@ from services.api.http.app_state import app_state
 from services.api.http.auth import open_to_all
 from services.api.http.consistency import LONGEST_MOMENT, MinPosition, headers_of, moment_in, wanted_in
 from services.api.http.pagination import SLUG_PATTERN, Items, next_link, read_cursor, write_cursor
-from services.api.http.problems import Rejected, problem_responses
+from services.api.http.problems import HttpRejected, problem_responses
 from services.api.http.requests import AnyRequest
 from services.api.views.flips import _ANY_TOOL, FlipShown, read_newest, show
 
@@ -75,7 +75,7 @@ async def _place(pool: Pool[Record], since: str) -> Place:
         case Position() as position:
             return await place_of(pool, position)
         case _:
-            raise Rejected(400, "invalid", "since: write a time, or the position of one event.")
+            raise HttpRejected(400, "invalid", "since: write a time, or the position of one event.")
 
 
 def _before(cursor: str | None) -> tuple[Place, int]:

@@ -36,7 +36,7 @@ from services.api.http.auth import author_of, for_editors, open_to_all
 from services.api.http.consistency import AsOf, MinPosition, headers_of, snapshot_at
 from services.api.http.json_body import StrictJSON
 from services.api.http.pagination import Items
-from services.api.http.problems import Rejected, problem_responses
+from services.api.http.problems import HttpRejected, problem_responses
 from services.api.http.requests import AnyRequest
 from services.api.routes.tools import announce_editorial, position_of
 
@@ -269,11 +269,13 @@ def _in_utc(moment: datetime) -> datetime:
     try:
         return moment.astimezone(UTC)
     except OverflowError:
-        raise Rejected(400, "invalid", "effective_at: this time lies beyond the year 9999 in UTC.") from None
+        raise HttpRejected(
+            400, "invalid", "effective_at: this time lies beyond the year 9999 in UTC."
+        ) from None
 
 
 def _text(body: bytes) -> str:
     try:
         return body.decode()
     except UnicodeDecodeError:
-        raise Rejected(400, "invalid", "This is not UTF-8.") from None
+        raise HttpRejected(400, "invalid", "This is not UTF-8.") from None

@@ -15,7 +15,7 @@ from msgspec import Meta, Struct
 from services.api.http.app_state import app_state
 from services.api.http.auth import login_of, open_to_all
 from services.api.http.json_body import StrictJSON
-from services.api.http.problems import Rejected, problem_responses
+from services.api.http.problems import HttpRejected, problem_responses
 from services.api.http.rate_limits import admit_login
 from services.api.http.requests import AnyRequest
 from services.auth.identity import SESSION_COOKIE, Role
@@ -53,7 +53,7 @@ async def log_in(request: AnyRequest, data: JSONBody[LogIn]) -> Response[LoggedI
     user = await app_state(request).pool.fetchrow(FIND_USER, data.name) if "\0" not in data.name else None
     genuine = await is_genuine(user["password"] if user else None, data.password)
     if user is None or not genuine:
-        raise Rejected(401, "unauthenticated", "The name or the password is wrong.")
+        raise HttpRejected(401, "unauthenticated", "The name or the password is wrong.")
     token = secrets.token_urlsafe(32)
     await app_state(request).pool.execute(
         OPEN_SESSION, app_state(request).identity.digest(token), user["name"], _LIFETIME
@@ -68,7 +68,7 @@ async def show_session(request: AnyRequest) -> Response[LoggedIn]:
     """Who is logged in."""
     login = await login_of(request)
     if login is None:
-        raise Rejected(401, "unauthenticated", "Nobody is logged in here.")
+        raise HttpRejected(401, "unauthenticated", "Nobody is logged in here.")
     return Response(LoggedIn(login.name, login.role), headers={"Cache-Control": "private, no-store"})
 
 

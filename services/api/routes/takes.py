@@ -13,7 +13,7 @@ from msgspec import Struct
 from domain.editorial.takes import Panel, PublishTake, WithdrawTake, decide, evolve
 from domain.shared.errors import Unknown
 from domain.shared.types import Choice, Score, Text
-from eventstore.decisions import Decided, decide_tool
+from eventstore.decisions import EditorialDecision, decide_tool
 from projections.panel import PANEL, read_panel
 from projections.scorecard import SCORECARD, read_take_history
 from services.api.http.app_state import app_state
@@ -109,13 +109,13 @@ async def _decide(request: AnyRequest, command: PublishTake | WithdrawTake) -> R
     return Response(_answer(command, decided), status_code=201 if _is_first(command, decided) else 200)
 
 
-def _answer(command: PublishTake | WithdrawTake, decided: Decided) -> TakeAnswer:
+def _answer(command: PublishTake | WithdrawTake, decided: EditorialDecision) -> TakeAnswer:
     panel = reduce(evolve, [*decided.before, *decided.events], Panel())
     take = panel.takes.get(command.reviewer)
     return TakeAnswer(take.revision if take else 0, position_of(decided))
 
 
-def _is_first(command: PublishTake | WithdrawTake, decided: Decided) -> bool:
+def _is_first(command: PublishTake | WithdrawTake, decided: EditorialDecision) -> bool:
     return (
         isinstance(command, PublishTake)
         and command.reviewer not in reduce(evolve, decided.before, Panel()).takes

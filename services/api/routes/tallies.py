@@ -15,7 +15,7 @@ from services.api.http.app_state import app_state
 from services.api.http.auth import open_to_all
 from services.api.http.consistency import AsOf, MinPosition, headers_of, snapshot_at
 from services.api.http.pagination import Items, SlugInPath, slugs_in
-from services.api.http.problems import Rejected, problem_responses
+from services.api.http.problems import HttpRejected, problem_responses
 from services.api.http.requests import AnyRequest
 from services.api.views.tallies import ToolTally, read_tallies_of
 
@@ -85,6 +85,6 @@ def _moment(text: str, name: str) -> datetime:
         moment: datetime = msgspec.convert(text, Annotated[datetime, Meta(tz=True)])
         return moment.astimezone(UTC)
     except (msgspec.ValidationError, OverflowError):
-        raise Rejected(
+        raise HttpRejected(
             400, "invalid", f"{name}: write the time with its zone, for example 2026-03-01T00:00:00Z."
         ) from None

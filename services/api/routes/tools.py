@@ -15,7 +15,7 @@ from domain.events.editorial import Category, Details, Pricing
 from domain.shared.log import EDITORIAL
 from domain.shared.types import Line, Name, Slug, Text, Url
 from domain.verdicts.rankings import Sort
-from eventstore.decisions import Decided, decide_tool
+from eventstore.decisions import EditorialDecision, decide_tool
 from projections.adoptions import rulebook_in_force
 from projections.catalogue import read_categories
 from projections.engine.snapshot import Freshness, take_snapshot
@@ -25,7 +25,7 @@ from services.api.http.auth import author_of, for_scope, open_to_all
 from services.api.http.consistency import AsOf, MinPosition, headers_of, snapshot_at
 from services.api.http.json_body import StrictJSON
 from services.api.http.pagination import SLUG_PATTERN, Items, SlugInPath, next_link
-from services.api.http.problems import Rejected, problem_responses
+from services.api.http.problems import HttpRejected, problem_responses
 from services.api.http.requests import AnyRequest
 from services.api.views.cards import READ_BY_CARDS, Card, not_shown_yet, read_cards
 from services.api.views.rankings import read_after, read_order
@@ -157,14 +157,14 @@ async def _decide(request: AnyRequest, command: PutTool | RetireTool) -> Respons
     )
 
 
-async def announce_editorial(request: AnyRequest, decided: Decided) -> None:
+async def announce_editorial(request: AnyRequest, decided: EditorialDecision) -> None:
     """Wake the workers, and let this process look names up anew."""
     if decided.recorded:
         app_state(request).signals.wake(EDITORIAL)
         await app_state(request).tool_directory.refresh()
 
 
-def position_of(decided: Decided) -> str | None:
+def position_of(decided: EditorialDecision) -> str | None:
     return str(decided.recorded[-1].position) if decided.recorded else None
 
 
@@ -195,5 +195,5 @@ def _revision(if_match: str | None) -> int | None:
         return None
     digits = (if_match or "").removeprefix("W/").strip('"').partition("-")[0]
     if not digits.isascii() or not digits.isdigit() or len(digits) > 9:
-        raise Rejected(400, "invalid", 'If-Match: send the revision as it was given, for example "3".')
+        raise HttpRejected(400, "invalid", 'If-Match: send the revision as it was given, for example "3".')
     return int(digits)

@@ -19,7 +19,7 @@ from services.api.http.app_state import app_state
 from services.api.http.auth import Voter, open_to_all, reader_of, voter_of, with_own_credentials
 from services.api.http.json_body import StrictJSON
 from services.api.http.pagination import Items, SlugInPath, slugs_in
-from services.api.http.problems import Rejected, problem_responses
+from services.api.http.problems import HttpRejected, problem_responses
 from services.api.http.rate_limiter import Headers
 from services.api.http.rate_limits import admit_voter
 from services.api.http.requests import AnyRequest
@@ -121,7 +121,7 @@ async def submit(
 ) -> CastResult:
     """Append one cast and wait for its commit. Raises Rejected for an id that cannot be used."""
     if id is not None and not ids.is_acceptable(id):
-        raise Rejected(
+        raise HttpRejected(
             400,
             "invalid-id",
             ids.WANTED,

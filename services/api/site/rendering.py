@@ -18,7 +18,7 @@ from litestar.static_files import create_static_files_router
 from projections.engine.snapshot import Freshness
 from services.api.http.auth import open_to_all
 from services.api.http.consistency import headers_of
-from services.api.http.problems import Rejected
+from services.api.http.problems import HttpRejected
 from services.api.http.requests import AnyRequest
 
 Page = Response[str]
@@ -46,7 +46,7 @@ def render_page(
     return Response(html, media_type=MediaType.HTML, headers=headers)
 
 
-def render_problem_page(_: AnyRequest, rejected: Rejected) -> Page:
+def render_problem_page(_: AnyRequest, rejected: HttpRejected) -> Page:
     """An error as a page for people; needs nothing but the template."""
     template = "not_found.html" if rejected.status == 404 else "problem.html"
     headers = {**_HEADERS, "Cache-Control": "no-store", "Vary": "Accept", **rejected.headers}

@@ -13,7 +13,7 @@ from domain.events.editorial import Category, Details, Pricing
 from domain.rulebooks.rulebook import Label, Rulebook
 from domain.shared.types import Choice
 from domain.verdicts.decay import Ballots
-from domain.verdicts.labels import Decided
+from domain.verdicts.labels import DecidedBy
 from domain.verdicts.shares import Distance, Shares
 from domain.verdicts.verdict import Judgement, Margin, PanelSplit, Tally, Verdict, count, judge
 from projections.adoptions import READ_BY_RULE
@@ -25,7 +25,7 @@ from projections.panel import PANEL, Reviewer, read_panel
 from projections.reads.ballots import read_ballots
 from projections.scorecard import SCORECARD, Take, read_takes
 from projections.tally import TALLY
-from services.api.http.problems import Rejected
+from services.api.http.problems import HttpRejected
 
 # Whoever waits for cards waits for these: another read model that is stopped keeps nobody waiting.
 READ_BY_CARDS = (CATALOGUE, PANEL, SCORECARD, TALLY, DAILY_VOTES, BOOKMARK_COUNTS, *READ_BY_RULE)
@@ -60,7 +60,7 @@ class PanelShown(Struct, frozen=True):
 
 class VerdictShown(Struct, frozen=True):
     label: Label
-    decided: Decided
+    decided: DecidedBy
     panel: PanelShown
     community: Tally
     shares: Shares
@@ -194,8 +194,8 @@ def pure(card: Card) -> Verdict:
     )
 
 
-def not_shown_yet(slug: str) -> Rejected:
+def not_shown_yet(slug: str) -> HttpRejected:
     """The log has the tool, the catalogue has not folded it yet."""
-    return Rejected(
+    return HttpRejected(
         503, "try-again", f"{slug} has just been listed and is not shown yet.", {"Retry-After": "1"}
     )

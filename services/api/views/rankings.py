@@ -16,7 +16,7 @@ from projections.reads.recent_activity import read_lately
 from projections.scorecard import read_splits
 from projections.tally import read_tallies
 from services.api.http.pagination import read_cursor, write_cursor
-from services.api.http.problems import Rejected
+from services.api.http.problems import HttpRejected
 
 BY_AGE: tuple[Sort, ...] = ("hot", "trending")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -66,7 +66,7 @@ def read_after(cursor: str, sort: Sort) -> After:
     """Raises Rejected for a cursor of another order."""
     after = read_cursor(cursor, After)
     if after.sort != sort:
-        raise Rejected(
+        raise HttpRejected(
             400,
             "invalid",
             f"cursor: it is of the order {after.sort!r}. Start from the first page of {sort!r}.",

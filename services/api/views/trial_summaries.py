@@ -10,14 +10,14 @@ from asyncpg import Pool, Record
 from msgspec import Struct
 
 from domain.rulebooks.rulebook import Rulebook
-from domain.shared.errors import Refusal
+from domain.shared.errors import Rejected
 from domain.timeline.trials import Totals, Trial
 from projections.catalogue import Entry, read_entries
 from projections.engine.snapshot import ReadModelBehind, take_snapshot
 from projections.rulebooks import read_rulebooks
 from projections.trials import jobs as trials
 from projections.trials.jobs import State, TrialRun
-from services.api.http.problems import Rejected
+from services.api.http.problems import HttpRejected
 from services.api.views.progress import Progress
 from services.api.views.trials import ComparedTool, Results, compare, show_results, tools_of
 
@@ -76,7 +76,7 @@ def _name(digest: str, known: Mapping[str, Rulebook]) -> RulebookName:
 MOST_COMPARED = 8
 
 
-class NotDone(Refusal):
+class NotDone(Rejected):
     """The trial {id} is {state}. Compare trials that are done."""
 
     slug = "not-now"
@@ -115,9 +115,9 @@ def ids_in(text: str) -> list[UUID]:
     try:
         ids = [UUID(each) for each in dict.fromkeys(text.split(","))]
     except ValueError:
-        raise Rejected(400, "invalid", "ids: write the ids of trials, comma-separated.") from None
+        raise HttpRejected(400, "invalid", "ids: write the ids of trials, comma-separated.") from None
     if len(ids) > MOST_COMPARED:
-        raise Rejected(400, "invalid", f"ids: at most {MOST_COMPARED} trials at a time.")
+        raise HttpRejected(400, "invalid", f"ids: at most {MOST_COMPARED} trials at a time.")
     return ids
 
 

@@ -20,7 +20,7 @@ from domain.editorial.adoptions import (
 )
 from domain.rulebooks.rulebook import Rulebook
 from domain.shared.as_of import parse_moment
-from domain.shared.errors import Refusal
+from domain.shared.errors import Rejected
 from domain.shared.log import EDITORIAL
 from domain.shared.types import Line
 from eventstore.decisions import Author
@@ -64,8 +64,8 @@ def adopt(
         commands = _commands(rulebook, reason, at, roll_back, call_off)
         with instance(data) as settings:
             adopted = in_database(settings, lambda pool: _decide(settings, pool, commands))
-    except Refusal as refusal:
-        raise click.UsageError(str(refusal)) from None
+    except Rejected as rejection:
+        raise click.UsageError(str(rejection)) from None
     click.echo(msgspec.json.encode(adopted) if as_json else _told(adopted))
 
 

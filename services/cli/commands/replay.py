@@ -21,7 +21,7 @@ from msgspec import Struct
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from domain.shared.errors import Refusal
+from domain.shared.errors import Rejected
 from eventstore.decisions import Author
 from eventstore.sealed.store import Store
 from projections.engine.projection import Projection
@@ -100,8 +100,8 @@ def replay(
                 return
             work = partial(_replay, settings=settings, live=live, accept=accept, hold=hold, source=source)
             replayed = uvloop.run(_with_pool(settings, work))
-        except Refusal as refusal:
-            raise click.UsageError(str(refusal)) from None
+        except Rejected as rejection:
+            raise click.UsageError(str(rejection)) from None
     click.echo(msgspec.json.encode(replayed) if as_json else _summary(replayed))
     sys.exit(0 if replayed.state == "cut-over" or (hold and replayed.equal) else 1)
 

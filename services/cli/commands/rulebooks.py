@@ -14,7 +14,7 @@ from msgspec import Struct
 from domain.editorial.adoptions import OF_SHIPLOG, Adoptions
 from domain.rulebooks.rulebook import Rulebook, WrongRulebook, read_rulebook
 from domain.rulebooks.toml import write_rulebook
-from domain.shared.errors import Refusal
+from domain.shared.errors import Rejected
 from eventstore.rulebook_decisions import read_state
 from services.cli.commands.keys import in_database
 from services.cli.instance import data_option, instance
@@ -58,8 +58,8 @@ def show(data: Path, rulebook: str, as_json: bool) -> None:
     state = _state(data)
     try:
         book = state.known[state.find(rulebook)]
-    except Refusal as refusal:
-        raise click.UsageError(str(refusal)) from None
+    except Rejected as rejection:
+        raise click.UsageError(str(rejection)) from None
     click.echo(book.canonical if as_json else f"# {book.digest}\n{write_rulebook(book)}", nl=as_json)
 
 
@@ -87,8 +87,8 @@ def read_file(path: Path) -> Rulebook:
 def _check(file: Path) -> Checked:
     try:
         book = read_file(file)
-    except WrongRulebook as refusal:
-        return Checked(valid=False, name=None, digest=None, error=str(refusal))
+    except WrongRulebook as rejection:
+        return Checked(valid=False, name=None, digest=None, error=str(rejection))
     return Checked(valid=True, name=book.name, digest=book.digest, error=None)
 
 

@@ -18,7 +18,7 @@ from rich.progress import Progress as Bar
 
 from domain.rulebooks.rulebook import Rulebook
 from domain.shared.as_of import Moment, parse_moment
-from domain.shared.errors import Refusal
+from domain.shared.errors import Rejected
 from domain.shared.log import Position
 from domain.timeline.trials import Totals, Trial, total
 from eventstore.as_of_positions import AppendInFlight, resolve_positions
@@ -81,7 +81,7 @@ def trial(
     try:
         with instance(data) as settings:
             report = uvloop.run(_report(settings, rulebooks, _moment(as_of), source))
-    except (Refusal, AppendInFlight, ReadModelBlocked) as error:
+    except (Rejected, AppendInFlight, ReadModelBlocked) as error:
         raise click.UsageError(str(error) or type(error).__doc__ or "") from None
     if as_json:
         click.echo(msgspec.json.encode(report))

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from domain.rulebooks.rulebook import Rulebook
 from domain.shared.as_of import Moment, parse_moment
-from domain.shared.errors import Refusal
+from domain.shared.errors import Rejected
 from domain.verdicts.verdict import PanelSplit, Tally, Verdict
 from eventstore.as_of_positions import AppendInFlight, resolve_positions
 from eventstore.tool_directory import ToolDirectory
@@ -53,8 +53,8 @@ def verdict(
         moment, by = _moment(as_of), _rulebook(rulebook)
         with instance(data) as settings:
             grounds = in_database(settings, partial(_read, slug=slug, moment=moment, by=by))
-    except Refusal as refusal:
-        raise click.UsageError(str(refusal)) from None
+    except Rejected as rejection:
+        raise click.UsageError(str(rejection)) from None
     except (ReadModelBehind, AppendInFlight) as error:
         raise click.UsageError(type(error).__doc__ or "") from None
     if bundle is not None:

@@ -16,7 +16,7 @@ from eventstore.appender import Appenders, CommitUnknown, Overloaded
 from eventstore.ids import mint
 from services.api.app import Shiplog
 from services.api.http.json_body import decode
-from services.api.http.problems import Rejected
+from services.api.http.problems import HttpRejected
 from services.api.routes.fast_path import VoteFastPath, _decode
 from services.api.routes.votes import CastVote
 from services.auth import identity
@@ -210,7 +210,7 @@ def test_what_the_short_way_reads_is_what_strict_json_reads(body: str) -> None:
         return
     try:
         documented = decode(body.encode(), CastVote)
-    except Rejected as error:
+    except HttpRejected as error:
         pytest.fail(f"the documented route refuses what the short way took: {error}")
     assert fields(vote) == fields(documented)
 

@@ -14,7 +14,7 @@ from domain.editorial.tools import PutTool, decide, evolve
 from domain.events.editorial import Category, Details, EditorialEvent, Pricing, ToolListed, ToolRevised
 from domain.shared.errors import RevisionMoved
 from domain.shared.log import EDITORIAL, Position
-from eventstore.decisions import Decided, decide_tool
+from eventstore.decisions import EditorialDecision, decide_tool
 from tests.support.stage import SOMEBODY, TOOL, Client, Headers, Log, assert_problem, new_visitor
 
 
@@ -22,7 +22,7 @@ def details(name: str) -> Details:
     return Details(name=name, category=Category("writing", "Writing"), pricing=Pricing("Free"))
 
 
-async def put(log: Log, name: str, expected: int | None = None, slug: str = "quill") -> Decided:
+async def put(log: Log, name: str, expected: int | None = None, slug: str = "quill") -> EditorialDecision:
     def on(past: Sequence[EditorialEvent]) -> list[EditorialEvent]:
         return decide(PutTool(slug, details(name), expected), reduce(evolve, past, None))
 
@@ -73,7 +73,7 @@ async def test_of_those_who_expect_the_same_revision_one_is_first(pool: Log) -> 
     decided = await asyncio.gather(
         *(put(pool, f"Quill {n}", expected=1) for n in range(8)), return_exceptions=True
     )
-    assert sum(isinstance(each, Decided) for each in decided) == 1
+    assert sum(isinstance(each, EditorialDecision) for each in decided) == 1
     assert sum(isinstance(each, RevisionMoved) for each in decided) == 7
 
 

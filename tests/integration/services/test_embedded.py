@@ -159,8 +159,8 @@ def test_of_two_starts_at_once_one_is_refused(data: Path) -> None:
     def start(_: int) -> Postgres | AlreadyRunning:
         try:
             return Postgres.start(data)
-        except AlreadyRunning as refusal:
-            return refusal
+        except AlreadyRunning as rejection:
+            return rejection
 
     with ThreadPoolExecutor(2) as pool:
         outcomes = list(pool.map(start, range(2)))

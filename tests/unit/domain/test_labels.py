@@ -7,7 +7,7 @@ import pytest
 from domain.rulebooks.presets import DEFAULT, NAMED
 from domain.rulebooks.rulebook import Label, Rulebook, read_rulebook
 from domain.verdicts.decay import Ballots, DayVotes
-from domain.verdicts.labels import Decided
+from domain.verdicts.labels import DecidedBy
 from domain.verdicts.verdict import Judgement, Verdict, judge
 
 VETO, BOUND, SIXTY = NAMED["community-veto"], NAMED["lower-bound"], NAMED["sixty-days"]
@@ -32,7 +32,7 @@ def votes(ship: int, skip: int, ago: int = 0) -> Ballots:
     return Ballots(ship, skip, TODAY, (DayVotes(TODAY - ago, ship, skip),))
 
 
-def outcome(verdict: Verdict) -> tuple[Label, Decided]:
+def outcome(verdict: Verdict) -> tuple[Label, DecidedBy]:
     return verdict.label, verdict.decided
 
 
@@ -52,7 +52,7 @@ def outcome(verdict: Verdict) -> tuple[Label, Decided]:
     ],
 )
 def test_the_community_alone_by_its_lower_bound(
-    ship: int, skip: int, expected: tuple[Label, Decided]
+    ship: int, skip: int, expected: tuple[Label, DecidedBy]
 ) -> None:
     assert outcome(judge(panel(1, 3), votes(ship, skip), BOUND)) == expected
 
@@ -70,7 +70,7 @@ def test_the_community_alone_by_its_lower_bound(
     ],
 )
 def test_a_veto_turns_ship_into_split(
-    takes: tuple[int, int], ship: int, skip: int, expected: tuple[Label, Decided]
+    takes: tuple[int, int], ship: int, skip: int, expected: tuple[Label, DecidedBy]
 ) -> None:
     assert outcome(judge(panel(*takes), votes(ship, skip), VETO)) == expected
 
@@ -86,7 +86,9 @@ def test_a_veto_turns_ship_into_split(
         ((1, 0), 0, 0, ("Ship", "panel")),
     ],
 )
-def test_both_together(takes: tuple[int, int], ship: int, skip: int, expected: tuple[Label, Decided]) -> None:
+def test_both_together(
+    takes: tuple[int, int], ship: int, skip: int, expected: tuple[Label, DecidedBy]
+) -> None:
     assert outcome(judge(panel(*takes), votes(ship, skip), HALF_AND_HALF)) == expected
 
 

@@ -20,7 +20,7 @@ from services.api.http.admission import (
     limit_in_flight,
 )
 from services.api.http.broadcast import Broadcast, Subscriber
-from services.api.http.problems import Rejected
+from services.api.http.problems import HttpRejected
 from services.api.routes.bulk import PATH as BULK_PATH
 
 VOTE: Any = {"type": ScopeType.HTTP, "path": "/v1/votes"}
@@ -77,7 +77,7 @@ async def test_a_body_that_does_not_come_is_given_up(scope: Any) -> None:
     admission.cancel_overdue(since=0.0)
     assert admission.receiving
     admission.cancel_overdue(since=time.perf_counter() + 1)
-    with pytest.raises(Rejected) as refused:
+    with pytest.raises(HttpRejected) as refused:
         await receiving
     assert (refused.value.status, refused.value.headers) == (408, {"Connection": "close"})
     assert not admission.receiving
@@ -111,7 +111,7 @@ async def test_large_bodies_have_so_much_room_and_small_ones_pass() -> None:
     admission = AdmissionControl(1, BULK_PATH)
     first = BoundedRequest(admission, VOTE, body(b"a" * BODY_BYTES_MAX), Sent())
     await first.receive()
-    with pytest.raises(Rejected) as refused:
+    with pytest.raises(HttpRejected) as refused:
         await BoundedRequest(admission, VOTE, body(b"a" * 2_000), Sent()).receive()
     assert (refused.value.status, refused.value.headers["Retry-After"]) == (503, "1")
     await BoundedRequest(admission, VOTE, body(b"a" * 60), Sent()).receive()
@@ -200,7 +200,7 @@ class Quiet:
 async def test_streams_have_so_many_places_and_one_that_never_began_has_none() -> None:
     streams, first = Broadcast(cast(Any, None), cast(Any, Quiet()), streams_max=1), Subscriber({})
     streams.subscribe(first)
-    with pytest.raises(Rejected) as refused:
+    with pytest.raises(HttpRejected) as refused:
         streams.subscribe(Subscriber({}))
     assert (refused.value.status, refused.value.headers) == (503, {"Retry-After": "5"})
     del first
