@@ -7,7 +7,7 @@ from msgspec import Struct
 from domain.events.editorial import EditorialEvent, ReviewerSeated
 
 
-class SeatReviewer(Struct, frozen=True):
+class PutReviewer(Struct, frozen=True):
     slug: str
     name: str
     tagline: str
@@ -21,7 +21,7 @@ def evolve(seats: Seats, event: EditorialEvent) -> Seats:
     return seats | {event.slug: event} if isinstance(event, ReviewerSeated) else seats
 
 
-def decide(command: SeatReviewer, seats: Seats) -> list[EditorialEvent]:
+def decide(command: PutReviewer, seats: Seats) -> list[EditorialEvent]:
     """A new persona takes the next seat; a known one keeps theirs. No event when nothing would change."""
     seated = seats.get(command.slug)
     seat = seated.seat if seated else len(seats) + 1

@@ -77,7 +77,7 @@ class Course:
         if isinstance(change, Adopted):
             self._weigh_by(change.rulebook)
         else:
-            self.takes = seat(self.takes, change.reviewer, change.judgement)
+            self.takes = with_take(self.takes, change.reviewer, change.judgement)
             self._rule = rule_of(self.rulebook, self.takes)
         after = self._rule.label(self.votes.weighed())
         return None if after == self.label else self._turn(after, change.place, change.event)
@@ -105,7 +105,7 @@ class Course:
                 book = change.rulebook
                 bounds = self.votes.bounds_under(book, cell)
             else:
-                takes = seat(takes, change.reviewer, change.judgement)
+                takes = with_take(takes, change.reviewer, change.judgement)
             standing = rule_of(book, takes)
             after = label_within(standing, bounds)
             if after is None:
@@ -123,7 +123,7 @@ class Course:
             if isinstance(change, Adopted):
                 book = change.rulebook
             else:
-                takes = seat(takes, change.reviewer, change.judgement)
+                takes = with_take(takes, change.reviewer, change.judgement)
         self._go_on(cell, book, takes, rule_of(book, takes) if changes else self._rule)
 
     def _go_on(self, cell: Cell, book: Rulebook, takes: dict[str, Judgement], standing: Rule) -> None:
@@ -158,7 +158,9 @@ def rule_of(rulebook: Rulebook, takes: Mapping[str, Judgement]) -> Rule:
     return rule_at(rulebook, worth, 100 * total)
 
 
-def seat(takes: Mapping[str, Judgement], reviewer: str, judgement: Judgement | None) -> dict[str, Judgement]:
+def with_take(
+    takes: Mapping[str, Judgement], reviewer: str, judgement: Judgement | None
+) -> dict[str, Judgement]:
     """The takes after one was published or withdrawn."""
     after = dict(takes)
     after.pop(reviewer, None)

@@ -59,7 +59,7 @@ async def retire_tool(client: Client, key: Headers, slug: str = "quill") -> None
 
 async def seat_panel(log: Log, *slugs: str) -> None:
     for slug in slugs:
-        command = reviewers.SeatReviewer(slug, slug.title(), "", "")
+        command = reviewers.PutReviewer(slug, slug.title(), "", "")
         async with log.acquire() as conn:
             await decide_editorial(
                 conn,

@@ -31,7 +31,7 @@ class SampleTake(Struct, frozen=True):
 
 
 class Sample(Struct, frozen=True):
-    reviewers: list[reviewers.SeatReviewer]
+    reviewers: list[reviewers.PutReviewer]
     tools: list[dict[str, object]]
 
 
@@ -58,7 +58,7 @@ async def _put_tool(conn: Connection, tool: dict[str, object], author: Author) -
         await decide_tool(conn, slug, _publish(command), author)
 
 
-def _seat(command: reviewers.SeatReviewer) -> Decide:
+def _seat(command: reviewers.PutReviewer) -> Decide:
     return lambda past: reviewers.decide(command, reduce(reviewers.evolve, past, {}))
 
 

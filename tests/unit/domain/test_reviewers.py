@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from domain.editorial.reviewers import SeatReviewer, decide, evolve
+from domain.editorial.reviewers import PutReviewer, decide, evolve
 from domain.events.editorial import ReviewerSeated, TakeWithdrawn
 from tests.support.specification import Specification
 
@@ -13,21 +13,21 @@ seats = Specification({}, evolve, decide)
 
 
 def test_the_first_persona_takes_the_first_seat() -> None:
-    seats.given().when(SeatReviewer("builder", "Builder", "Builds.", "Has built.")).then([BUILDER])
+    seats.given().when(PutReviewer("builder", "Builder", "Builds.", "Has built.")).then([BUILDER])
 
 
 def test_a_new_persona_takes_the_next_seat() -> None:
-    seats.given(BUILDER).when(SeatReviewer("skeptic", "Skeptic", "Doubts.", "Has doubted.")).then([SKEPTIC])
+    seats.given(BUILDER).when(PutReviewer("skeptic", "Skeptic", "Doubts.", "Has doubted.")).then([SKEPTIC])
 
 
 def test_a_known_persona_is_revised_on_their_seat() -> None:
     given = seats.given(BUILDER, SKEPTIC)
     expected = ReviewerSeated("builder", 1, "The Builder", "Builds.", "Has built.")
-    given.when(SeatReviewer("builder", "The Builder", "Builds.", "Has built.")).then([expected])
+    given.when(PutReviewer("builder", "The Builder", "Builds.", "Has built.")).then([expected])
 
 
 def test_the_same_words_again_are_no_event() -> None:
-    seats.given(BUILDER).when(SeatReviewer("builder", "Builder", "Builds.", "Has built.")).then([])
+    seats.given(BUILDER).when(PutReviewer("builder", "Builder", "Builds.", "Has built.")).then([])
 
 
 def test_only_seatings_fill_seats() -> None:
