@@ -12,7 +12,7 @@ LET_GO = "SELECT pg_advisory_unlock(hashtext($1), hashtext($2))"
 
 
 @asynccontextmanager
-async def alone(pool: Pool[Record], work: str, id: str) -> AsyncIterator[bool]:
+async def exclusively(pool: Pool[Record], work: str, id: str) -> AsyncIterator[bool]:
     """False where another has it in hand."""
     async with pool.acquire() as conn:
         mine = bool(await conn.fetchval(TRY, work, id))

@@ -23,7 +23,7 @@ _SIGMAS = 3
 _SCALE = 10**9
 
 
-class Lately(Struct, frozen=True):
+class RecentActivity(Struct, frozen=True):
     """``heat`` is the sum of what a tool's votes weigh, ``recent`` how many were cast today and yesterday, and ``past``
     how many in the 28 days before. Of today and yesterday ``hours`` have gone by, 25 to 48.
     """
@@ -46,7 +46,7 @@ class Lately(Struct, frozen=True):
         return self.recent >= FEWEST and over > 0 and over * over > _SIGMAS * _SIGMAS * variance
 
     @property
-    def rise(self) -> int:
+    def growth(self) -> int:
         """How many times its own past rate a tool has now, in thousand millionths, rounded down.
 
         (recent + 10) / (expected + 10): as if ten votes more had been expected, and had come. So a few votes after

@@ -12,7 +12,7 @@ from typing import Literal, assert_never
 from msgspec import Struct
 
 from domain.rulebooks.rulebook import Rulebook
-from domain.verdicts.activity import Lately
+from domain.verdicts.activity import RecentActivity
 from domain.verdicts.statistics import lower_end
 
 Sort = Literal["top", "hot", "trending", "controversial", "most-voted", "new"]
@@ -30,7 +30,7 @@ class Contender(Struct, frozen=True):
     takes_ship: int = 0
     takes_skip: int = 0
     score_total: int = 0
-    lately: Lately = Lately()
+    recent_activity: RecentActivity = RecentActivity()
 
     @property
     def total(self) -> int:
@@ -42,9 +42,9 @@ def rank(sort: Sort, tool: Contender, rulebook: Rulebook) -> Rank:
         case "top":
             return _top(tool, rulebook)
         case "hot":
-            return (tool.lately.heat, *_top(tool, rulebook))
+            return (tool.recent_activity.heat, *_top(tool, rulebook))
         case "trending":
-            return (int(tool.lately.trends), tool.lately.rise, *_top(tool, rulebook))
+            return (int(tool.recent_activity.trends), tool.recent_activity.growth, *_top(tool, rulebook))
         case "controversial":
             return (controversy(tool.ship, tool.skip), *_top(tool, rulebook))
         case "most-voted":

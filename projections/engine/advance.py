@@ -14,11 +14,17 @@ from asyncpg.pool import PoolConnectionProxy
 from msgspec import Struct
 
 from domain.shared.log import Shard
-from projections.engine.blocked import first_stop, held, is_stopped_by, meet, named
+from projections.engine.blocked import (
+    blocked_by_poison,
+    first_unreadable,
+    is_blocked_by,
+    known_families,
+    record_unknown_types,
+)
 from projections.engine.parked import Parked
 from projections.engine.poison import AT_FAULT, fold_past_poison
 from projections.engine.projection import RANGE, Projection
-from projections.engine.upcasting import as_read, quoted
+from projections.engine.upcasting import quoted, with_upcasts
 
 # A shard is claimed whole, or not at all: read models that advance together stay at one position.
 CLAIM = """
@@ -46,9 +52,9 @@ BATCH = 50_000
 BATCH_APART = 2_048
 
 
-def versions(projections: Sequence[Projection]) -> list[Projection]:
+def all_versions(projections: Sequence[Projection]) -> list[Projection]:
     """Each live read model, and those beside it that a checkpoint may be kept for."""
-    return [each for live in projections for each in (live, live.beside, live.last)]
+    return [each for live in projections for each in (live, live.shadow, live.previous)]
 
 
 class Advanced(Struct, frozen=True):
@@ -117,7 +123,7 @@ async def _advance(
     async with pool.acquire() as conn, conn.transaction():
         rows = await conn.fetch(CLAIM, shard)
         stands = {row["projection"]: row["position"] for row in rows}
-        due = [each for each in versions(projections) if each.name in stands]
+        due = [each for each in all_versions(projections) if each.name in stands]
         if way is _fold_apart or not _all_together(projections, stands):
             due = await _not_stopped(conn, shard, due, stands)
         if not due:
@@ -137,8 +143,8 @@ async def _not_stopped(
     """Those that go on. Only asked where one may have been left behind, or something was found in a range."""
     following = sorted({position + 1 for position in stands.values()})
     types = {row["position"]: row["type"] for row in await conn.fetch(TYPES, shard, following)}
-    going = [each for each in due if not is_stopped_by(each, types.get(stands[each.name] + 1))]
-    parked_too_much = await held(conn, shard)
+    going = [each for each in due if not is_blocked_by(each, types.get(stands[each.name] + 1))]
+    parked_too_much = await blocked_by_poison(conn, shard)
     return [each for each in going if each.name not in parked_too_much]
 
 
@@ -158,21 +164,21 @@ async def _fold_together(conn: PoolConnectionProxy[Record], claim: Claim) -> Adv
     if rows[0]["moved"] != len(claim.moving):
         raise CheckpointMoved
     met = [row["type"] for row in rows if row["type"] is not None]
-    if any(is_stopped_by(projection, each) for projection in claim.moving for each in met):
+    if any(is_blocked_by(projection, each) for projection in claim.moving for each in met):
         raise Unreadable
     if met:
-        await meet(conn, claim.moving, claim.shard, claim.start, claim.upto)
+        await record_unknown_types(conn, claim.moving, claim.shard, claim.start, claim.upto)
     return Advanced(claim.shard, claim.upto, claim.upto - claim.start, claim.upto == claim.head)
 
 
 async def _fold_apart(conn: PoolConnectionProxy[Record], claim: Claim) -> Advanced:
     """One after the other, up to what the first of them has to stop at, and past what one of them cannot fold."""
-    stop = await first_stop(conn, claim.moving, claim.shard, claim.start, claim.upto)
+    stop = await first_unreadable(conn, claim.moving, claim.shard, claim.start, claim.upto)
     upto = claim.upto if stop is None else stop - 1
     parked: list[Parked] = []
     for projection in claim.moving:
         parked += await fold_past_poison(conn, projection, claim.shard, claim.start, upto)
-    await meet(conn, claim.moving, claim.shard, claim.start, upto)
+    await record_unknown_types(conn, claim.moving, claim.shard, claim.start, upto)
     if await conn.fetchval(MOVE, claim.shard, claim.start, upto, claim.names) != len(claim.moving):
         raise CheckpointMoved
     return Advanced(claim.shard, upto, upto - claim.start, upto == claim.head, tuple(parked))
@@ -188,6 +194,6 @@ def fold(projections: Sequence[Projection]) -> str:
         WITH {RANGE}, {merges}moved AS (
             UPDATE checkpoints SET position = $3 WHERE shard = $1 AND position = $2 AND projection = ANY($4)
             RETURNING projection),
-        met AS (SELECT DISTINCT type FROM events WHERE type NOT IN ({quoted(named(projections))}))
+        met AS (SELECT DISTINCT type FROM events WHERE type NOT IN ({quoted(known_families(projections))}))
         SELECT moved, type FROM (SELECT count(*) AS moved FROM moved) AS m LEFT JOIN met ON true"""
-    return as_read(statement)
+    return with_upcasts(statement)

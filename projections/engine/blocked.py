@@ -47,10 +47,10 @@ UNREAD = "SELECT shard, type, position FROM unread_types WHERE type <> ALL ($1) 
 
 
 # So many events of a shard a read model parks, and a range more. It would hold the others up to try all that follow.
-MOST_PARKED = 1_000
+PARKED_MAX = 1_000
 
 
-class Stop(Struct, frozen=True):
+class BlockedByVersion(Struct, frozen=True):
     """``position`` is the event's; the read model stands just before it."""
 
     projection: str
@@ -64,7 +64,7 @@ class Stop(Struct, frozen=True):
         )
 
 
-class Held(Struct, frozen=True):
+class BlockedByPoison(Struct, frozen=True):
     """``position`` is the last it parked."""
 
     projection: str
@@ -78,7 +78,7 @@ class Held(Struct, frozen=True):
         )
 
 
-class Unread(Struct, frozen=True):
+class UnknownType(Struct, frozen=True):
     """A type that no read model of this software names, and where it was met first."""
 
     type: str
@@ -88,24 +88,24 @@ class Unread(Struct, frozen=True):
         return f"{self.position} is the first event of type {self.type}, which no read model of this software reads"
 
 
-def is_stopped_by(projection: Projection, type: str | None) -> bool:
+def is_blocked_by(projection: Projection, type: str | None) -> bool:
     """Whether its next event, of this type, is one it would have to read and cannot."""
     return (
         type is not None and family(type) in projection.families and type not in readable(projection.families)
     )
 
 
-def named(projections: Sequence[Projection]) -> list[str]:
+def known_families(projections: Sequence[Projection]) -> list[str]:
     """Every family that one of these, or this software, has a name for."""
     return list(names(each for projection in projections for each in projection.families))
 
 
-async def held(conn: PoolConnectionProxy[Record], shard: Shard) -> set[str]:
+async def blocked_by_poison(conn: PoolConnectionProxy[Record], shard: Shard) -> set[str]:
     """Those that go no further in this shard, as they are."""
-    return {row[0] for row in await conn.fetch(HELD_IN, shard, MOST_PARKED)}
+    return {row[0] for row in await conn.fetch(HELD_IN, shard, PARKED_MAX)}
 
 
-async def first_stop(
+async def first_unreadable(
     conn: PoolConnectionProxy[Record], projections: Sequence[Projection], shard: Shard, after: int, upto: int
 ) -> int | None:
     """The first position in a range that one of these cannot read."""
@@ -114,37 +114,41 @@ async def first_stop(
     return found
 
 
-async def stop_of_live(
+async def blocked_position(
     conn: PoolConnectionProxy[Record], live: Projection, shard: Shard, upto: int
 ) -> int | None:
     """What the live version has not reached yet and will not: the one beside must not go past it either."""
     reached = int(await conn.fetchval(CHECKPOINT, shard, live.name))
-    if live.name in await held(conn, shard):
+    if live.name in await blocked_by_poison(conn, shard):
         return reached + 1
-    return await first_stop(conn, [live], shard, reached, upto)
+    return await first_unreadable(conn, [live], shard, reached, upto)
 
 
-async def read_stops(pool: Pool[Record], projections: Sequence[Projection]) -> list[Stop | Held]:
+async def read_blocked(
+    pool: Pool[Record], projections: Sequence[Projection]
+) -> list[BlockedByVersion | BlockedByPoison]:
     """Those of these read models, and of their versions, that are stopped now, as far as this software can tell."""
-    known = {each.name: each for live in projections for each in (live, live.beside, live.last)}
-    rows = await pool.fetch(NEXT, readable(named(projections)))
-    too_many = [row for row in await pool.fetch(HELD, MOST_PARKED) if row[0] in known]
-    return [Held(row[0], Position(Shard(row[1]), row[2]), row[3]) for row in too_many] + [
-        Stop(row[0], Position(Shard(row[1]), row[2]), row[3])
+    known = {each.name: each for live in projections for each in (live, live.shadow, live.previous)}
+    rows = await pool.fetch(NEXT, readable(known_families(projections)))
+    too_many = [row for row in await pool.fetch(HELD, PARKED_MAX) if row[0] in known]
+    return [BlockedByPoison(row[0], Position(Shard(row[1]), row[2]), row[3]) for row in too_many] + [
+        BlockedByVersion(row[0], Position(Shard(row[1]), row[2]), row[3])
         for row in rows
-        if row[0] in known and is_stopped_by(known[row[0]], row[3])
+        if row[0] in known and is_blocked_by(known[row[0]], row[3])
     ]
 
 
-async def meet(
+async def record_unknown_types(
     conn: PoolConnectionProxy[Record], projections: Sequence[Projection], shard: Shard, after: int, upto: int
 ) -> None:
     """Keep in mind the types in this range that these read models go past."""
-    await conn.execute(MET, shard, after, upto, readable(named(projections)))
+    await conn.execute(MET, shard, after, upto, readable(known_families(projections)))
 
 
-async def read_unread(pool: Pool[Record], projections: Sequence[Projection]) -> list[Unread]:
+async def read_unknown_types(pool: Pool[Record], projections: Sequence[Projection]) -> list[UnknownType]:
     """A newer version of what a read model names stops that one, and is not told here."""
-    rows = await pool.fetch(UNREAD, readable(named(projections)))
+    rows = await pool.fetch(UNREAD, readable(known_families(projections)))
     families = {each for projection in projections for each in projection.families}
-    return [Unread(row[1], Position(Shard(row[0]), row[2])) for row in rows if family(row[1]) not in families]
+    return [
+        UnknownType(row[1], Position(Shard(row[0]), row[2])) for row in rows if family(row[1]) not in families
+    ]

@@ -44,7 +44,7 @@ async def install(conn: Connection[Record], projections: Sequence[Projection]) -
 
 async def _drop_versions(conn: Connection[Record], projection: Projection) -> None:
     """What was rebuilt by another definition is of no use any more."""
-    for each in (projection.beside, projection.last):
+    for each in (projection.shadow, projection.previous):
         await conn.execute(DROP_CHECKPOINTS, each.name)
         await forget(conn, each.name)
         await conn.execute(f"DROP TABLE IF EXISTS read_models.{each.name}")

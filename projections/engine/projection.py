@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from domain.events.types import EDITORIAL_TYPES, VOTING_TYPES
 from domain.shared.log import EDITORIAL, Shard
-from projections.engine.upcasting import as_read, but_parked, upcasts_of
+from projections.engine.upcasting import excluding_parked, upcasts_of, with_upcasts
 
 # Of shard $1, what is after $2 and up to $3.
 RANGE = """events AS (
@@ -52,12 +52,12 @@ class Projection(Struct, frozen=True, dict=True):
         return tuple(column for column in self.columns if column not in self.keys)
 
     @cached_property
-    def beside(self) -> Projection:
+    def shadow(self) -> Projection:
         """The same fold into a table of its own, while it is rebuilt."""
         return msgspec.structs.replace(self, name=f"{self.name}__next")
 
     @cached_property
-    def last(self) -> Projection:
+    def previous(self) -> Projection:
         """The version that the last cut-over replaced. It moves on with the live one, so it can come back at once."""
         return msgspec.structs.replace(self, name=f"{self.name}__last")
 
@@ -105,12 +105,12 @@ class Projection(Struct, frozen=True, dict=True):
     @property
     def differences(self) -> str:
         """Rows of shard $1 that the log up to $3, recounted from $2 = 0, and the table do not share."""
-        return as_read(f"WITH {RANGE}, {self._differences}")
+        return with_upcasts(f"WITH {RANGE}, {self._differences}")
 
     @property
-    def differences_but_parked(self) -> str:
+    def differences_excluding_parked(self) -> str:
         """The same, where some events are parked: the table is to have everything else."""
-        return as_read(f"WITH {but_parked(RANGE, self.name)}, {self._differences}")
+        return with_upcasts(f"WITH {excluding_parked(RANGE, self.name)}, {self._differences}")
 
     @property
     def _differences(self) -> str:
@@ -125,12 +125,12 @@ class Projection(Struct, frozen=True, dict=True):
     @property
     def fold_range(self) -> str:
         """Of shard $1, merge what is after $2 and up to $3."""
-        return as_read(f"WITH {RANGE} {self.merge}")
+        return with_upcasts(f"WITH {RANGE} {self.merge}")
 
     @property
     def fold_positions(self) -> str:
         """Of shard $1, merge the events at the positions $2."""
-        return as_read(f"WITH {POSITIONS} {self.merge}")
+        return with_upcasts(f"WITH {POSITIONS} {self.merge}")
 
     @cached_property
     def digest_rows(self) -> str:
@@ -149,7 +149,7 @@ class Projection(Struct, frozen=True, dict=True):
         """Rows of shard $1 that the live table and the version beside it do not share."""
         return f"""
             WITH live AS (SELECT {self._listed} FROM read_models.{self.name} WHERE shard = $1),
-            beside AS (SELECT {self._listed} FROM read_models.{self.beside.name} WHERE shard = $1)
+            beside AS (SELECT {self._listed} FROM read_models.{self.shadow.name} WHERE shard = $1)
             SELECT 'log' AS says, * FROM (SELECT * FROM beside EXCEPT SELECT * FROM live) AS missing
             UNION ALL
             SELECT 'read model', * FROM (SELECT * FROM live EXCEPT SELECT * FROM beside) AS extra"""
@@ -157,22 +157,22 @@ class Projection(Struct, frozen=True, dict=True):
     @property
     def cut_over(self) -> str:
         """The version beside becomes the live table, which stays as the last one."""
-        beside, last = self.beside.name, self.last.name
+        shadow, previous = self.shadow.name, self.previous.name
         return f"""
-            LOCK TABLE read_models.{self.name}, read_models.{beside} IN ACCESS EXCLUSIVE MODE;
-            DROP TABLE IF EXISTS read_models.{last};
-            ALTER TABLE read_models.{self.name} RENAME TO {last};
-            ALTER TABLE read_models.{beside} RENAME TO {self.name}"""
+            LOCK TABLE read_models.{self.name}, read_models.{shadow} IN ACCESS EXCLUSIVE MODE;
+            DROP TABLE IF EXISTS read_models.{previous};
+            ALTER TABLE read_models.{self.name} RENAME TO {previous};
+            ALTER TABLE read_models.{shadow} RENAME TO {self.name}"""
 
     @property
     def roll_back(self) -> str:
         """The live table and the last one change places."""
-        beside, last = self.beside.name, self.last.name
+        shadow, previous = self.shadow.name, self.previous.name
         return f"""
-            LOCK TABLE read_models.{self.name}, read_models.{last} IN ACCESS EXCLUSIVE MODE;
-            ALTER TABLE read_models.{self.name} RENAME TO {beside};
-            ALTER TABLE read_models.{last} RENAME TO {self.name};
-            ALTER TABLE read_models.{beside} RENAME TO {last}"""
+            LOCK TABLE read_models.{self.name}, read_models.{previous} IN ACCESS EXCLUSIVE MODE;
+            ALTER TABLE read_models.{self.name} RENAME TO {shadow};
+            ALTER TABLE read_models.{previous} RENAME TO {self.name};
+            ALTER TABLE read_models.{shadow} RENAME TO {previous}"""
 
     @property
     def _listed(self) -> str:

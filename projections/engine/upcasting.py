@@ -16,14 +16,18 @@ PARKED = (
 )
 
 
-def as_read(statement: str) -> str:
+def with_upcasts(statement: str) -> str:
     """A statement in which ``public.events`` has every event in its newest shape, under its type's bare name."""
     return statement.replace("public.events", upcast_events("public.events", "postgres"))
 
 
 def with_events(query: str) -> str:
     """A query of the live state that may look at ``events``, which are then upcast too."""
-    return as_read(f"WITH events AS (SELECT * FROM public.events) {query}") if editorial.UPCASTERS else query
+    return (
+        with_upcasts(f"WITH events AS (SELECT * FROM public.events) {query}")
+        if editorial.UPCASTERS
+        else query
+    )
 
 
 def upcast_events(source: str, engine: Engine) -> str:
@@ -61,7 +65,7 @@ def upcasts_of(families: Sequence[str]) -> bytes:
     return "".join(f"{each.name}.{each.version} {each.postgres}" for each in mine).encode()
 
 
-def but_parked(events: str, name: str) -> str:
+def excluding_parked(events: str, name: str) -> str:
     """``name AS (SELECT ...)`` without the events that this read model has parked.
 
     Looked at apart (OFFSET 0), so that no expression of a fold is tried on an event before it is left out.

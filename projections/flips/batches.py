@@ -13,7 +13,7 @@ from asyncpg import Pool, Record
 from domain.events.types import readable
 from domain.shared.log import Position, Shard
 from domain.timeline.flips import Place
-from projections.engine.blocked import Stop
+from projections.engine.blocked import BlockedByVersion
 from projections.flips.store import AFTER_ALL, FAMILIES, NAME
 from projections.flips.votes import Connection, Span
 
@@ -100,10 +100,10 @@ async def next_piece(conn: Connection, upto: Sequence[Position], batch: int) -> 
     return await _piece(conn, upto, batch, Place(stop[0], Shard(stop[1]), stop[2]))
 
 
-async def read_flip_stops(pool: Pool[Record]) -> list[Stop]:
+async def read_flips_blocked(pool: Pool[Record]) -> list[BlockedByVersion]:
     """Where no flip is found any more, as far as this software can tell."""
     rows = await pool.fetch(STOPPED_AT, readable(FAMILIES), FAMILIES)
-    return [Stop(NAME, Position(Shard(row[0]), row[1]), row[2]) for row in rows]
+    return [BlockedByVersion(NAME, Position(Shard(row[0]), row[1]), row[2]) for row in rows]
 
 
 async def uncounted(conn: Connection, upto: Span, most: int) -> Span:

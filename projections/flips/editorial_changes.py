@@ -42,7 +42,7 @@ class Take(Struct, frozen=True):
     change: TakeChanged
 
 
-class Unread(Struct, frozen=True):
+class UnreadableEvent(Struct, frozen=True):
     """An event that is none, and why."""
 
     position: Position
@@ -54,7 +54,7 @@ class EditorialChanges(Struct, frozen=True):
 
     takes: list[Take]
     adoptions: list[Adopted]
-    unread: list[Unread]
+    unread: list[UnreadableEvent]
 
     def takes_by_tool(self) -> dict[int, list[TakeChanged]]:
         found: dict[int, list[TakeChanged]] = {}
@@ -71,7 +71,7 @@ async def read_changes(conn: PoolConnectionProxy[Record], after: int, upto: int)
         try:
             change = await _change(conn, place, family(kind), editorial.decode(data or b"null", kind))
         except NotUnderstood as error:
-            found.unread.append(Unread(place.position, str(error)))
+            found.unread.append(UnreadableEvent(place.position, str(error)))
             continue
         if isinstance(change, Adopted):
             found.adoptions.append(change)

@@ -17,7 +17,7 @@ from domain.shared.log import Position
 from domain.timeline.flips import Flip, Place
 from eventstore.as_of_positions import RECORDED_AT, NoSuchEvent
 from projections.engine.snapshot import Freshness, ReadModelBehind
-from projections.engine.upcasting import as_read
+from projections.engine.upcasting import with_upcasts
 from projections.flips.store import Reading, flip_of, read_frontier
 
 NEWEST = """
@@ -49,7 +49,7 @@ SELECT f.tool, f.after FROM unnest($1::integer[], $2::timestamptz[], $3::smallin
           AND (recorded_at, cause_shard, cause_position) <= (t.recorded_at, t.shard, t.position)
         ORDER BY recorded_at DESC, cause_shard DESC, cause_position DESC LIMIT 1) AS f
 """
-TELL = as_read("""
+TELL = with_upcasts("""
 SELECT s.slug, coalesce(c.details->>'name', s.slug), e.id, CASE WHEN e.shard = 0 THEN e.data->>'reviewer' END, r.name
   FROM unnest($1::integer[], $2::smallint[], $3::bigint[], $4::text[]) WITH ORDINALITY
        AS f (tool, shard, position, rulebook, ord)

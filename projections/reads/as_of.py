@@ -23,11 +23,11 @@ from projections.block_tally import BLOCK, BLOCK_TALLY
 from projections.bookmark_counts import BOOKMARK_COUNTS
 from projections.catalogue import CATALOGUE
 from projections.daily_votes import DAILY_VOTES
-from projections.engine.blocked import first_stop
+from projections.engine.blocked import first_unreadable
 from projections.engine.poison import AT_FAULT
 from projections.engine.projection import Projection
 from projections.engine.snapshot import Freshness, ReadModelBehind, ReadModelBlocked, Snapshot
-from projections.engine.upcasting import as_read, but_parked
+from projections.engine.upcasting import excluding_parked, with_upcasts
 from projections.panel import PANEL
 from projections.rulebooks import RULEBOOKS
 from projections.scorecard import SCORECARD
@@ -101,7 +101,7 @@ class AsOfSnapshot(Snapshot):
             behind = name == projection.name and position < upto[shard]
             if (
                 behind
-                and await first_stop(self._conn, [projection], shard, position, upto[shard]) is not None
+                and await first_unreadable(self._conn, [projection], shard, position, upto[shard]) is not None
             ):
                 raise ReadModelBlocked
 
@@ -154,11 +154,11 @@ def as_of(projection: Projection, query: str, first: int, *, parked: bool = Fals
     With ``parked`` it leaves out what the read model has parked.
     """
     before, events, folded = (_fold_blocks if projection.name in BLOCKS else _fold_editorial)(projection)
-    return as_read(f"""
+    return with_upcasts(f"""
         WITH moment AS (
             SELECT * FROM unnest(${first}::smallint[], ${first + 1}::bigint[]) AS m (shard, position)),
         {before}
-        {but_parked(events, projection.name) if parked else events},
+        {excluding_parked(events, projection.name) if parked else events},
         {projection.name} AS ({folded}) {query}""")
 
 

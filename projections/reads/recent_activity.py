@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from domain.verdicts.activity import PAST_DAYS, RECENT_DAYS, WEIGHTS, Lately, hours_of
+from domain.verdicts.activity import PAST_DAYS, RECENT_DAYS, WEIGHTS, RecentActivity, hours_of
 from projections.daily_votes import DAILY_VOTES
 from projections.engine.snapshot import Snapshot
 
@@ -17,8 +17,8 @@ SELECT tool, sum((ship + skip) * ($2::bigint[])[$1 - day + 1])::bigint AS heat,
 """
 
 
-async def read_lately(snapshot: Snapshot, hour: int) -> dict[int, Lately]:
+async def read_recent_activity(snapshot: Snapshot, hour: int) -> dict[int, RecentActivity]:
     """Of all tools that votes came to, counted back from ``hour``, in hours since 1970."""
     day, hours = hours_of(hour)
     rows = await snapshot.fetch(DAILY_VOTES, READ, day, WEIGHTS, RECENT_DAYS, PAST_DAYS)
-    return {tool: Lately(heat, recent, past, hours) for tool, heat, recent, past in rows}
+    return {tool: RecentActivity(heat, recent, past, hours) for tool, heat, recent, past in rows}

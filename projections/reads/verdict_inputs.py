@@ -17,10 +17,10 @@ from projections.rulebooks import find_rulebook
 from projections.scorecard import SCORECARD, read_takes
 from projections.tally import TALLY
 
-READ_BY_GROUNDS = (SCORECARD, TALLY, DAILY_VOTES, *READ_BY_RULE)
+READ_BY_VERDICT_INPUTS = (SCORECARD, TALLY, DAILY_VOTES, *READ_BY_RULE)
 
 
-class Grounds(Struct, frozen=True):
+class VerdictInputs(Struct, frozen=True):
     tool: str
     takes: tuple[Judgement, ...]
     ballots: Ballots
@@ -34,7 +34,9 @@ class Grounds(Struct, frozen=True):
         return prove(self.tool, str(self.freshness), self.takes, self.ballots, self.rulebook)
 
 
-async def read_grounds(snapshot: Snapshot, slug: str, tool: int, by: Rulebook | str | None) -> Grounds:
+async def read_verdict_inputs(
+    snapshot: Snapshot, slug: str, tool: int, by: Rulebook | str | None
+) -> VerdictInputs:
     """``by`` is another rulebook than the one in force, or names one by its digest or name.
 
     Raises Unknown, NotListedYet, or NotThereYet while the tool has not been folded yet.
@@ -47,7 +49,7 @@ async def read_grounds(snapshot: Snapshot, slug: str, tool: int, by: Rulebook | 
     if any(each.shard == EDITORIAL and each.number < tool for each in freshness.positions):
         raise ReadModelBehind
     judgements = tuple(Judgement(take.reviewer, take.score, take.choice) for take in takes)
-    return Grounds(slug, judgements, ballots[tool], rulebook, freshness)
+    return VerdictInputs(slug, judgements, ballots[tool], rulebook, freshness)
 
 
 async def _find(snapshot: Snapshot, wanted: str | None) -> Rulebook:

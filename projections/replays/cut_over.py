@@ -62,17 +62,17 @@ async def cut_over(pool: Pool[Record], live: Projection, id: UUID, accepted: Acc
 async def _cut_over(
     conn: PoolConnectionProxy[Record], live: Projection, id: UUID, accepted: Accepted | None
 ) -> None:
-    await _hold_together(conn, live, live.beside)
+    await _hold_together(conn, live, live.shadow)
     drift = await conn.fetchval(CUT_OVER, id, accepted.reason if accepted else None)
     if drift is None:
         raise NotNow(state="not compared, or different without a reason given", wanted="cut over")
     if drift and accepted:
         event = ReplayAccepted(id, live.name, drift, accepted.reason)
         await decide_editorial(conn, lambda _: [event], accepted.author)
-    await conn.execute(DROP_CHECKPOINTS, live.last.name)
-    await conn.execute(RENAME_CHECKPOINTS, live.beside.name, live.last.name)
-    await forget(conn, live.last.name)
-    await rename(conn, (live.name, live.last.name), (live.beside.name, live.name))
+    await conn.execute(DROP_CHECKPOINTS, live.previous.name)
+    await conn.execute(RENAME_CHECKPOINTS, live.shadow.name, live.previous.name)
+    await forget(conn, live.previous.name)
+    await rename(conn, (live.name, live.previous.name), (live.shadow.name, live.name))
     await conn.execute(IMPATIENT)
     await conn.execute(live.cut_over)
 
@@ -89,11 +89,11 @@ async def roll_back(pool: Pool[Record], live: Projection, id: UUID | None = None
 
 
 async def _roll_back(conn: PoolConnectionProxy[Record], live: Projection, id: UUID) -> None:
-    await _hold_together(conn, live, live.last)
+    await _hold_together(conn, live, live.previous)
     if await conn.fetchval(ROLLED_BACK, id) is None:
         raise NotNow(state="rolled back", wanted="rolled back again")
-    beside, last = live.beside.name, live.last.name
-    await rename(conn, (live.name, beside), (last, live.name), (beside, last))
+    shadow, previous = live.shadow.name, live.previous.name
+    await rename(conn, (live.name, shadow), (previous, live.name), (shadow, previous))
     await conn.execute(IMPATIENT)
     await conn.execute(live.roll_back)
 

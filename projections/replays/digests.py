@@ -34,7 +34,7 @@ class Comparison(Struct, frozen=True):
 
     position: str
     live: str
-    beside: str
+    shadow: str
     drift: int
     rows: list[str]
     reason: str | None = None
@@ -55,16 +55,16 @@ async def digest_of(conn: PoolConnectionProxy[Record], projection: Projection, s
 
 async def compare(pool: Pool[Record], projection: Projection, shards: Sequence[Shard]) -> Comparison:
     """Both versions at one moment. Rows are looked for only where the digests differ."""
-    live, beside, positions, differing = Digest(), Digest(), [], list[Record]()
+    live, shadow, positions, differing = Digest(), Digest(), [], list[Record]()
     async with one_moment(pool) as conn:
         for shard in shards:
             positions.append(Position(shard, await conn.fetchval(CHECKPOINT, shard, projection.name)))
             one = await digest_of(conn, projection, shard)
-            other = await digest_of(conn, projection.beside, shard)
+            other = await digest_of(conn, projection.shadow, shard)
             if one != other:
                 differing += await conn.fetch(projection.changes, shard)
-            live, beside = live + one, beside + other
-    return Comparison(",".join(map(str, positions)), str(live), str(beside), len(differing), shown(differing))
+            live, shadow = live + one, shadow + other
+    return Comparison(",".join(map(str, positions)), str(live), str(shadow), len(differing), shown(differing))
 
 
 def shown(differing: Sequence[Record]) -> list[str]:

@@ -118,9 +118,9 @@ async def begin(
     try:
         async with pool.acquire() as conn, conn.transaction():
             await conn.execute(BEGIN, fresh, projection.name, hold, source)
-            await conn.execute(projection.beside.drop)
-            await forget(conn, projection.beside.name)
-            await conn.execute(projection.beside.create)
+            await conn.execute(projection.shadow.drop)
+            await forget(conn, projection.shadow.name)
+            await conn.execute(projection.shadow.create)
     except UniqueViolationError:
         raise UnderWay(projection=projection.name, id=await unfinished(pool, projection)) from None
     return fresh
@@ -172,10 +172,10 @@ async def cancel(pool: Pool[Record], projections: Sequence[Projection], id: UUID
         name = await conn.fetchval(CANCEL, id)
         if name is None:
             raise NotNow(state=(await read_replay(pool, id)).state, wanted="cancelled")
-        beside = find(projections, name).beside
-        await conn.execute(DROP_CHECKPOINTS, beside.name)
-        await forget(conn, beside.name)
-        await conn.execute(beside.drop)
+        shadow = find(projections, name).shadow
+        await conn.execute(DROP_CHECKPOINTS, shadow.name)
+        await forget(conn, shadow.name)
+        await conn.execute(shadow.drop)
 
 
 async def _move(pool: Pool[Record], id: UUID, before: State, after: State) -> None:

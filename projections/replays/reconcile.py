@@ -20,7 +20,7 @@ from projections.replays.digests import Comparison, digest_of
 HOLD_ADVANCE = "SELECT pg_advisory_xact_lock(hashtext('shiplog advance'), $1)"
 
 
-async def set_right(
+async def reconcile(
     pool: Pool[Record], live: Projection, shards: Sequence[Shard], compared: Comparison
 ) -> Comparison:
     """The comparison, without the rows that differ if the rebuilt version is the live one and what it had parked."""
@@ -50,9 +50,9 @@ async def _mended(pool: Pool[Record], live: Projection, shard: Shard) -> int | N
 async def _try(conn: PoolConnectionProxy[Record], live: Projection, shard: Shard) -> int | None:
     await conn.execute(HOLD_ADVANCE, shard)
     before = set(await parked_of(conn, shard, live.name))
-    after = set(await parked_of(conn, shard, live.beside.name))
+    after = set(await parked_of(conn, shard, live.shadow.name))
     if after - before:
         return None
     await conn.execute(live.fold_positions, shard, sorted(before - after))
-    same = await digest_of(conn, live, shard) == await digest_of(conn, live.beside, shard)
+    same = await digest_of(conn, live, shard) == await digest_of(conn, live.shadow, shard)
     return len(before - after) if same else None

@@ -1,6 +1,6 @@
 """Replay: a read model is rebuilt from the log beside the live one, compared with it, and takes its place.
 
-The new version is a read model of its own name (``Projection.beside``). Ranges of the log are folded into it side by
+The new version is a read model of its own name (``Projection.shadow``). Ranges of the log are folded into it side by
 side, in short transactions. When it has come close to the live one it *joins* it: both have a checkpoint at the same
 position, and from then on each advance moves both in one transaction. So whoever reads sees them at one position, and
 the cut-over is a change of names that no answer can be split by.
@@ -17,17 +17,17 @@ from asyncpg import Pool, Record
 from asyncpg.pool import PoolConnectionProxy
 
 from domain.shared.log import Shard
-from eventstore.advisory_lock import alone
+from eventstore.advisory_lock import exclusively
 from eventstore.sealed.manifest import SegmentError
 from eventstore.sealed.store import Store
 from projections.engine.advance import advance
-from projections.engine.blocked import stop_of_live
+from projections.engine.blocked import blocked_position
 from projections.engine.poison import fold_past_poison
 from projections.engine.projection import Projection
 from projections.replays.cut_over import cut_over, patiently
 from projections.replays.digests import Comparison, compare
 from projections.replays.jobs import RUNNING, Replay, find, is_running, pause, read_replay
-from projections.replays.reconcile import set_right
+from projections.replays.reconcile import reconcile
 from projections.replays.sealed_replay import NoSegments, fold_sealed
 
 RANGE_EVENTS = 500_000
@@ -94,7 +94,7 @@ async def run(
     call goes on. It does not rely on workers, and does not mind them. One that reads sealed history is paused by a
     damaged segment: raises SegmentError, or NoSegments without a store.
     """
-    async with alone(pool, "shiplog replay", str(id)) as mine:
+    async with exclusively(pool, "shiplog replay", str(id)) as mine:
         replay = await read_replay(pool, id)
         if mine and replay.goes_on:
             live = find(projections, replay.projection)
@@ -141,7 +141,7 @@ async def _rebuild(
     await pool.execute(JOINED, id)
     await _meet(pool, projections, live)
     compared = await compare(pool, live, shards)
-    await _tell(pool, id, await set_right(pool, live, shards, compared) if compared.drift else compared)
+    await _tell(pool, id, await reconcile(pool, live, shards, compared) if compared.drift else compared)
 
 
 async def _cover(pool: Pool[Record], live: Projection, id: UUID, shards: Sequence[Shard]) -> int:
@@ -150,8 +150,8 @@ async def _cover(pool: Pool[Record], live: Projection, id: UUID, shards: Sequenc
     for shard in shards:
         async with pool.acquire() as conn, conn.transaction():
             await conn.execute(HOLD_ADVANCE, shard)
-            stop = await stop_of_live(conn, live, shard, LAST)
-            await conn.execute(COVER, shard, id, RANGE_EVENTS, live.beside.name, stop)
+            stop = await blocked_position(conn, live, shard, LAST)
+            await conn.execute(COVER, shard, id, RANGE_EVENTS, live.shadow.name, stop)
             left += await conn.fetchval(LEFT, shard, id)
     return left
 
@@ -183,7 +183,7 @@ async def _fold_one(pool: Pool[Record], live: Projection, id: UUID, shard: Shard
 async def _fold(
     conn: PoolConnectionProxy[Record], live: Projection, id: UUID, shard: Shard, claimed: Record
 ) -> None:
-    await fold_past_poison(conn, live.beside, shard, claimed["after"], claimed["upto"])
+    await fold_past_poison(conn, live.shadow, shard, claimed["after"], claimed["upto"])
     await conn.execute(FOLDED, shard, id, claimed["after"])
 
 
@@ -193,20 +193,20 @@ async def _join(conn: PoolConnectionProxy[Record], live: Projection, id: UUID, s
     That is where the live version's is, or ahead of it, where a range had come further.
     """
     await conn.execute(HOLD_ADVANCE, shard)
-    if await conn.fetchval(CHECKPOINT, shard, live.beside.name) is not None:
+    if await conn.fetchval(CHECKPOINT, shard, live.shadow.name) is not None:
         return
     for claimed in await conn.fetch(CLAIM_REST, shard, id):
         await _fold(conn, live, id, shard, claimed)
     covered = int(await conn.fetchval(COVERED, shard, id))
     reached = max(covered, int(await conn.fetchval(CHECKPOINT, shard, live.name)))
     if covered < reached:
-        await fold_past_poison(conn, live.beside, shard, covered, reached)
-    await conn.execute(JOIN, shard, live.beside.name, reached)
+        await fold_past_poison(conn, live.shadow, shard, covered, reached)
+    await conn.execute(JOIN, shard, live.shadow.name, reached)
 
 
 async def _meet(pool: Pool[Record], projections: Sequence[Projection], live: Projection) -> None:
     """Wait for the version that is behind; once at one position, they move as one."""
-    while apart := await pool.fetch(APART, live.name, live.beside.name):
+    while apart := await pool.fetch(APART, live.name, live.shadow.name):
         for row in apart:
             if await advance(pool, projections, Shard(row["shard"])) is None:
                 await asyncio.sleep(0.01)  # a worker has it
@@ -214,5 +214,5 @@ async def _meet(pool: Pool[Record], projections: Sequence[Projection], live: Pro
 
 async def _tell(pool: Pool[Record], id: UUID, compared: Comparison) -> None:
     state = "different" if compared.drift else "equal"
-    told = (compared.position, compared.beside, compared.live, compared.drift, compared.rows, compared.reason)
+    told = (compared.position, compared.shadow, compared.live, compared.drift, compared.rows, compared.reason)
     await pool.execute(COMPARED, id, state, *told)

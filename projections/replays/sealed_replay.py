@@ -15,7 +15,7 @@ from eventstore.heads import read_heads
 from eventstore.sealed.duck import NotFolded
 from eventstore.sealed.manifest import SegmentError
 from eventstore.sealed.store import Store
-from projections.engine.blocked import stop_of_live
+from projections.engine.blocked import blocked_position
 from projections.engine.poison import AT_FAULT
 from projections.engine.projection import Projection
 from projections.replays.sealed_fold import Row, fold_segments
@@ -60,7 +60,7 @@ async def fold_sealed(
 
 async def _readable(pool: Pool[Record], live: Projection, shard: Shard, last: int) -> int:
     async with pool.acquire() as conn:
-        stop = await stop_of_live(conn, live, shard, last)
+        stop = await blocked_position(conn, live, shard, last)
     return last if stop is None else min(last, stop - 1)
 
 
@@ -68,7 +68,7 @@ async def _load(conn: PoolConnectionProxy[Record], live: Projection, rows: Seque
     columns = {"shard": "smallint", **live.columns}
     json = {number for number, ddl in enumerate(columns.values()) if ddl.startswith("jsonb")}
     await conn.copy_records_to_table(
-        live.beside.name,
+        live.shadow.name,
         schema_name="read_models",
         columns=list(columns),
         records=[_binary(row, json) for row in rows] if json else rows,

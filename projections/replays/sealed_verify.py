@@ -16,7 +16,7 @@ from eventstore.sealed.seal import held
 from eventstore.sealed.store import Store
 from projections.engine.parked import parked_of
 from projections.engine.projection import RANGE, Projection
-from projections.engine.upcasting import as_read, but_parked
+from projections.engine.upcasting import excluding_parked, with_upcasts
 from projections.replays.digests import MOST_ROWS
 from projections.replays.sealed_fold import folded, listed, needed, paths
 from projections.replays.verify import Verified
@@ -77,8 +77,8 @@ async def _differences(
 
 def _counted(projection: Projection) -> str:
     """What the read model has parked neither engine could fold."""
-    events = but_parked(RANGE, projection.name)
-    return as_read(f"WITH {events} SELECT {listed(projection)} FROM ({projection.folded}) AS folded")
+    events = excluding_parked(RANGE, projection.name)
+    return with_upcasts(f"WITH {events} SELECT {listed(projection)} FROM ({projection.folded}) AS folded")
 
 
 def _compare(

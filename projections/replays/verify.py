@@ -119,7 +119,7 @@ async def _recount(
 ) -> tuple[Digest, list[Record]]:
     """What the read model holds, and the rows of it that the log, without what is parked, says otherwise or not at all."""
     parked = await parked_of(conn, at.shard, projection.name)
-    differences = projection.differences_but_parked if parked else projection.differences
+    differences = projection.differences_excluding_parked if parked else projection.differences
     differing = await conn.fetch(differences, at.shard, 0, at.number)
     return await digest_of(conn, projection, at.shard), differing
 

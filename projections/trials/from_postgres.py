@@ -11,7 +11,7 @@ from asyncpg.pool import PoolConnectionProxy
 from msgspec import Struct
 
 from domain.shared.log import EDITORIAL, Position, Shard
-from projections.engine.upcasting import as_read
+from projections.engine.upcasting import with_upcasts
 from projections.trials.vote_deltas import FINER, Ask, Moves, Queries, Votes
 
 RANGE_EVENTS = 500_000
@@ -95,12 +95,12 @@ class PostgresMoves:
     ) -> list[Record]:
         bounds = each.shard, each.after, each.upto, ask.seconds
         if ask.wanted is None:
-            rows = await conn.fetch(as_read(f"{ALL} {query}"), *bounds)
+            rows = await conn.fetch(with_upcasts(f"{ALL} {query}"), *bounds)
             self._numbers[each] |= {row["stretch"] for row in rows}
             return rows
         here = [key for key in ask.wanted if self._has(each, key[1], ask)]
         columns = [tool for tool, _ in here], [number for _, number in here]
-        return await conn.fetch(as_read(f"{WANTED} {query}"), *bounds, *columns, ask.bits)
+        return await conn.fetch(with_upcasts(f"{WANTED} {query}"), *bounds, *columns, ask.bits)
 
     def _concerned(self, ask: Ask) -> list[Range]:
         if ask.wanted is None:

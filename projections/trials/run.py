@@ -23,7 +23,7 @@ from domain.timeline.trials import Trial
 from eventstore.as_of_positions import resolve_positions
 from eventstore.heads import read_heads
 from eventstore.sealed.store import Store
-from projections.engine.blocked import first_stop
+from projections.engine.blocked import first_unreadable
 from projections.engine.snapshot import ReadModelBlocked
 from projections.flips.editorial_history import read_editorial_history
 from projections.tally import TALLY
@@ -114,7 +114,7 @@ async def _check_readable(pool: Pool[Record], positions: Sequence[Position]) -> 
     async with pool.acquire() as conn:
         for each in positions:
             after = passed.get(each.shard, 0)
-            if after < each.number and await first_stop(conn, [TALLY], each.shard, after, each.number):
+            if after < each.number and await first_unreadable(conn, [TALLY], each.shard, after, each.number):
                 raise ReadModelBlocked
 
 

@@ -13,7 +13,7 @@ from domain.rulebooks.rulebook import Rulebook
 from domain.shared.errors import Rejected
 from domain.shared.log import Position, parse_position
 from domain.timeline.trials import Trial, total
-from eventstore.advisory_lock import alone
+from eventstore.advisory_lock import exclusively
 from eventstore.sealed.store import Store
 from projections.engine.snapshot import take_snapshot
 from projections.rulebooks import find_rulebook
@@ -56,7 +56,7 @@ async def run(pool: Pool[Record], id: UUID, store: Store | None = None) -> None:
 
     Whatever dies on the way, the next call begins anew, to the same end: the positions are the trial's own.
     """
-    async with alone(pool, "shiplog trial", str(id)) as mine:
+    async with exclusively(pool, "shiplog trial", str(id)) as mine:
         taken = await pool.fetchrow(TAKE_UP, id) if mine else None
         if taken is None:
             return

@@ -129,8 +129,8 @@ def _create(data: Path, programs: Path, who: Account) -> None:
     where = _where(new, who)
     rules = ("--auth-local=reject", "--auth-host=scram-sha-256")
     _run([f"{programs}/initdb", "-D", where, "-U", OWNER, *LOCALE, *rules], new, who)
-    alone = [f"{programs}/postgres", "--single", "-D", where, "-c", "exit_on_error=on", "postgres"]
-    _run(alone, new, who, f"ALTER ROLE {OWNER} PASSWORD '{secret}'\nCREATE DATABASE {DATABASE}\n")
+    exclusively = [f"{programs}/postgres", "--single", "-D", where, "-c", "exit_on_error=on", "postgres"]
+    _run(exclusively, new, who, f"ALTER ROLE {OWNER} PASSWORD '{secret}'\nCREATE DATABASE {DATABASE}\n")
     new.rename(_cluster(data))
     _flush(data)
 

@@ -24,10 +24,10 @@ from eventstore.sealed.seal import due
 from eventstore.sealed.seal import seal as seal_segment
 from projections.adoptions import is_due
 from projections.engine.advance import CheckpointMoved, advance, behind
-from projections.engine.blocked import read_stops
+from projections.engine.blocked import read_blocked
 from projections.engine.registry import PROJECTIONS
 from projections.flips.advance import FrontierMoved, advance_flips
-from projections.flips.batches import read_flip_stops
+from projections.flips.batches import read_flips_blocked
 from projections.replays.jobs import NotNow, UnderWay, begin_next, read_replays
 from projections.replays.run import run
 from projections.replays.sealed_replay import NoSegments
@@ -80,7 +80,7 @@ async def sweep(ctx: Context) -> int:
     try:
         shards = await behind(ctx["pool"])
         folded = sum(await asyncio.gather(*(project(ctx, shard) for shard in shards)))
-        for stop in await read_stops(ctx["pool"], PROJECTIONS) if shards else []:
+        for stop in await read_blocked(ctx["pool"], PROJECTIONS) if shards else []:
             _tell(str(stop))
         return folded
     except _UNREACHABLE as error:
@@ -94,7 +94,7 @@ async def flip(ctx: Context) -> int:
     try:
         while (events := await advance_flips(ctx["pool"])) is not None:
             passed += events
-        for stop in await read_flip_stops(ctx["pool"]) if passed else []:
+        for stop in await read_flips_blocked(ctx["pool"]) if passed else []:
             _tell(str(stop))
     except (FrontierMoved, AppendInFlight, InTheFuture) as error:
         _log.info("flips are looked for again soon", error=str(error))

@@ -10,11 +10,11 @@ from asyncpg import Pool, Record
 from litestar import Response, get
 from msgspec import Struct
 
-from projections.engine.blocked import read_stops, read_unread
+from projections.engine.blocked import read_blocked, read_unknown_types
 from projections.engine.lag import read_lag
 from projections.engine.parked import count_parked
 from projections.engine.registry import PROJECTIONS
-from projections.flips.batches import read_flip_stops
+from projections.flips.batches import read_flips_blocked
 from services.api.http.app_state import app_state
 from services.api.http.auth import open_to_all
 from services.api.http.problems import problem_responses
@@ -63,7 +63,7 @@ async def readyz(request: AnyRequest) -> Response[Readiness]:
 
 
 async def _readiness(pool: Pool[Record], behind: dict[str, int], redis: Literal["ok", "absent"]) -> Readiness:
-    stops = [*await read_stops(pool, PROJECTIONS), *await read_flip_stops(pool)]
+    stops = [*await read_blocked(pool, PROJECTIONS), *await read_flips_blocked(pool)]
     stopped = [str(stop) for stop in stops]
-    unread = {each.type: str(each.position) for each in await read_unread(pool, PROJECTIONS)}
+    unread = {each.type: str(each.position) for each in await read_unknown_types(pool, PROJECTIONS)}
     return Readiness("ready", behind, redis, await count_parked(pool), stopped, unread)

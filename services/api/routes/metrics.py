@@ -8,11 +8,11 @@ from asyncpg import InterfaceError, Pool, PostgresError, Record
 from litestar import Response, get
 from prometheus_client import generate_latest
 
-from projections.engine.blocked import read_stops
+from projections.engine.blocked import read_blocked
 from projections.engine.lag import read_lag
 from projections.engine.parked import count_parked
 from projections.engine.registry import PROJECTIONS
-from projections.flips.batches import read_flip_stops
+from projections.flips.batches import read_flips_blocked
 from projections.replays.verify import read_drift
 from services.api.http.app_state import app_state
 from services.api.http.auth import open_to_all
@@ -41,7 +41,7 @@ async def _look(pool: Pool[Record]) -> None:
         STOPPED.labels(lag.projection).set(0)
     for projection, events in (await count_parked(pool)).items():
         PARKED.labels(projection).set(events)
-    for stop in [*await read_stops(pool, PROJECTIONS), *await read_flip_stops(pool)]:
+    for stop in [*await read_blocked(pool, PROJECTIONS), *await read_flips_blocked(pool)]:
         STOPPED.labels(stop.projection).inc()
     health = await read_health(pool)
     for state, webhooks in health.webhooks.items():

@@ -10,7 +10,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import QueryParameter
 
 from domain.verdicts.proofs import Bundle
-from projections.reads.verdict_inputs import READ_BY_GROUNDS, read_grounds
+from projections.reads.verdict_inputs import READ_BY_VERDICT_INPUTS, read_verdict_inputs
 from services.api.http.app_state import app_state
 from services.api.http.auth import open_to_all
 from services.api.http.consistency import AsOf, MinPosition, headers_of, snapshot_at
@@ -56,8 +56,8 @@ async def verdict_proof(
     Asked as of a position of every shard, these are the same bytes for ever.
     """
     tool, pool = (await app_state(request).tool_directory.find(slug)).tool, app_state(request).pool
-    async with snapshot_at(pool, min_position, READ_BY_GROUNDS, as_of=as_of) as snapshot:
-        grounds = await read_grounds(snapshot, slug, tool, rulebook)
+    async with snapshot_at(pool, min_position, READ_BY_VERDICT_INPUTS, as_of=as_of) as snapshot:
+        grounds = await read_verdict_inputs(snapshot, slug, tool, rulebook)
     return Response(grounds.prove(), media_type=MediaType.JSON, headers=headers_of(grounds.freshness))
 
 

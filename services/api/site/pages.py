@@ -14,7 +14,7 @@ from msgspec import Struct
 from domain.events.editorial import Category
 from domain.shared.errors import Unknown
 from domain.shared.types import Slug
-from domain.verdicts.activity import Lately
+from domain.verdicts.activity import RecentActivity
 from domain.verdicts.rankings import Sort
 from eventstore.tool_directory import ToolDirectory
 from projections.adoptions import rulebook_in_force
@@ -83,7 +83,7 @@ async def home(request: AnyRequest, sort: FromQuery[Sort] = "top") -> Page:
         groups=_by_category(listed, categories),
         cards=[] if sort == "top" else listed,
         listed=len(order.ranked),
-        lately=_lately(order),
+        recent_activity=_lately(order),
         featured=[cards[tool] for tool in pair],
         panel=panel,
     )
@@ -150,7 +150,7 @@ async def category(request: AnyRequest, slug: FromPath[str], sort: FromQuery[Sor
     if not entries:
         raise Unknown(kind="category", name=slug)
     group = Group(cards[shown[0]].category, [cards[tool] for tool in shown], len(entries))
-    return render_page("category.html", freshness, group=group, sort=sort, lately=_lately(order))
+    return render_page("category.html", freshness, group=group, sort=sort, recent_activity=_lately(order))
 
 
 @get("/bookmarks", guards=[open_to_all], include_in_schema=False)
@@ -244,9 +244,9 @@ def _featured(order: Order) -> tuple[int, ...]:
     return pair if len(pair) == 2 else ()
 
 
-def _lately(order: Order) -> dict[str, Lately]:
+def _lately(order: Order) -> dict[str, RecentActivity]:
     """By slug, where that is what the order goes by."""
-    return {each.slug: each.lately for each in order.ranked} if order.sort in BY_AGE else {}
+    return {each.slug: each.recent_activity for each in order.ranked} if order.sort in BY_AGE else {}
 
 
 def _rivals(card: Card, entries: Iterable[Entry]) -> list[Entry]:

@@ -8,11 +8,11 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from domain.rulebooks.rulebook import Rulebook
-from domain.verdicts.activity import Lately
+from domain.verdicts.activity import RecentActivity
 from domain.verdicts.rankings import Contender, Rank, Sort, rank
 from projections.catalogue import read_listed
 from projections.engine.snapshot import Snapshot
-from projections.reads.recent_activity import read_lately
+from projections.reads.recent_activity import read_recent_activity
 from projections.scorecard import read_splits
 from projections.tally import read_tallies
 from services.api.http.pagination import read_cursor, write_cursor
@@ -33,7 +33,7 @@ class Ranked(Struct, frozen=True):
     slug: str
     category: str
     rank: Rank
-    lately: Lately
+    recent_activity: RecentActivity
 
 
 class After(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -81,10 +81,10 @@ async def read_order(snapshot: Snapshot, rulebook: Rulebook, sort: Sort, after: 
     splits = await read_splits(snapshot)
     tallies = await read_tallies(snapshot, tools)
     hour = (after.hour if after else await _newest_hour(snapshot)) if sort in BY_AGE else None
-    lately = await read_lately(snapshot, hour) if hour is not None else {}
+    recent_activity = await read_recent_activity(snapshot, hour) if hour is not None else {}
     ranked = []
     for tool, slug, category in listed:
-        came = lately.get(tool, Lately())
+        came = recent_activity.get(tool, RecentActivity())
         contender = Contender(*tallies.get(tool, (0, 0)), *splits.get(tool, (0, 0, 0)), came)
         ranked.append(Ranked(tool, slug, category, (*rank(sort, contender, rulebook), tool), came))
     ranked.sort(key=lambda each: each.rank, reverse=True)

@@ -11,7 +11,7 @@ from asyncpg import Pool, Record
 from msgspec import Struct
 
 from eventstore.heads import read_heads
-from projections.engine.blocked import read_stops, read_unread
+from projections.engine.blocked import read_blocked, read_unknown_types
 from projections.engine.lag import Lag, read_lag
 from projections.engine.parked import count_parked, read_parked
 from projections.engine.registry import PROJECTIONS
@@ -50,9 +50,9 @@ async def _read(pool: Pool[Record]) -> Status:
         await read_heads(pool),
         await read_lag(pool),
         await count_parked(pool),
-        [str(stop) for stop in await read_stops(pool, PROJECTIONS)],
+        [str(stop) for stop in await read_blocked(pool, PROJECTIONS)],
         [str(each) for each in await read_parked(pool)],
-        [str(each) for each in await read_unread(pool, PROJECTIONS)],
+        [str(each) for each in await read_unknown_types(pool, PROJECTIONS)],
     )
 
 

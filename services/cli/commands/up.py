@@ -138,11 +138,11 @@ async def _run(
     databases: Databases, children: list[supervisor.Child], urls: list[str], editor: NewUser | None
 ) -> None:
     """The ready line is printed once, when every API process can commit."""
-    beside = [asyncio.create_task(_announce_ready(urls, editor)), asyncio.create_task(databases.watch())]
+    shadow = [asyncio.create_task(_announce_ready(urls, editor)), asyncio.create_task(databases.watch())]
     await supervisor.supervise(children, on_event=_tell)
-    for task in beside:
+    for task in shadow:
         task.cancel()
-    await asyncio.gather(*beside, return_exceptions=True)
+    await asyncio.gather(*shadow, return_exceptions=True)
 
 
 async def _announce_ready(urls: list[str], editor: NewUser | None) -> None:

@@ -20,7 +20,7 @@ from eventstore.as_of_positions import AppendInFlight, resolve_positions
 from eventstore.tool_directory import ToolDirectory
 from projections.engine.snapshot import ReadModelBehind, Snapshot, take_snapshot
 from projections.reads.as_of import snapshot_as_of
-from projections.reads.verdict_inputs import Grounds, read_grounds
+from projections.reads.verdict_inputs import VerdictInputs, read_verdict_inputs
 from services.cli.commands.keys import in_database
 from services.cli.commands.rulebooks import read_file
 from services.cli.instance import data_option, instance
@@ -76,10 +76,12 @@ def _rulebook(named: str | None) -> Rulebook | str | None:
     return read_file(Path(named)) if named and named.endswith(".toml") else named
 
 
-async def _read(pool: Pool[Record], slug: str, moment: Moment | None, by: Rulebook | str | None) -> Grounds:
+async def _read(
+    pool: Pool[Record], slug: str, moment: Moment | None, by: Rulebook | str | None
+) -> VerdictInputs:
     tool = (await ToolDirectory(pool).find(slug)).tool
     async with _snapshot(pool, moment) as snapshot:
-        return await read_grounds(snapshot, slug, tool, by)
+        return await read_verdict_inputs(snapshot, slug, tool, by)
 
 
 @asynccontextmanager
@@ -92,11 +94,11 @@ async def _snapshot(pool: Pool[Record], moment: Moment | None) -> AsyncIterator[
             yield past
 
 
-def _shown(grounds: Grounds) -> Shown:
+def _shown(grounds: VerdictInputs) -> Shown:
     return Shown(grounds.tool, str(grounds.freshness), grounds.judge())
 
 
-def _block(grounds: Grounds) -> str:
+def _block(grounds: VerdictInputs) -> str:
     found = grounds.judge()
     panel, tally, margin = found.panel, found.community, found.margin
     interval = "" if tally.interval is None else f", {tally.interval[0]} to {tally.interval[1]}"

@@ -17,7 +17,7 @@ from projections.engine.lag import read_lag
 from projections.engine.parked import read_parked
 from projections.flips import store as flip_log
 from projections.flips.advance import advance_flips
-from projections.flips.batches import read_flip_stops
+from projections.flips.batches import read_flips_blocked
 from projections.flips.store import begin, flips_after, install_flips, read_frontier
 from projections.flips.verify import verify_flips
 from services.settings import Settings
@@ -166,7 +166,7 @@ async def test_flips_wait_before_what_is_newer_than_this_software(pool: Log, wri
     await append(pool, rows)
     assert [each.tool for each in await fold(pool)] == [1]
     assert str(await read_frontier(pool)) == "0.1,1.0,2.0,3.0"
-    assert [(stop.projection, stop.position, stop.type) for stop in await read_flip_stops(pool)] == [
+    assert [(stop.projection, stop.position, stop.type) for stop in await read_flips_blocked(pool)] == [
         ("flips", Position(Shard(2), 1), "VoteCast.2")
     ]
 

@@ -101,7 +101,7 @@ async def test_rolled_back_it_is_incomplete_again_and_both_go_on(pool: Pool[Reco
     await run(pool, MENDED, await begin(pool, FIXED))
     await roll_back(pool, FIXED)
     assert await parked(pool) == poison_of(written)
-    assert await parked(pool, FIXED.last.name) == []
+    assert await parked(pool, FIXED.previous.name) == []
     assert await kept(pool) == fold(written)
     assert (await verify(pool, GRADES)).drift == 0
 
@@ -114,9 +114,9 @@ async def test_what_still_fails_is_parked_by_the_rebuilt_version_too(pool: Pool[
     assert (done.state, done.digest) == ("equal", done.replaces)
     more = await append(pool, SHARD, [(2, "x"), (2, "4")])
     await catch_up_with(pool, BROKEN)
-    assert await parked(pool) == await parked(pool, GRADES.beside.name) == poison_of([*written, *more])
+    assert await parked(pool) == await parked(pool, GRADES.shadow.name) == poison_of([*written, *more])
     await cut_over(pool, GRADES, asked)
-    assert await parked(pool) == await parked(pool, GRADES.last.name) == poison_of([*written, *more])
+    assert await parked(pool) == await parked(pool, GRADES.previous.name) == poison_of([*written, *more])
     assert await kept(pool) == fold([*written, *more])
 
 
@@ -138,7 +138,7 @@ async def test_given_up_a_replay_leaves_nothing_parked_of_its_own(pool: Pool[Rec
     asked = await begin(pool, GRADES, hold=True)
     await run(pool, BROKEN, asked)
     await cancel(pool, BROKEN, asked)
-    assert await parked(pool, GRADES.beside.name) == []
+    assert await parked(pool, GRADES.shadow.name) == []
 
 
 async def test_whoever_dies_among_the_halves_leaves_nothing_and_the_next_does_it_once(
@@ -173,13 +173,13 @@ async def test_a_fold_that_fails_on_everything_is_stopped_and_the_fix_lets_it_go
     stands = {row[0]: row[1] for row in await pool.fetch(CHECKPOINTS, SHARD)}
     assert stands.pop("grades") == 4
     assert set(stands.values()) == {12}
-    (told,) = await blocked.read_stops(pool, BROKEN)
+    (told,) = await blocked.read_blocked(pool, BROKEN)
     assert str(told).startswith("grades is stopped after 1.4, where it had parked 4 events")
     done = await run(pool, MENDED, await begin(pool, FIXED))
     assert (done.state, done.drift) == ("cut-over", 0)
     await catch_up_with(pool, MENDED)
     assert (await parked(pool), await kept(pool)) == ([], fold(written, poison=0))
-    assert [each.projection for each in await blocked.read_stops(pool, MENDED)] == ["grades__last"]
+    assert [each.projection for each in await blocked.read_blocked(pool, MENDED)] == ["grades__last"]
 
 
 async def test_many_ranges_later_poison_is_found_in_small_ones(

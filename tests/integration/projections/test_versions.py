@@ -21,7 +21,7 @@ from eventstore.decisions import decide_tool
 from eventstore.sealed.store import Store
 from projections.catalogue import CATALOGUE
 from projections.engine.advance import advance
-from projections.engine.blocked import read_stops, read_unread
+from projections.engine.blocked import read_blocked, read_unknown_types
 from projections.engine.projection import Projection
 from projections.engine.registry import PROJECTIONS
 from projections.engine.snapshot import ReadModelBlocked, take_snapshot
@@ -168,7 +168,7 @@ async def test_what_is_newer_stops_those_who_read_it_just_before_it_and_nobody_e
     assert {name for name, position in stands.items() if position == 1} == READERS
     assert {position for name, position in stands.items() if name not in READERS} == {3}
     assert await scores(pool) == {"builder": 7}
-    stops = await read_stops(pool, PROJECTIONS)
+    stops = await read_blocked(pool, PROJECTIONS)
     assert {(each.projection, str(each.position), each.type) for each in stops} == {
         (name, "0.2", "TakePublished.2") for name in READERS
     }
@@ -194,7 +194,7 @@ async def test_all_others_go_on_and_once_upgraded_so_does_the_stopped_one(
     assert {row[1] for row in await pool.fetch(CHECKPOINTS, EDITORIAL)} == {5}
     # What was folded before the upgrade is built anew by `shiplog migrate`; the digest says so.
     assert await scores(pool) == {"builder": 7, "founder": 81, "operator": 90}
-    assert await read_stops(pool, PROJECTIONS) == []
+    assert await read_blocked(pool, PROJECTIONS) == []
 
 
 async def test_a_past_that_would_have_to_read_it_says_so_and_every_other_is_shown(pool: Pool[Record]) -> None:
@@ -224,7 +224,7 @@ async def test_a_rebuilt_version_stops_where_the_live_one_does(pool: Pool[Record
     assert (done.state, done.drift) == ("cut-over", 0)
     assert await scores(pool) == {"builder": 7}
     await catch_up(pool)
-    assert {str(each.position) for each in await read_stops(pool, PROJECTIONS)} == {"0.2"}
+    assert {str(each.position) for each in await read_blocked(pool, PROJECTIONS)} == {"0.2"}
 
 
 async def test_a_type_that_no_read_model_names_stops_nothing_and_is_told(
@@ -235,8 +235,8 @@ async def test_a_type_that_no_read_model_names_stops_nothing_and_is_told(
         await put(pool, "VoteCast" if number else "ReplayAccepted.2", shard=Shard(1))
     await catch_up(pool)
     assert {row[1] for row in await pool.fetch(CHECKPOINTS, 1)} == {6}
-    assert await read_stops(pool, PROJECTIONS) == []
-    assert [(each.type, str(each.position)) for each in await read_unread(pool, PROJECTIONS)] == [
+    assert await read_blocked(pool, PROJECTIONS) == []
+    assert [(each.type, str(each.position)) for each in await read_unknown_types(pool, PROJECTIONS)] == [
         ("ReplayAccepted.2", "1.2"),
         ("VoteWeighed", "1.1"),
     ]

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from scipy.stats import binomtest
 
-from domain.verdicts.activity import HALF_LIFE_DAYS, HALVINGS, WEIGHTS, Lately, hours_of, weight
+from domain.verdicts.activity import HALF_LIFE_DAYS, HALVINGS, WEIGHTS, RecentActivity, hours_of, weight
 
 LAST = HALF_LIFE_DAYS * HALVINGS
 ages = st.integers(0, LAST)
 hours = st.integers(25, 48)
-latelies = st.builds(Lately, recent=st.integers(0, 10**6), past=st.integers(0, 10**8), hours=hours)
+latelies = st.builds(RecentActivity, recent=st.integers(0, 10**6), past=st.integers(0, 10**8), hours=hours)
 
 
 @given(ages)
@@ -47,35 +47,42 @@ def test_recent_hours_are_those_since_yesterday_began(hour: int, day: int, since
 
 
 def test_a_steady_rate_does_not_trend_nor_does_a_handful() -> None:
-    assert not Lately(recent=20, past=280, hours=48).trends
-    assert not Lately(recent=4, past=0).trends
-    assert not Lately(recent=0, past=0).trends
-    assert not Lately(recent=5, past=10**6).trends
-    assert Lately(recent=5, past=0).trends
-    assert Lately(recent=50, past=280).trends
+    assert not RecentActivity(recent=20, past=280, hours=48).trends
+    assert not RecentActivity(recent=4, past=0).trends
+    assert not RecentActivity(recent=0, past=0).trends
+    assert not RecentActivity(recent=5, past=10**6).trends
+    assert RecentActivity(recent=5, past=0).trends
+    assert RecentActivity(recent=50, past=280).trends
 
 
 def test_the_same_votes_in_fewer_hours_are_a_higher_rate() -> None:
-    assert Lately(recent=30, past=280, hours=25).trends
-    assert not Lately(recent=30, past=280, hours=48).trends
+    assert RecentActivity(recent=30, past=280, hours=25).trends
+    assert not RecentActivity(recent=30, past=280, hours=48).trends
 
 
 @given(st.sampled_from([0, 28, 280, 2_800, 28_000]), hours)
 def test_what_trends_would_be_chance_once_in_fifty_times_at_most(past: int, hours: int) -> None:
     """The first count that trends, beside the exact binomial test."""
-    first = next(n for n in range(5, 10_000) if Lately(recent=n, past=past, hours=hours).trends)
+    first = next(n for n in range(5, 10_000) if RecentActivity(recent=n, past=past, hours=hours).trends)
     chance = binomtest(first, first + past, hours / (hours + 672), alternative="greater").pvalue
     assert chance < 1 / 50
 
 
 def test_a_rise_is_how_many_times_the_past_rate() -> None:
-    assert Lately(recent=0, past=0).rise == Lately(recent=200, past=2_800, hours=48).rise == 10**9
-    assert Lately(recent=90, past=140, hours=48).rise == 5 * 10**9
-    assert Lately(recent=0, past=140, hours=48).rise == 10**9 // 2
+    assert (
+        RecentActivity(recent=0, past=0).growth
+        == RecentActivity(recent=200, past=2_800, hours=48).growth
+        == 10**9
+    )
+    assert RecentActivity(recent=90, past=140, hours=48).growth == 5 * 10**9
+    assert RecentActivity(recent=0, past=140, hours=48).growth == 10**9 // 2
 
 
 @given(latelies)
-def test_more_recent_votes_raise_and_more_before_lower(lately: Lately) -> None:
-    more, before = replace(lately, recent=lately.recent + 1), replace(lately, past=lately.past + 1)
-    assert more.rise > lately.rise >= before.rise
-    assert more.trends >= lately.trends
+def test_more_recent_votes_raise_and_more_before_lower(recent_activity: RecentActivity) -> None:
+    more, before = (
+        replace(recent_activity, recent=recent_activity.recent + 1),
+        replace(recent_activity, past=recent_activity.past + 1),
+    )
+    assert more.growth > recent_activity.growth >= before.growth
+    assert more.trends >= recent_activity.trends

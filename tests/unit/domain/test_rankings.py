@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from scipy.stats import binomtest, norm
 
 from domain.rulebooks.presets import DEFAULT, NAMED
-from domain.verdicts.activity import Lately
+from domain.verdicts.activity import RecentActivity
 from domain.verdicts.rankings import Contender, Rank, Sort, controversy, rank
 from domain.verdicts.statistics import lower_end
 
@@ -23,14 +23,16 @@ SORTS: tuple[Sort, ...] = get_args(Sort)
 
 counts = st.integers(0, 10**12)
 small = st.integers(0, 40)
-lately = st.builds(Lately, heat=st.integers(0, 10**20), recent=small, past=st.integers(0, 10**6))
+recent_activity = st.builds(
+    RecentActivity, heat=st.integers(0, 10**20), recent=small, past=st.integers(0, 10**6)
+)
 contenders = st.builds(
     Contender,
     ship=small,
     skip=small,
     takes_ship=st.integers(0, 5),
     takes_skip=st.integers(0, 5),
-    lately=lately,
+    recent_activity=recent_activity,
 )
 
 
@@ -117,20 +119,23 @@ def test_all_for_ship_and_all_for_skip_are_the_ends() -> None:
 
 
 def test_hot_is_by_heat_and_then_top() -> None:
-    warm, cold = replace(of(0, 50), lately=Lately(heat=2)), replace(of(90, 10), lately=Lately(heat=1))
+    warm, cold = (
+        replace(of(0, 50), recent_activity=RecentActivity(heat=2)),
+        replace(of(90, 10), recent_activity=RecentActivity(heat=1)),
+    )
     assert rank("hot", warm, DEFAULT) > rank("hot", cold, DEFAULT)
     assert rank("hot", of(90, 10), DEFAULT) > rank("hot", of(10, 90), DEFAULT)
 
 
 def test_trending_is_by_what_rises_beyond_chance_and_then_by_how_much() -> None:
     ranks = [
-        rank("trending", replace(of(90, 10), lately=each), DEFAULT)
+        rank("trending", replace(of(90, 10), recent_activity=each), DEFAULT)
         for each in (
-            Lately(0, 300, 28),
-            Lately(0, 10_000, 28_000),
-            Lately(0, 10, 0),
-            Lately(0, 4, 0),
-            Lately(0, 0, 28),
+            RecentActivity(0, 300, 28),
+            RecentActivity(0, 10_000, 28_000),
+            RecentActivity(0, 10, 0),
+            RecentActivity(0, 4, 0),
+            RecentActivity(0, 0, 28),
         )
     ]
     assert ranks == sorted(ranks, reverse=True)
@@ -184,8 +189,10 @@ def test_an_order_is_total_whatever_the_order_before(
     assert sorted(shuffled) == sorted(ranked)
 
 
-@given(st.sampled_from(SORTS), counts, counts, lately)
-def test_a_rank_is_whole_numbers_of_one_length(sort: Sort, ship: int, skip: int, lately: Lately) -> None:
-    ranked = rank(sort, Contender(ship, skip, 1, 0, 88, lately), DEFAULT)
+@given(st.sampled_from(SORTS), counts, counts, recent_activity)
+def test_a_rank_is_whole_numbers_of_one_length(
+    sort: Sort, ship: int, skip: int, recent_activity: RecentActivity
+) -> None:
+    ranked = rank(sort, Contender(ship, skip, 1, 0, 88, recent_activity), DEFAULT)
     assert all(type(each) is int for each in ranked)
     assert len(ranked) == len(rank(sort, of(), DEFAULT))

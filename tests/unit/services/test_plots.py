@@ -71,5 +71,5 @@ def test_margins_are_counted_by_range_and_none_is_a_range_of_its_own() -> None:
 def test_the_first_rank_is_left_of_the_last() -> None:
     (moved,) = dumbbells([RankMove("quill", "Quill", 9, 1)], 9)
     assert 0 < moved.would < moved.was < 100
-    (alone,) = dumbbells([RankMove("quill", "Quill", 1, 1)], 1)
-    assert alone.was == alone.would
+    (exclusively,) = dumbbells([RankMove("quill", "Quill", 1, 1)], 1)
+    assert exclusively.was == exclusively.would
