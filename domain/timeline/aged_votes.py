@@ -9,7 +9,7 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from domain.rulebooks.rulebook import Community
-from domain.timeline.vote_delta import Bounds, Cell, Dated
+from domain.timeline.vote_delta import Bounds, VoteDelta, VotesByDay
 from domain.verdicts.decay import Earlier, Weighed, weights
 
 # Standing votes by day of their casts: [ship, skip].
@@ -34,7 +34,7 @@ class AgedVotes:
     def __init__(self, community: Community, days: Days, today: int | None, sums: Sums | None = None) -> None:
         self._community, self._days, self._today = community, days, today
         self._since: int | None = None
-        self._weighed_last: tuple[Cell, tuple[int, int, int, int]] | None = None
+        self._weighed_last: tuple[VoteDelta, tuple[int, int, int, int]] | None = None
         if sums is None:
             self._sum_up(min(days, default=sys.maxsize if today is None else today))
         else:
@@ -81,26 +81,26 @@ class AgedVotes:
         if self._since is None or day >= self._since:
             self._add(day, ship, skip)
 
-    def leap(self, cell: Cell) -> None:
+    def fast_forward(self, delta: VoteDelta) -> None:
         """Over a stretch; what it does to each day is for who keeps the days."""
-        assert cell.until is not None
-        sums = self._weigh_moves(cell)
-        self.see(cell.until)
-        self._count += cell.ship_in - cell.ship_out + cell.skip_in - cell.skip_out
+        assert delta.until is not None
+        sums = self._weigh_moves(delta)
+        self.see(delta.until)
+        self._count += delta.ship_in - delta.ship_out + delta.skip_in - delta.skip_out
         self._ship += sums[0] - sums[2]
         self._skip += sums[1] - sums[3]
 
-    def bounds(self, cell: Cell) -> Bounds:
+    def bounds(self, delta: VoteDelta) -> Bounds:
         """Where the sums can be during such a stretch."""
-        ship_in, skip_in, ship_out, skip_out = self._weigh_moves(cell)
-        low = self._count - cell.ship_out - cell.skip_out
+        ship_in, skip_in, ship_out, skip_out = self._weigh_moves(delta)
+        low = self._count - delta.ship_out - delta.skip_out
         ship_low, skip_low = self._ship - ship_out, self._skip - skip_out
-        for day in self._leaving(cell.until):
+        for day in self._leaving(delta.until):
             weight, (ship, skip) = self._weights[day], self._days[day]
             ship_low, skip_low, low = ship_low - weight * ship, skip_low - weight * skip, low - ship - skip
-        end = self._unit if cell.until is None else max(self._unit, self._weights[cell.until])
+        end = self._unit if delta.until is None else max(self._unit, self._weights[delta.until])
         return Bounds(
-            (max(low, 0), self._count + cell.ship_in + cell.skip_in),
+            (max(low, 0), self._count + delta.ship_in + delta.skip_in),
             (max(ship_low, 0), self._ship + ship_in),
             (max(skip_low, 0), self._skip + skip_in),
             (self._unit, end),
@@ -110,17 +110,17 @@ class AgedVotes:
         """As they are, with these days of their own."""
         return AgedVotes(self._community, days, self._today, self.sums)
 
-    def _weigh_moves(self, cell: Cell) -> tuple[int, int, int, int]:
-        if self._weighed_last is None or self._weighed_last[0] is not cell:
+    def _weigh_moves(self, delta: VoteDelta) -> tuple[int, int, int, int]:
+        if self._weighed_last is None or self._weighed_last[0] is not delta:
             try:
-                sums = (*self._weigh(cell.came), *self._weigh(cell.gone))
+                sums = (*self._weigh(delta.added), *self._weigh(delta.removed))
             except Earlier:
-                self._sum_up(min([*cell.came.days, *cell.gone.days]))
-                sums = (*self._weigh(cell.came), *self._weigh(cell.gone))
-            self._weighed_last = cell, sums
+                self._sum_up(min([*delta.added.days, *delta.removed.days]))
+                sums = (*self._weigh(delta.added), *self._weigh(delta.removed))
+            self._weighed_last = delta, sums
         return self._weighed_last[1]
 
-    def _weigh(self, votes: Dated) -> tuple[int, int]:
+    def _weigh(self, votes: VotesByDay) -> tuple[int, int]:
         weights = [self._weights[day] for day in votes.days]
         return sum(map(mul, weights, votes.ship)), sum(map(mul, weights, votes.skip))
 

@@ -14,7 +14,7 @@ from domain.rulebooks.rulebook import Label
 from domain.shared.log import Position, Shard
 
 
-class Place(Struct, frozen=True, order=True):
+class LogOrder(Struct, frozen=True, order=True):
     """Where in the log's own order."""
 
     recorded_at: datetime
@@ -32,6 +32,6 @@ class Flip(Struct, frozen=True):
     tool: int
     before: Label
     after: Label
-    place: Place
+    place: LogOrder
     event: str
     rulebook: str

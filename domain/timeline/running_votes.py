@@ -6,8 +6,8 @@ import msgspec
 
 from domain.rulebooks.rulebook import Community, Rulebook
 from domain.timeline.aged_votes import AgedVotes, Days, Sums
-from domain.timeline.transitions import Moved
-from domain.timeline.vote_delta import Bounds, Cell, bounds_of
+from domain.timeline.transitions import Transition
+from domain.timeline.vote_delta import Bounds, VoteDelta, bounds_of
 from domain.verdicts.decay import Weighed, WeighedDays, ages, weigh_newest
 
 
@@ -28,15 +28,15 @@ class RunningVotes:
         self.ship, self.skip, self.today, self._days = ship, skip, today, days
         self._first_sums = sums
         self._aged: AgedVotes | None = None
-        self._leapt: list[Cell] = []
+        self._skipped: list[VoteDelta] = []
 
     @property
     def days(self) -> Days | None:
         """None where they are not kept."""
-        if self._days is not None and self._leapt:
-            for cell in self._leapt:
-                _put_in(self._days, cell)
-            self._leapt.clear()
+        if self._days is not None and self._skipped:
+            for delta in self._skipped:
+                _put_in(self._days, delta)
+            self._skipped.clear()
         return self._days
 
     def follow(self, rulebook: Rulebook) -> None:
@@ -58,7 +58,7 @@ class RunningVotes:
         """What they weigh under the rulebook that is followed; None where it does not weigh age."""
         return self._aged.sums if self._aged else None
 
-    def count(self, moved: Moved, day: int, replaced_day: int | None) -> None:
+    def count(self, moved: Transition, day: int, replaced_day: int | None) -> None:
         """The days are those of the cast and of the one it replaces."""
         self.ship += moved.ship
         self.skip += moved.skip
@@ -70,22 +70,22 @@ class RunningVotes:
                 assert replaced_day is not None, "a vote that replaces one says of what day that was"
                 self._move(replaced_day, -int(moved.replaced == "ship"), -int(moved.replaced == "skip"))
 
-    def leap(self, cell: Cell) -> None:
-        self.ship += cell.ship_in - cell.ship_out
-        self.skip += cell.skip_in - cell.skip_out
-        if self._days is None or cell.until is None:
+    def fast_forward(self, delta: VoteDelta) -> None:
+        self.ship += delta.ship_in - delta.ship_out
+        self.skip += delta.skip_in - delta.skip_out
+        if self._days is None or delta.until is None:
             return
         if self._aged and self._aged.has_window:
-            self._see(cell.until)
-            for day, ship, skip in zip(*msgspec.structs.astuple(cell.came), strict=True):
+            self._see(delta.until)
+            for day, ship, skip in zip(*msgspec.structs.astuple(delta.added), strict=True):
                 self._move(day, ship, skip)
-            for day, ship, skip in zip(*msgspec.structs.astuple(cell.gone), strict=True):
+            for day, ship, skip in zip(*msgspec.structs.astuple(delta.removed), strict=True):
                 self._move(day, -ship, -skip)
         else:
-            self._leapt.append(cell)
-            self.today = cell.until if self.today is None else max(cell.until, self.today)
+            self._skipped.append(delta)
+            self.today = delta.until if self.today is None else max(delta.until, self.today)
             if self._aged:
-                self._aged.leap(cell)
+                self._aged.fast_forward(delta)
 
     def copy(self, *, whole: bool) -> RunningVotes:
         """As they are. Only if it is to be ``whole`` can the copy be weighed by another rulebook that weighs age."""
@@ -107,20 +107,20 @@ class RunningVotes:
             return self._aged.weighed()
         return Weighed(self.ship + self.skip, self.ship, self.ship + self.skip)
 
-    def bounds(self, cell: Cell) -> Bounds:
+    def bounds(self, delta: VoteDelta) -> Bounds:
         """Where they can be during such a stretch."""
         if self._aged:
-            return self._aged.bounds(cell)
+            return self._aged.bounds(delta)
         return bounds_of(
-            (self.ship - cell.ship_out, self.ship + cell.ship_in),
-            (self.skip - cell.skip_out, self.skip + cell.skip_in),
+            (self.ship - delta.ship_out, self.ship + delta.ship_in),
+            (self.skip - delta.skip_out, self.skip + delta.skip_in),
         )
 
-    def bounds_under(self, rulebook: Rulebook, cell: Cell) -> Bounds:
+    def bounds_under(self, rulebook: Rulebook, delta: VoteDelta) -> Bounds:
         """The same, were they weighed by another rulebook."""
         other = RunningVotes(self.ship, self.skip, self.today, self.days)
         other.follow(rulebook)
-        return other.bounds(cell)
+        return other.bounds(delta)
 
     def _aged_under(self, rulebook: Rulebook) -> AgedVotes | None:
         if not rulebook.weighs_age:
@@ -142,15 +142,15 @@ class RunningVotes:
             votes[1] += skip
 
 
-def _put_in(days: Days, cell: Cell) -> None:
-    for day, ship, skip in zip(*msgspec.structs.astuple(cell.came), strict=True):
+def _put_in(days: Days, delta: VoteDelta) -> None:
+    for day, ship, skip in zip(*msgspec.structs.astuple(delta.added), strict=True):
         if day in days:
             votes = days[day]
             votes[0] += ship
             votes[1] += skip
         else:
             days[day] = [ship, skip]
-    for day, ship, skip in zip(*msgspec.structs.astuple(cell.gone), strict=True):
+    for day, ship, skip in zip(*msgspec.structs.astuple(delta.removed), strict=True):
         votes = days.setdefault(day, [0, 0])
         votes[0] -= ship
         votes[1] -= skip

@@ -9,20 +9,20 @@ from typing import TypeAlias
 from domain.rulebooks.rulebook import Rulebook
 from domain.timeline.flips import Flip
 from domain.timeline.running_votes import RunningVotes
-from domain.timeline.search import Doubt, Stretch, explore, fold
-from domain.timeline.timeline import Adopted, Course
-from domain.timeline.transitions import Vote
-from domain.timeline.trials import Tried, TriedTool
+from domain.timeline.search import AmbiguousSlice, TimeSlice, fold, scan
+from domain.timeline.timeline import RulebookChange, VerdictTimeline
+from domain.timeline.transitions import VoteEvent
+from domain.timeline.trials import ScenarioResult, ToolComparison
 from domain.verdicts.comparisons import value_by
 from domain.verdicts.verdict import Outcome, judge_shortly
 
 Rank: TypeAlias = tuple[tuple[bool, Fraction], ...]
 
 
-class Side:
+class Scenario:
     """It begins with a rulebook and goes on with those that are adopted."""
 
-    def __init__(self, rulebook: Rulebook, adoptions: Sequence[Adopted] = ()) -> None:
+    def __init__(self, rulebook: Rulebook, adoptions: Sequence[RulebookChange] = ()) -> None:
         self.adoptions = tuple(adoptions)
         self.rulebooks = (rulebook, *(each.rulebook for each in adoptions))
         self.verdicts: dict[int, Outcome] = {}
@@ -41,42 +41,42 @@ class Side:
     def weighs_age(self) -> bool:
         return any(book.weighs_age for book in self.rulebooks)
 
-    def explore(self, tool: int, stretches: Iterable[Stretch]) -> list[Doubt]:
+    def scan(self, tool: int, slices: Iterable[TimeSlice]) -> list[AmbiguousSlice]:
         """Judge a tool through all of its history, but for the flips that hide in the doubtful stretches."""
-        course = self._begin(tool)
-        found, doubts = explore(course, stretches)
+        timeline = self._begin(tool)
+        found, still_ambiguous = scan(timeline, slices)
         self.flips[tool] = found
-        takes, votes = list(course.takes.values()), course.votes
+        takes, votes = list(timeline.takes.values()), timeline.votes
         days = votes.weighed_days(self.rulebook.community)
         self.verdicts[tool] = judge_shortly(takes, votes.ship, votes.skip, days, self.rulebook)
-        return doubts
+        return still_ambiguous
 
-    def explore_finer(self, doubt: Doubt, stretches: Iterable[Stretch]) -> list[Doubt]:
-        found, doubts = explore(doubt.course, stretches)
-        self.flips[doubt.course.tool] += found
-        return doubts
+    def scan_finer(self, ambiguous: AmbiguousSlice, slices: Iterable[TimeSlice]) -> list[AmbiguousSlice]:
+        found, still_ambiguous = scan(ambiguous.timeline, slices)
+        self.flips[ambiguous.timeline.tool] += found
+        return still_ambiguous
 
-    def fold(self, doubt: Doubt, votes: Sequence[Vote]) -> None:
-        self.flips[doubt.course.tool] += fold(doubt.course, votes, doubt.stretch.changes)
+    def fold(self, ambiguous: AmbiguousSlice, votes: Sequence[VoteEvent]) -> None:
+        self.flips[ambiguous.timeline.tool] += fold(ambiguous.timeline, votes, ambiguous.slice.changes)
 
-    def _begin(self, tool: int) -> Course:
+    def _begin(self, tool: int) -> VerdictTimeline:
         votes = RunningVotes(days={} if self.weighs_age else None)
-        return Course(tool, self.rulebooks[0], votes=votes)
+        return VerdictTimeline(tool, self.rulebooks[0], votes=votes)
 
 
-def compare(in_force: Side, tried: Side) -> tuple[TriedTool, ...]:
+def compare(in_force: Scenario, tried: Scenario) -> tuple[ToolComparison, ...]:
     """In the order of the tools' numbers."""
     before, after = _tried(in_force), _tried(tried)
     return tuple(
-        TriedTool(tool, before[tool], after[tool], _disagree(verdict, tried.rulebook))
+        ToolComparison(tool, before[tool], after[tool], _disagree(verdict, tried.rulebook))
         for tool, verdict in sorted(tried.verdicts.items())
     )
 
 
-def _tried(side: Side) -> dict[int, Tried]:
+def _tried(side: Scenario) -> dict[int, ScenarioResult]:
     ranks = rank_all(side.verdicts, side.rulebook)
     return {
-        tool: Tried(verdict.label, verdict.margin, ranks[tool], _in_order(side.flips[tool]))
+        tool: ScenarioResult(verdict.label, verdict.margin, ranks[tool], _in_order(side.flips[tool]))
         for tool, verdict in side.verdicts.items()
     }
 

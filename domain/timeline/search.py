@@ -8,56 +8,56 @@ from collections.abc import Iterable, Iterator, Sequence
 from msgspec import Struct
 
 from domain.timeline.flips import Flip
-from domain.timeline.timeline import Change, Course
-from domain.timeline.transitions import Vote, key_of
-from domain.timeline.vote_delta import Cell
+from domain.timeline.timeline import Change, VerdictTimeline
+from domain.timeline.transitions import VoteEvent, key_of
+from domain.timeline.vote_delta import VoteDelta
 
 
-class Stretch(Struct, frozen=True):
+class TimeSlice(Struct, frozen=True):
     """All that happened to a tool within a time: its votes in numbers, and the changes one by one."""
 
     number: int
-    cell: Cell
+    delta: VoteDelta
     changes: tuple[Change, ...] = ()
 
 
-class Doubt(Struct, frozen=True):
+class AmbiguousSlice(Struct, frozen=True):
     """A stretch that may hide flips, and the course as it was before it."""
 
-    stretch: Stretch
-    course: Course
+    slice: TimeSlice
+    timeline: VerdictTimeline
 
 
-def explore(course: Course, stretches: Iterable[Stretch]) -> tuple[list[Flip], list[Doubt]]:
+def scan(timeline: VerdictTimeline, slices: Iterable[TimeSlice]) -> tuple[list[Flip], list[AmbiguousSlice]]:
     """The flips that are certain without looking at single votes, and where there may be others. The course goes on to the end."""
     flips: list[Flip] = []
-    doubts: list[Doubt] = []
-    for stretch in stretches:
-        leapt = _leap(course, stretch)
-        if leapt is None:
-            doubts.append(Doubt(stretch, course.copy(stretch.changes)))
-            course.pass_by(stretch.cell, stretch.changes)
+    ambiguous: list[AmbiguousSlice] = []
+    for time_slice in slices:
+        skipped = _fast_forward(timeline, time_slice)
+        if skipped is None:
+            ambiguous.append(AmbiguousSlice(time_slice, timeline.copy(time_slice.changes)))
+            timeline.advance_past(time_slice.delta, time_slice.changes)
         else:
-            flips += leapt
-    return flips, doubts
+            flips += skipped
+    return flips, ambiguous
 
 
-def _leap(course: Course, stretch: Stretch) -> list[Flip] | None:
-    if stretch.changes:
-        return course.leap_through(stretch.cell, stretch.changes)
-    if course.can_flip(stretch.cell):
+def _fast_forward(timeline: VerdictTimeline, time_slice: TimeSlice) -> list[Flip] | None:
+    if time_slice.changes:
+        return timeline.fast_forward_through(time_slice.delta, time_slice.changes)
+    if timeline.can_flip(time_slice.delta):
         return None
-    course.leap(stretch.cell)
+    timeline.fast_forward(time_slice.delta)
     return []
 
 
-def fold(course: Course, votes: Sequence[Vote], changes: Iterable[Change]) -> Iterator[Flip]:
+def fold(timeline: VerdictTimeline, votes: Sequence[VoteEvent], changes: Iterable[Change]) -> Iterator[Flip]:
     """Event by event; both are in the log's order."""
     done = 0
     for change in changes:
         before = bisect_left(votes, key_of(change.place), done)
-        yield from course.follow(votes[done:before])
-        if (flip := course.change(change)) is not None:
+        yield from timeline.follow(votes[done:before])
+        if (flip := timeline.change(change)) is not None:
             yield flip
         done = before
-    yield from course.follow(votes[done:])
+    yield from timeline.follow(votes[done:])

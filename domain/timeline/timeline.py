@@ -12,33 +12,33 @@ from copy import copy
 from msgspec import Struct
 
 from domain.rulebooks.rulebook import Label, Rulebook
-from domain.timeline.flips import Flip, Place
+from domain.timeline.flips import Flip, LogOrder
 from domain.timeline.running_votes import RunningVotes
-from domain.timeline.transitions import DAY, Vote, place_of
-from domain.timeline.vote_delta import Cell, label_within
+from domain.timeline.transitions import DAY, VoteEvent, order_of
+from domain.timeline.vote_delta import VoteDelta, label_within
 from domain.verdicts.labels import Rule, rule_at
 from domain.verdicts.verdict import Judgement, counted_takes
 
 
-class TakeChanged(Struct, frozen=True):
+class TakeChange(Struct, frozen=True):
     """A take was published, or withdrawn where ``judgement`` is None. ``event`` is the type of the event at the place."""
 
-    place: Place
+    place: LogOrder
     event: str
     reviewer: str
     judgement: Judgement | None
 
 
-class Adopted(Struct, frozen=True):
-    place: Place
+class RulebookChange(Struct, frozen=True):
+    place: LogOrder
     event: str
     rulebook: Rulebook
 
 
-Change = TakeChanged | Adopted
+Change = TakeChange | RulebookChange
 
 
-class Course:
+class VerdictTimeline:
     """Everything that a verdict depends on, and its label. ``votes`` may be given to it as they stand."""
 
     def __init__(
@@ -54,14 +54,14 @@ class Course:
         self.votes = votes or RunningVotes(days={} if rulebook.weighs_age else None)
         self._weigh_by(rulebook)
 
-    def copy(self, changes: Sequence[Change] = ()) -> Course:
+    def copy(self, changes: Sequence[Change] = ()) -> VerdictTimeline:
         """As it is, to be followed through a stretch with these changes, and no others."""
         other = copy(self)
-        aged = any(isinstance(each, Adopted) and each.rulebook.weighs_age for each in changes)
+        aged = any(isinstance(each, RulebookChange) and each.rulebook.weighs_age for each in changes)
         other.votes = self.votes.copy(whole=aged)
         return other
 
-    def follow(self, votes: Sequence[Vote]) -> list[Flip]:
+    def follow(self, votes: Sequence[VoteEvent]) -> list[Flip]:
         """Vote by vote, in the log's order."""
         flips: list[Flip] = []
         label = self._rule.label
@@ -70,11 +70,11 @@ class Course:
             self.votes.count(moved, vote[0] // DAY, vote[4])
             after = label(self.votes.weighed())
             if after != self.label:
-                flips.append(self._turn(after, place_of(vote), moved.event))
+                flips.append(self._turn(after, order_of(vote), moved.event))
         return flips
 
     def change(self, change: Change) -> Flip | None:
-        if isinstance(change, Adopted):
+        if isinstance(change, RulebookChange):
             self._weigh_by(change.rulebook)
         else:
             self.takes = with_take(self.takes, change.reviewer, change.judgement)
@@ -82,28 +82,28 @@ class Course:
         after = self._rule.label(self.votes.weighed())
         return None if after == self.label else self._turn(after, change.place, change.event)
 
-    def can_flip(self, cell: Cell) -> bool:
+    def can_flip(self, delta: VoteDelta) -> bool:
         """Whether, for all that is known, the votes of such a stretch can flip the verdict on the way."""
-        return label_within(self._rule, self.votes.bounds(cell)) != self.label
+        return label_within(self._rule, self.votes.bounds(delta)) != self.label
 
-    def leap(self, cell: Cell) -> None:
+    def fast_forward(self, delta: VoteDelta) -> None:
         """Over a stretch of votes that cannot flip the verdict."""
-        self.votes.leap(cell)
+        self.votes.fast_forward(delta)
 
-    def leap_through(self, cell: Cell, changes: Sequence[Change]) -> list[Flip] | None:
+    def fast_forward_through(self, delta: VoteDelta, changes: Sequence[Change]) -> list[Flip] | None:
         """Over a stretch in which these changes happened too, wherever among the votes; None where it cannot be leapt.
 
         Each change is judged with the votes anywhere within the bounds of the stretch.
         """
-        bounds, standing = self.votes.bounds(cell), self._rule
+        bounds, standing = self.votes.bounds(delta), self._rule
         book, takes, flips = self.rulebook, self.takes, list[Flip]()
         before = label_within(standing, bounds)
         if before != self.label:
             return None
         for change in changes:
-            if isinstance(change, Adopted):
+            if isinstance(change, RulebookChange):
                 book = change.rulebook
-                bounds = self.votes.bounds_under(book, cell)
+                bounds = self.votes.bounds_under(book, delta)
             else:
                 takes = with_take(takes, change.reviewer, change.judgement)
             standing = rule_of(book, takes)
@@ -113,25 +113,25 @@ class Course:
             if after != before:
                 flips.append(Flip(self.tool, before, after, change.place, change.event, book.digest))
             before = after
-        self._go_on(cell, book, takes, standing)
+        self._go_on(delta, book, takes, standing)
         return flips
 
-    def pass_by(self, cell: Cell, changes: Sequence[Change]) -> None:
+    def advance_past(self, delta: VoteDelta, changes: Sequence[Change]) -> None:
         """To the end of a stretch, whatever flipped on the way."""
         book, takes = self.rulebook, self.takes
         for change in changes:
-            if isinstance(change, Adopted):
+            if isinstance(change, RulebookChange):
                 book = change.rulebook
             else:
                 takes = with_take(takes, change.reviewer, change.judgement)
-        self._go_on(cell, book, takes, rule_of(book, takes) if changes else self._rule)
+        self._go_on(delta, book, takes, rule_of(book, takes) if changes else self._rule)
 
-    def _go_on(self, cell: Cell, book: Rulebook, takes: dict[str, Judgement], standing: Rule) -> None:
+    def _go_on(self, delta: VoteDelta, book: Rulebook, takes: dict[str, Judgement], standing: Rule) -> None:
         self.takes = takes
         if book is not self.rulebook:
             self._weigh_by(book)
         self._rule = standing
-        self.votes.leap(cell)
+        self.votes.fast_forward(delta)
         self.label = standing.label(self.votes.weighed())
 
     def _weigh_by(self, rulebook: Rulebook) -> None:
@@ -139,7 +139,7 @@ class Course:
         self.votes.follow(rulebook)
         self._rule = rule_of(rulebook, self.takes)
 
-    def _turn(self, after: Label, place: Place, event: str) -> Flip:
+    def _turn(self, after: Label, place: LogOrder, event: str) -> Flip:
         before, self.label = self.label, after
         return Flip(self.tool, before, after, place, event, self.rulebook.digest)
 

@@ -9,10 +9,10 @@ from msgspec import Struct
 
 from domain.shared.log import Shard
 from domain.shared.types import Choice
-from domain.timeline.flips import Place
+from domain.timeline.flips import LogOrder
 
 
-class Moved(Struct, frozen=True):
+class Transition(Struct, frozen=True):
     """A cast that came, the one that it replaces, and what that does to the two counts."""
 
     choice: Choice | None
@@ -25,29 +25,29 @@ class Moved(Struct, frozen=True):
         return "VoteCast" if self.choice else "VoteRetracted"
 
 
-def _moved(choice: Choice | None, replaced: Choice | None) -> Moved:
+def _moved(choice: Choice | None, replaced: Choice | None) -> Transition:
     ship = (choice == "ship") - (replaced == "ship")
     skip = (choice == "skip") - (replaced == "skip")
-    return Moved(choice, replaced, ship, skip)
+    return Transition(choice, replaced, ship, skip)
 
 
 _CHOICES: tuple[Choice | None, ...] = (None, "ship", "skip")
 # By number: 1 for a ship that came and 2 for a skip, 3 for a ship that went and 6 for a skip.
-MOVED = [_moved(choice, replaced) for replaced in _CHOICES for choice in _CHOICES]
+TRANSITIONS = [_moved(choice, replaced) for replaced in _CHOICES for choice in _CHOICES]
 
 # (microseconds since 1970, shard, position, what moved, day of the replaced cast): in the log's order when sorted.
-Vote: TypeAlias = tuple[int, int, int, Moved, int | None]
+VoteEvent: TypeAlias = tuple[int, int, int, Transition, int | None]
 
 DAY = 86_400_000_000  # microseconds
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def place_of(vote: Vote) -> Place:
-    return Place(_EPOCH + timedelta(microseconds=vote[0]), Shard(vote[1]), vote[2])
+def order_of(vote: VoteEvent) -> LogOrder:
+    return LogOrder(_EPOCH + timedelta(microseconds=vote[0]), Shard(vote[1]), vote[2])
 
 
-def key_of(place: Place) -> tuple[int, int, int]:
+def key_of(place: LogOrder) -> tuple[int, int, int]:
     """As votes have it."""
     return moment_of(place.recorded_at), place.shard, place.number
 

@@ -10,7 +10,7 @@ from domain.timeline.flips import Flip
 from domain.verdicts.verdict import Margin
 
 
-class Tried(Struct, frozen=True):
+class ScenarioResult(Struct, frozen=True):
     """One tool under a rulebook: its verdict now, its rank by the rulebook's clauses from 1, and every flip up to now."""
 
     label: Label
@@ -19,15 +19,15 @@ class Tried(Struct, frozen=True):
     flips: tuple[Flip, ...]
 
 
-class TriedTool(Struct, frozen=True):
+class ToolComparison(Struct, frozen=True):
     """``in_force``: under the rulebooks that were in force, each in its time. ``tried``: had the other always been.
 
     ``disagree``: most takes say one thing, and most of at least the minimum of votes the other.
     """
 
     tool: int
-    in_force: Tried
-    tried: Tried
+    in_force: ScenarioResult
+    tried: ScenarioResult
     disagree: bool
 
     @property
@@ -42,7 +42,7 @@ class Trial(Struct, frozen=True):
     against: str
     positions: tuple[Position, ...]
     events: int
-    tools: tuple[TriedTool, ...]
+    tools: tuple[ToolComparison, ...]
 
 
 class Totals(Struct, frozen=True):

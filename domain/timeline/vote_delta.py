@@ -10,26 +10,26 @@ from domain.rulebooks.rulebook import Label, Rulebook
 from domain.verdicts.labels import Rule
 
 
-class Dated(Struct, frozen=True):
+class VotesByDay(Struct, frozen=True):
     """Votes by the day of their casts: three columns. A day may be there more than once."""
 
     days: Sequence[int] = ()
     ship: Sequence[int] = ()
     skip: Sequence[int] = ()
 
-    def __add__(self, other: Dated) -> Dated:
+    def __add__(self, other: VotesByDay) -> VotesByDay:
         if not self.days:
             return other
-        return Dated([*self.days, *other.days], [*self.ship, *other.ship], [*self.skip, *other.skip])
+        return VotesByDay([*self.days, *other.days], [*self.ship, *other.ship], [*self.skip, *other.skip])
 
 
-NO_DAYS = Dated()
+NO_DAYS = VotesByDay()
 
 
-class Cell(Struct, frozen=True):
+class VoteDelta(Struct, frozen=True):
     """How many casts brought a ship or a skip, and how many took one back: whose replacement or retraction came.
 
-    ``until`` is the day of the last event; ``came`` and ``gone`` have the four numbers by the day of the casts that came
+    ``until`` is the day of the last event; ``added`` and ``removed`` have the four numbers by the day of the casts that came
     or went. These are needed only where a rulebook weighs age.
     """
 
@@ -38,20 +38,20 @@ class Cell(Struct, frozen=True):
     skip_in: int = 0
     skip_out: int = 0
     until: int | None = None
-    came: Dated = NO_DAYS
-    gone: Dated = NO_DAYS
+    added: VotesByDay = NO_DAYS
+    removed: VotesByDay = NO_DAYS
 
-    def __add__(self, other: Cell) -> Cell:
+    def __add__(self, other: VoteDelta) -> VoteDelta:
         """Both together, of one stretch."""
         ends = [each for each in (self.until, other.until) if each is not None]
-        return Cell(
+        return VoteDelta(
             self.ship_in + other.ship_in,
             self.ship_out + other.ship_out,
             self.skip_in + other.skip_in,
             self.skip_out + other.skip_out,
             max(ends, default=None),
-            self.came + other.came,
-            self.gone + other.gone,
+            self.added + other.added,
+            self.removed + other.removed,
         )
 
 

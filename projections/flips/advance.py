@@ -16,14 +16,20 @@ from domain.rulebooks.rulebook import Rulebook
 from domain.shared.log import EDITORIAL, Position
 from domain.timeline.flips import Flip
 from domain.timeline.search import fold
-from domain.timeline.timeline import Adopted, Course
+from domain.timeline.timeline import RulebookChange, VerdictTimeline
 from eventstore.as_of_positions import resolve_positions
 from projections.engine.parked import PARK
-from projections.flips.batches import is_late, next_piece, uncounted, undated
+from projections.flips.batches import is_late, next_batch, uncounted, undated
 from projections.flips.editorial_changes import EditorialChanges, read_changes, rulebook_at
 from projections.flips.store import NAME, begin
-from projections.flips.timelines import keep_courses, keep_sums, pass_votes, read_all_courses, read_courses
-from projections.flips.votes import Connection, Span, count_votes, date_votes, read_votes
+from projections.flips.timelines import (
+    advance_past_votes,
+    read_all_timelines,
+    read_timelines,
+    save_sums,
+    save_timelines,
+)
+from projections.flips.votes import Connection, PositionRanges, count_votes, date_votes, read_votes
 
 # A time up to which something is to be folded, if anything is.
 BEHIND = """
@@ -60,7 +66,7 @@ SELECT 0, * FROM unnest($1::timestamptz[], $2::smallint[], $3::bigint[], $4::int
                         $7::text[], $8::text[])
 """
 
-NOTHING = Span([], [], [])
+NOTHING = PositionRanges([], [], [])
 # In one transaction: folded, or only counted.
 BATCH = 50_000
 BATCH_COUNTED = 1_000_000
@@ -70,7 +76,7 @@ class FrontierMoved(Exception):
     """Another worker has found these flips. Nothing was kept; try again from the frontier."""
 
 
-async def advance_flips(pool: Pool[Record], *, batch: int = BATCH) -> int | None:
+async def advance_flips(pool: Pool[Record], *, batch_events: int = BATCH) -> int | None:
     """Move the flip log on by one piece, in one transaction. Gives the events it went past or counted; None when there
     is nothing to do, or somebody else does it. Raises StillOpen while an append is under way that began long ago.
     """
@@ -79,39 +85,41 @@ async def advance_flips(pool: Pool[Record], *, batch: int = BATCH) -> int | None
         return None
     upto = await resolve_positions(pool, moment)
     async with pool.acquire() as conn, conn.transaction():
-        return await fold_next(conn, upto, batch) if await conn.fetchval(CLAIM) else None
+        return await fold_next(conn, upto, batch_events) if await conn.fetchval(CLAIM) else None
 
 
-async def fold_next(conn: Connection, upto: Sequence[Position], batch: int) -> int | None:
+async def fold_next(conn: Connection, upto: Sequence[Position], batch_events: int) -> int | None:
     """In a transaction of whoever alone may do so: fold the next piece of what lies up to these positions."""
     if await is_late(conn):
         await begin(conn)
-    piece = await next_piece(conn, upto, batch)
-    if not piece.shards:
+    batch = await next_batch(conn, upto, batch_events)
+    if not batch.shards:
         return None
-    after, last = piece.range_of(EDITORIAL) or (await conn.fetchval(READ_EDITORIAL_FRONTIER),) * 2
+    after, last = batch.range_of(EDITORIAL) or (await conn.fetchval(READ_EDITORIAL_FRONTIER),) * 2
     book, changes = await rulebook_at(conn, after), await read_changes(conn, after, last)
-    if counted := await _count_first(conn, piece, book, changes):
+    if counted := await _count_first(conn, batch, book, changes):
         return counted
-    await _write(conn, await _fold(conn, piece, book, changes))
+    await _write(conn, await _fold(conn, batch, book, changes))
     for each in changes.unread:
         await conn.execute(PARK, EDITORIAL, NAME, each.position.number, each.error[:500])
-    if await conn.fetchval(MOVE, *piece.columns, book.weighs_votes, book.weighs_age) != len(piece.shards):
+    if await conn.fetchval(MOVE, *batch.columns, book.weighs_votes, book.weighs_age) != len(batch.shards):
         raise FrontierMoved
-    return piece.events
+    return batch.events
 
 
-async def _count_first(conn: Connection, piece: Span, book: Rulebook, changes: EditorialChanges) -> int:
+async def _count_first(
+    conn: Connection, batch: PositionRanges, book: Rulebook, changes: EditorialChanges
+) -> int:
     """What the rulebook in force, or the one that is adopted, has to know of votes that nobody has read."""
     adopted = changes.adoptions[-1].rulebook if changes.adoptions else book
     if book.weighs_votes or adopted.weighs_votes:
-        span = await uncounted(conn, NOTHING if book.weighs_votes else piece, BATCH_COUNTED)
+        span = await uncounted(conn, NOTHING if book.weighs_votes else batch, BATCH_COUNTED)
         if span.shards:
             await count_votes(conn, span)
             await conn.execute(MOVE_COUNTED, *span.columns)
             return span.events
     if book.weighs_age or adopted.weighs_age:
-        span = await undated(conn, NOTHING if book.weighs_age else piece, BATCH_COUNTED)
+        span = await undated(conn, NOTHING if book.weighs_age else batch, BATCH_COUNTED)
         if span.shards:
             await date_votes(conn, span)
             await conn.execute(MOVE_DATED, *span.columns)
@@ -119,41 +127,47 @@ async def _count_first(conn: Connection, piece: Span, book: Rulebook, changes: E
     return 0
 
 
-async def _fold(conn: Connection, piece: Span, book: Rulebook, changes: EditorialChanges) -> list[Flip]:
-    passed = await pass_votes(conn, piece, book) if book.weighs_votes else {}
+async def _fold(
+    conn: Connection, batch: PositionRanges, book: Rulebook, changes: EditorialChanges
+) -> list[Flip]:
+    passed = await advance_past_votes(conn, batch, book) if book.weighs_votes else {}
     takes = changes.takes_by_tool()
-    leapt = {
-        tool: found for tool, each in passed.items() if (found := each.leap(takes.get(tool, []))) is not None
+    skipped = {
+        tool: found
+        for tool, each in passed.items()
+        if (found := each.fast_forward(takes.get(tool, []))) is not None
     }
-    followed = {tool: each.course for tool, each in passed.items() if tool not in leapt}
+    followed = {tool: each.timeline for tool, each in passed.items() if tool not in skipped}
     still = await _without_votes(conn, book, takes.keys() - passed.keys())
 
-    votes = await read_votes(conn, piece, followed) if followed else {}
+    votes = await read_votes(conn, batch, followed) if followed else {}
     moved = followed | still
-    flips = [flip for found in leapt.values() for flip in found]
-    for tool, course in moved.items():
-        flips += fold(course, votes.get(tool, []), takes.get(tool, []))
-    await keep_courses(
-        conn, [*moved.values(), *(passed[tool].course for tool in takes.keys() & leapt.keys())]
+    flips = [flip for found in skipped.values() for flip in found]
+    for tool, timeline in moved.items():
+        flips += fold(timeline, votes.get(tool, []), takes.get(tool, []))
+    await save_timelines(
+        conn, [*moved.values(), *(passed[tool].timeline for tool in takes.keys() & skipped.keys())]
     )
-    await keep_sums(conn, [each.course for each in passed.values()])
+    await save_sums(conn, [each.timeline for each in passed.values()])
     for adopted in changes.adoptions:
         flips += await _adopt(conn, book, adopted)
     return flips
 
 
-async def _without_votes(conn: Connection, book: Rulebook, tools: AbstractSet[int]) -> dict[int, Course]:
+async def _without_votes(
+    conn: Connection, book: Rulebook, tools: AbstractSet[int]
+) -> dict[int, VerdictTimeline]:
     """The courses of tools that only takes moved, the new ones too."""
-    begun = await read_courses(conn, book, tools)
-    return begun | {tool: Course(tool, book) for tool in tools - begun.keys()}
+    begun = await read_timelines(conn, book, tools)
+    return begun | {tool: VerdictTimeline(tool, book) for tool in tools - begun.keys()}
 
 
-async def _adopt(conn: Connection, book: Rulebook, adopted: Adopted) -> list[Flip]:
+async def _adopt(conn: Connection, book: Rulebook, adopted: RulebookChange) -> list[Flip]:
     """Every tool is judged anew, at this one place."""
-    courses = await read_all_courses(conn, book, dated=adopted.rulebook.weighs_age)
-    flips = [flip for course in courses.values() if (flip := course.change(adopted)) is not None]
-    await keep_courses(conn, [courses[flip.tool] for flip in flips])
-    await keep_sums(conn, courses.values())
+    timelines = await read_all_timelines(conn, book, dated=adopted.rulebook.weighs_age)
+    flips = [flip for timeline in timelines.values() if (flip := timeline.change(adopted)) is not None]
+    await save_timelines(conn, [timelines[flip.tool] for flip in flips])
+    await save_sums(conn, timelines.values())
     return flips
 
 

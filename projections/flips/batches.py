@@ -12,10 +12,10 @@ from asyncpg import Pool, Record
 
 from domain.events.types import readable
 from domain.shared.log import Position, Shard
-from domain.timeline.flips import Place
+from domain.timeline.flips import LogOrder
 from projections.engine.blocked import BlockedByVersion
 from projections.flips.store import AFTER_ALL, FAMILIES, NAME
-from projections.flips.votes import Connection, Span
+from projections.flips.votes import Connection, PositionRanges
 
 # An event that came with an earlier time than what has been folded: the clock was set back.
 LATE = """
@@ -91,13 +91,13 @@ async def is_late(conn: Connection) -> bool:
     return bool(await conn.fetchval(LATE))
 
 
-async def next_piece(conn: Connection, upto: Sequence[Position], batch: int) -> Span:
-    """From the frontier on, no further than ``upto``, some ``batch`` events. Empty where it cannot go on."""
-    piece = await _piece(conn, upto, batch, AFTER_ALL)
-    stop = await conn.fetchrow(STOP, *piece.columns, readable(FAMILIES), FAMILIES)
+async def next_batch(conn: Connection, upto: Sequence[Position], batch_events: int) -> PositionRanges:
+    """From the frontier on, no further than ``upto``, some ``batch_events``. Empty where it cannot go on."""
+    batch = await _batch(conn, upto, batch_events, AFTER_ALL)
+    stop = await conn.fetchrow(STOP, *batch.columns, readable(FAMILIES), FAMILIES)
     if stop is None:
-        return piece
-    return await _piece(conn, upto, batch, Place(stop[0], Shard(stop[1]), stop[2]))
+        return batch
+    return await _batch(conn, upto, batch_events, LogOrder(stop[0], Shard(stop[1]), stop[2]))
 
 
 async def read_flips_blocked(pool: Pool[Record]) -> list[BlockedByVersion]:
@@ -106,18 +106,20 @@ async def read_flips_blocked(pool: Pool[Record]) -> list[BlockedByVersion]:
     return [BlockedByVersion(NAME, Position(Shard(row[0]), row[1]), row[2]) for row in rows]
 
 
-async def uncounted(conn: Connection, upto: Span, most: int) -> Span:
+async def uncounted(conn: Connection, upto: PositionRanges, most: int) -> PositionRanges:
     """Of the votes up to there, some ``most`` that no course has."""
     return _span(await conn.fetch(UNCOUNTED, upto.shards, upto.upto, most))
 
 
-async def undated(conn: Connection, upto: Span, most: int) -> Span:
+async def undated(conn: Connection, upto: PositionRanges, most: int) -> PositionRanges:
     return _span(await conn.fetch(UNDATED, upto.shards, upto.upto, most))
 
 
-async def _piece(conn: Connection, upto: Sequence[Position], batch: int, end: Place) -> Span:
+async def _batch(
+    conn: Connection, upto: Sequence[Position], batch_events: int, end: LogOrder
+) -> PositionRanges:
     shards, numbers = [each.shard for each in upto], [each.number for each in upto]
-    most = _of_each(batch, upto)
+    most = _of_each(batch_events, upto)
     return _span(await conn.fetch(PIECE, shards, numbers, most, end.recorded_at, end.shard, end.number))
 
 
@@ -125,5 +127,5 @@ def _of_each(most: int, shards: Sequence[object]) -> int:
     return max(most // max(len(shards), 1), 1)
 
 
-def _span(rows: Sequence[Record]) -> Span:
-    return Span([row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows])
+def _span(rows: Sequence[Record]) -> PositionRanges:
+    return PositionRanges([row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows])

@@ -16,8 +16,8 @@ from domain.rulebooks.presets import DEFAULT
 from domain.rulebooks.rulebook import Rulebook
 from domain.shared.errors import NotUnderstood
 from domain.shared.log import EDITORIAL, Position
-from domain.timeline.flips import Place
-from domain.timeline.timeline import Adopted, TakeChanged
+from domain.timeline.flips import LogOrder
+from domain.timeline.timeline import RulebookChange, TakeChange
 from domain.verdicts.verdict import Judgement
 
 CHANGES = """
@@ -37,9 +37,9 @@ SELECT type, data FROM events
 """
 
 
-class Take(Struct, frozen=True):
+class ToolTakeChange(Struct, frozen=True):
     tool: int
-    change: TakeChanged
+    change: TakeChange
 
 
 class UnreadableEvent(Struct, frozen=True):
@@ -52,12 +52,12 @@ class UnreadableEvent(Struct, frozen=True):
 class EditorialChanges(Struct, frozen=True):
     """In order. What could not be made out is left out of the others."""
 
-    takes: list[Take]
-    adoptions: list[Adopted]
+    takes: list[ToolTakeChange]
+    adoptions: list[RulebookChange]
     unread: list[UnreadableEvent]
 
-    def takes_by_tool(self) -> dict[int, list[TakeChanged]]:
-        found: dict[int, list[TakeChanged]] = {}
+    def takes_by_tool(self) -> dict[int, list[TakeChange]]:
+        found: dict[int, list[TakeChange]] = {}
         for take in self.takes:
             found.setdefault(take.tool, []).append(take.change)
         return found
@@ -67,16 +67,16 @@ async def read_changes(conn: PoolConnectionProxy[Record], after: int, upto: int)
     names = _stored("TakePublished", "TakeWithdrawn", "RulebookAdopted")
     found = EditorialChanges([], [], [])
     for recorded_at, number, tool, kind, data in await conn.fetch(CHANGES, EDITORIAL, after, upto, names):
-        place = Place(recorded_at, EDITORIAL, number)
+        place = LogOrder(recorded_at, EDITORIAL, number)
         try:
             change = await _change(conn, place, family(kind), editorial.decode(data or b"null", kind))
         except NotUnderstood as error:
             found.unread.append(UnreadableEvent(place.position, str(error)))
             continue
-        if isinstance(change, Adopted):
+        if isinstance(change, RulebookChange):
             found.adoptions.append(change)
         else:
-            found.takes.append(Take(tool, change))
+            found.takes.append(ToolTakeChange(tool, change))
     return found
 
 
@@ -93,22 +93,22 @@ async def rulebook_at(conn: PoolConnectionProxy[Record], position: int) -> Ruleb
 
 
 async def _change(
-    conn: PoolConnectionProxy[Record], place: Place, kind: str, event: editorial.EditorialEvent
-) -> TakeChanged | Adopted:
+    conn: PoolConnectionProxy[Record], place: LogOrder, kind: str, event: editorial.EditorialEvent
+) -> TakeChange | RulebookChange:
     match event:
         case TakePublished() | TakeWithdrawn():
-            return take_changed(place, kind, event)
+            return take_change(place, kind, event)
         case RulebookAdopted(digest=digest):
-            return Adopted(place, kind, await _rulebook(conn, digest))
+            return RulebookChange(place, kind, await _rulebook(conn, digest))
         case _:
             raise NotUnderstood(data=type(event).__name__, error=f"it is stored as {kind}")
 
 
-def take_changed(place: Place, kind: str, event: TakePublished | TakeWithdrawn) -> TakeChanged:
+def take_change(place: LogOrder, kind: str, event: TakePublished | TakeWithdrawn) -> TakeChange:
     judgement = (
         Judgement(event.reviewer, event.score, event.choice) if isinstance(event, TakePublished) else None
     )
-    return TakeChanged(place, kind, event.reviewer, judgement)
+    return TakeChange(place, kind, event.reviewer, judgement)
 
 
 async def _rulebook(conn: PoolConnectionProxy[Record], digest: str) -> Rulebook:

@@ -22,9 +22,9 @@ from domain.events.upcasts import family
 from domain.rulebooks.rulebook import Rulebook
 from domain.shared.errors import Unknown
 from domain.shared.log import EDITORIAL
-from domain.timeline.flips import Place
-from domain.timeline.timeline import Adopted, TakeChanged
-from projections.flips.editorial_changes import take_changed
+from domain.timeline.flips import LogOrder
+from domain.timeline.timeline import RulebookChange, TakeChange
+from projections.flips.editorial_changes import take_change
 
 FAMILIES = [
     each.__name__
@@ -41,8 +41,8 @@ class EditorialHistory(Struct, frozen=True):
     """``tools`` are those that are listed and not retired; takes are theirs. In the order of the log."""
 
     tools: tuple[int, ...]
-    takes: dict[int, list[TakeChanged]]
-    adoptions: tuple[Adopted, ...]
+    takes: dict[int, list[TakeChange]]
+    adoptions: tuple[RulebookChange, ...]
 
 
 async def read_editorial_history(pool: Pool[Record], upto: int) -> EditorialHistory:
@@ -52,22 +52,22 @@ async def read_editorial_history(pool: Pool[Record], upto: int) -> EditorialHist
 
 def _fold(rows: Iterable[Record]) -> EditorialHistory:
     tools = dict[int, None]()
-    takes = defaultdict[int, list[TakeChanged]](list)
+    takes = defaultdict[int, list[TakeChange]](list)
     rulebooks = dict(OF_SHIPLOG)
-    adoptions: list[Adopted] = []
+    adoptions: list[RulebookChange] = []
     for recorded_at, position, tool, stored, data in rows:
-        place, kind = Place(recorded_at, EDITORIAL, position), family(stored)
+        place, kind = LogOrder(recorded_at, EDITORIAL, position), family(stored)
         match decode(data, stored):
             case ToolListed():
                 tools[tool] = None
             case ToolRetired():
                 tools.pop(tool, None)
             case TakePublished() | TakeWithdrawn() as event:
-                takes[tool].append(take_changed(place, kind, event))
+                takes[tool].append(take_change(place, kind, event))
             case RulebookWritten(digest, rulebook):
                 rulebooks[digest] = rulebook
             case RulebookAdopted(digest):
-                adoptions.append(Adopted(place, kind, _known(digest, rulebooks)))
+                adoptions.append(RulebookChange(place, kind, _known(digest, rulebooks)))
             case _:
                 pass
     return EditorialHistory(tuple(sorted(tools)), takes, tuple(adoptions))

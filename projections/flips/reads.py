@@ -14,7 +14,7 @@ from msgspec import Struct
 from domain.editorial.adoptions import OF_SHIPLOG
 from domain.rulebooks.rulebook import Label
 from domain.shared.log import Position
-from domain.timeline.flips import Flip, Place
+from domain.timeline.flips import Flip, LogOrder
 from eventstore.as_of_positions import RECORDED_AT, NoSuchEvent
 from projections.engine.snapshot import Freshness, ReadModelBehind
 from projections.engine.upcasting import with_upcasts
@@ -64,7 +64,7 @@ REACHED = "SELECT position >= $2 FROM flips_frontier WHERE shard = $1"
 _POLL_SECONDS = 0.015
 
 
-class Told(Struct, frozen=True):
+class FlipDetails(Struct, frozen=True):
     """``id`` is the event's; ``reviewer`` is None where the event is no take; ``rulebook`` is the name of the one in force."""
 
     flip: Flip
@@ -97,8 +97,8 @@ async def flips_at_one_moment(pool: Pool[Record]) -> AsyncIterator[tuple[Reading
 
 
 async def newest_flips(
-    conn: Reading, since: Place, before: tuple[Place, int], limit: int, tool: int | None = None
-) -> list[Told]:
+    conn: Reading, since: LogOrder, before: tuple[LogOrder, int], limit: int, tool: int | None = None
+) -> list[FlipDetails]:
     """After one place and before another; what is at that one only of lower tools than the one given with it."""
     place, above = before
     at = (since.recorded_at, since.shard, since.number, place.recorded_at, place.shard, place.number)
@@ -106,44 +106,44 @@ async def newest_flips(
         rows = await conn.fetch(NEWEST, *at, above, limit)
     else:
         rows = await conn.fetch(NEWEST_OF_TOOL, *at, limit, tool)
-    return await tell(conn, [flip_of(row) for row in rows])
+    return await with_details(conn, [flip_of(row) for row in rows])
 
 
-async def flips_since(conn: Reading, places: dict[int, Place], most: int) -> dict[int, list[Told]]:
+async def flips_since(conn: Reading, places: dict[int, LogOrder], most: int) -> dict[int, list[FlipDetails]]:
     """By tool, of each the newest so many after its place, newest first; tools without any are left out."""
     rows = await conn.fetch(SINCE, *_columns(places), most)
-    found: dict[int, list[Told]] = {}
-    for each in await tell(conn, [flip_of(row) for row in rows]):
+    found: dict[int, list[FlipDetails]] = {}
+    for each in await with_details(conn, [flip_of(row) for row in rows]):
         found.setdefault(each.flip.tool, []).append(each)
     return found
 
 
-async def labels_at(conn: Reading, places: dict[int, Place]) -> dict[int, Label]:
+async def labels_at(conn: Reading, places: dict[int, LogOrder]) -> dict[int, Label]:
     """The label of each tool at its place; tools that never flipped up to there are left out."""
     return {row[0]: row[1] for row in await conn.fetch(LABELS_AT, *_columns(places))}
 
 
-async def tell(conn: Reading, flips: Sequence[Flip]) -> list[Told]:
+async def with_details(conn: Reading, flips: Sequence[Flip]) -> list[FlipDetails]:
     """With what the house says of each, in the order given."""
     columns = [(flip.tool, flip.place.shard, flip.place.number, flip.rulebook) for flip in flips]
     rows = await conn.fetch(TELL, *(zip(*columns, strict=True) if columns else ([],) * 4))
     return [_told(flip, row) for flip, row in zip(flips, rows, strict=True)]
 
 
-def _told(flip: Flip, row: Record) -> Told:
+def _told(flip: Flip, row: Record) -> FlipDetails:
     slug, name, event, reviewer, written = row
     of_shiplog = OF_SHIPLOG.get(flip.rulebook)
-    return Told(
+    return FlipDetails(
         flip, slug, name, event, reviewer, of_shiplog.name if of_shiplog else written or flip.rulebook
     )
 
 
-async def place_of(pool: Pool[Record], position: Position) -> Place:
+async def order_of(pool: Pool[Record], position: Position) -> LogOrder:
     """Raises NoSuchEvent."""
     recorded_at = await pool.fetchval(RECORDED_AT, position.shard, position.number)
     if recorded_at is None:
         raise NoSuchEvent(position=position)
-    return Place(recorded_at, position.shard, position.number)
+    return LogOrder(recorded_at, position.shard, position.number)
 
 
 async def wait_for_flips(pool: Pool[Record], wanted: Sequence[Position], seconds: float = 2.0) -> None:
@@ -156,6 +156,6 @@ async def wait_for_flips(pool: Pool[Record], wanted: Sequence[Position], seconds
             await asyncio.sleep(_POLL_SECONDS)
 
 
-def _columns(places: dict[int, Place]) -> tuple[list[object], ...]:
+def _columns(places: dict[int, LogOrder]) -> tuple[list[object], ...]:
     rows = [(tool, at.recorded_at, at.shard, at.number) for tool, at in places.items()]
     return tuple(map(list, zip(*rows, strict=True))) if rows else ([], [], [], [])

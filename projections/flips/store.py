@@ -13,7 +13,7 @@ from asyncpg import Connection, Pool, Record
 from asyncpg.pool import PoolConnectionProxy
 
 from domain.shared.log import EDITORIAL, Position, Shard
-from domain.timeline.flips import Flip, Place
+from domain.timeline.flips import Flip, LogOrder
 from projections.engine.install import READ_DEFINITIONS, WRITE_DEFINITION
 from projections.engine.parked import forget
 from projections.engine.snapshot import Freshness
@@ -22,8 +22,8 @@ from projections.engine.upcasting import upcasts_of
 Writing: TypeAlias = "Connection[Record] | PoolConnectionProxy[Record]"
 Reading: TypeAlias = "Writing | Pool[Record]"
 
-BEFORE_ALL = Place(datetime.min.replace(tzinfo=UTC), EDITORIAL, 0)
-AFTER_ALL = Place(datetime.max.replace(tzinfo=UTC), Shard(2**15 - 1), 2**63 - 1)
+BEFORE_ALL = LogOrder(datetime.min.replace(tzinfo=UTC), EDITORIAL, 0)
+AFTER_ALL = LogOrder(datetime.max.replace(tzinfo=UTC), Shard(2**15 - 1), 2**63 - 1)
 NAME = "flips"
 FAMILIES = (
     "RulebookAdopted",
@@ -132,7 +132,7 @@ async def begin(conn: Writing) -> None:
     await forget(conn, NAME)
 
 
-async def flips_after(conn: Reading, place: Place | None, limit: int) -> list[Flip]:
+async def flips_after(conn: Reading, place: LogOrder | None, limit: int) -> list[Flip]:
     """In the log's order: so many, and those that have their cause with the last of them."""
     at = place or BEFORE_ALL
     rows = await conn.fetch(AFTER, at.recorded_at, at.shard, at.number, limit)
@@ -140,7 +140,7 @@ async def flips_after(conn: Reading, place: Place | None, limit: int) -> list[Fl
 
 
 def flip_of(row: Record) -> Flip:
-    place = Place(row["recorded_at"], Shard(row["cause_shard"]), row["cause_position"])
+    place = LogOrder(row["recorded_at"], Shard(row["cause_shard"]), row["cause_position"])
     return Flip(row["tool"], row["before"], row["after"], place, row["event"], row["rulebook"])
 
 

@@ -13,10 +13,10 @@ from domain.rulebooks.rulebook import Rulebook
 from domain.timeline.aged_votes import Days, Sums
 from domain.timeline.flips import Flip
 from domain.timeline.running_votes import RunningVotes
-from domain.timeline.timeline import Course, TakeChanged
-from domain.timeline.vote_delta import NO_DAYS, Cell
+from domain.timeline.timeline import TakeChange, VerdictTimeline
+from domain.timeline.vote_delta import NO_DAYS, VoteDelta
 from domain.verdicts.verdict import Judgement
-from projections.flips.votes import Connection, Span, count_votes, date_votes
+from projections.flips.votes import Connection, PositionRanges, count_votes, date_votes
 
 READ = """
 SELECT tool, label, takes, ship, skip, today, first_day, aged_count, aged_ship, aged_skip
@@ -49,75 +49,78 @@ ON CONFLICT (shard, tool) DO UPDATE SET label = excluded.label, takes = excluded
 _judgements = msgspec.json.Decoder(tuple[Judgement, ...])
 
 
-class Stretch(Struct):
+class ToolBatch(Struct):
     """A tool's course before the votes of a span, and what those move."""
 
-    course: Course
-    cell: Cell
+    timeline: VerdictTimeline
+    delta: VoteDelta
 
-    def leap(self, takes: Sequence[TakeChanged]) -> list[Flip] | None:
+    def fast_forward(self, takes: Sequence[TakeChange]) -> list[Flip] | None:
         """The flips of a stretch in which these takes changed too. None where it has to be followed event by event."""
         if takes:
-            return self.course.leap_through(self.cell, takes)
-        if self.course.can_flip(self.cell):
+            return self.timeline.fast_forward_through(self.delta, takes)
+        if self.timeline.can_flip(self.delta):
             return None
-        self.course.leap(self.cell)
+        self.timeline.fast_forward(self.delta)
         return []
 
 
-async def pass_votes(conn: Connection, span: Span, book: Rulebook) -> dict[int, Stretch]:
+async def advance_past_votes(conn: Connection, span: PositionRanges, book: Rulebook) -> dict[int, ToolBatch]:
     """Put the votes of a span into courses and days; gives each tool they are on as it was before, and what they moved."""
     rows = await count_votes(conn, span)
-    courses = await _courses(conn, rows, book)
-    came, gone = await date_votes(conn, span) if book.weighs_age else ({}, {})
+    timelines = await _timelines(conn, rows, book)
+    added, removed = await date_votes(conn, span) if book.weighs_age else ({}, {})
     return {
-        row["tool"]: Stretch(
-            courses[row["tool"]],
-            Cell(
+        row["tool"]: ToolBatch(
+            timelines[row["tool"]],
+            VoteDelta(
                 row["ship_in"],
                 row["ship_out"],
                 row["skip_in"],
                 row["skip_out"],
                 row["until"],
-                came.get(row["tool"], NO_DAYS),
-                gone.get(row["tool"], NO_DAYS),
+                added.get(row["tool"], NO_DAYS),
+                removed.get(row["tool"], NO_DAYS),
             ),
         )
         for row in rows
     }
 
 
-async def read_courses(conn: Connection, book: Rulebook, tools: Collection[int]) -> dict[int, Course]:
+async def read_timelines(
+    conn: Connection, book: Rulebook, tools: Collection[int]
+) -> dict[int, VerdictTimeline]:
     """Those of these tools that have begun, under the rulebook in force."""
-    return await _courses(conn, await conn.fetch(READ, list(tools)), book)
+    return await _timelines(conn, await conn.fetch(READ, list(tools)), book)
 
 
-async def read_all_courses(conn: Connection, book: Rulebook, *, dated: bool) -> dict[int, Course]:
+async def read_all_timelines(conn: Connection, book: Rulebook, *, dated: bool) -> dict[int, VerdictTimeline]:
     """Every course that has begun; ``dated`` with all votes by day, for a rulebook that is to weigh them anew."""
-    return await _courses(conn, await conn.fetch(READ_ALL), book, dated=dated)
+    return await _timelines(conn, await conn.fetch(READ_ALL), book, dated=dated)
 
 
-async def keep_courses(conn: Connection, courses: Iterable[Course]) -> None:
+async def save_timelines(conn: Connection, timelines: Iterable[VerdictTimeline]) -> None:
     """Labels and takes; votes are counted where they are read."""
     kept = [
-        (each.tool, each.label, msgspec.json.encode(tuple(each.takes.values())).decode()) for each in courses
+        (each.tool, each.label, msgspec.json.encode(tuple(each.takes.values())).decode())
+        for each in timelines
     ]
     if kept:
         tools, labels, takes = zip(*kept, strict=True)
         await conn.execute(KEEP, tools, labels, takes)
 
 
-async def keep_sums(conn: Connection, courses: Iterable[Course]) -> None:
+async def save_sums(conn: Connection, timelines: Iterable[VerdictTimeline]) -> None:
     """What votes weigh by their age, where the rulebook in force weighs it."""
-    voted = [each for each in courses if each.votes.today is not None]
+    voted = [each for each in timelines if each.votes.today is not None]
     kept = [(each.tool, *msgspec.structs.astuple(sums)) for each in voted if (sums := each.votes.sums)]
     if kept:
         await conn.execute(KEEP_SUMS, *zip(*kept, strict=True))
 
 
-async def _courses(
+async def _timelines(
     conn: Connection, rows: Sequence[Record], book: Rulebook, *, dated: bool = False
-) -> dict[int, Course]:
+) -> dict[int, VerdictTimeline]:
     """Under a rulebook that weighs age sums say it all but for the days in its window; ``dated`` is with all days."""
     since = (
         _window(book, rows) if book.weighs_age and not dated else {row["tool"]: 0 for row in rows if dated}
@@ -128,7 +131,7 @@ async def _courses(
     ):
         days[tool][day] = [ship, skip]
     return {
-        row["tool"]: _course(
+        row["tool"]: _timeline(
             row, book, days[row["tool"]] if dated or book.weighs_age else None, summed=not dated
         )
         for row in rows
@@ -143,10 +146,10 @@ def _window(book: Rulebook, rows: Sequence[Record]) -> dict[int, int]:
     return {row["tool"]: row["today"] - window + 1 for row in rows if row["today"] is not None}
 
 
-def _course(row: Record, book: Rulebook, days: Days | None, *, summed: bool) -> Course:
+def _timeline(row: Record, book: Rulebook, days: Days | None, *, summed: bool) -> VerdictTimeline:
     takes = {each.reviewer: each for each in _judgements.decode(row["takes"])}
     sums = None
     if summed and book.weighs_age and row["first_day"] is not None:
         sums = Sums(row["first_day"], row["aged_count"], int(row["aged_ship"]), int(row["aged_skip"]))
     votes = RunningVotes(row["ship"], row["skip"], row["today"], days, sums)
-    return Course(row["tool"], book, label=row["label"], takes=takes, votes=votes)
+    return VerdictTimeline(row["tool"], book, label=row["label"], takes=takes, votes=votes)

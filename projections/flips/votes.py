@@ -10,8 +10,8 @@ from asyncpg import Record
 from asyncpg.pool import PoolConnectionProxy
 from msgspec import Struct
 
-from domain.timeline.transitions import MOVED, Vote
-from domain.timeline.vote_delta import Dated
+from domain.timeline.transitions import TRANSITIONS, VoteEvent
+from domain.timeline.vote_delta import VotesByDay
 
 Connection: TypeAlias = "PoolConnectionProxy[Record]"
 
@@ -77,7 +77,7 @@ SELECT tool, CAST(extract(epoch FROM recorded_at) * 1000000 AS bigint), shard, p
 """
 
 
-class Span(Struct, frozen=True):
+class PositionRanges(Struct, frozen=True):
     """Of some shards, what comes after a position and up to another."""
 
     shards: list[int]
@@ -99,24 +99,28 @@ class Span(Struct, frozen=True):
         return self.after[at], self.upto[at]
 
 
-async def count_votes(conn: Connection, span: Span) -> list[Record]:
+async def count_votes(conn: Connection, span: PositionRanges) -> list[Record]:
     """Put them into the courses. Gives a row a tool: its course as it was, and the numbers of its cell."""
     return await conn.fetch(COUNT, *span.columns)
 
 
-async def date_votes(conn: Connection, span: Span) -> tuple[dict[int, Dated], dict[int, Dated]]:
+async def date_votes(
+    conn: Connection, span: PositionRanges
+) -> tuple[dict[int, VotesByDay], dict[int, VotesByDay]]:
     """Put them into the courses' days. Gives what came and what went of each tool, by the days of the casts."""
-    came, gone = dict[int, Dated](), dict[int, Dated]()
+    added, removed = dict[int, VotesByDay](), dict[int, VotesByDay]()
     for tool, days, ship_in, skip_in, ship_out, skip_out in await conn.fetch(DATE, *span.columns):
-        came[tool], gone[tool] = Dated(days, ship_in, skip_in), Dated(days, ship_out, skip_out)
-    return came, gone
+        added[tool], removed[tool] = VotesByDay(days, ship_in, skip_in), VotesByDay(days, ship_out, skip_out)
+    return added, removed
 
 
-async def read_votes(conn: Connection, span: Span, tools: Iterable[int]) -> dict[int, list[Vote]]:
+async def read_votes(
+    conn: Connection, span: PositionRanges, tools: Iterable[int]
+) -> dict[int, list[VoteEvent]]:
     """Of each of these tools, in the log's own order."""
-    votes = defaultdict[int, list[Vote]](list)
+    votes = defaultdict[int, list[VoteEvent]](list)
     for tool, moment, shard, position, moved, replaced_day in await conn.fetch(
         VOTES, *span.columns, list(tools)
     ):
-        votes[tool].append((moment, shard, position, MOVED[moved], replaced_day))
+        votes[tool].append((moment, shard, position, TRANSITIONS[moved], replaced_day))
     return votes

@@ -74,7 +74,7 @@ SELECT position, recorded_at, type, tool, CASE type WHEN 'ReviewerSeated' THEN d
 """
 
 
-class Votes(Struct, frozen=True):
+class VoteSpan(Struct, frozen=True):
     """How many casts and retractions a shard has of a tool, from ``first`` to ``last``."""
 
     tool: int
@@ -116,7 +116,7 @@ class Between:
         """All tools that there were, by number, of those after ``after``."""
         return [row[0] for row in await self._snapshot.fetch_as_is(LISTED, after, self._last, most)]
 
-    async def votes(self, tools: Sequence[int]) -> list[Votes]:
+    async def votes(self, tools: Sequence[int]) -> list[VoteSpan]:
         """By tool and shard."""
         return [_votes(row) for row in await self._snapshot.fetch_as_is(VOTES, *self._span, list(tools))]
 
@@ -135,6 +135,6 @@ def _editorial_change(row: Record, slug: str | None) -> EditorialChange:
     return EditorialChange(Position(EDITORIAL, number), recorded_at, kind, slug, *rest)
 
 
-def _votes(row: Record) -> Votes:
+def _votes(row: Record) -> VoteSpan:
     tool, shard, count, first, last = row
-    return Votes(tool, count, Position(Shard(shard), first), Position(Shard(shard), last))
+    return VoteSpan(tool, count, Position(Shard(shard), first), Position(Shard(shard), last))

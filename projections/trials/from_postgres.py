@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from domain.shared.log import EDITORIAL, Position, Shard
 from projections.engine.upcasting import with_upcasts
-from projections.trials.vote_deltas import FINER, Ask, Moves, Queries, Votes
+from projections.trials.vote_deltas import FINER, Queries, SliceQuery, SliceVotes, VoteDeltas
 
 RANGE_EVENTS = 500_000
 PARALLEL = 2
@@ -64,24 +64,24 @@ def ranges(positions: Sequence[Position], after: Mapping[Shard, int]) -> list[Ra
     return sorted(cut, key=lambda each: (each.after, each.shard))
 
 
-class PostgresMoves:
+class PostgresVoteDeltas:
     """Remembers which stretches a range has votes in, so that it is not read again for nothing."""
 
     def __init__(self, pool: Pool[Record], ranges: Sequence[Range], told: Callable[[int], None]) -> None:
         self._pool, self._ranges, self._told = pool, ranges, told
         self._numbers: dict[Range, set[int]] = defaultdict(set)
 
-    async def read_moves(self, moves: Moves, ask: Ask) -> None:
+    async def read_moves(self, moves: VoteDeltas, ask: SliceQuery) -> None:
         await self._read(moves.queries(by_day=ask.by_day), ask)
 
-    async def read_votes(self, votes: Votes, ask: Ask) -> None:
+    async def read_votes(self, votes: SliceVotes, ask: SliceQuery) -> None:
         await self._read(votes.queries, ask)
 
-    async def _read(self, queries: Queries, ask: Ask) -> None:
+    async def _read(self, queries: Queries, ask: SliceQuery) -> None:
         left = iter(self._concerned(ask))
         await asyncio.gather(*(self._take_turns(left, queries, ask) for _ in range(PARALLEL)))
 
-    async def _take_turns(self, left: Iterator[Range], queries: Queries, ask: Ask) -> None:
+    async def _take_turns(self, left: Iterator[Range], queries: Queries, ask: SliceQuery) -> None:
         for each in left:
             async with self._pool.acquire() as conn, conn.transaction(readonly=True):
                 await conn.execute(SESSION)
@@ -91,7 +91,7 @@ class PostgresMoves:
             self._told(each.count)
 
     async def _fetch(
-        self, conn: PoolConnectionProxy[Record], each: Range, query: str, ask: Ask
+        self, conn: PoolConnectionProxy[Record], each: Range, query: str, ask: SliceQuery
     ) -> list[Record]:
         bounds = each.shard, each.after, each.upto, ask.seconds
         if ask.wanted is None:
@@ -102,12 +102,12 @@ class PostgresMoves:
         columns = [tool for tool, _ in here], [number for _, number in here]
         return await conn.fetch(with_upcasts(f"{WANTED} {query}"), *bounds, *columns, ask.bits)
 
-    def _concerned(self, ask: Ask) -> list[Range]:
+    def _concerned(self, ask: SliceQuery) -> list[Range]:
         if ask.wanted is None:
             return list(self._ranges)
         asked = {number for _, number in ask.wanted}
         return [each for each in self._ranges if any(self._has(each, number, ask) for number in asked)]
 
-    def _has(self, each: Range, number: int, ask: Ask) -> bool:
+    def _has(self, each: Range, number: int, ask: SliceQuery) -> bool:
         """Numbers are remembered of the widest stretches."""
         return number >> (FINER - ask.bits) in self._numbers[each]

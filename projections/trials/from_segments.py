@@ -13,7 +13,7 @@ from eventstore.sealed import duck
 from eventstore.sealed.manifest import SegmentError
 from eventstore.sealed.store import Store
 from projections.engine.upcasting import upcast_events
-from projections.trials.vote_deltas import Ask, Moves, Queries, Votes
+from projections.trials.vote_deltas import Queries, SliceQuery, SliceVotes, VoteDeltas
 
 # Of the shards $shards, what is up to $uptos, in stretches of $seconds.
 SEALED = """
@@ -35,7 +35,7 @@ WITH {SEALED}, votes AS (
 """
 
 
-class Sealed(Struct, frozen=True):
+class SealedRange(Struct, frozen=True):
     """Segments, checked, that hold every shard up to a position."""
 
     files: tuple[Path, ...]
@@ -44,7 +44,7 @@ class Sealed(Struct, frozen=True):
 
 def sealed_up_to(
     store: Store, positions: Sequence[Position], heads: Mapping[int, int], *, by_day: bool
-) -> Sealed:
+) -> SealedRange:
     """What is sealed of the people's shards. Raises SegmentError for damage, and for the segments of another log.
 
     Segments from before events told when what they replace was cast cannot be read by day, nor what follows them.
@@ -59,21 +59,21 @@ def sealed_up_to(
             store.check(segment)
             files.append(store.path(segment))
             upto[shard] = min(segment.last, head)
-    return Sealed(tuple(files), upto)
+    return SealedRange(tuple(files), upto)
 
 
-class SealedMoves:
-    def __init__(self, store: Store, sealed: Sealed, told: Callable[[int], None], threads: int) -> None:
+class SegmentVoteDeltas:
+    def __init__(self, store: Store, sealed: SealedRange, told: Callable[[int], None], threads: int) -> None:
         self._store, self._sealed, self._told, self._threads = store, sealed, told, threads
         self.upto = sealed.upto
 
-    async def read_moves(self, moves: Moves, ask: Ask) -> None:
+    async def read_moves(self, moves: VoteDeltas, ask: SliceQuery) -> None:
         await asyncio.to_thread(self._run, moves.queries(by_day=ask.by_day), ask)
 
-    async def read_votes(self, votes: Votes, ask: Ask) -> None:
+    async def read_votes(self, votes: SliceVotes, ask: SliceQuery) -> None:
         await asyncio.to_thread(self._run, votes.queries, ask)
 
-    def _run(self, queries: Queries, ask: Ask) -> None:
+    def _run(self, queries: Queries, ask: SliceQuery) -> None:
         if not self._sealed.files:
             return
         with duck.opened(self._threads, self._store.folder) as connection:
@@ -84,7 +84,7 @@ class SealedMoves:
                     add(*row)
         self._told(sum(self._sealed.upto.values()))
 
-    def _values(self, ask: Ask) -> dict[str, object]:
+    def _values(self, ask: SliceQuery) -> dict[str, object]:
         bounds = {"shards": list(self._sealed.upto), "uptos": list(self._sealed.upto.values())}
         values: dict[str, object] = {**bounds, "seconds": ask.seconds}
         if ask.wanted is not None:

@@ -18,7 +18,7 @@ from asyncpg import Pool, Record
 from domain.rulebooks.presets import DEFAULT
 from domain.rulebooks.rulebook import Rulebook
 from domain.shared.log import EDITORIAL, Position
-from domain.timeline.scenarios import Side, compare
+from domain.timeline.scenarios import Scenario, compare
 from domain.timeline.trials import Trial
 from eventstore.as_of_positions import resolve_positions
 from eventstore.heads import read_heads
@@ -27,13 +27,13 @@ from projections.engine.blocked import first_unreadable
 from projections.engine.snapshot import ReadModelBlocked
 from projections.flips.editorial_history import read_editorial_history
 from projections.tally import TALLY
-from projections.trials.from_postgres import PostgresMoves, ranges
-from projections.trials.from_segments import SealedMoves, sealed_up_to
-from projections.trials.search import Walks
+from projections.trials.from_postgres import PostgresVoteDeltas, ranges
+from projections.trials.from_segments import SegmentVoteDeltas, sealed_up_to
+from projections.trials.search import FlipSearch
 
 Source: TypeAlias = Literal["postgres", "segments"]
 Progress: TypeAlias = Callable[[int, int], None]
-Sides: TypeAlias = tuple[Side, Side]
+Sides: TypeAlias = tuple[Scenario, Scenario]
 
 # So many votes of a tool are in a stretch, on average. A longer one is leapt less often, and more of shorter ones have to
 # be added up.
@@ -71,17 +71,17 @@ async def try_rulebook(
     positions = positions or await resolve_positions(pool, await pool.fetchval(NOW))
     await _check_readable(pool, positions)
     editorial = await read_editorial_history(pool, {each.shard: each.number for each in positions}[EDITORIAL])
-    sides = Side(DEFAULT, editorial.adoptions), Side(rulebook)
+    sides = Scenario(DEFAULT, editorial.adoptions), Scenario(rulebook)
     told = _Told(progress, sum(each.number for each in positions))
     by_day = any(side.weighs_age for side in sides)
     sealed = None
     if source == "segments" and store is not None:
         found = await asyncio.to_thread(sealed_up_to, store, positions, await read_heads(pool), by_day=by_day)
-        sealed = SealedMoves(store, found, told, threads)
-    left = PostgresMoves(pool, ranges(positions, sealed.upto if sealed else {}), told)
+        sealed = SegmentVoteDeltas(store, found, told, threads)
+    left = PostgresVoteDeltas(pool, ranges(positions, sealed.upto if sealed else {}), told)
     seconds = await _seconds(pool, positions, len(editorial.tools) * votes_a_stretch, sides)
     with _collecting_later():
-        await Walks(editorial, sides, seconds).run([sealed, left] if sealed else [left], by_day=by_day)
+        await FlipSearch(editorial, sides, seconds).run([sealed, left] if sealed else [left], by_day=by_day)
     told.end()
     against = sides[0].rulebook.digest
     return Trial(rulebook.digest, against, tuple(positions), told.total, compare(*sides))

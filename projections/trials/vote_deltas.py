@@ -14,8 +14,8 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from domain.timeline.transitions import MOVED, Vote
-from domain.timeline.vote_delta import Cell, Dated
+from domain.timeline.transitions import TRANSITIONS, VoteEvent
+from domain.timeline.vote_delta import VoteDelta, VotesByDay
 
 MOVES = """
 SELECT tool, stretch,
@@ -56,7 +56,7 @@ Key: TypeAlias = tuple[int, int]  # a tool, and the number of a stretch
 FINER = 4  # bits
 
 
-class Ask(Struct, frozen=True):
+class SliceQuery(Struct, frozen=True):
     """Stretches of ``seconds``; of ``wanted``, which are numbered as ``bits`` wider, or all."""
 
     seconds: float
@@ -71,11 +71,11 @@ class Ask(Struct, frozen=True):
         return [tool for tool, _ in wanted], [number for _, number in wanted]
 
 
-class Moves:
+class VoteDeltas:
     """What was read of each tool, added up over shards and ranges."""
 
     def __init__(self) -> None:
-        self._cells = defaultdict[int, dict[int, Cell]](dict)
+        self._deltas = defaultdict[int, dict[int, VoteDelta]](dict)
 
     def queries(self, *, by_day: bool) -> Queries:
         if by_day:
@@ -83,43 +83,45 @@ class Moves:
         return ((MOVES, self._add_counts),)
 
     def _add_counts(
-        self, tool: int, stretch: int, ship_in: int, ship_out: int, skip_in: int, skip_out: int
+        self, tool: int, slice: int, ship_in: int, ship_out: int, skip_in: int, skip_out: int
     ) -> None:
-        self._add(tool, stretch, Cell(ship_in, ship_out, skip_in, skip_out))
+        self._add(tool, slice, VoteDelta(ship_in, ship_out, skip_in, skip_out))
 
-    def _add_came(self, tool: int, stretch: int, days: Column, ship: Column, skip: Column) -> None:
-        cell = Cell(ship_in=sum(ship), skip_in=sum(skip), until=max(days), came=Dated(days, ship, skip))
-        self._add(tool, stretch, cell)
+    def _add_came(self, tool: int, slice: int, days: Column, ship: Column, skip: Column) -> None:
+        delta = VoteDelta(
+            ship_in=sum(ship), skip_in=sum(skip), until=max(days), added=VotesByDay(days, ship, skip)
+        )
+        self._add(tool, slice, delta)
 
-    def _add_gone(self, tool: int, stretch: int, days: Column, ship: Column, skip: Column) -> None:
-        cell = Cell(ship_out=sum(ship), skip_out=sum(skip), gone=Dated(days, ship, skip))
-        self._add(tool, stretch, cell)
+    def _add_gone(self, tool: int, slice: int, days: Column, ship: Column, skip: Column) -> None:
+        delta = VoteDelta(ship_out=sum(ship), skip_out=sum(skip), removed=VotesByDay(days, ship, skip))
+        self._add(tool, slice, delta)
 
-    def _add(self, tool: int, stretch: int, cell: Cell) -> None:
-        cells = self._cells[tool]
-        before = cells.get(stretch)
-        cells[stretch] = cell if before is None else before + cell
+    def _add(self, tool: int, slice: int, delta: VoteDelta) -> None:
+        deltas = self._deltas[tool]
+        before = deltas.get(slice)
+        deltas[slice] = delta if before is None else before + delta
 
-    def all_of(self, tool: int) -> Cell:
+    def all_of(self, tool: int) -> VoteDelta:
         """Without days."""
-        cells = self.of(tool).values()
-        return Cell(
-            sum(each.ship_in for each in cells),
-            sum(each.ship_out for each in cells),
-            sum(each.skip_in for each in cells),
-            sum(each.skip_out for each in cells),
+        deltas = self.of(tool).values()
+        return VoteDelta(
+            sum(each.ship_in for each in deltas),
+            sum(each.ship_out for each in deltas),
+            sum(each.skip_in for each in deltas),
+            sum(each.skip_out for each in deltas),
         )
 
-    def of(self, tool: int) -> dict[int, Cell]:
+    def of(self, tool: int) -> dict[int, VoteDelta]:
         """By stretch."""
-        return self._cells.get(tool, {})
+        return self._deltas.get(tool, {})
 
 
-class Votes:
+class SliceVotes:
     """The single votes of stretches, as they are read."""
 
     def __init__(self) -> None:
-        self._votes = defaultdict[Key, list[Vote]](list)
+        self._votes = defaultdict[Key, list[VoteEvent]](list)
 
     @property
     def queries(self) -> Queries:
@@ -128,18 +130,16 @@ class Votes:
     def _add(
         self,
         tool: int,
-        stretch: int,
+        slice: int,
         shard: int,
         moments: Column,
         positions: Column,
         moves: Column,
         replaced_days: Sequence[int | None],
     ) -> None:
-        moved = map(MOVED.__getitem__, moves)
-        self._votes[tool, stretch] += zip(
-            moments, repeat(shard), positions, moved, replaced_days, strict=False
-        )
+        moved = map(TRANSITIONS.__getitem__, moves)
+        self._votes[tool, slice] += zip(moments, repeat(shard), positions, moved, replaced_days, strict=False)
 
-    def of(self, tool: int, stretch: int) -> list[Vote]:
+    def of(self, tool: int, slice: int) -> list[VoteEvent]:
         """In the log's order."""
-        return sorted(self._votes[tool, stretch])
+        return sorted(self._votes[tool, slice])

@@ -41,13 +41,13 @@ class NeverEnded(Rejected):
     """Workers began this trial {attempts} times and none came to its end. Their logs say why."""
 
 
-class Progress:
+class TrialProgress:
     """How far a trial is, in events, as its engine last said."""
 
     def __init__(self) -> None:
         self.done = self.total = 0
 
-    def tell(self, done: int, total: int) -> None:
+    def report(self, done: int, total: int) -> None:
         self.done, self.total = done, total
 
 
@@ -63,7 +63,7 @@ async def run(pool: Pool[Record], id: UUID, store: Store | None = None) -> None:
         if taken["attempts"] > MOST_ATTEMPTS:
             await fail(pool, id, str(NeverEnded(attempts=MOST_ATTEMPTS)))
             return
-        heard = Progress()
+        heard = TrialProgress()
         positions = [parse_position(each) for each in taken["position"].split(",")]
         trying = _try(pool, taken["rulebook"], positions, store, heard)
         if (trial := await _while_wanted(pool, id, trying, heard)) is not None:
@@ -76,7 +76,7 @@ async def fail(pool: Pool[Record], id: UUID, error: str) -> None:
 
 
 async def _try(
-    pool: Pool[Record], digest: str, positions: list[Position], store: Store | None, heard: Progress
+    pool: Pool[Record], digest: str, positions: list[Position], store: Store | None, heard: TrialProgress
 ) -> Trial:
     return await try_rulebook(
         pool,
@@ -84,7 +84,7 @@ async def _try(
         positions,
         source="segments" if store else "postgres",
         store=store,
-        progress=heard.tell,
+        progress=heard.report,
     )
 
 
@@ -94,7 +94,7 @@ async def _find(pool: Pool[Record], digest: str) -> Rulebook:
 
 
 async def _while_wanted(
-    pool: Pool[Record], id: UUID, trying: Coroutine[object, object, Trial], heard: Progress
+    pool: Pool[Record], id: UUID, trying: Coroutine[object, object, Trial], heard: TrialProgress
 ) -> Trial | None:
     """Its result, or None if it was cancelled meanwhile."""
     task = asyncio.create_task(trying)

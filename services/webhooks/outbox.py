@@ -9,12 +9,12 @@ from uuid import UUID, uuid4
 from asyncpg import Pool, Record
 from asyncpg.pool import PoolConnectionProxy
 
-from domain.timeline.flips import Flip, Place
+from domain.timeline.flips import Flip, LogOrder
 from domain.webhooks.messages import FLIPPED, ToolTold, message_of
 
 # The flips after a place, in the log's own order: so many, and those that have their cause with the last of them, so
 # that whoever moves on to its place has seen every flip there.
-FlipsAfter: TypeAlias = "Callable[[PoolConnectionProxy[Record], Place, int], Awaitable[Sequence[Flip]]]"
+FlipsAfter: TypeAlias = "Callable[[PoolConnectionProxy[Record], LogOrder, int], Awaitable[Sequence[Flip]]]"
 
 AT_A_TIME = 500
 
@@ -54,7 +54,7 @@ async def _tell(pool: Pool[Record], id: UUID, flips_after: FlipsAfter, at_a_time
         held = await conn.fetchrow(HOLD, id)
         if held is None:
             return None
-        flips = await flips_after(conn, Place(*held[:3]), at_a_time)
+        flips = await flips_after(conn, LogOrder(*held[:3]), at_a_time)
         if not flips:
             return None
         meant = [flip for flip in flips if held["tools"] is None or flip.tool in held["tools"]]

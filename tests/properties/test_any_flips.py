@@ -98,7 +98,7 @@ def written(history: Sequence[tuple[object, ...]]) -> list[Row]:
 
 
 async def fold(log: Pool[Record], batch: int) -> None:
-    while await advance_flips(log, batch=batch) is not None:
+    while await advance_flips(log, batch_events=batch) is not None:
         pass
 
 

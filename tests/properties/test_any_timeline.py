@@ -13,20 +13,20 @@ from hypothesis import strategies as st
 from domain.rulebooks.rulebook import Label, Rulebook
 from domain.shared.log import Shard
 from domain.shared.types import Choice
-from domain.timeline.flips import Flip, Place
+from domain.timeline.flips import Flip, LogOrder
 from domain.timeline.running_votes import RunningVotes
 from domain.timeline.search import fold
-from domain.timeline.timeline import Adopted, Change, Course, TakeChanged, rule_of
-from domain.timeline.transitions import MOVED, key_of
-from domain.timeline.transitions import Vote as SingleVote
-from domain.timeline.vote_delta import Cell, Dated
+from domain.timeline.timeline import Change, RulebookChange, TakeChange, VerdictTimeline, rule_of
+from domain.timeline.transitions import TRANSITIONS, key_of
+from domain.timeline.transitions import VoteEvent as SingleVote
+from domain.timeline.vote_delta import VoteDelta, VotesByDay
 from domain.verdicts.decay import Ballots, DayVotes, weigh
 from domain.verdicts.verdict import Judgement
 from tests.support.instances import day_of
 from tests.support.random_rulebooks import rulebooks
 
-Vote: TypeAlias = tuple[Place, Choice | None, Choice | None, int, int | None]
-Happened: TypeAlias = Vote | Change
+VoteEvent: TypeAlias = tuple[LogOrder, Choice | None, Choice | None, int, int | None]
+Happened: TypeAlias = VoteEvent | Change
 
 choices = st.sampled_from(["ship", "ship", "skip", None, None])
 takes = st.tuples(
@@ -42,18 +42,18 @@ steps = st.tuples(
 @given(
     books=st.lists(rulebooks, min_size=3, max_size=3),
     steps=st.lists(steps, min_size=50, max_size=100),
-    stretches=st.lists(st.integers(1, 12), min_size=3, max_size=5),
+    slices=st.lists(st.integers(1, 12), min_size=3, max_size=5),
 )
-def test_any_stretches(books: list[Rulebook], steps: list[tuple[int, object]], stretches: list[int]) -> None:
+def test_any_stretches(books: list[Rulebook], steps: list[tuple[int, object]], slices: list[int]) -> None:
     history = list(_history(books, steps))
     expected, ballots = _judged(history, books[0])
-    course = Course(1, books[0], votes=RunningVotes(days={}))
+    timeline = VerdictTimeline(1, books[0], votes=RunningVotes(days={}))
     found, left, turn = [], iter(history), 0
-    while stretch := list(islice(left, stretches[turn % len(stretches)])):
-        found += _moved(course, stretch)
+    while part := list(islice(left, slices[turn % len(slices)])):
+        found += _moved(timeline, part)
         turn += 1
     assert [(flip.place, flip.before, flip.after) for flip in found] == expected
-    votes = course.votes
+    votes = timeline.votes
     days = tuple(DayVotes(day, *counts) for day, counts in (votes.days or {}).items())
     assert _standing(Ballots(votes.ship, votes.skip, votes.today, days)) == _standing(ballots)
 
@@ -62,13 +62,13 @@ def _history(books: list[Rulebook], steps: list[tuple[int, object]]) -> list[Hap
     time, standing, happened = datetime(2025, 1, 1, tzinfo=UTC), dict[int, tuple[Choice, int]](), []
     for number, (hours, what) in enumerate(steps, 1):
         time += timedelta(hours=hours)
-        place, day = Place(time, Shard(1), number), day_of(time)
+        place, day = LogOrder(time, Shard(1), number), day_of(time)
         match what:
             case int(book):
-                happened.append(Adopted(place, "RulebookAdopted", books[book]))
+                happened.append(RulebookChange(place, "RulebookAdopted", books[book]))
             case (str(reviewer), take):
                 judgement = take and Judgement(reviewer, *take)
-                happened.append(TakeChanged(place, "Take", reviewer, judgement))
+                happened.append(TakeChange(place, "Take", reviewer, judgement))
             case (voter, choice):
                 before, before_day = standing.pop(voter, (None, None))
                 if choice != before:
@@ -78,14 +78,14 @@ def _history(books: list[Rulebook], steps: list[tuple[int, object]]) -> list[Hap
     return happened
 
 
-def _judged(history: list[Happened], book: Rulebook) -> tuple[list[tuple[Place, Label, Label]], Ballots]:
+def _judged(history: list[Happened], book: Rulebook) -> tuple[list[tuple[LogOrder, Label, Label]], Ballots]:
     votes, judgements = Counter[tuple[int | None, str | None]](), dict[str, Judgement]()
     today, label, flips, ballots = None, "Unreviewed", [], Ballots()
     for event in history:
         match event:
-            case Adopted():
+            case RulebookChange():
                 book = event.rulebook
-            case TakeChanged():
+            case TakeChange():
                 judgements.pop(event.reviewer, None)
                 judgements |= {event.reviewer: event.judgement} if event.judgement else {}
             case (_, choice, before, day, before_day):
@@ -103,35 +103,37 @@ def _judged(history: list[Happened], book: Rulebook) -> tuple[list[tuple[Place, 
     return flips, ballots
 
 
-def _moved(course: Course, stretch: list[Happened]) -> list[Flip]:
-    changes = [event for event in stretch if not isinstance(event, tuple)]
-    cell = _cell([event for event in stretch if isinstance(event, tuple)])
-    if not changes and not course.can_flip(cell):
-        course.leap(cell)
+def _moved(timeline: VerdictTimeline, slice: list[Happened]) -> list[Flip]:
+    changes = [event for event in slice if not isinstance(event, tuple)]
+    delta = _cell([event for event in slice if isinstance(event, tuple)])
+    if not changes and not timeline.can_flip(delta):
+        timeline.fast_forward(delta)
         return []
-    leapt = course.leap_through(cell, changes)
-    if leapt is not None:
-        return leapt
-    return list(fold(course, [_single(event) for event in stretch if isinstance(event, tuple)], changes))
+    skipped = timeline.fast_forward_through(delta, changes)
+    if skipped is not None:
+        return skipped
+    return list(fold(timeline, [_single(event) for event in slice if isinstance(event, tuple)], changes))
 
 
-def _single(vote: Vote) -> SingleVote:
+def _single(vote: VoteEvent) -> SingleVote:
     place, choice, before, _, before_day = vote
-    moved = next(each for each in MOVED if (each.choice, each.replaced) == (choice, before))
+    moved = next(each for each in TRANSITIONS if (each.choice, each.replaced) == (choice, before))
     return *key_of(place), moved, before_day
 
 
-def _cell(votes: list[Vote]) -> Cell:
+def _cell(votes: list[VoteEvent]) -> VoteDelta:
     moved = Counter[tuple[int | None, str, str | None]]()
     for _, choice, before, day, before_day in votes:
         moved.update([(day, "in", choice), (before_day, "out", before)])
     days = {day for day, _, choice in moved if day and choice} | {day for _, _, _, day, _ in votes}
-    came, gone = (
-        Dated(tuple(days), *(tuple(moved[day, way, choice] for day in days) for choice in ("ship", "skip")))
+    added, removed = (
+        VotesByDay(
+            tuple(days), *(tuple(moved[day, way, choice] for day in days) for choice in ("ship", "skip"))
+        )
         for way in ("in", "out")
     )
-    totals = [sum(each) for each in (came.ship, gone.ship, came.skip, gone.skip)]
-    return Cell(*totals, until=votes[-1][3] if votes else None, came=came, gone=gone)
+    totals = [sum(each) for each in (added.ship, removed.ship, added.skip, removed.skip)]
+    return VoteDelta(*totals, until=votes[-1][3] if votes else None, added=added, removed=removed)
 
 
 def _standing(ballots: Ballots) -> tuple[int, int, int | None, list[DayVotes]]:

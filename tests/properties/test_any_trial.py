@@ -16,7 +16,7 @@ from domain.rulebooks.presets import NAMED
 from domain.rulebooks.rulebook import Rulebook
 from domain.shared.log import Position, Shard
 from domain.timeline.flips import Flip
-from domain.timeline.trials import Tried
+from domain.timeline.trials import ScenarioResult
 from eventstore.sealed.store import Store
 from projections.trials import from_postgres
 from projections.trials.run import Source, try_rulebook
@@ -57,7 +57,7 @@ async def writable(
 @given(
     steps=st.lists(steps, min_size=80, max_size=150),
     tried=books,
-    stretch=st.sampled_from([0, 1, 5, 30, 10_000]),
+    slice=st.sampled_from([0, 1, 5, 30, 10_000]),
     span=st.sampled_from([5, 40, 1_000]),
     sealed=st.sampled_from([0, 0, 15, 40]),
     left_out=st.integers(0, 5) | st.integers(20, 40),
@@ -66,7 +66,7 @@ async def test_any_trial(
     writable: tuple[Pool[Record], Connection[Record]],
     steps: list[tuple[int, tuple[object, ...]]],
     tried: Rulebook,
-    stretch: int,
+    slice: int,
     span: int,
     sealed: int,
     left_out: int,
@@ -79,9 +79,7 @@ async def test_any_trial(
         source, store = await _put(pool, log, sealed, Path(folder))
         upto = {shard: max(log.heads[shard] - (left_out if shard else 0), 0) for shard in range(4)}
         positions = [Position(Shard(shard), number) for shard, number in upto.items()]
-        trial = await try_rulebook(
-            pool, tried, positions, source=source, store=store, votes_a_stretch=stretch
-        )
+        trial = await try_rulebook(pool, tried, positions, source=source, store=store, votes_a_stretch=slice)
     in_force, other = await plain_trial(pool, tried, upto)
     assert _told({each.tool: each.in_force for each in trial.tools}) == in_force.found()
     assert _told({each.tool: each.tried for each in trial.tools}) == other.found()
@@ -112,7 +110,7 @@ async def _put(pool: Pool[Record], log: WrittenLog, sealed: int, folder: Path) -
     return "segments", Store(folder)
 
 
-def _told(tools: dict[int, Tried]) -> dict[int, tuple[str, object, list[OfFlip]]]:
+def _told(tools: dict[int, ScenarioResult]) -> dict[int, tuple[str, object, list[OfFlip]]]:
     return {
         tool: (tried.label, tried.margin, [_of_flip(flip) for flip in tried.flips])
         for tool, tried in tools.items()

@@ -26,7 +26,7 @@ from domain.rulebooks.presets import DEFAULT
 from domain.rulebooks.rulebook import Label, Rulebook
 from domain.shared.log import EDITORIAL, Shard
 from domain.shared.types import Choice
-from domain.timeline.flips import Flip, Place
+from domain.timeline.flips import Flip, LogOrder
 from domain.verdicts.decay import Ballots, DayVotes, weigh
 from domain.verdicts.labels import rule
 from domain.verdicts.verdict import Judgement, counted_takes, panel_value
@@ -52,7 +52,7 @@ TRUNCATE events, parked_events; UPDATE heads SET position = 0, recorded_at = 'ep
 class Row:
     """An event of a history: a vote by ``actor``, or what the house did."""
 
-    place: Place
+    place: LogOrder
     type: str
     tool: int | None
     actor: UUID
@@ -107,9 +107,9 @@ class Writer:
             Row(self._next(EDITORIAL), type(event).__name__, tool, UUID(int=1), choice, event=event)
         )
 
-    def _next(self, shard: int) -> Place:
+    def _next(self, shard: int) -> LogOrder:
         self._last[shard] += 1
-        return Place(self.now, Shard(shard), self._last[shard])
+        return LogOrder(self.now, Shard(shard), self._last[shard])
 
 
 async def append(log: Pool[Record], rows: Iterable[Row]) -> None:

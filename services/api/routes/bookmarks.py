@@ -13,11 +13,11 @@ from msgspec import Struct
 from domain.events.editorial import Category
 from domain.rulebooks.rulebook import Label
 from domain.shared.log import shard_of
-from domain.timeline.flips import Place
+from domain.timeline.flips import LogOrder
 from domain.voting.bookmarks import SAVED, Note
 from projections.adoptions import rulebook_in_force
 from projections.engine.snapshot import take_snapshot
-from projections.flips.reads import Told, flips_at_one_moment, flips_since, labels_at
+from projections.flips.reads import FlipDetails, flips_at_one_moment, flips_since, labels_at
 from projections.shelf import Saved, drop_note, put_note, read_shelf
 from services.api.http.app_state import app_state
 from services.api.http.auth import Voter, open_to_all, reader_of, voter_of, with_own_credentials
@@ -135,7 +135,7 @@ async def bookmark_changes(request: AnyRequest) -> Response[Items[BookmarkChange
     if actor is None:
         return _private(list[BookmarkChanged]())
     shelf = await read_shelf(app_state(request).pool, shard_of(actor, app_state(request).shards), actor)
-    places = {each.tool: Place(each.saved_at, each.position.shard, each.position.number) for each in shelf}
+    places = {each.tool: LogOrder(each.saved_at, each.position.shard, each.position.number) for each in shelf}
     async with flips_at_one_moment(app_state(request).pool) as (conn, _):
         flips = await flips_since(conn, places, _MOST_FLIPS)
         labels = await labels_at(conn, {tool: places[tool] for tool in flips})
@@ -150,12 +150,12 @@ async def bookmark_changes(request: AnyRequest) -> Response[Items[BookmarkChange
     )
 
 
-def _newest_first(shelf: Sequence[Saved], flips: Mapping[int, Sequence[Told]]) -> list[Saved]:
+def _newest_first(shelf: Sequence[Saved], flips: Mapping[int, Sequence[FlipDetails]]) -> list[Saved]:
     flipped = [saved for saved in shelf if saved.tool in flips]
     return sorted(flipped, key=lambda saved: flips[saved.tool][0].flip.place, reverse=True)
 
 
-def _changed(saved: Saved, card: Card, before: Label, flips: Sequence[Told]) -> BookmarkChanged:
+def _changed(saved: Saved, card: Card, before: Label, flips: Sequence[FlipDetails]) -> BookmarkChanged:
     told = [show(each) for each in flips]
     return BookmarkChanged(_tool(card), saved.saved_at, before, told[0].after, told)
 

@@ -16,7 +16,7 @@ from domain.shared.types import Choice
 from eventstore.as_of_positions import resolve_positions
 from projections.adoptions import rulebook_in_force
 from projections.reads.as_of import AsOfSnapshot, snapshot_as_of
-from projections.reads.diff import Between, EditorialChange, Votes
+from projections.reads.diff import Between, EditorialChange, VoteSpan
 from services.api.http.app_state import app_state
 from services.api.http.auth import open_to_all
 from services.api.http.consistency import LONGEST_MOMENT, headers_of, moment_in
@@ -156,7 +156,7 @@ def _page(cursor: str | None, start: str, end: str) -> Page:
 
 
 def _changed(
-    before: Mapping[int, Card], after: Mapping[int, Card], tools: Sequence[int], votes: Sequence[Votes]
+    before: Mapping[int, Card], after: Mapping[int, Card], tools: Sequence[int], votes: Sequence[VoteSpan]
 ) -> list[ChangedTool]:
     return [
         _change(before.get(tool), after[tool], [each for each in votes if each.tool == tool])
@@ -168,7 +168,7 @@ def _label(cards: Mapping[int, Card], tool: int) -> Label:
     return cards[tool].verdict.label
 
 
-def _change(was: Card | None, card: Card, votes: Sequence[Votes]) -> ChangedTool:
+def _change(was: Card | None, card: Card, votes: Sequence[VoteSpan]) -> ChangedTool:
     return ChangedTool(
         card.slug,
         Change(_counts(was) if was else None, _counts(card)),

@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 from litestar import Response, get
 from msgspec import Struct, field
 
-from projections.flips.reads import Told
+from projections.flips.reads import FlipDetails
 from services.api.http.auth import open_to_all
 from services.api.http.consistency import headers_of
 from services.api.http.problems import problem_responses
@@ -70,26 +70,26 @@ async def json_feed(request: AnyRequest, tool: OfTool = None) -> Response[JsonFe
     return Response(feed, media_type=JSON_FEED, headers=headers_of(freshness))
 
 
-def _title(told: Told) -> str:
+def _title(told: FlipDetails) -> str:
     return f"{told.name}: {told.flip.before} → {told.flip.after}"
 
 
-def _content(told: Told) -> str:
+def _content(told: FlipDetails) -> str:
     flip = told.flip
     return f"The verdict was {flip.before} and is {flip.after} from log position {flip.place.position} on. {told.sentence}"
 
 
-def _id(told: Told) -> str:
+def _id(told: FlipDetails) -> str:
     """Of this flip alone, wherever the site is moved to: made of the event's id and the tool's slug."""
     return uuid5(told.id, told.slug).urn
 
 
-def _item(request: AnyRequest, told: Told) -> FeedItem:
+def _item(request: AnyRequest, told: FlipDetails) -> FeedItem:
     at = told.flip.place.recorded_at
     return FeedItem(_id(told), _page(request, told), _title(told), _content(told), at, show(told))
 
 
-def _atom(request: AnyRequest, told: list[Told]) -> bytes:
+def _atom(request: AnyRequest, told: list[FlipDetails]) -> bytes:
     updated = _written(told[0]) if told else _BEFORE_ANY
     feed = ET.Element("feed", xmlns=_NAMESPACE)
     _add(feed, "id", str(request.url))
@@ -105,7 +105,7 @@ def _atom(request: AnyRequest, told: list[Told]) -> bytes:
     return written
 
 
-def _add_entry(feed: ET.Element, request: AnyRequest, told: Told) -> None:
+def _add_entry(feed: ET.Element, request: AnyRequest, told: FlipDetails) -> None:
     entry = ET.SubElement(feed, "entry")
     _add(entry, "id", _id(told))
     _add(entry, "title", _title(told))
@@ -118,7 +118,7 @@ def _add(parent: ET.Element, name: str, text: str, **attributes: str) -> None:
     ET.SubElement(parent, name, attributes).text = _NOT_IN_XML.sub("\ufffd", text)
 
 
-def _written(told: Told) -> str:
+def _written(told: FlipDetails) -> str:
     return told.flip.place.recorded_at.isoformat().replace("+00:00", "Z")
 
 
@@ -126,5 +126,5 @@ def _home(request: AnyRequest) -> str:
     return f"{request.base_url}flips"
 
 
-def _page(request: AnyRequest, told: Told) -> str:
+def _page(request: AnyRequest, told: FlipDetails) -> str:
     return f"{request.base_url}tools/{told.slug}"

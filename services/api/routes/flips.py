@@ -11,8 +11,8 @@ from litestar.params import QueryParameter
 from msgspec import Meta, Struct
 
 from domain.shared.log import Position, Shard
-from domain.timeline.flips import Place
-from projections.flips.reads import Told, place_of, wait_for_flips
+from domain.timeline.flips import LogOrder
+from projections.flips.reads import FlipDetails, order_of, wait_for_flips
 from projections.flips.store import AFTER_ALL, BEFORE_ALL
 from services.api.http.app_state import app_state
 from services.api.http.auth import open_to_all
@@ -61,30 +61,30 @@ async def list_flips(
     pool = app_state(request).pool
     if min_position is not None:
         await wait_for_flips(pool, wanted_in(min_position))
-    after = await _place(pool, since) if since else BEFORE_ALL
+    after = await _order(pool, since) if since else BEFORE_ALL
     told, freshness = await read_newest(request, limit + 1, tool, after, _before(cursor))
     more = _cursor(told[limit - 1]) if len(told) > limit else None
     headers = headers_of(freshness) | ({"Link": next_link(request, more)} if more else {})
     return Response(Items([show(each) for each in told[:limit]], more), headers=headers)
 
 
-async def _place(pool: Pool[Record], since: str) -> Place:
+async def _order(pool: Pool[Record], since: str) -> LogOrder:
     match moment_in(since, "since"):
         case datetime() as time:
-            return Place(time, AFTER_ALL.shard, AFTER_ALL.number)
+            return LogOrder(time, AFTER_ALL.shard, AFTER_ALL.number)
         case Position() as position:
-            return await place_of(pool, position)
+            return await order_of(pool, position)
         case _:
             raise HttpRejected(400, "invalid", "since: write a time, or the position of one event.")
 
 
-def _before(cursor: str | None) -> tuple[Place, int]:
+def _before(cursor: str | None) -> tuple[LogOrder, int]:
     if cursor is None:
         return AFTER_ALL, _ANY_TOOL
     after = read_cursor(cursor, After)
-    return Place(_EPOCH + after.microseconds * _MICROSECOND, Shard(after.shard), after.number), after.tool
+    return LogOrder(_EPOCH + after.microseconds * _MICROSECOND, Shard(after.shard), after.number), after.tool
 
 
-def _cursor(told: Told) -> str:
+def _cursor(told: FlipDetails) -> str:
     at = told.flip.place
     return write_cursor(((at.recorded_at - _EPOCH) // _MICROSECOND, at.shard, at.number, told.flip.tool))

@@ -7,9 +7,9 @@ from datetime import datetime
 from msgspec import Struct
 
 from domain.rulebooks.rulebook import Label
-from domain.timeline.flips import Place
+from domain.timeline.flips import LogOrder
 from projections.engine.snapshot import Freshness
-from projections.flips.reads import Told, flips_at_one_moment, newest_flips
+from projections.flips.reads import FlipDetails, flips_at_one_moment, newest_flips
 from projections.flips.store import AFTER_ALL, BEFORE_ALL
 from services.api.http.app_state import app_state
 from services.api.http.requests import AnyRequest
@@ -42,16 +42,16 @@ async def read_newest(
     request: AnyRequest,
     limit: int,
     slug: str | None = None,
-    since: Place = BEFORE_ALL,
-    before: tuple[Place, int] = (AFTER_ALL, _ANY_TOOL),
-) -> tuple[list[Told], Freshness]:
+    since: LogOrder = BEFORE_ALL,
+    before: tuple[LogOrder, int] = (AFTER_ALL, _ANY_TOOL),
+) -> tuple[list[FlipDetails], Freshness]:
     """Raises Unknown for a slug that names no tool."""
     tool = None if slug is None else (await app_state(request).tool_directory.find(slug)).tool
     async with flips_at_one_moment(app_state(request).pool) as (conn, freshness):
         return await newest_flips(conn, since, before, limit, tool), freshness
 
 
-def show(told: Told) -> FlipShown:
+def show(told: FlipDetails) -> FlipShown:
     flip = told.flip
     adopted = flip.rulebook if flip.event == "RulebookAdopted" else None
     return FlipShown(

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from domain.rulebooks.rulebook import Label
 from domain.timeline.flips import Flip
-from domain.timeline.trials import Trial, Tried, TriedTool
+from domain.timeline.trials import ScenarioResult, ToolComparison, Trial
 from domain.verdicts.verdict import Margin
 from projections.catalogue import Entry
 
@@ -28,7 +28,7 @@ class FlipNow(Struct, frozen=True):
     margin: Margin
 
 
-class FlipShown(Struct, frozen=True):
+class TrialFlip(Struct, frozen=True):
     """``position`` is that of the causing ``event``."""
 
     before: Label
@@ -45,7 +45,7 @@ class ToolFlips(Struct, frozen=True):
     name: str
     count: int
     in_force: int
-    items: list[FlipShown]
+    items: list[TrialFlip]
 
 
 class RankMove(Struct, frozen=True):
@@ -57,7 +57,7 @@ class RankMove(Struct, frozen=True):
     after: int
 
 
-class Standing(Struct, frozen=True):
+class TrialStanding(Struct, frozen=True):
     label: Label
     margin: Margin
 
@@ -65,8 +65,8 @@ class Standing(Struct, frozen=True):
 class Margins(Struct, frozen=True):
     slug: str
     name: str
-    in_force: Standing
-    tried: Standing
+    in_force: TrialStanding
+    tried: TrialStanding
 
 
 class Disagreement(Struct, frozen=True):
@@ -86,7 +86,7 @@ class Results(Struct, frozen=True):
     disagreements: list[Disagreement]
 
 
-class Cell(Struct, frozen=True):
+class TrialCell(Struct, frozen=True):
     """One tool in one trial."""
 
     in_force: Label
@@ -101,7 +101,7 @@ class ComparedTool(Struct, frozen=True):
 
     slug: str
     name: str
-    cells: list[Cell | None]
+    cells: list[TrialCell | None]
 
 
 def show_results(trial: Trial, names: Names, most_flips: int) -> Results:
@@ -136,11 +136,11 @@ def _most_first(values: Iterable[T], how_much: Callable[[T], int]) -> list[T]:
     return sorted(values, key=how_much, reverse=True)
 
 
-def _flips(tool: TriedTool) -> int:
+def _flips(tool: ToolComparison) -> int:
     return len(tool.tried.flips)
 
 
-def _way(tool: TriedTool) -> int:
+def _way(tool: ToolComparison) -> int:
     return abs(tool.in_force.rank - tool.tried.rank)
 
 
@@ -148,39 +148,39 @@ def _named(tool: int, names: Names) -> tuple[str, str]:
     return names[tool].slug, names[tool].details.name
 
 
-def _flip_now(each: TriedTool, names: Names) -> FlipNow:
+def _flip_now(each: ToolComparison, names: Names) -> FlipNow:
     return FlipNow(*_named(each.tool, names), each.in_force.label, each.tried.label, each.tried.margin)
 
 
-def _tool_flips(each: TriedTool, names: Names, most: int) -> ToolFlips:
+def _tool_flips(each: ToolComparison, names: Names, most: int) -> ToolFlips:
     newest = sorted(each.tried.flips, key=lambda flip: flip.place, reverse=True)[:most]
     counts = len(each.tried.flips), len(each.in_force.flips)
     return ToolFlips(*_named(each.tool, names), *counts, [show_flip(flip) for flip in newest])
 
 
-def show_flip(flip: Flip) -> FlipShown:
+def show_flip(flip: Flip) -> TrialFlip:
     place = flip.place
-    return FlipShown(flip.before, flip.after, place.recorded_at, str(place.position), flip.event)
+    return TrialFlip(flip.before, flip.after, place.recorded_at, str(place.position), flip.event)
 
 
-def _rank_move(each: TriedTool, names: Names) -> RankMove:
+def _rank_move(each: ToolComparison, names: Names) -> RankMove:
     return RankMove(*_named(each.tool, names), each.in_force.rank, each.tried.rank)
 
 
-def _margins(each: TriedTool, names: Names) -> Margins:
+def _margins(each: ToolComparison, names: Names) -> Margins:
     return Margins(*_named(each.tool, names), _standing(each.in_force), _standing(each.tried))
 
 
-def _standing(tried: Tried) -> Standing:
-    return Standing(tried.label, tried.margin)
+def _standing(tried: ScenarioResult) -> TrialStanding:
+    return TrialStanding(tried.label, tried.margin)
 
 
-def _disagreement(each: TriedTool, names: Names) -> Disagreement:
+def _disagreement(each: ToolComparison, names: Names) -> Disagreement:
     return Disagreement(*_named(each.tool, names), each.in_force.label, each.tried.label)
 
 
-def _cell(each: TriedTool | None) -> Cell | None:
+def _cell(each: ToolComparison | None) -> TrialCell | None:
     if each is None:
         return None
     tried = each.tried
-    return Cell(each.in_force.label, tried.label, tried.margin, tried.rank, len(tried.flips))
+    return TrialCell(each.in_force.label, tried.label, tried.margin, tried.rank, len(tried.flips))

@@ -33,7 +33,7 @@ from services.settings import Settings
 from services.wakeups import Signals
 
 
-class Adopted(Struct, frozen=True):
+class AdoptionReport(Struct, frozen=True):
     """``in_force`` is a digest; ``scheduled`` has a time for each; ``position`` is null when nothing changed."""
 
     in_force: str
@@ -113,7 +113,7 @@ def _time(text: str) -> datetime:
     return moment
 
 
-async def _decide(settings: Settings, pool: Pool[Record], commands: list[Command]) -> Adopted:
+async def _decide(settings: Settings, pool: Pool[Record], commands: list[Command]) -> AdoptionReport:
     by = Author(Identity(settings, pool).pseudonym("user", b"command"), "command")
     signals = Signals(settings.redis_url)
     for command in commands:
@@ -123,9 +123,9 @@ async def _decide(settings: Settings, pool: Pool[Record], commands: list[Command
     return _adopted(outcome)
 
 
-def _adopted(outcome: Outcome) -> Adopted:
+def _adopted(outcome: Outcome) -> AdoptionReport:
     state, recorded = outcome.state, outcome.decided.recorded
-    return Adopted(
+    return AdoptionReport(
         state.in_force,
         state.known[state.in_force].name,
         {digest: each.effective_at for digest, each in state.scheduled.items()},
@@ -133,7 +133,7 @@ def _adopted(outcome: Outcome) -> Adopted:
     )
 
 
-def _told(adopted: Adopted) -> str:
+def _told(adopted: AdoptionReport) -> str:
     return "\n".join(
         [
             f"{adopted.name} ({adopted.in_force}) is in force",

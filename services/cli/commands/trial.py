@@ -34,7 +34,7 @@ from services.resources import open_pool, sealing_of
 from services.settings import Settings
 
 
-class Tried(Struct, frozen=True):
+class RulebookTrial(Struct, frozen=True):
     """One trial, with the names of what it names by number and digest."""
 
     rulebook: Rulebook
@@ -44,12 +44,12 @@ class Tried(Struct, frozen=True):
     trial: Trial
 
 
-class Report(Struct, frozen=True):
+class TrialReport(Struct, frozen=True):
     """``slugs`` by the tools' numbers."""
 
     position: str
     slugs: dict[int, str]
-    tried: list[Tried]
+    tried: list[RulebookTrial]
 
 
 @click.command()
@@ -96,7 +96,9 @@ def _moment(as_of: str | None) -> Moment | None:
         raise click.UsageError(f"--as-of: {error}") from None
 
 
-async def _report(settings: Settings, named: Sequence[str], moment: Moment | None, source: Source) -> Report:
+async def _report(
+    settings: Settings, named: Sequence[str], moment: Moment | None, source: Source
+) -> TrialReport:
     session = {"statement_timeout": "60s"}
     async with await open_pool(settings, session=session, size=4) as pool:
         rulebooks, known = await _find(pool, named)
@@ -104,7 +106,7 @@ async def _report(settings: Settings, named: Sequence[str], moment: Moment | Non
         store = sealing_of(settings).store if source == "segments" else None
         tried = [await _try(pool, each, known, positions, source, store) for each in rulebooks]
         tools = [each.tool for each in tried[0].trial.tools]
-        return Report(",".join(map(str, positions)), await ToolDirectory(pool).slugs_of(tools), tried)
+        return TrialReport(",".join(map(str, positions)), await ToolDirectory(pool).slugs_of(tools), tried)
 
 
 async def _find(pool: Pool[Record], named: Sequence[str]) -> tuple[list[Rulebook], dict[str, Rulebook]]:
@@ -122,11 +124,11 @@ async def _try(
     positions: Sequence[Position],
     source: Source,
     store: Store | None,
-) -> Tried:
+) -> RulebookTrial:
     started = time.perf_counter()
     with _shown(rulebook.name) as progress:
         found = await try_rulebook(pool, rulebook, positions, source=source, store=store, progress=progress)
-    return Tried(rulebook, known[found.against], total(found), time.perf_counter() - started, found)
+    return RulebookTrial(rulebook, known[found.against], total(found), time.perf_counter() - started, found)
 
 
 @contextmanager

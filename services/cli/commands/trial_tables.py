@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from domain.rulebooks.rulebook import Rulebook
-from domain.timeline.trials import Totals, Trial, Tried, TriedTool
+from domain.timeline.trials import ScenarioResult, ToolComparison, Totals, Trial
 from domain.verdicts.verdict import Margin
 
 MOST_ROWS = 25
@@ -62,7 +62,9 @@ def _totals(tried: Sequence[Shown]) -> Table:
     return table
 
 
-def _tools(slugs: Mapping[int, str], tried: Sequence[Shown], rows: Sequence[tuple[TriedTool, ...]]) -> Table:
+def _tools(
+    slugs: Mapping[int, str], tried: Sequence[Shown], rows: Sequence[tuple[ToolComparison, ...]]
+) -> Table:
     table = Table("tool", "in force")
     for each in tried:
         table.add_column(escape(each.rulebook.name))
@@ -76,7 +78,7 @@ def _tools(slugs: Mapping[int, str], tried: Sequence[Shown], rows: Sequence[tupl
     return table
 
 
-def _cells(each: TriedTool) -> tuple[str, str, str, str]:
+def _cells(each: ToolComparison) -> tuple[str, str, str, str]:
     before, after = each.in_force, each.tried
     label = f"[bold]-> {after.label}[/]" if each.flips_now else after.label
     moved = f"{before.rank} -> {after.rank}" if before.rank != after.rank else str(after.rank)
@@ -88,15 +90,15 @@ def _margin(margin: Margin) -> str:
     return ", ".join(f"{n:,} {what}{'s' * (n != 1)}" for n, what in ways if n is not None) or "none"
 
 
-def _flips(tried: Tried) -> str:
+def _flips(tried: ScenarioResult) -> str:
     if not tried.flips:
         return "0"
     return f"{len(tried.flips)}, {tried.flips[-1].place.recorded_at:%Y-%m-%d}"
 
 
-def _has_news(each: TriedTool) -> bool:
+def _has_news(each: ToolComparison) -> bool:
     return each.flips_now or each.disagree or _moved(each) > 0
 
 
-def _moved(each: TriedTool) -> int:
+def _moved(each: ToolComparison) -> int:
     return abs(each.in_force.rank - each.tried.rank)

@@ -175,10 +175,10 @@ async def test_one_trial_of_a_rulebook_at_a_time_until_it_is_cancelled(editor: C
 
 async def test_cancelled_it_stops_in_the_middle(editor: Client, pool: Log) -> None:
     asked = UUID((await ask(editor)).json()["id"])
-    begun, stopped, heard = asyncio.Event(), asyncio.Event(), trial_runs.Progress()
+    begun, stopped, heard = asyncio.Event(), asyncio.Event(), trial_runs.TrialProgress()
 
     async def without_end() -> Trial:
-        heard.tell(3, 7)
+        heard.report(3, 7)
         begun.set()
         try:
             await asyncio.Event().wait()

@@ -42,7 +42,7 @@ GAPLESS = "SELECT bool_and(count = max) FROM (SELECT count(*), max(position) FRO
 
 
 @dataclass(frozen=True)
-class Place:
+class LogOrder:
     """A log with the sample catalogue, and a folder for files."""
 
     settings: Settings
@@ -94,21 +94,21 @@ class Ended:
 
 
 @pytest.fixture
-async def place(settings: Settings, pool: Log, tmp_path: Path) -> Place:
+async def place(settings: Settings, pool: Log, tmp_path: Path) -> LogOrder:
     await put_sample(settings, pool)
-    return Place(settings, pool, tmp_path)
+    return LogOrder(settings, pool, tmp_path)
 
 
 @pytest.fixture
 async def other(
     postgres: Postgres, template: str, settings: Settings, tmp_path: Path
-) -> AsyncIterator[Place]:
+) -> AsyncIterator[LogOrder]:
     """A second log with the same secret."""
     async with fresh_database(postgres, template, "other") as fresh:
         same = Settings(database_url=fresh.database_url, secret=settings.secret)
         async with await open_pool(same) as log:
             await put_sample(same, log)
-            yield Place(same, log, tmp_path)
+            yield LogOrder(same, log, tmp_path)
 
 
 def line(voter: object, choice: str = "ship", tool: str = "uv", **more: object) -> str:
@@ -127,7 +127,7 @@ def history(votes: int, voters: int, seed: int = 7) -> list[str]:
     ]
 
 
-async def vote_live(place: Place, voter: str, choice: str) -> None:
+async def vote_live(place: LogOrder, voter: str, choice: str) -> None:
     actor = Identity(place.settings, place.log).pseudonym("voter", voter.encode())
     tool = await place.log.fetchval("SELECT tool FROM slugs WHERE slug = 'uv'")
     async with place.log.acquire() as conn:
@@ -136,7 +136,7 @@ async def vote_live(place: Place, voter: str, choice: str) -> None:
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress, zstd.compress], ids=["plain", "gzip", "zstd"])
 @pytest.mark.parametrize("piped", [False, True], ids=["file", "stdin"])
-async def test_a_history_is_imported_whatever_its_packing(place: Place, pack: Any, piped: bool) -> None:
+async def test_a_history_is_imported_whatever_its_packing(place: LogOrder, pack: Any, piped: bool) -> None:
     path = place.file([])
     path.write_bytes(packed := pack("\n".join(with_ids(500)).encode()))
     answer = await (place.imported("votes", "-", sent=packed) if piped else place.imported("votes", path))
@@ -147,12 +147,12 @@ async def test_a_history_is_imported_whatever_its_packing(place: Place, pack: An
     assert await place.log.fetchval("SELECT count(*) FROM events WHERE origin = 'import'") == 500
 
 
-async def test_the_subcommand_may_be_left_out(place: Place) -> None:
+async def test_the_subcommand_may_be_left_out(place: LogOrder) -> None:
     assert (await place.imported(place.file(with_ids(3))))["counted"] == 3
 
 
 @pytest.mark.parametrize("lines", [with_ids(300), history(3_000, 60)], ids=["with ids", "without ids"])
-async def test_the_same_file_again_changes_nothing(place: Place, lines: list[str]) -> None:
+async def test_the_same_file_again_changes_nothing(place: LogOrder, lines: list[str]) -> None:
     path = place.file(lines)
     first = await place.imported("votes", path)
     stored, contents = await place.stored(), await place.contents()
@@ -163,7 +163,7 @@ async def test_the_same_file_again_changes_nothing(place: Place, lines: list[str
     assert await place.log.fetchval(GAPLESS)
 
 
-async def test_who_changed_their_mind_in_the_file_is_taken_at_their_last_word(place: Place) -> None:
+async def test_who_changed_their_mind_in_the_file_is_taken_at_their_last_word(place: LogOrder) -> None:
     path = place.file([line("a", choice) for choice in ("ship", "skip", "ship", "skip")])
     assert (await place.imported("votes", path))["counted"] == 4
     assert [row["choice"] for row in await place.log.fetch(STANDINGS)] == ["skip"]
@@ -171,7 +171,7 @@ async def test_who_changed_their_mind_in_the_file_is_taken_at_their_last_word(pl
     assert (again["counted"], again["superseded"], await place.stored()) == (1, 3, 4)
 
 
-async def test_votes_cast_after_the_files_time_win_and_older_ones_lose(place: Place) -> None:
+async def test_votes_cast_after_the_files_time_win_and_older_ones_lose(place: LogOrder) -> None:
     path = place.file([line("a", "ship")])
     await vote_live(place, "va", "skip")
     assert (await place.imported("votes", path))["superseded"] == 1
@@ -181,7 +181,7 @@ async def test_votes_cast_after_the_files_time_win_and_older_ones_lose(place: Pl
     assert [row["choice"] for row in await place.log.fetch(STANDINGS)] == ["ship"]
 
 
-async def test_a_pipe_may_be_sent_again_with_its_time(place: Place) -> None:
+async def test_a_pipe_may_be_sent_again_with_its_time(place: LogOrder) -> None:
     sent = "\n".join(history(200, 20)).encode()
     first = await place.run("votes", "-", "--json", sent=sent)
     at = json.loads(first.out)["at"]
@@ -191,7 +191,7 @@ async def test_a_pipe_may_be_sent_again_with_its_time(place: Place) -> None:
     assert await place.stored() == stored
 
 
-async def test_bad_lines_are_named_and_written_down(place: Place) -> None:
+async def test_bad_lines_are_named_and_written_down(place: LogOrder) -> None:
     bad = {
         1: "{broken",
         40: line(1, tool="nothing-like-it"),
@@ -211,7 +211,7 @@ async def test_bad_lines_are_named_and_written_down(place: Place) -> None:
     assert [json.loads(each) for each in rejected.read_text().splitlines()] == answer["rejected"]
 
 
-async def test_one_bad_line_in_ten_thousand(place: Place) -> None:
+async def test_one_bad_line_in_ten_thousand(place: LogOrder) -> None:
     lines = [line(n) for n in range(10_000)]
     lines[6_543] = "nonsense"
     ended = await place.run("votes", place.file(lines))
@@ -221,14 +221,16 @@ async def test_one_bad_line_in_ten_thousand(place: Place) -> None:
     assert await place.stored() == 9_999
 
 
-async def test_all_bad_lines_are_written_and_a_hundred_told(place: Place) -> None:
+async def test_all_bad_lines_are_written_and_a_hundred_told(place: LogOrder) -> None:
     rejected = place.folder / "rejected.ndjson"
     answer = await place.imported("votes", place.file(["nonsense"] * 250), "--rejected", rejected)
     assert (answer["rejected_total"], len(answer["rejected"])) == (250, 100)
     assert len(rejected.read_text().splitlines()) == 250
 
 
-async def test_killed_in_the_middle_and_sent_again_is_what_one_run_gives(place: Place, other: Place) -> None:
+async def test_killed_in_the_middle_and_sent_again_is_what_one_run_gives(
+    place: LogOrder, other: LogOrder
+) -> None:
     path = place.file(history(60_000, 20_000))
     process = await place.start("votes", path)
     while await place.stored() < 1_000:
@@ -244,7 +246,7 @@ async def test_killed_in_the_middle_and_sent_again_is_what_one_run_gives(place: 
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_a_signal_stops_it_cleanly(place: Place, number: signal.Signals) -> None:
+async def test_a_signal_stops_it_cleanly(place: LogOrder, number: signal.Signals) -> None:
     """It waits for more that never comes, and says how far it got."""
     process = await place.start("votes", "-", "--at", "2020-01-01T00:00:00Z", "--json", stdin=PIPE)
     assert process.stdin is not None
@@ -261,7 +263,7 @@ async def test_a_signal_stops_it_cleanly(place: Place, number: signal.Signals) -
     assert f"--at {answer['at']}" in said.decode()
 
 
-async def test_a_file_cut_short_is_stored_as_far_as_it_goes(place: Place) -> None:
+async def test_a_file_cut_short_is_stored_as_far_as_it_goes(place: LogOrder) -> None:
     path = place.file([])
     path.write_bytes(gzip.compress("\n".join(with_ids(2_000)).encode())[:-3_000])
     ended = await place.run("votes", path, "--json")
@@ -282,12 +284,12 @@ async def test_a_file_cut_short_is_stored_as_far_as_it_goes(place: Place) -> Non
     ],
     ids=["no file", "nothing", "no time", "no zone", "the future", "overwriting"],
 )
-async def test_used_wrongly(place: Place, arguments: list[str]) -> None:
+async def test_used_wrongly(place: LogOrder, arguments: list[str]) -> None:
     path = str(place.file(with_ids(1)))
     ended = await place.run(*[path if word == "FILE" else word for word in arguments])
     assert (ended.status, ended.out) == (2, "")
     assert await place.stored() == 0
 
 
-async def test_nothing_is_an_import_too(place: Place) -> None:
+async def test_nothing_is_an_import_too(place: LogOrder) -> None:
     assert (await place.imported("votes", os.devnull))["received"] == 0

@@ -63,7 +63,7 @@ UPDATE events
 HEADS = "UPDATE heads AS h SET recorded_at = (SELECT max(recorded_at) FROM events AS e WHERE e.shard = h.shard) WHERE position > 0"
 
 
-class Told:
+class FlipDetails:
     """A log with a history, and what its events are, read once."""
 
     def __init__(self, stage: Stage, history: list[Happened]) -> None:
@@ -90,7 +90,7 @@ class Told:
 
 
 @pytest.fixture(scope="module")
-async def told(postgres: Postgres, template: str) -> AsyncIterator[Told]:
+async def told(postgres: Postgres, template: str) -> AsyncIterator[FlipDetails]:
     rng = Random(SEED)
     async with fresh_database(postgres, template, "past") as settings, stage_on(settings) as stage:
         await live_through(stage, rng)
@@ -99,7 +99,7 @@ async def told(postgres: Postgres, template: str) -> AsyncIterator[Told]:
         await owner.execute(HEADS)
         await owner.execute("UPDATE definitions SET digest = ''")
         await install(owner, PROJECTIONS)  # what was folded so far knew other times
-        told = Told(stage, await read_history(owner))
+        told = FlipDetails(stage, await read_history(owner))
         await owner.close()
         # Blocks of one shard are whole, of another far along, of the third at the edge of one.
         for shard, upto in ((1, STRANGERS), (2, BLOCK), (3, STRANGERS - 700)):
@@ -158,7 +158,7 @@ def as_text(time: datetime) -> str:
     return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-async def test_at_random_times(told: Told) -> None:
+async def test_at_random_times(told: FlipDetails) -> None:
     rng = Random(SEED)
     times = sorted(some_time(rng, told.history) for _ in range(MOMENTS))
     for time, state in zip(times, told.states(map(whole, times)), strict=True):
@@ -172,7 +172,7 @@ def some_time(rng: Random, history: list[Happened]) -> datetime:
     return rng.choice([one, one - timedelta(microseconds=1), first + (last - first) * rng.random()])
 
 
-async def test_at_random_positions(told: Told) -> None:
+async def test_at_random_positions(told: FlipDetails) -> None:
     rng = Random(SEED)
     editorial = [event for event in told.history if event.shard == 0]
     events = [rng.choice(rng.choice([editorial, told.history])) for _ in range(MOMENTS)]
@@ -182,7 +182,7 @@ async def test_at_random_positions(told: Told) -> None:
         assert await told.card(slug, event.place) == told.expected(slug, state), (slug, event)
 
 
-async def test_at_random_vectors(told: Told) -> None:
+async def test_at_random_vectors(told: FlipDetails) -> None:
     rng = Random(SEED)
     heads = state_of(told.history, SHARDS).heads
     edges = [BLOCK - 1, BLOCK, BLOCK + 1]
@@ -197,7 +197,7 @@ async def test_at_random_vectors(told: Told) -> None:
         )
 
 
-async def test_votes_by_day(told: Told) -> None:
+async def test_votes_by_day(told: FlipDetails) -> None:
     """As a rulebook that weighs their age reads them, of all tools at once."""
     rng = Random(SEED)
     events = sorted(rng.sample(told.history, MOMENTS // 4), key=lambda event: event.order)
@@ -221,7 +221,7 @@ def _number(day: date) -> int:
     return (day - date(1970, 1, 1)).days
 
 
-async def test_many_tallies_and_a_comparison_are_of_the_same_moment(told: Told) -> None:
+async def test_many_tallies_and_a_comparison_are_of_the_same_moment(told: FlipDetails) -> None:
     rng = Random(SEED)
     events = sorted(rng.sample(told.history[5_000:], MOMENTS // 4), key=lambda event: event.order)
     for event, state in zip(events, told.states(event.order for event in events), strict=True):
@@ -242,7 +242,7 @@ async def test_many_tallies_and_a_comparison_are_of_the_same_moment(told: Told) 
         ]
 
 
-async def test_a_moment_just_past_stays_as_it_was_answered_while_votes_come_in(told: Told) -> None:
+async def test_a_moment_just_past_stays_as_it_was_answered_while_votes_come_in(told: FlipDetails) -> None:
     """Whoever is appending has taken its time, and has not committed: the answer must wait for it."""
     tool, over = told.numbers["nib"], asyncio.Event()
 
@@ -268,7 +268,7 @@ async def tally(client: Client, as_of: str) -> tuple[int, int, str]:
     return answer.json()["ship"], answer.json()["skip"], answer.headers["shiplog-position"]
 
 
-async def test_the_newest_moment_is_what_is_live_once_folded(told: Told) -> None:
+async def test_the_newest_moment_is_what_is_live_once_folded(told: FlipDetails) -> None:
     await catch_up(told.log)
     for slug in TOOLS:
         live = await told.client.get(f"/v1/tools/{slug}")

@@ -46,7 +46,7 @@ def fill(writer: Writer, votes: int = 40) -> None:
 
 
 async def fold(log: Log, batch: int = 100_000) -> list[Flip]:
-    while await advance_flips(log, batch=batch) is not None:
+    while await advance_flips(log, batch_events=batch) is not None:
         pass
     return await flips_after(log, None, 1_000)
 

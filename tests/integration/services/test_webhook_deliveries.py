@@ -23,7 +23,7 @@ from msgspec.structs import replace
 
 from domain.rulebooks.rulebook import Label
 from domain.shared.log import Shard
-from domain.timeline.flips import Flip, Place
+from domain.timeline.flips import Flip, LogOrder
 from domain.webhooks.endpoints import Address
 from domain.webhooks.messages import MOST_ATTEMPTS, write_secret
 from projections.flips.store import flips_after
@@ -118,7 +118,7 @@ class FlipLog:
 
     flips: list[Flip]
 
-    async def after(self, conn: PoolConnectionProxy[Record], place: Place, limit: int) -> list[Flip]:
+    async def after(self, conn: PoolConnectionProxy[Record], place: LogOrder, limit: int) -> list[Flip]:
         ahead = [flip for flip in self.flips if flip.place > place]
         return [flip for flip in ahead if flip.place <= ahead[:limit][-1].place]
 
@@ -130,7 +130,7 @@ def flips(rng: Random, count: int, begin: datetime) -> list[Flip]:
     while len(made) < count:
         at, number = at + timedelta(microseconds=rng.choice((0, 1, 1_000))), number + 1
         tools = rng.sample(range(1, 41), rng.choice((1, 1, 1, 30)))
-        place, labels = Place(at, Shard(rng.randrange(1)), number), ("Ship", "Skip")
+        place, labels = LogOrder(at, Shard(rng.randrange(1)), number), ("Ship", "Skip")
         made += [Flip(tool, *labels, place, "VoteCast", "rulebook") for tool in sorted(tools)]
     return made
 
@@ -183,7 +183,7 @@ async def test_a_disabled_webhook_misses_what_happens_meanwhile(
     (webhook,) = await registry.read_webhooks(pool)
     assert webhook.reason == "The receiver answered 410 Gone."
     assert webhook.disabled_at is not None
-    missed = Place(webhook.disabled_at + timedelta(microseconds=1), Shard(1), 1)
+    missed = LogOrder(webhook.disabled_at + timedelta(microseconds=1), Shard(1), 1)
     log = FlipLog([Flip(1, "Ship", "Skip", missed, "VoteCast", "rulebook")])
     assert await tell(pool, log.after) == 0
     with pytest.raises(Disabled, match=r"410 Gone\. Enable it first"):
@@ -210,7 +210,7 @@ async def test_the_read_model_gives_an_adoption_whole(pool: Log, keys: WebhookSe
 async def test_a_flip_arrives_signed(pool: Log, keys: WebhookSecrets, sender: Sender) -> None:
     async with receiving(answer(204)) as receiver:
         made, secret = await open_to(pool, keys, receiver.url)
-        place = Place(datetime.now(UTC) + timedelta(seconds=1), Shard(2), 7)
+        place = LogOrder(datetime.now(UTC) + timedelta(seconds=1), Shard(2), 7)
         labels: tuple[Label, Label] = ("Split", "Skip")
         await tell(pool, FlipLog([Flip(3, *labels, place, "VoteCast", "a1b2")]).after)
         assert await sender.deliver(pool)
@@ -563,7 +563,7 @@ def test_a_message_is_json_of_few_bytes() -> None:
     from domain.webhooks.messages import ToolTold, message_of
 
     flip = Flip(
-        1, "Unreviewed", "Unreviewed", Place(datetime.now(UTC), Shard(1), 10**18), "VoteCast", "f" * 64
+        1, "Unreviewed", "Unreviewed", LogOrder(datetime.now(UTC), Shard(1), 10**18), "VoteCast", "f" * 64
     )
     body = message_of(flip, ToolTold("s" * 100, "\U0001f6a2" * 120), "https://" + "h" * 253)
     assert json.loads(body)["type"] == "verdict.flipped"

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from domain.shared.log import Shard
-from domain.timeline.flips import Flip, Place
+from domain.timeline.flips import Flip, LogOrder
 from domain.webhooks.messages import (
     DELAYS,
     MOST_ATTEMPTS,
@@ -83,7 +83,7 @@ def test_while_a_secret_is_replaced_either_verifies() -> None:
 
 
 def test_a_flip_is_told_with_its_cause() -> None:
-    flip = Flip(7, "Ship", "Split", Place(AT, Shard(2), 41), "VoteCast", "d1ge57")
+    flip = Flip(7, "Ship", "Split", LogOrder(AT, Shard(2), 41), "VoteCast", "d1ge57")
     told = json.loads(message_of(flip, ToolTold("quill", "Quill"), "https://shiplog.example"))
     assert told == {
         "type": "verdict.flipped",
