@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from domain.rulebooks.presets import NAMED
+from domain.rulebooks.presets import PRESETS
 from domain.shared.log import Position, Shard
 from domain.timeline.trials import Trial, total
 from eventstore.heads import read_heads
@@ -136,7 +136,7 @@ async def _report(pool: Pool[Record], store: Store, runs: int, only: list[str]) 
     table = Table(
         "rulebook", *(f"{source}, s" for source in SOURCES), "flip now", "flips", "rank moves", "disagree"
     )
-    for name in only or list(NAMED):
+    for name in only or list(PRESETS):
         taken, trials = [], list[Trial]()
         for source in SOURCES:
             each = [await _timed(pool, store, name, positions, source, trials) for _ in range(runs)]
@@ -158,7 +158,7 @@ async def _timed(
     trials: list[Trial],
 ) -> float:
     started = time.perf_counter()
-    trials.append(await try_rulebook(pool, NAMED[name], positions, source=source, store=store))
+    trials.append(await try_rulebook(pool, PRESETS[name], positions, source=source, store=store))
     return time.perf_counter() - started
 
 

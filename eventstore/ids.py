@@ -15,7 +15,7 @@ _MARKS = 0xF << 76 | 0b11 << 62  # version and variant
 _V7 = 7 << 76 | 0b10 << 62
 _ACTOR_BITS = 22
 _OF_ACTOR = (1 << _ACTOR_BITS) - 1
-MOST_AHEAD_MS = 60_000
+AHEAD_MAX_MS = 60_000
 WANTED = "The id must be a UUIDv7 whose time is at most 60 s in the future. Check your clock."
 
 mint = uuid_utils.compat.uuid7
@@ -65,4 +65,4 @@ def acceptance() -> Callable[[UUID], bool]:
 
 def latest() -> int:
     """The milliseconds that an id may claim at most."""
-    return time.time_ns() // 1_000_000 + MOST_AHEAD_MS
+    return time.time_ns() // 1_000_000 + AHEAD_MAX_MS

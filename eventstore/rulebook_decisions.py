@@ -13,20 +13,20 @@ from domain.shared.log import EDITORIAL
 from eventstore.decisions import READ_EDITORIAL_HISTORY, Author, EditorialDecision, decide_editorial
 
 
-class Outcome(Struct, frozen=True):
+class AdoptionResult(Struct, frozen=True):
     """What was decided, and how things stand after it."""
 
     decided: EditorialDecision
     state: Adoptions
 
 
-async def decide_adoption(pool: Pool[Record], command: Command, author: Author) -> Outcome:
+async def decide_adoption(pool: Pool[Record], command: Command, author: Author) -> AdoptionResult:
     """Raises what ``decide`` refuses with."""
     async with pool.acquire() as conn:
         decided = await decide_editorial(
             conn, lambda past: decide(command, reduce(evolve, past, INITIAL)), author
         )
-    return Outcome(decided, reduce(evolve, [*decided.before, *decided.events], INITIAL))
+    return AdoptionResult(decided, reduce(evolve, [*decided.before, *decided.events], INITIAL))
 
 
 async def read_state(pool: Pool[Record]) -> Adoptions:

@@ -7,8 +7,8 @@ from functools import lru_cache
 
 from msgspec import Struct
 
-from domain.editorial.adoptions import OF_SHIPLOG
-from domain.rulebooks.presets import NAMED
+from domain.editorial.adoptions import PRESETS_BY_DIGEST
+from domain.rulebooks.presets import PRESETS
 from domain.rulebooks.rulebook import Rulebook, decode_rulebook
 from domain.shared.errors import Unknown
 from projections.engine.projection import Projection
@@ -50,14 +50,14 @@ async def read_rulebooks(snapshot: Snapshot) -> list[Known]:
     """All that are known, those of Shiplog first, then in the order they were written."""
     written = [Known(_decoded(row[0]), row[1]) for row in await snapshot.fetch(RULEBOOKS, READ)]
     return [
-        *(Known(book, None) for book in NAMED.values()),
-        *(each for each in written if each.rulebook.digest not in OF_SHIPLOG),
+        *(Known(book, None) for book in PRESETS.values()),
+        *(each for each in written if each.rulebook.digest not in PRESETS_BY_DIGEST),
     ]
 
 
 async def find_known(snapshot: Snapshot, wanted: str) -> Known:
     """By digest or by name, of which the newest. Raises Unknown."""
-    of_shiplog = OF_SHIPLOG.get(wanted) or NAMED.get(wanted)
+    of_shiplog = PRESETS_BY_DIGEST.get(wanted) or PRESETS.get(wanted)
     if of_shiplog is not None:
         return Known(of_shiplog, None)
     rows = await snapshot.fetch(RULEBOOKS, FIND, wanted)

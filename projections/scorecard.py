@@ -59,7 +59,7 @@ SELECT data->>'score', choice, data->>'text', recorded_at, data->>'revision'
 """
 
 
-class Take(Struct, frozen=True):
+class ScorecardTake(Struct, frozen=True):
     tool: int
     reviewer: str
     score: int
@@ -79,13 +79,13 @@ class PastTake(Struct, frozen=True):
     revision: int
 
 
-async def read_takes(snapshot: Snapshot, tools: Sequence[int] | None = None) -> list[Take]:
+async def read_takes(snapshot: Snapshot, tools: Sequence[int] | None = None) -> list[ScorecardTake]:
     rows = (
         await snapshot.fetch(SCORECARD, READ_ALL)
         if tools is None
         else await snapshot.fetch(SCORECARD, READ, list(tools))
     )
-    return [Take(*row) for row in rows]
+    return [ScorecardTake(*row) for row in rows]
 
 
 async def read_splits(snapshot: Snapshot) -> dict[int, tuple[int, int, int]]:
@@ -94,8 +94,8 @@ async def read_splits(snapshot: Snapshot) -> dict[int, tuple[int, int, int]]:
     return {tool: (ship, skip, scores) for tool, ship, skip, scores in rows}
 
 
-async def read_takes_of(snapshot: Snapshot, reviewer: str) -> list[Take]:
-    return [Take(*row) for row in await snapshot.fetch(SCORECARD, READ_OF_REVIEWER, reviewer)]
+async def read_takes_of(snapshot: Snapshot, reviewer: str) -> list[ScorecardTake]:
+    return [ScorecardTake(*row) for row in await snapshot.fetch(SCORECARD, READ_OF_REVIEWER, reviewer)]
 
 
 async def read_take_history(snapshot: Snapshot, tool: int, reviewer: str) -> list[PastTake]:

@@ -15,7 +15,7 @@ from domain.events.editorial import (
     RulebookAdopted,
     RulebookWritten,
 )
-from domain.rulebooks.presets import DEFAULT, NAMED
+from domain.rulebooks.presets import DEFAULT, PRESETS
 from domain.rulebooks.rulebook import Rulebook
 from domain.shared.errors import Rejected, Unknown
 
@@ -94,21 +94,21 @@ class Adoptions(Struct, frozen=True):
     @property
     def known(self) -> dict[str, Rulebook]:
         """By digest, those that come with Shiplog first."""
-        return OF_SHIPLOG | self.written
+        return PRESETS_BY_DIGEST | self.written
 
     def find(self, wanted: str) -> str:
         """The digest of what is wanted by digest or name. Raises Unknown."""
-        if wanted in OF_SHIPLOG or wanted in self.written:
+        if wanted in PRESETS_BY_DIGEST or wanted in self.written:
             return wanted
-        if wanted in NAMED:
-            return NAMED[wanted].digest
+        if wanted in PRESETS:
+            return PRESETS[wanted].digest
         for digest, book in reversed(self.written.items()):
             if book.name == wanted:
                 return digest
         raise Unknown(kind="rulebook", name=wanted)
 
 
-OF_SHIPLOG = {book.digest: book for book in NAMED.values()}
+PRESETS_BY_DIGEST = {book.digest: book for book in PRESETS.values()}
 INITIAL = Adoptions()
 
 
@@ -151,9 +151,9 @@ def decide(command: Command, state: Adoptions) -> list[EditorialEvent]:
 
 
 def _write(rulebook: Rulebook, state: Adoptions) -> list[EditorialEvent]:
-    if rulebook.digest in OF_SHIPLOG or rulebook.digest in state.written:
+    if rulebook.digest in PRESETS_BY_DIGEST or rulebook.digest in state.written:
         return []
-    if rulebook.name in NAMED:
+    if rulebook.name in PRESETS:
         raise NameTaken(name=rulebook.name)
     return [RulebookWritten(rulebook.digest, rulebook)]
 
@@ -166,7 +166,7 @@ def _adopt(digest: str, reason: str, state: Adoptions) -> list[EditorialEvent]:
 
 def _kept(digest: str, state: Adoptions) -> list[EditorialEvent]:
     """What is adopted is in the log itself: those that come with Shiplog may be others one day."""
-    return [] if digest in state.written else [RulebookWritten(digest, OF_SHIPLOG[digest])]
+    return [] if digest in state.written else [RulebookWritten(digest, PRESETS_BY_DIGEST[digest])]
 
 
 def _schedule(command: ScheduleAdoption, state: Adoptions) -> list[EditorialEvent]:

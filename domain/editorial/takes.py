@@ -34,7 +34,7 @@ class Take(Struct, frozen=True):
     text: str = ""
 
 
-class Panel(Struct, frozen=True):
+class PanelTakes(Struct, frozen=True):
     """What deciding a take needs: the tool, and its takes by reviewer."""
 
     tool: tools.Tool | None = None
@@ -44,17 +44,17 @@ class Panel(Struct, frozen=True):
 NO_TAKE = Take()
 
 
-def evolve(panel: Panel, event: EditorialEvent) -> Panel:
+def evolve(panel: PanelTakes, event: EditorialEvent) -> PanelTakes:
     match event:
         case TakePublished(reviewer, revision, score, choice, text):
-            return Panel(panel.tool, panel.takes | {reviewer: Take(revision, score, choice, text)})
+            return PanelTakes(panel.tool, panel.takes | {reviewer: Take(revision, score, choice, text)})
         case TakeWithdrawn(reviewer, revision):
-            return Panel(panel.tool, panel.takes | {reviewer: Take(revision)})
+            return PanelTakes(panel.tool, panel.takes | {reviewer: Take(revision)})
         case _:
-            return Panel(tools.evolve(panel.tool, event), panel.takes)
+            return PanelTakes(tools.evolve(panel.tool, event), panel.takes)
 
 
-def decide(command: PublishTake | WithdrawTake, panel: Panel) -> list[EditorialEvent]:
+def decide(command: PublishTake | WithdrawTake, panel: PanelTakes) -> list[EditorialEvent]:
     """Raises Unknown or Retired. No event when nothing would change."""
     if panel.tool is None:
         raise Unknown(kind="tool", name=command.tool)

@@ -64,5 +64,5 @@ half_life_days = 60
 """,
 )
 
-NAMED: dict[str, Rulebook] = {book.name: book for book in map(read_rulebook, _TEXTS)}
-DEFAULT = NAMED["default"]
+PRESETS: dict[str, Rulebook] = {book.name: book for book in map(read_rulebook, _TEXTS)}
+DEFAULT = PRESETS["default"]

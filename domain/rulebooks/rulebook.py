@@ -36,19 +36,19 @@ class WrongRulebook(Rejected):
     slug = "invalid"
 
 
-class Bar(Struct, frozen=True, dict=True):
-    """What a share has to pass: to lie above ``at``, or ``reach`` it."""
+class Threshold(Struct, frozen=True, dict=True):
+    """What a share has to pass: to lie above ``at``, or ``inclusive`` it."""
 
     at: Fraction
-    reach: bool
+    inclusive: bool
 
     @cached_property
     def parts(self) -> tuple[int, int]:
         """``at`` as numerator and denominator."""
         return self.at.as_integer_ratio()
 
-    def passed_by(self, share: Fraction) -> bool:
-        return share > self.at or (self.reach and share == self.at)
+    def passes(self, share: Fraction) -> bool:
+        return share > self.at or (self.inclusive and share == self.at)
 
 
 class Panel(Struct, frozen=True, forbid_unknown_fields=True):
@@ -118,20 +118,20 @@ class Rulebook(Struct, frozen=True, dict=True, forbid_unknown_fields=True):
         return "sha256:" + sha256(self.canonical).hexdigest()
 
     @cached_property
-    def ship_bar(self) -> Bar:
+    def ship_bar(self) -> Threshold:
         """For the share."""
-        return Bar(_ratio(self.ship.lstrip("<>=")), "=" in self.ship)
+        return Threshold(_ratio(self.ship.lstrip("<>=")), "=" in self.ship)
 
     @cached_property
-    def skip_bar(self) -> Bar:
+    def skip_bar(self) -> Threshold:
         """For what is left to 1 of the share."""
-        return Bar(1 - _ratio(self.skip.lstrip("<>=")), "=" in self.skip)
+        return Threshold(1 - _ratio(self.skip.lstrip("<>=")), "=" in self.skip)
 
     @cached_property
-    def veto_bar(self) -> Bar | None:
+    def veto_bar(self) -> Threshold | None:
         """For what is left to 1 of the upper end."""
         below = self.community.veto_below
-        return None if below is None else Bar(1 - _ratio(below), reach=False)
+        return None if below is None else Threshold(1 - _ratio(below), inclusive=False)
 
     @cached_property
     def z(self) -> Decimal:
@@ -194,7 +194,7 @@ def normal(book: Rulebook) -> Rulebook:
 
 def _check(book: Rulebook) -> None:
     ship, skip = book.ship_bar, book.skip_bar
-    if ship.at < 1 - skip.at or (ship.at == 1 - skip.at and ship.reach and skip.reach):
+    if ship.at < 1 - skip.at or (ship.at == 1 - skip.at and ship.inclusive and skip.inclusive):
         raise WrongRulebook(
             error=f"`ship` {book.ship} and `skip` {book.skip} overlap: a share would be both. Move one of them."
         )

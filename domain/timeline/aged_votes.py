@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from domain.rulebooks.rulebook import Community
 from domain.timeline.vote_delta import Bounds, VoteDelta, VotesByDay
-from domain.verdicts.decay import Earlier, Weighed, weights
+from domain.verdicts.decay import BeforeBase, WeightedVotes, weights
 
 # Standing votes by day of their casts: [ship, skip].
 Days: TypeAlias = dict[int, list[int]]
@@ -54,8 +54,8 @@ class AgedVotes:
     def has_window(self) -> bool:
         return self._community.window_days is not None
 
-    def weighed(self) -> Weighed:
-        return Weighed(self._count, self._ship, self._ship + self._skip, self._unit)
+    def weighed(self) -> WeightedVotes:
+        return WeightedVotes(self._count, self._ship, self._ship + self._skip, self._vote_weight_today)
 
     def see(self, day: int) -> None:
         """It is this day now. What falls out of the window is counted no more."""
@@ -68,7 +68,7 @@ class AgedVotes:
             for old in self._old(before, self._since):
                 ship, skip = self._days[old]
                 self._add(old, -ship, -skip)
-        self._unit = self._weights[day]
+        self._vote_weight_today = self._weights[day]
 
     def move(self, day: int, ship: int, skip: int) -> None:
         """So many more votes of this day stand, or fewer."""
@@ -98,12 +98,16 @@ class AgedVotes:
         for day in self._leaving(delta.until):
             weight, (ship, skip) = self._weights[day], self._days[day]
             ship_low, skip_low, low = ship_low - weight * ship, skip_low - weight * skip, low - ship - skip
-        end = self._unit if delta.until is None else max(self._unit, self._weights[delta.until])
+        end = (
+            self._vote_weight_today
+            if delta.until is None
+            else max(self._vote_weight_today, self._weights[delta.until])
+        )
         return Bounds(
             (max(low, 0), self._count + delta.ship_in + delta.skip_in),
             (max(ship_low, 0), self._ship + ship_in),
             (max(skip_low, 0), self._skip + skip_in),
-            (self._unit, end),
+            (self._vote_weight_today, end),
         )
 
     def copy(self, days: Days) -> AgedVotes:
@@ -114,7 +118,7 @@ class AgedVotes:
         if self._weighed_last is None or self._weighed_last[0] is not delta:
             try:
                 sums = (*self._weigh(delta.added), *self._weigh(delta.removed))
-            except Earlier:
+            except BeforeBase:
                 self._sum_up(min([*delta.added.days, *delta.removed.days]))
                 sums = (*self._weigh(delta.added), *self._weigh(delta.removed))
             self._weighed_last = delta, sums
@@ -160,4 +164,4 @@ class AgedVotes:
         """The day ``first`` weighs little: only ratios of sums mean anything."""
         self._first, self._weights, self._weighed_last = first, weights(self._community, first), None
         self._since = self._window_at(self._today)
-        self._unit = self._weights[first if self._today is None else self._today]
+        self._vote_weight_today = self._weights[first if self._today is None else self._today]

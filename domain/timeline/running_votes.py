@@ -8,7 +8,7 @@ from domain.rulebooks.rulebook import Community, Rulebook
 from domain.timeline.aged_votes import AgedVotes, Days, Sums
 from domain.timeline.transitions import Transition
 from domain.timeline.vote_delta import Bounds, VoteDelta, bounds_of
-from domain.verdicts.decay import Weighed, WeighedDays, ages, weigh_newest
+from domain.verdicts.decay import WeighedDays, WeightedVotes, ages, weigh_newest
 
 
 class RunningVotes:
@@ -102,10 +102,10 @@ class RunningVotes:
         days = self.days or {}
         return {day: [*votes] for day, votes in days.items() if whole or since is None or day >= since}
 
-    def weighed(self) -> Weighed:
+    def weighed(self) -> WeightedVotes:
         if self._aged:
             return self._aged.weighed()
-        return Weighed(self.ship + self.skip, self.ship, self.ship + self.skip)
+        return WeightedVotes(self.ship + self.skip, self.ship, self.ship + self.skip)
 
     def bounds(self, delta: VoteDelta) -> Bounds:
         """Where they can be during such a stretch."""

@@ -14,7 +14,7 @@ from domain.timeline.timeline import RulebookChange, VerdictTimeline
 from domain.timeline.transitions import VoteEvent
 from domain.timeline.trials import ScenarioResult, ToolComparison
 from domain.verdicts.comparisons import value_by
-from domain.verdicts.verdict import Outcome, judge_shortly
+from domain.verdicts.verdict import BriefVerdict, judge_shortly
 
 Rank: TypeAlias = tuple[tuple[bool, Fraction], ...]
 
@@ -25,7 +25,7 @@ class Scenario:
     def __init__(self, rulebook: Rulebook, adoptions: Sequence[RulebookChange] = ()) -> None:
         self.adoptions = tuple(adoptions)
         self.rulebooks = (rulebook, *(each.rulebook for each in adoptions))
-        self.verdicts: dict[int, Outcome] = {}
+        self.verdicts: dict[int, BriefVerdict] = {}
         self.flips: dict[int, list[Flip]] = {}
 
     @property
@@ -85,7 +85,7 @@ def _in_order(flips: Iterable[Flip]) -> tuple[Flip, ...]:
     return tuple(sorted(flips, key=lambda flip: flip.place))
 
 
-def rank_all(verdicts: Mapping[int, Outcome], rulebook: Rulebook) -> dict[int, int]:
+def rank_all(verdicts: Mapping[int, BriefVerdict], rulebook: Rulebook) -> dict[int, int]:
     """By the rulebook's clauses, from 1. Tools that no clause tells apart share a rank."""
     values = {tool: _values(verdict, rulebook) for tool, verdict in verdicts.items()}
     ranks: dict[Rank, int] = {}
@@ -94,13 +94,13 @@ def rank_all(verdicts: Mapping[int, Outcome], rulebook: Rulebook) -> dict[int, i
     return {tool: ranks[value] for tool, value in values.items()}
 
 
-def _values(verdict: Outcome, rulebook: Rulebook) -> Rank:
+def _values(verdict: BriefVerdict, rulebook: Rulebook) -> Rank:
     """What is missing comes after what is there."""
     values = [value_by(clause, verdict, rulebook) for clause in rulebook.comparison]
     return tuple((value is not None, value or Fraction(0)) for value in values)
 
 
-def _disagree(verdict: Outcome, rulebook: Rulebook) -> bool:
+def _disagree(verdict: BriefVerdict, rulebook: Rulebook) -> bool:
     panel, votes = verdict.panel, verdict.community
     opposed = (panel.ship - panel.skip) * (votes.ship - votes.skip) < 0
     return opposed and votes.total >= rulebook.community.minimum

@@ -61,7 +61,7 @@ class Bounds(Struct, frozen=True):
     count: tuple[int, int]
     ship: tuple[int, int]
     skip: tuple[int, int]
-    unit: tuple[int, int] = (1, 1)
+    vote_weight_today: tuple[int, int] = (1, 1)
 
 
 def bounds_of(ship: tuple[int, int], skip: tuple[int, int]) -> Bounds:
@@ -79,7 +79,7 @@ def label_within(standing: Rule, bounds: Bounds) -> Label | None:
     As if there were enough votes, it is the same everywhere if it is at the best and at the worst, each with the
     narrowest interval and with the widest. Where there may be too few, the label without votes has to be the same too.
     """
-    narrow, wide = bounds.unit
+    narrow, wide = bounds.vote_weight_today
     if narrow != wide and _is_torn(standing.book):
         return None
     first = _label_between(standing, bounds.count, bounds.ship, bounds.skip, narrow)
@@ -89,19 +89,23 @@ def label_within(standing: Rule, bounds: Bounds) -> Label | None:
 
 
 def _label_between(
-    standing: Rule, count: tuple[int, int], ship: tuple[int, int], skip: tuple[int, int], unit: int
+    standing: Rule,
+    count: tuple[int, int],
+    ship: tuple[int, int],
+    skip: tuple[int, int],
+    vote_weight_today: int,
 ) -> Label | None:
     """The same, where a vote cast today weighs this much all along."""
     minimum = standing.book.community.minimum
     if count[1] < minimum or not standing.book.weighs_votes:
-        return standing.alone
+        return standing.panel_label
     best, worst = ship[1] + skip[0], ship[0] + skip[1]
     if not (best and worst):
         return None
-    found = standing.label_of(ship[0], worst, unit)
-    if found != "Ship" and found != standing.label_of(ship[1], best, unit):
+    found = standing.label_of(ship[0], worst, vote_weight_today)
+    if found != "Ship" and found != standing.label_of(ship[1], best, vote_weight_today):
         return None
-    return found if count[0] >= minimum or found == standing.alone else None
+    return found if count[0] >= minimum or found == standing.panel_label else None
 
 
 def _is_torn(book: Rulebook) -> bool:

@@ -15,7 +15,7 @@ HALVINGS = 16
 RECENT_DAYS = 2
 PAST_DAYS = 28
 
-FEWEST = 5
+VOTES_MIN = 5
 _DAY = 24
 _PAST_HOURS = PAST_DAYS * _DAY
 _AS_EXPECTED = 10
@@ -43,7 +43,7 @@ class RecentActivity(Struct, frozen=True):
         """
         over = _PAST_HOURS * self.recent - self.hours * self.past
         variance = _PAST_HOURS * self.hours * (self.recent + self.past)
-        return self.recent >= FEWEST and over > 0 and over * over > _SIGMAS * _SIGMAS * variance
+        return self.recent >= VOTES_MIN and over > 0 and over * over > _SIGMAS * _SIGMAS * variance
 
     @property
     def growth(self) -> int:

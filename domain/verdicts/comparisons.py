@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from domain.rulebooks.rulebook import Clause, Rulebook
 from domain.verdicts.statistics import lower_end
-from domain.verdicts.verdict import Outcome, Verdict
+from domain.verdicts.verdict import BriefVerdict, Verdict
 
 Side = Literal["left", "right"]
 
@@ -33,7 +33,7 @@ def winner(left: Verdict, right: Verdict, names: tuple[str, str], rulebook: Rule
     return Winner(None, "Toss-up", "none")
 
 
-def value_by(clause: Clause, verdict: Verdict | Outcome, rulebook: Rulebook) -> Fraction | None:
+def value_by(clause: Clause, verdict: Verdict | BriefVerdict, rulebook: Rulebook) -> Fraction | None:
     """What the clause compares; None of nothing."""
     panel, votes = verdict.panel, verdict.community
     match clause:

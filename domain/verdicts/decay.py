@@ -41,30 +41,30 @@ class Ballots(Struct, frozen=True):
     days: tuple[DayVotes, ...] = ()
 
 
-class Weighed(Struct, frozen=True):
-    """``count`` votes weigh ``total`` of which ``ship``; one cast today would weigh ``unit``."""
+class WeightedVotes(Struct, frozen=True):
+    """``count`` votes weigh ``total`` of which ``ship``; one cast today would weigh ``vote_weight_today``."""
 
     count: int
     ship: int
     total: int
-    unit: int = 1
+    vote_weight_today: int = 1
 
 
 class WeighedDays(Struct, frozen=True):
-    """The days that count, newest first: what a vote of each weighs, and its votes. One cast today would weigh ``unit``."""
+    """The days that count, newest first: what a vote of each weighs, and its votes. One cast today would weigh ``vote_weight_today``."""
 
     weights: list[int]
     ship: list[int]
     skip: list[int]
-    unit: int = 1
+    vote_weight_today: int = 1
 
     @property
-    def summed(self) -> Weighed:
+    def summed(self) -> WeightedVotes:
         ship, skip = sum(map(mul, self.weights, self.ship)), sum(map(mul, self.weights, self.skip))
-        return Weighed(sum(self.ship) + sum(self.skip), ship, ship + skip, self.unit)
+        return WeightedVotes(sum(self.ship) + sum(self.skip), ship, ship + skip, self.vote_weight_today)
 
 
-def weigh(ballots: Ballots, community: Community) -> Weighed:
+def weigh(ballots: Ballots, community: Community) -> WeightedVotes:
     return weigh_days(ballots, community).summed
 
 
@@ -97,7 +97,7 @@ def ages(community: Community) -> bool:
     return aged and (community.weight > 0 or community.veto_below is not None)
 
 
-class Earlier(Exception):
+class BeforeBase(Exception):
     """A day before the one that weights begin with: it takes others."""
 
 
@@ -117,7 +117,7 @@ class Weights(dict[int, int]):
             return 1
         halves, rest = divmod(day, self._half_life)
         if halves < self._base:
-            raise Earlier
+            raise BeforeBase
         return _root(self._half_life, rest) << (halves - self._base)
 
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from domain.rulebooks.rulebook import Community, Label
-from domain.verdicts.decay import Weighed
+from domain.verdicts.decay import WeightedVotes
 from domain.verdicts.intervals import exactly, wilson_ends
 from domain.verdicts.labels import DecidedBy, Rule
-from domain.verdicts.shares import Distance, Ends, rounded, share_of, together_of
+from domain.verdicts.shares import DistanceToNextLabel, Ends, combined_of, rounded, share_of
 
 
 def explain(
     standing: Rule,
-    votes: Weighed,
+    votes: WeightedVotes,
     choices: tuple[int, int],
     counted: int,
     label: Label,
     decided: DecidedBy,
-    distance: Distance | None,
+    distance: DistanceToNextLabel | None,
 ) -> tuple[str, ...]:
     """What decided, what the panel and the community said, and how far the next label is."""
     lines = [
@@ -63,15 +63,15 @@ def _of_panel(standing: Rule, choices: tuple[int, int], counted: int) -> str:
     return f"{said}; {f'{count}; ' if counted < takes else ''}by {how} the panel's share is {exactly(standing.panel).rounded()}."
 
 
-def _of_votes(standing: Rule, votes: Weighed) -> str:
+def _of_votes(standing: Rule, votes: WeightedVotes) -> str:
     community, one = standing.book.community, votes.count == 1
     named = f"{votes.count} community {'vote' if one else 'votes'}"
     if not standing.book.weighs_votes:
         return f"{named} {'is' if one else 'are'} shown beside the verdict; this rulebook does not weigh {'it' if one else 'them'}."
     counts = f"{named}{_of_window(community)} {'counts' if one else 'count'}"
-    if not standing.speaks(votes):
+    if not standing.has_quorum(votes):
         return f"{counts}, fewer than the {community.minimum} from which they weigh."
-    low, high = rounded(wilson_ends(votes.ship, votes.total, votes.unit, standing.book.z))
+    low, high = rounded(wilson_ends(votes.ship, votes.total, votes.vote_weight_today, standing.book.z))
     aged = "" if community.half_life_days is None else ", weighed by age,"
     share = f"{counts}{aged or ','} with a share of {exactly(share_of(votes)).rounded()}"
     return f"{share} and an interval of {low} to {high} at z = {community.z}."
@@ -87,13 +87,13 @@ def _of_window(community: Community) -> str:
             return f" of the last {days} days"
 
 
-def _of_bars(standing: Rule, votes: Weighed, label: Label) -> str:
-    book, together = standing.book, together_of(standing, votes)
-    assert together is not None
-    low, high = rounded(together)
+def _of_bars(standing: Rule, votes: WeightedVotes, label: Label) -> str:
+    book, combined = standing.book, combined_of(standing, votes)
+    assert combined is not None
+    low, high = rounded(combined)
     stands = f"{low}" if low == high else f"{low} to {high}"
     between = "" if book.between == "Split" else f", and what lies between is {book.between}"
-    hair = ", rounded," if _beside_a_bar(standing, together) else ","
+    hair = ", rounded," if _beside_a_bar(standing, combined) else ","
     return f"Ship takes {_words(book.ship)} and Skip {_words(book.skip)}{between}; the share is {stands}{hair} which is {label}."
 
 
@@ -106,10 +106,10 @@ def _words(bound: str) -> str:
     )
 
 
-def _beside_a_bar(standing: Rule, together: Ends) -> bool:
+def _beside_a_bar(standing: Rule, combined: Ends) -> bool:
     """Whether an end is shown where a bar is, and is not quite there."""
     bars = standing.book.ship_bar.at, 1 - standing.book.skip_bar.at
     return any(
         end.rounded() == exactly(bar).rounded() and not end.equals(bar)
-        for end, bar in zip(together, bars, strict=True)
+        for end, bar in zip(combined, bars, strict=True)
     )

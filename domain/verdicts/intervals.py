@@ -61,14 +61,14 @@ def exactly(share: Fraction) -> End:
     return End(share.numerator, 0, share.denominator)
 
 
-def wilson_ends(side: int, total: int, unit: int, z: Decimal) -> tuple[End, End]:
+def wilson_ends(side: int, total: int, vote_weight_today: int, z: Decimal) -> tuple[End, End]:
     """The score interval (Wilson 1927) of the share p = side/total of n = total/unit votes; ``total`` is above 0.
 
     (2np + z^2 -+ z sqrt(4np(1 - p) + z^2)) / 2(n + z^2), in whole numbers.
     """
     up, down = z.as_integer_ratio()
-    z2, one = up * up * unit, down * down
+    z2, one = up * up * vote_weight_today, down * down
     whole = total * (2 * side * one + z2)
-    square = up * up * total * unit * (4 * one * side * (total - side) + z2 * total)
+    square = up * up * total * vote_weight_today * (4 * one * side * (total - side) + z2 * total)
     over = 2 * total * (total * one + z2)
     return End(whole, square, over, -1), End(whole, square, over, 1)

@@ -14,8 +14,8 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
-from domain.rulebooks.rulebook import Bar, Label, Rulebook
-from domain.verdicts.decay import Weighed
+from domain.rulebooks.rulebook import Label, Rulebook, Threshold
+from domain.verdicts.decay import WeightedVotes
 
 DecidedBy = Literal["panel", "community", "panel and community", "veto", "nothing"]
 
@@ -23,22 +23,22 @@ DecidedBy = Literal["panel", "community", "panel and community", "veto", "nothin
 Test: TypeAlias = Callable[[int, int, int], bool]
 
 _Z_SCALE = 10_000
-NO_VOTES = Weighed(0, 0, 0)
+NO_VOTES = WeightedVotes(0, 0, 0)
 
 
 class Rule(Struct, frozen=True, dict=True):
     """A rulebook for one state of the panel: the bars that the community's own share has to pass.
 
-    ``panel`` is the panel's share, None where it says nothing; ``alone`` is the label while the community does not weigh.
+    ``panel`` is the panel's share, None where it says nothing; ``panel_label`` is the label while the community does not weigh.
     """
 
     book: Rulebook
     panel: Fraction | None
-    alone: Label
-    ship: Bar
-    skip: Bar
+    panel_label: Label
+    ship: Threshold
+    skip: Threshold
 
-    def speaks(self, votes: Weighed) -> bool:
+    def has_quorum(self, votes: WeightedVotes) -> bool:
         """Whether there are enough votes, and a rule for them."""
         return votes.count >= self._enough and votes.total > 0
 
@@ -60,38 +60,38 @@ class Rule(Struct, frozen=True, dict=True):
         bar = self.book.veto_bar
         return None if bar is None else interval_test(bar, self.book)
 
-    def label(self, votes: Weighed) -> Label:
-        if not self.speaks(votes):
-            return self.alone
-        return self.label_of(votes.ship, votes.total, votes.unit)
+    def label(self, votes: WeightedVotes) -> Label:
+        if not self.has_quorum(votes):
+            return self.panel_label
+        return self.label_of(votes.ship, votes.total, votes.vote_weight_today)
 
-    def label_of(self, ship: int, total: int, unit: int) -> Label:
+    def label_of(self, ship: int, total: int, vote_weight_today: int) -> Label:
         """The label of votes that are enough; they weigh ``total``, which is not 0."""
-        label = self._before_veto(ship, total, unit)
-        if label == "Ship" and (veto := self._veto) and veto(total - ship, total, unit):
+        label = self._before_veto(ship, total, vote_weight_today)
+        if label == "Ship" and (veto := self._veto) and veto(total - ship, total, vote_weight_today):
             return "Split"
         return label
 
-    def decide(self, votes: Weighed) -> tuple[Label, DecidedBy]:
+    def decide(self, votes: WeightedVotes) -> tuple[Label, DecidedBy]:
         """The label, and which part of the rulebook it rests on."""
         label, by = self.label(votes), self._of_panel()
-        if not self.speaks(votes):
+        if not self.has_quorum(votes):
             return label, by
-        if label == "Split" and self._before_veto(votes.ship, votes.total, votes.unit) == "Ship":
+        if label == "Split" and self._before_veto(votes.ship, votes.total, votes.vote_weight_today) == "Ship":
             return label, "veto"
         if self._tests is None:
             return label, by
         return label, "panel and community" if by == "panel" else "community"
 
     def _of_panel(self) -> DecidedBy:
-        return "nothing" if self.alone == "Unreviewed" else "panel"
+        return "nothing" if self.panel_label == "Unreviewed" else "panel"
 
-    def _before_veto(self, ship: int, total: int, unit: int) -> Label:
+    def _before_veto(self, ship: int, total: int, vote_weight_today: int) -> Label:
         if (tests := self._tests) is None:
-            return self.alone
-        if tests[0](ship, total, unit):
+            return self.panel_label
+        if tests[0](ship, total, vote_weight_today):
             return "Ship"
-        if tests[1](total - ship, total, unit):
+        if tests[1](total - ship, total, vote_weight_today):
             return "Skip"
         return self.book.between
 
@@ -109,50 +109,52 @@ def rule_at(book: Rulebook, worth: int, most: int) -> Rule:
     panel = Fraction(worth, most) if most else None
     if panel is None or book.panel.weight == 0:
         return Rule(book, panel, "Unreviewed", book.ship_bar, book.skip_bar)
-    if book.ship_bar.passed_by(panel):
-        alone: Label = "Ship"
+    if book.ship_bar.passes(panel):
+        panel_label: Label = "Ship"
     else:
-        alone = "Skip" if book.skip_bar.passed_by(1 - panel) else book.between
-    return Rule(book, panel, alone, _left(book, book.ship_bar, panel), _left(book, book.skip_bar, 1 - panel))
+        panel_label = "Skip" if book.skip_bar.passes(1 - panel) else book.between
+    return Rule(
+        book, panel, panel_label, _left(book, book.ship_bar, panel), _left(book, book.skip_bar, 1 - panel)
+    )
 
 
-def _left(book: Rulebook, bar: Bar, panel: Fraction) -> Bar:
+def _left(book: Rulebook, bar: Threshold, panel: Fraction) -> Threshold:
     """What is left for the community to pass, once the panel has given its part."""
     panel_weight, weight = book.panel.weight, book.community.weight
     if not weight:
         return bar
-    return Bar((bar.at * (panel_weight + weight) - panel_weight * panel) / weight, bar.reach)
+    return Threshold((bar.at * (panel_weight + weight) - panel_weight * panel) / weight, bar.inclusive)
 
 
-def share_test(bar: Bar) -> Test:
+def share_test(bar: Threshold) -> Test:
     """Of the share itself."""
     a, whole = bar.parts
-    if bar.reach:
+    if bar.inclusive:
         return lambda side, total, _: side * whole >= a * total
     return lambda side, total, _: side * whole > a * total
 
 
-def interval_test(bar: Bar, book: Rulebook) -> Test:
+def interval_test(bar: Threshold, book: Rulebook) -> Test:
     """Of the lower end of the Wilson interval of this side, without taking a root.
 
     The end lies at the share ``a`` that a score test just does not reject (Wilson 1927), so it lies above ``a`` when
     p > a and (p - a)^2 > z^2 a (1 - a) / n. Here p = side/total and n = total/unit.
     """
     a, whole = bar.parts
-    if a < 0 or (a == 0 and bar.reach):
-        return lambda _side, _total, _unit: True
+    if a < 0 or (a == 0 and bar.inclusive):
+        return lambda _side, _total, _vote_weight_today: True
     if a == 0:
-        return lambda side, _total, _unit: side > 0
+        return lambda side, _total, _vote_weight_today: side > 0
     if a >= whole:
-        return lambda _side, _total, _unit: False
+        return lambda _side, _total, _vote_weight_today: False
     z = book.z_in_ten_thousandths
-    spread, reach = z * z * a * (whole - a), bar.reach
+    spread, inclusive = z * z * a * (whole - a), bar.inclusive
 
-    def passes(side: int, total: int, unit: int) -> bool:
+    def passes(side: int, total: int, vote_weight_today: int) -> bool:
         over = side * whole - a * total
         if over <= 0:
             return False
-        left, right = over * over * _Z_SCALE * _Z_SCALE, spread * total * unit
-        return left > right or (reach and left == right)
+        left, right = over * over * _Z_SCALE * _Z_SCALE, spread * total * vote_weight_today
+        return left > right or (inclusive and left == right)
 
     return passes

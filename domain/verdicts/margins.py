@@ -10,19 +10,19 @@ from operator import mul
 from typing import TypeAlias
 
 from domain.rulebooks.rulebook import Label, Rulebook
-from domain.verdicts.decay import Weighed, WeighedDays
+from domain.verdicts.decay import WeighedDays, WeightedVotes
 from domain.verdicts.labels import Rule, rule
 
-Taken: TypeAlias = Callable[[int], Weighed]
+Taken: TypeAlias = Callable[[int], WeightedVotes]
 
 
-def fewest_votes(standing: Rule, days: WeighedDays, votes: Weighed) -> int | None:
+def fewest_votes(standing: Rule, days: WeighedDays, votes: WeightedVotes) -> int | None:
     """Of ``votes``, the sum of ``days``. None where no number of votes taken out changes the label.
 
     While enough votes are left, those of one side move a label furthest, the ones that weigh most first; with too few
     left, the community says nothing, whichever they were. One of the two is the shortest way.
     """
-    if not standing.speaks(votes):
+    if not standing.has_quorum(votes):
         return None
     label, spare = standing.label(votes), votes.count - standing.book.community.minimum
 
@@ -30,24 +30,26 @@ def fewest_votes(standing: Rule, days: WeighedDays, votes: Weighed) -> int | Non
         return _first(lambda gone: standing.label(taken(gone)) != label, min(spare, most))
 
     ways = [way(*_ships_taken(days, votes)), way(*_skips_taken(days, votes))]
-    if standing.alone != label:
+    if standing.panel_label != label:
         ways.append(spare + 1)
     return min((each for each in ways if each is not None), default=None)
 
 
-def _ships_taken(days: WeighedDays, votes: Weighed) -> tuple[Taken, int]:
+def _ships_taken(days: WeighedDays, votes: WeightedVotes) -> tuple[Taken, int]:
     weight, most = _heaviest(days.weights, days.ship)
 
-    def taken(gone: int) -> Weighed:
+    def taken(gone: int) -> WeightedVotes:
         ship, total = votes.ship - weight(gone), votes.total - weight(gone)
-        return Weighed(votes.count - gone, ship, total, votes.unit)
+        return WeightedVotes(votes.count - gone, ship, total, votes.vote_weight_today)
 
     return taken, most
 
 
-def _skips_taken(days: WeighedDays, votes: Weighed) -> tuple[Taken, int]:
+def _skips_taken(days: WeighedDays, votes: WeightedVotes) -> tuple[Taken, int]:
     weight, most = _heaviest(days.weights, days.skip)
-    return lambda gone: Weighed(votes.count - gone, votes.ship, votes.total - weight(gone), votes.unit), most
+    return lambda gone: WeightedVotes(
+        votes.count - gone, votes.ship, votes.total - weight(gone), votes.vote_weight_today
+    ), most
 
 
 def _heaviest(weights: list[int], votes: list[int]) -> tuple[Callable[[int], int], int]:
@@ -75,7 +77,7 @@ def _first(is_so: Callable[[int], bool], most: int) -> int | None:
 
 
 def fewest_takes(
-    book: Rulebook, takes: Sequence[tuple[int, int]], votes: Weighed, label: Label
+    book: Rulebook, takes: Sequence[tuple[int, int]], votes: WeightedVotes, label: Label
 ) -> int | None:
     """Of takes as (weight, worth). None where no number of takes taken out changes the label."""
     if book.panel.weight == 0:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from decimal import Decimal
 from fractions import Fraction
 
+import msgspec
 from msgspec import Struct
 
-from domain.rulebooks.rulebook import Bar, Label
-from domain.verdicts.decay import Weighed
+from domain.rulebooks.rulebook import Label, Threshold
+from domain.verdicts.decay import WeightedVotes
 from domain.verdicts.intervals import End, exactly, wilson_ends
 from domain.verdicts.labels import DecidedBy, Rule
 
@@ -21,24 +22,24 @@ class Shares(Struct, frozen=True):
 
     panel: Decimal | None
     community: Interval | None
-    together: Interval | None
+    combined: Interval | None = msgspec.field(name="together")
 
 
-class Distance(Struct, frozen=True):
+class DistanceToNextLabel(Struct, frozen=True):
     """How much of a share is missing to the next label."""
 
     label: Label
     share: Decimal
 
 
-def shares_of(standing: Rule, votes: Weighed) -> Shares:
+def shares_of(standing: Rule, votes: WeightedVotes) -> Shares:
     """Rounded half to even."""
-    panel, together = _panel_part(standing), together_of(standing, votes)
+    panel, combined = _panel_part(standing), combined_of(standing, votes)
     community = _community_part(standing, votes)
     return Shares(
         None if panel is None else exactly(panel).rounded(),
         None if community is None else rounded(community),
-        None if together is None else rounded(together),
+        None if combined is None else rounded(combined),
     )
 
 
@@ -46,20 +47,20 @@ def _panel_part(standing: Rule) -> Fraction | None:
     return standing.panel if standing.book.panel.weight else None
 
 
-def _community_part(standing: Rule, votes: Weighed) -> Ends | None:
+def _community_part(standing: Rule, votes: WeightedVotes) -> Ends | None:
     community = standing.book.community
-    if not standing.speaks(votes) or not community.weight:
+    if not standing.has_quorum(votes) or not community.weight:
         return None
     if community.bound == "interval":
-        return wilson_ends(votes.ship, votes.total, votes.unit, standing.book.z)
+        return wilson_ends(votes.ship, votes.total, votes.vote_weight_today, standing.book.z)
     return exactly(share_of(votes)), exactly(share_of(votes))
 
 
-def share_of(votes: Weighed) -> Fraction:
+def share_of(votes: WeightedVotes) -> Fraction:
     return Fraction(votes.ship, votes.total)
 
 
-def together_of(standing: Rule, votes: Weighed) -> Ends | None:
+def combined_of(standing: Rule, votes: WeightedVotes) -> Ends | None:
     panel, community = _panel_part(standing), _community_part(standing, votes)
     if panel is None or community is None:
         return community if panel is None else (exactly(panel), exactly(panel))
@@ -73,21 +74,23 @@ def rounded(ends: Ends) -> Interval:
     return ends[0].rounded(), ends[1].rounded()
 
 
-def distance_of(standing: Rule, votes: Weighed, label: Label, decided: DecidedBy) -> Distance | None:
+def distance_of(
+    standing: Rule, votes: WeightedVotes, label: Label, decided: DecidedBy
+) -> DistanceToNextLabel | None:
     """None where panel and community say nothing, where a veto stands before the bars, and where no share changes the label."""
-    together = together_of(standing, votes)
-    if together is None or decided == "veto":
+    combined = combined_of(standing, votes)
+    if combined is None or decided == "veto":
         return None
-    return min(_ways(standing, together, label), key=lambda way: way.share, default=None)
+    return min(_ways(standing, combined, label), key=lambda way: way.share, default=None)
 
 
-def _ways(standing: Rule, together: Ends, label: Label) -> list[Distance]:
+def _ways(standing: Rule, combined: Ends, label: Label) -> list[DistanceToNextLabel]:
     """Across each bar that is beside the label: to what lies on the other side, and how far."""
     book = standing.book
-    low, high = together
-    meet = book.ship_bar.at == 1 - book.skip_bar.at and (book.ship_bar.reach or book.skip_bar.reach)
+    low, high = combined
+    meet = book.ship_bar.at == 1 - book.skip_bar.at and (book.ship_bar.inclusive or book.skip_bar.inclusive)
     narrow = meet and low == high
-    beside: tuple[tuple[Label, Label, Bar, Decimal], ...] = (
+    beside: tuple[tuple[Label, Label, Threshold, Decimal], ...] = (
         ("Ship", "Skip", book.ship_bar, _far(low, book.ship_bar.at)),
         ("Skip", "Ship", book.skip_bar, _far(high, 1 - book.skip_bar.at)),
     )
@@ -95,13 +98,13 @@ def _ways(standing: Rule, together: Ends, label: Label) -> list[Distance]:
     for name, opposite, bar, far in beside:
         across = opposite if narrow else book.between
         if across != name and label in (name, across) and _has_two_sides(bar):
-            found.append(Distance(across if label == name else name, far))
+            found.append(DistanceToNextLabel(across if label == name else name, far))
     return found
 
 
-def _has_two_sides(bar: Bar) -> bool:
+def _has_two_sides(bar: Threshold) -> bool:
     """Whether some share within 0 and 1 passes the bar, and some does not."""
-    return not (bar.at == 1 and not bar.reach) and not (bar.at == 0 and bar.reach)
+    return not (bar.at == 1 and not bar.inclusive) and not (bar.at == 0 and bar.inclusive)
 
 
 def _far(end: End, bar: Fraction) -> Decimal:

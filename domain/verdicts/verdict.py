@@ -12,11 +12,11 @@ from msgspec import Struct
 
 from domain.rulebooks.rulebook import Label, Panel, Rulebook
 from domain.shared.types import Choice
-from domain.verdicts.decay import Ballots, Weighed, WeighedDays, weigh_days
+from domain.verdicts.decay import Ballots, WeighedDays, WeightedVotes, weigh_days
 from domain.verdicts.explanations import explain
 from domain.verdicts.labels import DecidedBy, Rule, rule
 from domain.verdicts.margins import fewest_takes, fewest_votes, panel_share
-from domain.verdicts.shares import Distance, Shares, distance_of, shares_of
+from domain.verdicts.shares import DistanceToNextLabel, Shares, distance_of, shares_of
 from domain.verdicts.statistics import mean, share, wilson
 
 
@@ -62,7 +62,7 @@ class Verdict(Struct, frozen=True):
     panel: PanelSplit
     community: Tally
     shares: Shares
-    distance: Distance | None
+    distance: DistanceToNextLabel | None
     margin: Margin
     explanation: tuple[str, ...]
     rulebook: str
@@ -75,7 +75,7 @@ def count(ship: int, skip: int, rulebook: Rulebook) -> Tally:
     return Tally(ship, skip, total, share(ship, skip), interval, total < rulebook.community.minimum)
 
 
-class Outcome(Struct, frozen=True):
+class BriefVerdict(Struct, frozen=True):
     """What comparisons read of a verdict, without its words and digests: quick for thousands."""
 
     label: Label
@@ -110,18 +110,18 @@ def judge(takes: Sequence[Judgement], ballots: Ballots, rulebook: Rulebook) -> V
 
 def judge_shortly(
     takes: Sequence[Judgement], ship: int, skip: int, days: WeighedDays, rulebook: Rulebook
-) -> Outcome:
+) -> BriefVerdict:
     """What ``judge`` says of these votes, in short."""
     counted = counted_takes(takes, rulebook.panel)
     votes = days.summed
     standing = rule(rulebook, panel_value(counted, rulebook.panel))
     label = standing.label(votes)
     margin = _margin(standing, counted, days, votes, label)
-    return Outcome(label, split(takes), count(ship, skip, rulebook), margin)
+    return BriefVerdict(label, split(takes), count(ship, skip, rulebook), margin)
 
 
 def _margin(
-    standing: Rule, counted: Sequence[tuple[int, int]], days: WeighedDays, votes: Weighed, label: Label
+    standing: Rule, counted: Sequence[tuple[int, int]], days: WeighedDays, votes: WeightedVotes, label: Label
 ) -> Margin:
     takes = fewest_takes(standing.book, counted, votes, label)
     return Margin(fewest_votes(standing, days, votes), takes)

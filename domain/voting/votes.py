@@ -30,7 +30,7 @@ class Ballot(Struct, frozen=True):
     counted: bool = False
 
 
-class Answer(Struct, frozen=True):
+class CastDecision(Struct, frozen=True):
     outcome: Outcome
     choice: str | None
     replaced: str | None
@@ -47,9 +47,9 @@ def evolve(ballot: Ballot, cast: Cast) -> Ballot:
     return Ballot(cast.id, cast.choice, ballot.choice if counted else None, counted)
 
 
-def decide(ballot: Ballot, cast: Cast) -> Answer:
+def decide(ballot: Ballot, cast: Cast) -> CastDecision:
     """The answer to a cast. The newest id sent again is answered as it was the first time."""
     after = evolve(ballot, cast)
     if after.id != cast.id:
-        return Answer("superseded", after.choice, None)
-    return Answer("counted" if after.counted else "unchanged", after.choice, after.replaced)
+        return CastDecision("superseded", after.choice, None)
+    return CastDecision("counted" if after.counted else "unchanged", after.choice, after.replaced)

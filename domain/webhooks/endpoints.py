@@ -14,7 +14,7 @@ from domain.shared.errors import Rejected
 Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
 
-LONGEST_URL = 500
+URL_CHARS_MAX = 500
 _HTTPS_PORT = 443
 _LOW_PORTS = range(1, 1024)
 
@@ -67,10 +67,10 @@ class Endpoint(Struct, frozen=True):
 
 def read_endpoint(url: str, own: Sequence[Network] = ()) -> Endpoint:
     """Raises NotAnEndpoint. ``own``: networks that may be reached although they are not public, also by plain http."""
-    found = _URL.match(url) if len(url) <= LONGEST_URL else None
+    found = _URL.match(url) if len(url) <= URL_CHARS_MAX else None
     if found is None:
         raise NotAnEndpoint(
-            problem=f"write https://host/path, at most {LONGEST_URL} characters, without user, password or fragment"
+            problem=f"write https://host/path, at most {URL_CHARS_MAX} characters, without user, password or fragment"
         )
     scheme, host, port, target = found[1].lower(), found[2].lower(), found[3], found[4] or "/"
     secure = scheme == "https"

@@ -27,8 +27,8 @@ _SECRET_PREFIX = "whsec_"  # noqa: S105 - what a secret begins with is none
 DELAYS = tuple(
     timedelta(seconds=seconds) for seconds in (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
 )
-MOST_ATTEMPTS = len(DELAYS) + 1
-_LONGEST_WAIT = timedelta(days=1)
+ATTEMPTS_MAX = len(DELAYS) + 1
+_WAIT_MAX = timedelta(days=1)
 _JITTER = 0.2  # of a delay, at most, on top of it
 
 
@@ -57,7 +57,7 @@ class Message(Struct, frozen=True):
     data: FlipTold | dict[str, str]
 
 
-class Answer(Struct, frozen=True):
+class AttemptResult(Struct, frozen=True):
     """What came of an attempt: a status, or the error instead of one. ``text`` is the beginning of the answer's body."""
 
     status: int | None = None
@@ -119,15 +119,15 @@ def sign(secrets: Sequence[bytes], id: str, timestamp: int, body: bytes) -> str:
     return " ".join(f"v1,{base64.b64encode(digest).decode()}" for digest in digests)
 
 
-def meaning_of(answer: Answer, attempts: int, jitter: float) -> Meaning:
+def meaning_of(answer: AttemptResult, attempts: int, jitter: float) -> Meaning:
     """What to do after the ``attempts``-th attempt. ``jitter`` is at random between 0 and 1."""
     if answer.status is not None and 200 <= answer.status < 300:
         return Delivered()
     if answer.status == 410:
         return Gone()
-    if attempts >= MOST_ATTEMPTS:
+    if attempts >= ATTEMPTS_MAX:
         return GivenUp()
-    wanted = min(answer.retry_after or timedelta(0), _LONGEST_WAIT)
+    wanted = min(answer.retry_after or timedelta(0), _WAIT_MAX)
     return Again(max(DELAYS[attempts - 1] * (1 + _JITTER * jitter), wanted))
 
 
@@ -136,7 +136,7 @@ def read_retry_after(header: str | None, now: datetime) -> timedelta | None:
     if not header or len(header) > 40:
         return None
     if header.isascii() and header.isdigit():
-        return timedelta(seconds=min(int(header), int(_LONGEST_WAIT.total_seconds())))
+        return timedelta(seconds=min(int(header), int(_WAIT_MAX.total_seconds())))
     try:
         at = parsedate_to_datetime(header)
         return max(at.astimezone(UTC) - now, timedelta(0)) or None

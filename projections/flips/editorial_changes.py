@@ -8,7 +8,7 @@ from asyncpg import Record
 from asyncpg.pool import PoolConnectionProxy
 from msgspec import Struct
 
-from domain.editorial.adoptions import OF_SHIPLOG
+from domain.editorial.adoptions import PRESETS_BY_DIGEST
 from domain.events import editorial
 from domain.events.editorial import RulebookAdopted, RulebookWritten, TakePublished, TakeWithdrawn
 from domain.events.upcasts import family, stored_names
@@ -112,8 +112,8 @@ def take_change(place: LogOrder, kind: str, event: TakePublished | TakeWithdrawn
 
 
 async def _rulebook(conn: PoolConnectionProxy[Record], digest: str) -> Rulebook:
-    if digest in OF_SHIPLOG:
-        return OF_SHIPLOG[digest]
+    if digest in PRESETS_BY_DIGEST:
+        return PRESETS_BY_DIGEST[digest]
     for kind, data in await conn.fetch(WRITTEN, EDITORIAL, _stored("RulebookWritten"), digest):
         event = editorial.decode(data, kind)
         if isinstance(event, RulebookWritten):

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from asyncpg import Pool, Record
 from msgspec import Struct
 
-from domain.editorial.adoptions import OF_SHIPLOG
+from domain.editorial.adoptions import PRESETS_BY_DIGEST
 from domain.events.editorial import (
     RulebookAdopted,
     RulebookWritten,
@@ -53,7 +53,7 @@ async def read_editorial_history(pool: Pool[Record], upto: int) -> EditorialHist
 def _fold(rows: Iterable[Record]) -> EditorialHistory:
     tools = dict[int, None]()
     takes = defaultdict[int, list[TakeChange]](list)
-    rulebooks = dict(OF_SHIPLOG)
+    rulebooks = dict(PRESETS_BY_DIGEST)
     adoptions: list[RulebookChange] = []
     for recorded_at, position, tool, stored, data in rows:
         place, kind = LogOrder(recorded_at, EDITORIAL, position), family(stored)

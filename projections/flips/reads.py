@@ -11,7 +11,7 @@ from uuid import UUID
 from asyncpg import Pool, Record
 from msgspec import Struct
 
-from domain.editorial.adoptions import OF_SHIPLOG
+from domain.editorial.adoptions import PRESETS_BY_DIGEST
 from domain.rulebooks.rulebook import Label
 from domain.shared.log import Position
 from domain.timeline.flips import Flip, LogOrder
@@ -132,7 +132,7 @@ async def with_details(conn: Reading, flips: Sequence[Flip]) -> list[FlipDetails
 
 def _told(flip: Flip, row: Record) -> FlipDetails:
     slug, name, event, reviewer, written = row
-    of_shiplog = OF_SHIPLOG.get(flip.rulebook)
+    of_shiplog = PRESETS_BY_DIGEST.get(flip.rulebook)
     return FlipDetails(
         flip, slug, name, event, reviewer, of_shiplog.name if of_shiplog else written or flip.rulebook
     )

@@ -13,7 +13,7 @@ from domain.shared.log import Position, Shard
 from projections.engine.projection import Projection
 
 CHECKPOINT = "SELECT position FROM checkpoints WHERE shard = $1 AND projection = $2"
-MOST_ROWS = 100
+ROWS_SHOWN_MAX = 100
 
 
 class Digest(Struct, frozen=True):
@@ -29,7 +29,7 @@ class Digest(Struct, frozen=True):
         return f"{self.total % 2**64:016x}"
 
 
-class Comparison(Struct, frozen=True):
+class VersionComparison(Struct, frozen=True):
     """The live version and the one beside it at ``position``. ``drift`` counts the rows that differ; the first hundred are shown."""
 
     position: str
@@ -53,7 +53,7 @@ async def digest_of(conn: PoolConnectionProxy[Record], projection: Projection, s
     return Digest(row["rows"], int(row["digest"]))
 
 
-async def compare(pool: Pool[Record], projection: Projection, shards: Sequence[Shard]) -> Comparison:
+async def compare(pool: Pool[Record], projection: Projection, shards: Sequence[Shard]) -> VersionComparison:
     """Both versions at one moment. Rows are looked for only where the digests differ."""
     live, shadow, positions, differing = Digest(), Digest(), [], list[Record]()
     async with one_moment(pool) as conn:
@@ -64,9 +64,11 @@ async def compare(pool: Pool[Record], projection: Projection, shards: Sequence[S
             if one != other:
                 differing += await conn.fetch(projection.changes, shard)
             live, shadow = live + one, shadow + other
-    return Comparison(",".join(map(str, positions)), str(live), str(shadow), len(differing), shown(differing))
+    return VersionComparison(
+        ",".join(map(str, positions)), str(live), str(shadow), len(differing), shown(differing)
+    )
 
 
 def shown(differing: Sequence[Record]) -> list[str]:
     """The first hundred, each with who says so: the log, recounted, or the read model."""
-    return [", ".join(f"{name} {value}" for name, value in row.items()) for row in differing[:MOST_ROWS]]
+    return [", ".join(f"{name} {value}" for name, value in row.items()) for row in differing[:ROWS_SHOWN_MAX]]

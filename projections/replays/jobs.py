@@ -57,7 +57,7 @@ class NotNow(Rejected):
     slug = "not-now"
 
 
-class UnderWay(Rejected):
+class ReplayUnderWay(Rejected):
     """A replay of {projection} is under way already: {id}. Wait for it, or cancel it."""
 
     slug = "under-way"
@@ -122,7 +122,7 @@ async def begin(
             await forget(conn, projection.shadow.name)
             await conn.execute(projection.shadow.create)
     except UniqueViolationError:
-        raise UnderWay(projection=projection.name, id=await unfinished(pool, projection)) from None
+        raise ReplayUnderWay(projection=projection.name, id=await unfinished(pool, projection)) from None
     return fresh
 
 

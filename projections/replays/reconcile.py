@@ -15,14 +15,14 @@ from domain.shared.log import Shard
 from projections.engine.parked import parked_of
 from projections.engine.poison import AT_FAULT
 from projections.engine.projection import Projection
-from projections.replays.digests import Comparison, digest_of
+from projections.replays.digests import VersionComparison, digest_of
 
 HOLD_ADVANCE = "SELECT pg_advisory_xact_lock(hashtext('shiplog advance'), $1)"
 
 
 async def reconcile(
-    pool: Pool[Record], live: Projection, shards: Sequence[Shard], compared: Comparison
-) -> Comparison:
+    pool: Pool[Record], live: Projection, shards: Sequence[Shard], compared: VersionComparison
+) -> VersionComparison:
     """The comparison, without the rows that differ if the rebuilt version is the live one and what it had parked."""
     mended = 0
     for shard in shards:

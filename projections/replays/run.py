@@ -25,7 +25,7 @@ from projections.engine.blocked import blocked_position
 from projections.engine.poison import fold_past_poison
 from projections.engine.projection import Projection
 from projections.replays.cut_over import cut_over, patiently
-from projections.replays.digests import Comparison, compare
+from projections.replays.digests import VersionComparison, compare
 from projections.replays.jobs import RUNNING, Replay, find, is_running, pause, read_replay
 from projections.replays.reconcile import reconcile
 from projections.replays.sealed_replay import NoSegments, fold_sealed
@@ -212,7 +212,7 @@ async def _meet(pool: Pool[Record], projections: Sequence[Projection], live: Pro
                 await asyncio.sleep(0.01)  # a worker has it
 
 
-async def _tell(pool: Pool[Record], id: UUID, compared: Comparison) -> None:
+async def _tell(pool: Pool[Record], id: UUID, compared: VersionComparison) -> None:
     state = "different" if compared.drift else "equal"
     told = (compared.position, compared.shadow, compared.live, compared.drift, compared.rows, compared.reason)
     await pool.execute(COMPARED, id, state, *told)

@@ -17,7 +17,7 @@ from eventstore.sealed.store import Store
 from projections.engine.parked import parked_of
 from projections.engine.projection import RANGE, Projection
 from projections.engine.upcasting import excluding_parked, with_upcasts
-from projections.replays.digests import MOST_ROWS
+from projections.replays.digests import ROWS_SHOWN_MAX
 from projections.replays.sealed_fold import folded, listed, needed, paths
 from projections.replays.verify import Verified
 
@@ -60,7 +60,7 @@ async def _verify(
 
 
 def _verified(name: str, sealed: Sequence[Position], rows: Sequence[str]) -> Verified:
-    return Verified(name, ",".join(map(str, sealed)), None, len(rows), list(rows[:MOST_ROWS]))
+    return Verified(name, ",".join(map(str, sealed)), None, len(rows), list(rows[:ROWS_SHOWN_MAX]))
 
 
 async def _differences(

@@ -32,7 +32,7 @@ RESULTS = "SELECT id, result FROM trials WHERE id = ANY($1) AND state = 'done'"
 CANCEL = "UPDATE trials SET state = 'cancelled', ended_at = clock_timestamp() WHERE id = $1 AND state = 'running' RETURNING id"
 
 
-class UnderWay(Rejected):
+class TrialUnderWay(Rejected):
     """A trial of this rulebook is under way already: {id}. Wait for it, or cancel it."""
 
     slug = "under-way"
@@ -82,7 +82,7 @@ async def begin(pool: Pool[Record], digest: str) -> UUID:
     try:
         await pool.execute(BEGIN, fresh, digest, ",".join(map(str, positions)))
     except UniqueViolationError:
-        raise UnderWay(id=await pool.fetchval(UNDER_WAY, digest)) from None
+        raise TrialUnderWay(id=await pool.fetchval(UNDER_WAY, digest)) from None
     return fresh
 
 

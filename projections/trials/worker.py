@@ -19,7 +19,7 @@ from projections.engine.snapshot import take_snapshot
 from projections.rulebooks import find_rulebook
 from projections.trials.run import try_rulebook
 
-MOST_ATTEMPTS = 5
+ATTEMPTS_MAX = 5
 
 TAKE_UP = """
 UPDATE trials SET attempts = attempts + 1, begun_at = clock_timestamp(), done = 0, total = 0
@@ -60,8 +60,8 @@ async def run(pool: Pool[Record], id: UUID, store: Store | None = None) -> None:
         taken = await pool.fetchrow(TAKE_UP, id) if mine else None
         if taken is None:
             return
-        if taken["attempts"] > MOST_ATTEMPTS:
-            await fail(pool, id, str(NeverEnded(attempts=MOST_ATTEMPTS)))
+        if taken["attempts"] > ATTEMPTS_MAX:
+            await fail(pool, id, str(NeverEnded(attempts=ATTEMPTS_MAX)))
             return
         heard = TrialProgress()
         positions = [parse_position(each) for each in taken["position"].split(",")]

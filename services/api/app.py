@@ -141,11 +141,11 @@ A log position is written `shard.position`. Answers built from read models carry
 `Shiplog-Lag-Ms`; `min_position` waits for a write you have seen acknowledged. `Shiplog-Incomplete: 2` says that two
 events are missing in the answer, because a read model could not fold them."""
 
-_LARGEST_BODY = 64 * 1024
+_BODY_BYTES_MAX = 64 * 1024
 # Of one process: bulk requests in hand, and their commits in flight. Single votes have the rest of the pool.
 BULK_SENDERS = 8
 BULK_COMMITS = 3
-_MOST_PARAMETERS = 50
+_PARAMETERS_MAX = 50
 _NAMES_SECONDS = 0.5
 _Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]]
 
@@ -178,7 +178,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
             render_plugins=[OPENAPI_RENDER],
             use_handler_docstrings=True,
         ),
-        request_max_body_size=_LARGEST_BODY,
+        request_max_body_size=_BODY_BYTES_MAX,
         # An error is answered and logged by problems.py, once.
         logging_config=None,
     )
@@ -266,7 +266,7 @@ async def _keep_fresh(tool_directory: ToolDirectory) -> None:
 
 async def _refuse_repeated_parameters(request: AnyRequest) -> None:
     names = [name for name, _ in request.query_params.multi_items()]
-    if len(names) > _MOST_PARAMETERS:
+    if len(names) > _PARAMETERS_MAX:
         raise HttpRejected(
             400, "invalid", f"There are {len(names)} query parameters; no address here takes so many."
         )

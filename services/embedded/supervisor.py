@@ -11,8 +11,8 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 
 from msgspec import Struct
 
-SHORTEST_PAUSE = 0.1
-LONGEST_PAUSE = 5.0
+PAUSE_MIN_SECONDS = 0.1
+PAUSE_MAX_SECONDS = 5.0
 STEADY_AFTER = 10.0
 GRACE = 10.0
 
@@ -88,7 +88,11 @@ async def supervise(
 
 def back_off(pause: float, lived: float) -> float:
     """Seconds to wait before the next start, after the last `pause` and a life of `lived` seconds."""
-    return SHORTEST_PAUSE if lived >= STEADY_AFTER else min(max(SHORTEST_PAUSE, pause * 2), LONGEST_PAUSE)
+    return (
+        PAUSE_MIN_SECONDS
+        if lived >= STEADY_AFTER
+        else min(max(PAUSE_MIN_SECONDS, pause * 2), PAUSE_MAX_SECONDS)
+    )
 
 
 class _Keeper:

@@ -18,7 +18,7 @@ from eventstore import ids
 from eventstore.casts import CastBatch, FirstVoteHeuristic, append_batch, outcomes
 from eventstore.tool_directory import ToolDirectory
 from services.auth.identity import Identity
-from services.ingest.ndjson_votes import VOTER_BYTES, BadLine, Decoded, decode
+from services.ingest.ndjson_votes import VOTER_BYTES_MAX, BadLine, Decoded, decode
 
 REJECTED_LISTED_MAX = 100
 
@@ -125,7 +125,7 @@ class BulkIngest:
             tool, voter, vote_id = tools[vote.tool], vote.voter.encode(), vote.id
             if isinstance(tool, Rejected):
                 decoded.reject(number, tool.slug, str(tool))
-            elif len(voter) > VOTER_BYTES or b"\0" in voter:
+            elif len(voter) > VOTER_BYTES_MAX or b"\0" in voter:
                 decoded.reject(number, "invalid", "voter: 1 to 128 bytes, without NUL.")
             elif vote_id is not None and not is_acceptable(vote_id):
                 decoded.reject(number, "invalid-id", ids.WANTED)

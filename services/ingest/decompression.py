@@ -14,7 +14,7 @@ else:
 
 Encoding = Literal["identity", "gzip", "zstd"]
 PIECE = 256 * 1024
-LONGEST_LINE = 4096
+LINE_BYTES_MAX = 4096
 _GZIP = 31  # zlib's window size with a gzip header
 
 
@@ -110,7 +110,7 @@ class Lines:
             _, newline, piece = piece.partition(b"\n")
             self._skipping = not newline
         block, newline, rest = (self._rest + piece).rpartition(b"\n")
-        if len(rest) > LONGEST_LINE:
+        if len(rest) > LINE_BYTES_MAX:
             self._skipping, self._rest = True, b""
             return block + newline + rest + b"\n"
         self._rest = rest

@@ -11,9 +11,9 @@ from msgspec import Meta, Struct
 
 from domain.shared.types import Choice
 from services.ingest import strict_json
-from services.ingest.decompression import LONGEST_LINE
+from services.ingest.decompression import LINE_BYTES_MAX
 
-VOTER_BYTES = 128
+VOTER_BYTES_MAX = 128
 _FIELDS = (b'"tool"', b'"choice"', b'"voter"')
 _FEW = 16  # lines that are decoded one by one to find the bad ones among them
 
@@ -21,7 +21,7 @@ _FEW = 16  # lines that are decoded one by one to find the bad ones among them
 class VoteLine(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     tool: str
     choice: Choice
-    voter: Annotated[str, Meta(min_length=1, max_length=VOTER_BYTES)]
+    voter: Annotated[str, Meta(min_length=1, max_length=VOTER_BYTES_MAX)]
     id: UUID | None = None
 
 
@@ -72,8 +72,8 @@ def _decode_apart(decoded: Decoded, lines: Sequence[bytes], first: int) -> None:
 
 
 def _decode_line(decoded: Decoded, number: int, line: bytes) -> None:
-    if len(line) > LONGEST_LINE:
-        decoded.reject(number, "invalid", f"The line is longer than {LONGEST_LINE} bytes.")
+    if len(line) > LINE_BYTES_MAX:
+        decoded.reject(number, "invalid", f"The line is longer than {LINE_BYTES_MAX} bytes.")
         return
     try:
         vote = strict_json.decode(line, _decoder)

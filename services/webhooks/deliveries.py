@@ -15,7 +15,7 @@ from domain.shared.errors import Unknown
 from domain.webhooks.messages import (
     PING,
     Again,
-    Answer,
+    AttemptResult,
     Delivered,
     GivenUp,
     Gone,
@@ -165,7 +165,7 @@ async def claim(pool: Pool[Record]) -> Claimed | None:
     return Claimed(*row) if row else None
 
 
-async def settle(pool: Pool[Record], claimed: Claimed, answer: Answer) -> None:
+async def settle(pool: Pool[Record], claimed: Claimed, answer: AttemptResult) -> None:
     """Write down what came of it, unless the claim has gone to somebody else meanwhile."""
     meaning = meaning_of(answer, claimed.attempts, random.random())  # noqa: S311 - spreads load, hides nothing
     async with pool.acquire() as conn, conn.transaction():

@@ -13,7 +13,7 @@ from msgspec import Struct
 from domain.shared.errors import Rejected, Unknown
 from services.webhooks.secrets import WebhookSecrets
 
-MOST_WEBHOOKS = 100
+WEBHOOKS_MAX = 100
 OLD_SECRET_SIGNS = timedelta(hours=24)
 
 READ = """
@@ -80,7 +80,7 @@ class Webhook(Struct, frozen=True):
     old_until: datetime | None
 
 
-class Health(Struct, frozen=True):
+class WebhookHealth(Struct, frozen=True):
     """How many webhooks are well, failing and disabled, and how many messages are due."""
 
     webhooks: dict[str, int]
@@ -100,8 +100,8 @@ async def open_webhook(
     numbers = None if tools is None else list(tools)
     async with pool.acquire() as conn, conn.transaction():
         await conn.execute(HOLD_PLACES)
-        if await conn.fetchval(COUNT) >= MOST_WEBHOOKS:
-            raise TooMany(most=MOST_WEBHOOKS)
+        if await conn.fetchval(COUNT) >= WEBHOOKS_MAX:
+            raise TooMany(most=WEBHOOKS_MAX)
         await conn.execute(OPEN, fresh, url, description, numbers, site, keys.lock(fresh, secret))
     return fresh, secret
 
@@ -119,10 +119,10 @@ async def read_webhook(pool: Pool[Record], id: UUID) -> Webhook:
     return Webhook(*row)
 
 
-async def read_health(pool: Pool[Record]) -> Health:
+async def read_health(pool: Pool[Record]) -> WebhookHealth:
     row = await pool.fetchrow(READ_HEALTH)
     assert row is not None
-    return Health({state: row[state] for state in ("well", "failing", "disabled")}, row["due"])
+    return WebhookHealth({state: row[state] for state in ("well", "failing", "disabled")}, row["due"])
 
 
 async def rotate(pool: Pool[Record], keys: WebhookSecrets, id: UUID) -> bytes:

@@ -25,7 +25,7 @@ from domain.webhooks.endpoints import (
     check_reachable,
     read_endpoint,
 )
-from domain.webhooks.messages import Answer, read_retry_after, sign
+from domain.webhooks.messages import AttemptResult, read_retry_after, sign
 from services.settings import Settings
 from services.webhooks.deliveries import Claimed, claim, settle
 from services.webhooks.secrets import NotOurs, WebhookSecrets
@@ -36,7 +36,7 @@ CONNECT_SECONDS = 3.0
 TOTAL_SECONDS = 10.0
 BODY_SECONDS = 1.0  # for the text of an answer, whose status is known already
 BODY_BYTES = 1_024
-_MOST_ADDRESSES = 3
+_ADDRESSES_MAX = 3
 _log = structlog.get_logger()
 
 
@@ -63,7 +63,7 @@ class Sender(Struct, frozen=True):
         await settle(pool, claimed, await self.send(claimed))
         return True
 
-    async def send(self, message: Claimed) -> Answer:
+    async def send(self, message: Claimed) -> AttemptResult:
         """Whatever happens is an answer."""
         try:
             endpoint = read_endpoint(message.url, self.own)
@@ -74,14 +74,14 @@ class Sender(Struct, frozen=True):
                     response = await _post(client, endpoint, addresses, headers, body)
                 return await _answer_of(response)
         except TimeoutError:
-            return Answer(error=f"no answer within {self.patience:g} s")
+            return AttemptResult(error=f"no answer within {self.patience:g} s")
         except (NotAnEndpoint, NotOurs) as refused:
-            return Answer(error=str(refused))
+            return AttemptResult(error=str(refused))
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
-            return Answer(error=f"{type(error).__name__}: {_readable(str(error))[:200]}")
+            return AttemptResult(error=f"{type(error).__name__}: {_readable(str(error))[:200]}")
         except Exception as error:  # noqa: BLE001 - no receiver may stop the worker
             _log.exception("a delivery failed in a way nobody foresaw", delivery=message.name)
-            return Answer(error=f"{type(error).__name__}: see the worker's log")
+            return AttemptResult(error=f"{type(error).__name__}: see the worker's log")
 
     def _client(self) -> httpx2.AsyncClient:
         """For one message: no connection is used for two."""
@@ -112,7 +112,7 @@ class Sender(Struct, frozen=True):
             raise NotAnEndpoint(problem=f"the name {endpoint.host} was not found")
         for address in found:
             check_reachable(endpoint, address, self.own)
-        return list(dict.fromkeys(found))[:_MOST_ADDRESSES]
+        return list(dict.fromkeys(found))[:_ADDRESSES_MAX]
 
 
 def open_sender(settings: Settings) -> Sender:
@@ -150,9 +150,11 @@ def _request(
     )
 
 
-async def _answer_of(response: httpx2.Response) -> Answer:
+async def _answer_of(response: httpx2.Response) -> AttemptResult:
     wait = read_retry_after(response.headers.get("retry-after"), datetime.now(UTC))
-    return Answer(response.status_code, _problem(response.status_code), wait, await _beginning(response))
+    return AttemptResult(
+        response.status_code, _problem(response.status_code), wait, await _beginning(response)
+    )
 
 
 async def _beginning(response: httpx2.Response) -> str:

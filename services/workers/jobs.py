@@ -28,7 +28,7 @@ from projections.engine.blocked import read_blocked
 from projections.engine.registry import PROJECTIONS
 from projections.flips.advance import FrontierMoved, advance_flips
 from projections.flips.batches import read_flips_blocked
-from projections.replays.jobs import NotNow, UnderWay, begin_next, read_replays
+from projections.replays.jobs import NotNow, ReplayUnderWay, begin_next, read_replays
 from projections.replays.run import run
 from projections.replays.sealed_replay import NoSegments
 from projections.replays.verify import verify_slice
@@ -37,7 +37,7 @@ from services.wakeups import Signals
 from services.webhooks.sending import Sender
 
 # In one run of `seal`, so that a log that grows fast keeps its cores for votes: a segment takes some ten seconds of one.
-_MOST_SEGMENTS = 1
+_SEGMENTS_MAX = 1
 _UNREACHABLE = (PostgresError, InterfaceError, OSError, TimeoutError)
 # What is done by the clock is nobody's doing.
 _CLOCK = Author(UUID(int=0), "worker")
@@ -152,7 +152,7 @@ async def replay(ctx: Context) -> int:
 
 async def schedule(ctx: Context) -> None:
     """Begin a replay when it is time for the next one."""
-    with suppress(*_UNREACHABLE, UnderWay):
+    with suppress(*_UNREACHABLE, ReplayUnderWay):
         if every := ctx.get("replay_every"):
             await begin_next(ctx["pool"], PROJECTIONS, every)
 
@@ -174,7 +174,7 @@ async def seal(ctx: Context) -> int:
     if sealing is None:
         return 0
     try:
-        for segment in (await due(ctx["pool"], sealing.store, sealing.plan))[:_MOST_SEGMENTS]:
+        for segment in (await due(ctx["pool"], sealing.store, sealing.plan))[:_SEGMENTS_MAX]:
             if await seal_segment(ctx["pool"], sealing.store, segment, sealing.threads):
                 _log.info("sealed", segment=str(segment), events=segment.count)
                 made += 1

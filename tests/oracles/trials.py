@@ -9,7 +9,7 @@ from datetime import date, datetime
 
 import msgspec
 
-from domain.rulebooks.presets import DEFAULT, NAMED
+from domain.rulebooks.presets import DEFAULT, PRESETS
 from domain.rulebooks.rulebook import Rulebook, decode_rulebook
 from domain.verdicts.decay import Ballots, DayVotes
 from domain.verdicts.verdict import Judgement, Verdict, judge
@@ -51,7 +51,9 @@ class PlainSide:
 
     tried: Rulebook | None
     rulebook: Rulebook = DEFAULT
-    known: dict[str, Rulebook] = field(default_factory=lambda: {each.digest: each for each in NAMED.values()})
+    known: dict[str, Rulebook] = field(
+        default_factory=lambda: {each.digest: each for each in PRESETS.values()}
+    )
     tools: dict[int, PlainTool] = field(default_factory=dict)
     retired: set[int] = field(default_factory=set)
 

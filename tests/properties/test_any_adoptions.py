@@ -23,11 +23,11 @@ from domain.editorial.adoptions import (
     evolve,
 )
 from domain.events.editorial import EditorialEvent, RulebookAdopted, RulebookWritten
-from domain.rulebooks.presets import DEFAULT, NAMED
+from domain.rulebooks.presets import DEFAULT, PRESETS
 from domain.rulebooks.rulebook import Rulebook
 from domain.shared.errors import Rejected
 
-BOOKS = {book.digest: book for book in (*NAMED.values(), Rulebook("mine"), Rulebook("ours"))}
+BOOKS = {book.digest: book for book in (*PRESETS.values(), Rulebook("mine"), Rulebook("ours"))}
 BEGIN = datetime(2026, 6, 1, tzinfo=UTC)
 
 digests = st.sampled_from(list(BOOKS))
@@ -46,7 +46,7 @@ commands: st.SearchStrategy[Command] = st.one_of(
 class Account:
     """Told the commands alone, of which it does what can be done."""
 
-    written: set[str] = field(default_factory=lambda: {book.digest for book in NAMED.values()})
+    written: set[str] = field(default_factory=lambda: {book.digest for book in PRESETS.values()})
     before: list[str] = field(default_factory=list)
     now: str = DEFAULT.digest
     to_come: dict[str, datetime] = field(default_factory=dict)

@@ -11,7 +11,7 @@ from asyncpg import Pool, Record
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from domain.rulebooks.presets import DEFAULT, NAMED
+from domain.rulebooks.presets import DEFAULT, PRESETS
 from domain.shared.log import shard_of
 from domain.verdicts.decay import Ballots, DayVotes
 from eventstore import ids
@@ -24,7 +24,7 @@ from tests.properties.test_any_batching import advance_in, batches
 from tests.support.instances import day_of
 
 VOTERS, TOOLS, SHARDS = 6, 3, 3
-AGED = NAMED["sixty-days"]
+AGED = PRESETS["sixty-days"]
 cast = st.tuples(
     st.integers(0, VOTERS - 1), st.integers(0, TOOLS - 1), st.sampled_from(["ship", "skip", None])
 )

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from domain.rulebooks.presets import NAMED
+from domain.rulebooks.presets import PRESETS
 from domain.rulebooks.rulebook import Community, Panel, Rulebook, normal
 from domain.timeline.flips import Flip
 from projections.flips.advance import advance_flips
@@ -44,7 +44,7 @@ panels = st.builds(
     counts=st.sampled_from(["choices", "scores"]),
     weights=st.dictionaries(st.sampled_from(REVIEWERS), st.integers(0, 3), max_size=2),
 )
-rulebooks = st.sampled_from(list(NAMED.values())) | st.builds(
+rulebooks = st.sampled_from(list(PRESETS.values())) | st.builds(
     Rulebook,
     name=st.just("tried"),
     ship=st.sampled_from([">1/2", ">=1/2", ">=3/5"]),

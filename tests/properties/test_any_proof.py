@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import services.api
-from domain.rulebooks.presets import NAMED
+from domain.rulebooks.presets import PRESETS
 from domain.verdicts.decay import Ballots, DayVotes
 from domain.verdicts.proofs import prove
 from domain.verdicts.verdict import Judgement
@@ -78,7 +78,7 @@ def run(*arguments: str, given_in: bytes = b"") -> subprocess.CompletedProcess[b
 
 @pytest.fixture
 def proof() -> bytes:
-    return prove("quill", "0.12,1.3,2.0", TAKES, Ballots(31, 69), NAMED["community-veto"])
+    return prove("quill", "0.12,1.3,2.0", TAKES, Ballots(31, 69), PRESETS["community-veto"])
 
 
 def test_it_prints_the_verdict_and_exits_0(proof: bytes, tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def canonical(value: object) -> bytes:
 
 def test_any_changed_byte_is_reported() -> None:
     days = (DayVotes(19_940, 2, 9), DayVotes(20_000, 4, 0))
-    change_every_byte(prove("quill", "0.12", TAKES[:1], Ballots(6, 9, 20_000, days), NAMED["sixty-days"]))
+    change_every_byte(prove("quill", "0.12", TAKES[:1], Ballots(6, 9, 20_000, days), PRESETS["sixty-days"]))
 
 
 @pytest.mark.slow

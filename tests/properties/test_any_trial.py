@@ -12,7 +12,7 @@ from asyncpg import Connection, Pool, Record
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from domain.rulebooks.presets import NAMED
+from domain.rulebooks.presets import PRESETS
 from domain.rulebooks.rulebook import Rulebook
 from domain.shared.log import Position, Shard
 from domain.timeline.flips import Flip
@@ -29,7 +29,7 @@ from tests.support.sealed_history import seal_all
 from tests.support.written_log import WrittenLog, empty
 
 TOOLS = (1, 2, 3)
-books = rulebooks | st.sampled_from(list(NAMED.values()))
+books = rulebooks | st.sampled_from(list(PRESETS.values()))
 tools = st.sampled_from([1, 1, 1, 2])
 choices = st.sampled_from(["ship", "ship", "skip", None])
 takes = st.none() | st.tuples(st.integers(0, 100), st.sampled_from(["ship", "skip"]))

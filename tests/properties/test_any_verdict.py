@@ -98,7 +98,7 @@ def hold_shares(verdict: Verdict, judged: Judged, book: Book) -> None:
     community = judged.interval if by_interval else share
     assert verdict.shares.panel == (rounded(judged.panel) if book["panel"]["weight"] else None)
     assert verdict.shares.community == (both(community) if weighs else None)
-    assert verdict.shares.together == both(judged.together)
+    assert verdict.shares.combined == both(judged.together)
 
 
 def rounded(number: Number | None) -> Decimal | None:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from domain.shared.log import Shard
-from domain.voting.votes import BLANK, Answer, Ballot, Cast, decide, evolve
+from domain.voting.votes import BLANK, Ballot, Cast, CastDecision, decide, evolve
 from eventstore import ids
 from eventstore.casts import CastResult, FirstVoteHeuristic, Kind, PendingCast, append_casts
 
@@ -64,8 +64,8 @@ async def test_sql_and_domain_answer_alike(
     assert await head(log) == before + len(positions)
 
 
-def as_domain(result: CastResult) -> Answer:
-    return Answer(result.outcome, result.choice, result.replaced)
+def as_domain(result: CastResult) -> CastDecision:
+    return CastDecision(result.outcome, result.choice, result.replaced)
 
 
 async def head(log: Pool[Record]) -> int:

@@ -146,7 +146,7 @@ def limit_in_flight(app: ASGIApp, admission: AdmissionControl) -> ASGIApp:
         if scope["type"] != ScopeType.HTTP:
             await app(scope, receive, send)
             return
-        answer = _Answer(admission, send)
+        answer = _BoundedAnswer(admission, send)
         if admission.in_flight >= IN_FLIGHT_MAX:
             await answer.refuse("Too many ask at once. Nothing was stored; ask again in a second.")
             return
@@ -159,7 +159,7 @@ def limit_in_flight(app: ASGIApp, admission: AdmissionControl) -> ASGIApp:
     return asgi
 
 
-class _Answer:
+class _BoundedAnswer:
     """Counts as asked until it begins. Its start is held back until the size of what follows is known."""
 
     def __init__(self, admission: AdmissionControl, send: Send) -> None:

@@ -27,7 +27,7 @@ from services.auth.identity import (
 Guard = Callable[[Connection, BaseRouteHandler], Awaitable[None]]
 
 _YEAR_SECONDS = 365 * 24 * 3600
-VOTER_BYTES = 128
+VOTER_BYTES_MAX = 128
 _KEY = "shiplog api key"
 _UNSAFE = {"POST", "PUT", "PATCH", "DELETE"}
 
@@ -153,7 +153,7 @@ async def voter_of(request: AnyRequest, named: str | None) -> Voter:
         if named is not None:
             raise HttpRejected(403, "forbidden", "Only an API key with votes:write may name a voter.")
         return _visitor(request)
-    if not named or len(named.encode()) > VOTER_BYTES or "\0" in named:
+    if not named or len(named.encode()) > VOTER_BYTES_MAX or "\0" in named:
         raise HttpRejected(
             400, "invalid", "With an API key, name the voter: 'voter', 1 to 128 bytes, without NUL."
         )

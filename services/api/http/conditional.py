@@ -16,13 +16,13 @@ def answer_conditionally(app: ASGIApp) -> ASGIApp:
         if method not in ("GET", "HEAD"):
             await app(scope, receive, send)
             return
-        answer = _Answer(_known(scope), send, bodiless=method == "HEAD")
+        answer = _ConditionalAnswer(_known(scope), send, bodiless=method == "HEAD")
         await app({**scope, "method": "GET"}, receive, answer.send)  # type: ignore[arg-type]
 
     return asgi
 
 
-class _Answer:
+class _ConditionalAnswer:
     """One answer on its way out: held until its body is there, then tagged, shortened or passed on."""
 
     def __init__(self, known: set[bytes], send: Send, *, bodiless: bool) -> None:

@@ -18,7 +18,7 @@ from projections.engine.snapshot import Freshness, Snapshot, take_snapshot, wait
 from projections.reads.as_of import snapshot_as_of
 from services.api.http.problems import HttpRejected
 
-LONGEST_MOMENT = 2_000
+AS_OF_CHARS_MAX = 2_000
 
 MinPosition = Annotated[
     str | None,
@@ -37,7 +37,7 @@ AsOf = Annotated[
             "Show the state as of this moment: a time that has passed (2026-03-01T00:00:00Z), a position "
             "(3.1842), or a position of every shard, as Shiplog-Position has them."
         ),
-        max_length=LONGEST_MOMENT,
+        max_length=AS_OF_CHARS_MAX,
         required=False,
     ),
 ]

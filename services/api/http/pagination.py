@@ -17,7 +17,7 @@ from services.api.http.requests import AnyRequest
 
 T = TypeVar("T")
 SLUG_PATTERN = rf"^[a-z0-9]+(-[a-z0-9]+)*{END}"
-MOST_NAMED = 100
+SLUGS_MAX = 100
 
 # The framework reads its own constraints only: domain.shared.types.Slug binds bodies, this binds addresses.
 SlugInPath = Annotated[str, PathParameter(pattern=SLUG_PATTERN, max_length=100)]
@@ -38,8 +38,8 @@ def slugs_in(text: str) -> list[str]:
         raise HttpRejected(
             400, "invalid", f"tools: {wrong[0][:60]!r} is not a slug. Write slugs, comma-separated."
         )
-    if len(slugs) > MOST_NAMED:
-        raise HttpRejected(400, "invalid", f"tools: at most {MOST_NAMED} at a time.")
+    if len(slugs) > SLUGS_MAX:
+        raise HttpRejected(400, "invalid", f"tools: at most {SLUGS_MAX} at a time.")
     return slugs
 
 

@@ -32,7 +32,7 @@ from services.api.views.cards import Card, read_cards
 from services.api.views.flips import FlipShown, show
 
 T = TypeVar("T")
-_MOST_FLIPS = 20  # of each bookmark
+_FLIPS_MAX = 20  # of each bookmark
 
 
 class BookmarkAnswer(Struct, frozen=True):
@@ -137,7 +137,7 @@ async def bookmark_changes(request: AnyRequest) -> Response[Items[BookmarkChange
     shelf = await read_shelf(app_state(request).pool, shard_of(actor, app_state(request).shards), actor)
     places = {each.tool: LogOrder(each.saved_at, each.position.shard, each.position.number) for each in shelf}
     async with flips_at_one_moment(app_state(request).pool) as (conn, _):
-        flips = await flips_since(conn, places, _MOST_FLIPS)
+        flips = await flips_since(conn, places, _FLIPS_MAX)
         labels = await labels_at(conn, {tool: places[tool] for tool in flips})
     async with take_snapshot(app_state(request).pool) as snapshot:
         cards = await read_cards(snapshot, await rulebook_in_force(snapshot), list(flips))

@@ -20,8 +20,8 @@ from services.ingest.bulk import BulkIngest, BulkResult
 from services.ingest.decompression import Damaged, Encoding, Lines, unpacker
 
 PATH = "/v1/votes/bulk"
-MOST_BYTES = 8 * 1024 * 1024
-MOST_UNPACKED = 64 * 1024 * 1024
+BULK_BYTES_MAX = 8 * 1024 * 1024
+DECOMPRESSED_BYTES_MAX = 64 * 1024 * 1024
 MEDIA_TYPE = "application/x-ndjson"
 
 
@@ -44,7 +44,7 @@ class _BulkOperation(Operation):
     status_code=200,
     guards=[for_key("votes:write")],
     responses=problem_responses(401, 403, 413, 415, 429),
-    request_max_body_size=MOST_BYTES,
+    request_max_body_size=BULK_BYTES_MAX,
     operation_class=_BulkOperation,
 )
 async def cast_votes(request: AnyRequest) -> Response[BulkResult]:
@@ -69,7 +69,7 @@ async def _take_all(request: AnyRequest, encoding: Encoding, ingest: BulkIngest)
             async for sent in stream:
                 for piece in unpacking.unpack(sent):
                     unpacked += len(piece)
-                    if unpacked > MOST_UNPACKED:
+                    if unpacked > DECOMPRESSED_BYTES_MAX:
                         raise HttpRejected(
                             413, "too-large", "The body unpacks to more than 64 MiB. Send it in parts."
                         )

@@ -19,7 +19,7 @@ from projections.reads.as_of import AsOfSnapshot, snapshot_as_of
 from projections.reads.diff import Between, EditorialChange, VoteSpan
 from services.api.http.app_state import app_state
 from services.api.http.auth import open_to_all
-from services.api.http.consistency import LONGEST_MOMENT, headers_of, moment_in
+from services.api.http.consistency import AS_OF_CHARS_MAX, headers_of, moment_in
 from services.api.http.pagination import next_link, read_cursor, write_cursor
 from services.api.http.problems import HttpRejected, problem_responses
 from services.api.http.requests import AnyRequest
@@ -101,8 +101,8 @@ class Page(Struct, frozen=True, array_like=True):
 @get("/v1/diff", guards=[open_to_all], responses=problem_responses(404))
 async def show_diff(
     request: AnyRequest,
-    start: Annotated[str, QueryParameter(name="from", description=_HOW, max_length=LONGEST_MOMENT)],
-    end: Annotated[str, QueryParameter(name="to", description=_HOW, max_length=LONGEST_MOMENT)],
+    start: Annotated[str, QueryParameter(name="from", description=_HOW, max_length=AS_OF_CHARS_MAX)],
+    end: Annotated[str, QueryParameter(name="to", description=_HOW, max_length=AS_OF_CHARS_MAX)],
     cursor: Annotated[str | None, QueryParameter(max_length=6_000, required=False)] = None,
     limit: Annotated[int, QueryParameter(ge=1, le=100)] = 20,
 ) -> Response[Diff]:

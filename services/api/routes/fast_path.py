@@ -24,7 +24,7 @@ from eventstore.appender import Overloaded
 from eventstore.casts import PendingCast
 from services.api.http.admission import AdmissionControl
 from services.api.http.app_state import AppState
-from services.api.http.auth import VOTER_BYTES, is_foreign
+from services.api.http.auth import VOTER_BYTES_MAX, is_foreign
 from services.api.http.metrics import Meter
 from services.api.http.problems import Answer, HttpRejected, messages, problem_of
 from services.api.routes.votes import PATH, answer_to
@@ -120,7 +120,7 @@ class VoteFastPath:
         scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
         key = self._app_state.identity.fresh_key(token) if scheme == b"Bearer" else None
         name = voter.encode()
-        if key is None or "votes:write" not in key.scopes or not 0 < len(name) <= VOTER_BYTES:
+        if key is None or "votes:write" not in key.scopes or not 0 < len(name) <= VOTER_BYTES_MAX:
             return None
         return self._app_state.identity.pseudonym("voter", name), key.id
 
@@ -133,7 +133,7 @@ class VoteFastPath:
         return None if actor is None else (actor, "web")
 
 
-_LONGEST = 1024  # of bodies that take no room worth counting; a plain vote is shorter
+_BODY_BYTES_MAX = 1024  # of bodies that take no room worth counting; a plain vote is shorter
 _FULL = messages(problem_of(Overloaded()))
 _VISITOR = VISITOR_COOKIE.encode()
 _OF_BROWSERS = (b"origin", b"host", b"sec-fetch-site")
@@ -161,7 +161,7 @@ def _foreign(headers: dict[bytes, bytes]) -> bool:
 
 
 def _is_short(length: bytes) -> bool:
-    return len(length) <= 4 and length.isdigit() and int(length) <= _LONGEST
+    return len(length) <= 4 and length.isdigit() and int(length) <= _BODY_BYTES_MAX
 
 
 def _decode(message: HTTPRequestEvent) -> PlainVote | None:

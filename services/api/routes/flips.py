@@ -16,7 +16,7 @@ from projections.flips.reads import FlipDetails, order_of, wait_for_flips
 from projections.flips.store import AFTER_ALL, BEFORE_ALL
 from services.api.http.app_state import app_state
 from services.api.http.auth import open_to_all
-from services.api.http.consistency import LONGEST_MOMENT, MinPosition, headers_of, moment_in, wanted_in
+from services.api.http.consistency import AS_OF_CHARS_MAX, MinPosition, headers_of, moment_in, wanted_in
 from services.api.http.pagination import SLUG_PATTERN, Items, next_link, read_cursor, write_cursor
 from services.api.http.problems import HttpRejected, problem_responses
 from services.api.http.requests import AnyRequest
@@ -32,7 +32,7 @@ OfTool = Annotated[
 ]
 
 
-class After(Struct, frozen=True, array_like=True):
+class FlipCursor(Struct, frozen=True, array_like=True):
     """The flip that the page before ended with; its time since 1970."""
 
     microseconds: Annotated[int, Meta(ge=0, le=10**17)]
@@ -48,7 +48,7 @@ async def list_flips(
         str | None,
         QueryParameter(
             description="Only after this moment: a time (2026-03-01T00:00:00Z), or the position of an event (3.1842).",
-            max_length=LONGEST_MOMENT,
+            max_length=AS_OF_CHARS_MAX,
             required=False,
         ),
     ] = None,
@@ -81,7 +81,7 @@ async def _order(pool: Pool[Record], since: str) -> LogOrder:
 def _before(cursor: str | None) -> tuple[LogOrder, int]:
     if cursor is None:
         return AFTER_ALL, _ANY_TOOL
-    after = read_cursor(cursor, After)
+    after = read_cursor(cursor, FlipCursor)
     return LogOrder(_EPOCH + after.microseconds * _MICROSECOND, Shard(after.shard), after.number), after.tool
 
 

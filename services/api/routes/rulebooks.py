@@ -21,7 +21,7 @@ from domain.editorial.adoptions import (
 from domain.rulebooks.rulebook import Rulebook, normal, read_rulebook
 from domain.rulebooks.toml import write_rulebook
 from domain.shared.types import END, Line
-from eventstore.rulebook_decisions import Outcome, decide_adoption
+from eventstore.rulebook_decisions import AdoptionResult, decide_adoption
 from projections.adoptions import (
     READ_BY_RULE,
     Adoption,
@@ -225,7 +225,7 @@ async def _answer(request: AnyRequest, command: Command) -> Response[AdoptionAns
     return Response(AdoptionAnswer(outcome.state.in_force, times, position_of(outcome.decided)))
 
 
-async def _decide(request: AnyRequest, command: Command) -> Outcome:
+async def _decide(request: AnyRequest, command: Command) -> AdoptionResult:
     outcome = await decide_adoption(app_state(request).pool, command, await author_of(request))
     await announce_editorial(request, outcome.decided)
     return outcome

@@ -10,7 +10,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody
 from msgspec import Struct
 
-from domain.editorial.takes import Panel, PublishTake, WithdrawTake, decide, evolve
+from domain.editorial.takes import PanelTakes, PublishTake, WithdrawTake, decide, evolve
 from domain.shared.errors import Unknown
 from domain.shared.types import Choice, Score, Text
 from eventstore.decisions import EditorialDecision, decide_tool
@@ -103,14 +103,14 @@ async def _decide(request: AnyRequest, command: PublishTake | WithdrawTake) -> R
     author = await author_of(request)
     async with app_state(request).pool.acquire() as conn:
         decided = await decide_tool(
-            conn, command.tool, lambda past: decide(command, reduce(evolve, past, Panel())), author
+            conn, command.tool, lambda past: decide(command, reduce(evolve, past, PanelTakes())), author
         )
     await announce_editorial(request, decided)
     return Response(_answer(command, decided), status_code=201 if _is_first(command, decided) else 200)
 
 
 def _answer(command: PublishTake | WithdrawTake, decided: EditorialDecision) -> TakeAnswer:
-    panel = reduce(evolve, [*decided.before, *decided.events], Panel())
+    panel = reduce(evolve, [*decided.before, *decided.events], PanelTakes())
     take = panel.takes.get(command.reviewer)
     return TakeAnswer(take.revision if take else 0, position_of(decided))
 
@@ -118,5 +118,5 @@ def _answer(command: PublishTake | WithdrawTake, decided: EditorialDecision) -> 
 def _is_first(command: PublishTake | WithdrawTake, decided: EditorialDecision) -> bool:
     return (
         isinstance(command, PublishTake)
-        and command.reviewer not in reduce(evolve, decided.before, Panel()).takes
+        and command.reviewer not in reduce(evolve, decided.before, PanelTakes()).takes
     )

@@ -19,7 +19,7 @@ from services.api.http.problems import problem_responses
 from services.api.http.requests import AnyRequest
 from services.api.routes.rulebooks import RulebookInPath
 from services.api.views.trial_summaries import (
-    MOST_COMPARED,
+    COMPARED_MAX,
     SideBySide,
     TrialLine,
     ids_in,
@@ -106,7 +106,7 @@ async def cancel_trial(request: AnyRequest, id: FromPath[UUID]) -> Response[Tria
 @get("/v1/trials/compare", guards=[for_editors], responses=problem_responses(401, 403, 404, 409))
 async def compare_trials(
     request: AnyRequest,
-    ids: Annotated[str, QueryParameter(max_length=MOST_COMPARED * 40, description="Comma-separated")],
+    ids: Annotated[str, QueryParameter(max_length=COMPARED_MAX * 40, description="Comma-separated")],
 ) -> Response[SideBySide]:
     """Several trials side by side: a row a tool, those that most of them would flip first."""
     found = await read_side_by_side(app_state(request).pool, ids_in(ids))

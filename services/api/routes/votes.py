@@ -25,7 +25,7 @@ from services.api.http.rate_limits import admit_voter
 from services.api.http.requests import AnyRequest
 
 PATH = "/v1/votes"
-LARGEST = 16 * 1024
+VOTE_BYTES_MAX = 16 * 1024
 
 
 class CastVote(Struct, frozen=True, forbid_unknown_fields=True):
@@ -60,7 +60,7 @@ class OwnVote(Struct, frozen=True):
     return_dto=None,
     guards=[with_own_credentials],
     responses=problem_responses(401, 403, 404, 410, 413, 415, 429),
-    request_max_body_size=LARGEST,
+    request_max_body_size=VOTE_BYTES_MAX,
 )
 async def cast_vote(request: AnyRequest, data: JSONBody[CastVote]) -> Response[VoteAnswer]:
     """Vote ship or skip on a tool; the newest id of a ballot stands."""

@@ -11,12 +11,12 @@ from litestar.params import FromPath, FromQuery, JSONBody
 from msgspec import Meta, Struct
 
 from domain.shared.types import Line, Slug
-from domain.webhooks.endpoints import LONGEST_URL, read_endpoint
+from domain.webhooks.endpoints import URL_CHARS_MAX, read_endpoint
 from domain.webhooks.messages import State, write_secret
 from services.api.http.app_state import app_state
 from services.api.http.auth import for_editors
 from services.api.http.json_body import StrictJSON
-from services.api.http.pagination import MOST_NAMED, Items, read_cursor, write_cursor
+from services.api.http.pagination import SLUGS_MAX, Items, read_cursor, write_cursor
 from services.api.http.problems import problem_responses
 from services.api.http.requests import AnyRequest
 from services.webhooks import deliveries, registry
@@ -30,8 +30,8 @@ _PAGE = 50
 class AskWebhook(Struct, frozen=True, forbid_unknown_fields=True):
     """``tools``: whose flips are meant, by slug; null is all tools, those of later days too."""
 
-    url: Annotated[str, Meta(min_length=1, max_length=LONGEST_URL)]
-    tools: Annotated[list[Slug], Meta(min_length=1, max_length=MOST_NAMED)] | None = None
+    url: Annotated[str, Meta(min_length=1, max_length=URL_CHARS_MAX)]
+    tools: Annotated[list[Slug], Meta(min_length=1, max_length=SLUGS_MAX)] | None = None
     description: Line = ""
 
 

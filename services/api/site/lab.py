@@ -35,7 +35,7 @@ from services.api.site.plots import (
 from services.api.site.rendering import Page, render_page
 from services.api.views.cards import read_cards
 from services.api.views.trial_summaries import (
-    MOST_COMPARED,
+    COMPARED_MAX,
     TrialLine,
     ids_in,
     read_found,
@@ -45,8 +45,8 @@ from services.api.views.trial_summaries import (
 from services.api.views.trials import Results
 
 LABELS: tuple[Label, ...] = ("Ship", "Split", "Skip", "Unreviewed")
-_MOST_ROWS = 200  # of a table; the rest is in the JSON
-_MOST_MOVES = 20
+_ROWS_MAX = 200  # of a table; the rest is in the JSON
+_RANK_MOVES_MAX = 20
 _FLIPS = 1  # of each tool: the last
 _PRIVATE = "private, no-store"
 
@@ -93,7 +93,7 @@ async def trial(request: AnyRequest, id: FromPath[UUID]) -> Page:
         return await _closed(request)
     pool = app_state(request).pool
     line, found = await read_found(pool, id, _FLIPS)
-    disagreeing = [each.tool for each in found[0].tools if each.disagree][:_MOST_ROWS] if found else []
+    disagreeing = [each.tool for each in found[0].tools if each.disagree][:_ROWS_MAX] if found else []
     async with take_snapshot(pool) as snapshot:
         in_force = await rulebook_in_force(snapshot)
         cards = await read_cards(snapshot, in_force, disagreeing)
@@ -105,7 +105,7 @@ async def trial(request: AnyRequest, id: FromPath[UUID]) -> Page:
         "results": results,
         "plots": plots,
         "labels": LABELS,
-        "most": _MOST_ROWS,
+        "most": _ROWS_MAX,
         "half": HALF,
     }
     return await _open(request, "trial.html", freshness, in_force=in_force, cards=by_slug, **shown)
@@ -113,12 +113,12 @@ async def trial(request: AnyRequest, id: FromPath[UUID]) -> Page:
 
 @get("/editor/lab/compare", guards=[open_to_all], include_in_schema=False)
 async def side_by_side(
-    request: AnyRequest, ids: Annotated[str, QueryParameter(max_length=MOST_COMPARED * 40)]
+    request: AnyRequest, ids: Annotated[str, QueryParameter(max_length=COMPARED_MAX * 40)]
 ) -> Page:
     if not await _is_editor(request):
         return await _closed(request)
     found = await read_side_by_side(app_state(request).pool, ids_in(ids))
-    return await _open(request, "trials.html", None, compared=found, most=_MOST_ROWS)
+    return await _open(request, "trials.html", None, compared=found, most=_ROWS_MAX)
 
 
 LAB_PAGES = [lab, trial, side_by_side]
@@ -164,7 +164,7 @@ def _newest(lines: Sequence[TrialLine]) -> list[UUID]:
     for line in lines:
         if line.state == "done":
             newest.setdefault(line.rulebook.digest, line.id)
-    return list(newest.values())[:MOST_COMPARED]
+    return list(newest.values())[:COMPARED_MAX]
 
 
 def _plots(trial: Trial, results: Results) -> Plots:
@@ -175,7 +175,7 @@ def _plots(trial: Trial, results: Results) -> Plots:
             [flip.place.recorded_at for each in trial.tools for flip in each.tried.flips],
             [flip.place.recorded_at for each in trial.tools for flip in each.in_force.flips],
         ),
-        dumbbells(results.rank_moves[:_MOST_MOVES], len(trial.tools)),
+        dumbbells(results.rank_moves[:_RANK_MOVES_MAX], len(trial.tools)),
         votes_distribution([each.votes for each in was], [each.votes for each in would]),
         takes_distribution([each.takes for each in was], [each.takes for each in would]),
         Counter((each.in_force.label, each.tried.label) for each in margins),

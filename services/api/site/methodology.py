@@ -54,8 +54,8 @@ def bars(book: Rulebook) -> list[tuple[str, Label]]:
     """What the share has to be for each label."""
     ship, skip = book.ship_bar, book.skip_bar
     rows: list[tuple[str, Label]] = [
-        (f"{'at least' if ship.reach else 'above'} {percent(ship.at)}", "Ship"),
-        (f"{'at most' if skip.reach else 'below'} {percent(1 - skip.at)}", "Skip"),
+        (f"{'at least' if ship.inclusive else 'above'} {percent(ship.at)}", "Ship"),
+        (f"{'at most' if skip.inclusive else 'below'} {percent(1 - skip.at)}", "Skip"),
     ]
     if _of_interval(book):
         rows = [(f"lower end {rows[0][0]}", "Ship"), (f"upper end {rows[1][0]}", "Skip")]
@@ -68,9 +68,9 @@ def _between(book: Rulebook) -> str | None:
     """What is neither Ship nor Skip, if anything is."""
     low, high = 1 - book.skip_bar.at, book.ship_bar.at
     if low == high:
-        return None if book.ship_bar.reach or book.skip_bar.reach else f"exactly {percent(low)}"
-    begin = "above" if book.skip_bar.reach else "from"
-    end = "to below" if book.ship_bar.reach else "to"
+        return None if book.ship_bar.inclusive or book.skip_bar.inclusive else f"exactly {percent(low)}"
+    begin = "above" if book.skip_bar.inclusive else "from"
+    end = "to below" if book.ship_bar.inclusive else "to"
     return f"{begin} {percent(low)} {end} {percent(high)}"
 
 

@@ -37,7 +37,7 @@ _ON_HOME = 12  # tools of one category; the rest are on the category's page
 _IN_ORDER = 60  # tools of all categories, in an order that was chosen
 _ON_CATEGORY = 200
 _RIVALS = 12
-_LONGEST_PAIR = 2 * 100 + len("-vs-")
+_PAIR_CHARS_MAX = 2 * 100 + len("-vs-")
 
 
 class Group(Struct, frozen=True):
@@ -187,14 +187,14 @@ PAGES = [home, compare, tool, reviewer, category, bookmarks, methodology, ledger
 
 async def find_pair(tool_directory: ToolDirectory, pair: str) -> tuple[str, str]:
     """The two slugs of ``left-vs-right``, where a slug may itself hold ``-vs-``. Raises Unknown."""
-    for left, right in _splits(pair[: _LONGEST_PAIR + 1]):
+    for left, right in _splits(pair[: _PAIR_CHARS_MAX + 1]):
         try:
             await tool_directory.find(left)
             await tool_directory.find(right)
         except Unknown:
             continue
         return left, right
-    raise Unknown(kind="comparison", name=pair[:_LONGEST_PAIR])
+    raise Unknown(kind="comparison", name=pair[:_PAIR_CHARS_MAX])
 
 
 def _splits(pair: str) -> Iterator[tuple[str, str]]:

@@ -11,7 +11,7 @@ from msgspec import Struct
 from services.api.views.trials import RankMove
 
 HALF = 72  # pixels that the longest bar has above, and below, the line of time
-_MOST_BARS = 48
+_BARS_MAX = 48
 _WIDEST = 2.5  # per cent
 _MONTHS = {"month": 1, "quarter": 3, "year": 12}
 _UNITS = ("day", "week", *_MONTHS)
@@ -71,7 +71,9 @@ def timeline(tried: Collection[datetime], in_force: Collection[datetime]) -> Tim
         for number, start in enumerate(starts)
     ]
     below = max(each.down for each in periods)
-    return Timeline(unit, periods, min(width * 0.8, _WIDEST), most, below, _ticks(periods, unit))
+    return Timeline(
+        unit, periods, min(width * 0.8, _WIDEST), most, below, _ticks(periods, unit)
+    )
 
 
 def votes_distribution(in_force: Iterable[int | None], tried: Iterable[int | None]) -> list[Row]:
@@ -95,7 +97,7 @@ def _place(rank: int, tools: int) -> float:
 def _fitting(first: date, last: date) -> tuple[str, list[date]]:
     for unit in _UNITS:
         starts = list(_starts(first, last, unit))
-        if len(starts) <= _MOST_BARS:
+        if len(starts) <= _BARS_MAX:
             break
     return unit, starts
 
@@ -103,12 +105,14 @@ def _fitting(first: date, last: date) -> tuple[str, list[date]]:
 def _starts(first: date, last: date, unit: str) -> Iterator[date]:
     """Of every period that the two days and those between lie in; ends early once there are too many."""
     start = _start(first, unit)
-    for _ in range(_MOST_BARS + 1):
+    for _ in range(_BARS_MAX + 1):
         if start > last:
             return
         yield start
         start = _start(
-            start + timedelta({"day": 1, "week": 7, "month": 31, "quarter": 92, "year": 366}[unit]), unit
+            start
+            + timedelta({"day": 1, "week": 7, "month": 31, "quarter": 92, "year": 366}[unit]),
+            unit,
         )
 
 
@@ -131,7 +135,10 @@ def _ticks(periods: Sequence[Period], unit: str) -> list[tuple[str, float, str]]
     shown = {0: "start", len(periods) // 2: "middle", len(periods) - 1: "end"}
     if len(periods) < 5:
         shown = dict.fromkeys(shown, "middle")
-    return [(written(periods[n].start, unit), periods[n].x, anchor) for n, anchor in sorted(shown.items())]
+    return [
+        (written(periods[n].start, unit), periods[n].x, anchor)
+        for n, anchor in sorted(shown.items())
+    ]
 
 
 def written(start: date, unit: str) -> str:

@@ -14,7 +14,7 @@ from domain.rulebooks.rulebook import Label, Rulebook
 from domain.shared.types import Choice
 from domain.verdicts.decay import Ballots
 from domain.verdicts.labels import DecidedBy
-from domain.verdicts.shares import Distance, Shares
+from domain.verdicts.shares import DistanceToNextLabel, Shares
 from domain.verdicts.verdict import Judgement, Margin, PanelSplit, Tally, Verdict, count, judge
 from projections.adoptions import READ_BY_RULE
 from projections.bookmark_counts import BOOKMARK_COUNTS, read_bookmark_counts
@@ -23,7 +23,7 @@ from projections.daily_votes import DAILY_VOTES
 from projections.engine.snapshot import Freshness, Snapshot
 from projections.panel import PANEL, Reviewer, read_panel
 from projections.reads.ballots import read_ballots
-from projections.scorecard import SCORECARD, Take, read_takes
+from projections.scorecard import SCORECARD, ScorecardTake, read_takes
 from projections.tally import TALLY
 from services.api.http.problems import HttpRejected
 
@@ -64,7 +64,7 @@ class VerdictShown(Struct, frozen=True):
     panel: PanelShown
     community: Tally
     shares: Shares
-    distance: Distance | None
+    distance: DistanceToNextLabel | None
     margin: Margin
     explanation: tuple[str, ...]
     rulebook: str
@@ -102,7 +102,7 @@ async def read_cards(
     bookmarks = await read_bookmark_counts(snapshot, numbers)
     freshness = await snapshot.freshness()
 
-    by_tool: dict[int, dict[str, Take]] = defaultdict(dict)
+    by_tool: dict[int, dict[str, ScorecardTake]] = defaultdict(dict)
     for take in takes:
         by_tool[take.tool][take.reviewer] = take
     return {
@@ -122,7 +122,7 @@ async def read_cards(
 def _card(
     entry: Entry,
     reviewers: Sequence[Reviewer],
-    takes: dict[str, Take],
+    takes: dict[str, ScorecardTake],
     ballots: Ballots,
     bookmarks: int,
     rulebook: Rulebook,
@@ -148,16 +148,16 @@ def _card(
     )
 
 
-def _row(reviewer: Reviewer, take: Take | None) -> ScorecardRow:
+def _row(reviewer: Reviewer, take: ScorecardTake | None) -> ScorecardRow:
     return ScorecardRow(ReviewerName(reviewer.slug, reviewer.name), show_take(take) if take else None)
 
 
-def show_take(take: Take) -> TakeShown:
+def show_take(take: ScorecardTake) -> TakeShown:
     return TakeShown(take.score, take.choice, take.text, take.published_at, take.revision)
 
 
 def show_verdict(
-    takes: Collection[Take], ballots: Ballots, rulebook: Rulebook, freshness: Freshness
+    takes: Collection[ScorecardTake], ballots: Ballots, rulebook: Rulebook, freshness: Freshness
 ) -> VerdictShown:
     judgements = [Judgement(take.reviewer, take.score, take.choice) for take in takes]
     verdict: Verdict = judge(judgements, ballots, rulebook)

@@ -36,7 +36,7 @@ class Ranked(Struct, frozen=True):
     recent_activity: RecentActivity
 
 
-class After(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class RankingCursor(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """Where the page before ended. ``hour`` is the one it counted back from, in hours since 1970."""
 
     sort: Sort
@@ -51,20 +51,22 @@ class Order(Struct, frozen=True):
     hour: Hour | None
     ranked: list[Ranked]
 
-    def page(self, category: str | None, after: After | None, limit: int) -> tuple[list[int], str | None]:
+    def page(
+        self, category: str | None, after: RankingCursor | None, limit: int
+    ) -> tuple[list[int], str | None]:
         """Numbers of tools, and the cursor to more of them."""
         listed = [
             each
             for each in self.ranked
             if category in (None, each.category) and (after is None or each.rank < after.rank)
         ]
-        more = After(self.sort, self.hour, listed[limit - 1].rank) if len(listed) > limit else None
+        more = RankingCursor(self.sort, self.hour, listed[limit - 1].rank) if len(listed) > limit else None
         return [each.tool for each in listed[:limit]], write_cursor(more) if more else None
 
 
-def read_after(cursor: str, sort: Sort) -> After:
+def read_after(cursor: str, sort: Sort) -> RankingCursor:
     """Raises Rejected for a cursor of another order."""
-    after = read_cursor(cursor, After)
+    after = read_cursor(cursor, RankingCursor)
     if after.sort != sort:
         raise HttpRejected(
             400,
@@ -74,7 +76,9 @@ def read_after(cursor: str, sort: Sort) -> After:
     return after
 
 
-async def read_order(snapshot: Snapshot, rulebook: Rulebook, sort: Sort, after: After | None = None) -> Order:
+async def read_order(
+    snapshot: Snapshot, rulebook: Rulebook, sort: Sort, after: RankingCursor | None = None
+) -> Order:
     """All tools that are not retired. A page after another counts back from the same hour as that one."""
     listed = await read_listed(snapshot)
     tools = [tool for tool, *_ in listed]

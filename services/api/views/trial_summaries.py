@@ -73,7 +73,7 @@ def _name(digest: str, known: Mapping[str, Rulebook]) -> RulebookName:
     return RulebookName(digest, known[digest].name, known[digest].title)
 
 
-MOST_COMPARED = 8
+COMPARED_MAX = 8
 
 
 class NotDone(Rejected):
@@ -116,8 +116,8 @@ def ids_in(text: str) -> list[UUID]:
         ids = [UUID(each) for each in dict.fromkeys(text.split(","))]
     except ValueError:
         raise HttpRejected(400, "invalid", "ids: write the ids of trials, comma-separated.") from None
-    if len(ids) > MOST_COMPARED:
-        raise HttpRejected(400, "invalid", f"ids: at most {MOST_COMPARED} trials at a time.")
+    if len(ids) > COMPARED_MAX:
+        raise HttpRejected(400, "invalid", f"ids: at most {COMPARED_MAX} trials at a time.")
     return ids
 
 

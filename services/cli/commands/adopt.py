@@ -24,7 +24,7 @@ from domain.shared.errors import Rejected
 from domain.shared.log import EDITORIAL
 from domain.shared.types import Line
 from eventstore.decisions import Author
-from eventstore.rulebook_decisions import Outcome, decide_adoption
+from eventstore.rulebook_decisions import AdoptionResult, decide_adoption
 from services.auth.identity import Identity
 from services.cli.commands.keys import in_database
 from services.cli.commands.rulebooks import read_file
@@ -123,7 +123,7 @@ async def _decide(settings: Settings, pool: Pool[Record], commands: list[Command
     return _adopted(outcome)
 
 
-def _adopted(outcome: Outcome) -> AdoptionReport:
+def _adopted(outcome: AdoptionResult) -> AdoptionReport:
     state, recorded = outcome.state, outcome.decided.recorded
     return AdoptionReport(
         state.in_force,

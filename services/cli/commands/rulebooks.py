@@ -11,7 +11,7 @@ import msgspec
 import rich_click as click
 from msgspec import Struct
 
-from domain.editorial.adoptions import OF_SHIPLOG, Adoptions
+from domain.editorial.adoptions import PRESETS_BY_DIGEST, Adoptions
 from domain.rulebooks.rulebook import Rulebook, WrongRulebook, read_rulebook
 from domain.rulebooks.toml import write_rulebook
 from domain.shared.errors import Rejected
@@ -103,7 +103,7 @@ def _listed(state: Adoptions) -> list[Listed]:
             digest,
             book.name,
             book.title,
-            "named" if digest in OF_SHIPLOG else "written",
+            "named" if digest in PRESETS_BY_DIGEST else "written",
             digest == state.in_force,
             state.scheduled[digest].effective_at if digest in state.scheduled else None,
         )

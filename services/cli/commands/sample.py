@@ -64,6 +64,6 @@ def _seat(command: reviewers.PutReviewer) -> Decide:
 
 def _publish(command: takes.PublishTake) -> Decide:
     def decide(past: Sequence[EditorialEvent]) -> list[EditorialEvent]:
-        return takes.decide(command, reduce(takes.evolve, past, takes.Panel()))
+        return takes.decide(command, reduce(takes.evolve, past, takes.PanelTakes()))
 
     return decide

@@ -27,7 +27,7 @@ from services.settings import Settings
 _SESSION = {"statement_timeout": "0", "enable_seqscan": "off"}
 
 
-class Sealed(Struct, frozen=True):
+class SealReport(Struct, frozen=True):
     """What scripts are told; ``positions`` is how many were sealed, and ``rate`` how many a second."""
 
     segments: list[Segment]
@@ -55,7 +55,7 @@ def seal(data: Path, everything: bool, as_json: bool) -> None:
         made = asyncio.run(_seal(settings, everything, as_json))
         seconds = max(time.monotonic() - started, 1e-6)
     positions = sum(segment.count for segment in made)
-    sealed = Sealed(made, positions, seconds, positions / seconds)
+    sealed = SealReport(made, positions, seconds, positions / seconds)
     click.echo(msgspec.json.encode(sealed) if as_json else _summary(sealed))
 
 
@@ -80,7 +80,7 @@ async def _seal_each(
     return made
 
 
-def _summary(sealed: Sealed) -> str:
+def _summary(sealed: SealReport) -> str:
     if not sealed.segments:
         return "Nothing is due."
     return (

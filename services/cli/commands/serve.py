@@ -16,7 +16,7 @@ from granian.log import LogLevels
 from services.cli.instance import data_option, instance
 
 _BACKLOG = 8_192  # who waits at the door, as far as the system lets them
-_LARGEST_HEAD = 16 * 1024
+_HEAD_BYTES_MAX = 16 * 1024
 _DESCRIPTORS = 128  # besides those of connections: databases, files, the server's own
 
 
@@ -45,7 +45,7 @@ def serve(data: Path, host: str, port: int, processes: int) -> None:
             loop=Loops.uvloop,
             http=HTTPModes.http1,  # looking for HTTP/2 in the clear, which nobody sends, costs each request something
             websockets=False,
-            http1_settings=HTTP1Settings(header_read_timeout=10_000, max_buffer_size=_LARGEST_HEAD),
+            http1_settings=HTTP1Settings(header_read_timeout=10_000, max_buffer_size=_HEAD_BYTES_MAX),
             workers_kill_timeout=8,
             backlog=_BACKLOG,
             backpressure=connections,

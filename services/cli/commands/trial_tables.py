@@ -13,11 +13,11 @@ from domain.rulebooks.rulebook import Rulebook
 from domain.timeline.trials import ScenarioResult, ToolComparison, Totals, Trial
 from domain.verdicts.verdict import Margin
 
-MOST_ROWS = 25
+ROWS_SHOWN_MAX = 25
 _PAPER = 160  # characters, where there is no terminal to ask
 
 
-class Shown(Protocol):
+class TrialTableRow(Protocol):
     @property
     def rulebook(self) -> Rulebook: ...
     @property
@@ -31,7 +31,7 @@ class Shown(Protocol):
 
 
 def print_tables(
-    position: str, slugs: Mapping[int, str], tried: Sequence[Shown], *, everything: bool
+    position: str, slugs: Mapping[int, str], tried: Sequence[TrialTableRow], *, everything: bool
 ) -> None:
     """Only tools that something happens to, those with most of it first, unless ``everything`` is asked for."""
     console = Console()
@@ -43,14 +43,14 @@ def print_tables(
     rows = list(zip(*(each.trial.tools for each in tried), strict=True))
     chosen = rows if everything else [row for row in rows if any(map(_has_news, row))]
     chosen.sort(key=lambda row: (-sum(each.flips_now for each in row), -max(map(_moved, row)), row[0].tool))
-    shown = chosen if everything else chosen[:MOST_ROWS]
+    shown = chosen if everything else chosen[:ROWS_SHOWN_MAX]
     if shown:
         console.print(_tools(slugs, tried, shown), highlight=False)
     if len(shown) < len(chosen):
         console.print(f"and {len(chosen) - len(shown):,} more: --all shows them")
 
 
-def _totals(tried: Sequence[Shown]) -> Table:
+def _totals(tried: Sequence[TrialTableRow]) -> Table:
     table = Table("rulebook", "flip now", "flips in history", "in force", "rank moves", "disagree", "seconds")
     for column in table.columns[1:]:
         column.justify = "right"
@@ -63,7 +63,7 @@ def _totals(tried: Sequence[Shown]) -> Table:
 
 
 def _tools(
-    slugs: Mapping[int, str], tried: Sequence[Shown], rows: Sequence[tuple[ToolComparison, ...]]
+    slugs: Mapping[int, str], tried: Sequence[TrialTableRow], rows: Sequence[tuple[ToolComparison, ...]]
 ) -> Table:
     table = Table("tool", "in force")
     for each in tried:

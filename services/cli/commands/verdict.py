@@ -26,7 +26,7 @@ from services.cli.commands.rulebooks import read_file
 from services.cli.instance import data_option, instance
 
 
-class Shown(Struct, frozen=True):
+class VerdictReport(Struct, frozen=True):
     """``position``: of every shard, how far the log had been folded."""
 
     tool: str
@@ -94,8 +94,8 @@ async def _snapshot(pool: Pool[Record], moment: Moment | None) -> AsyncIterator[
             yield past
 
 
-def _shown(grounds: VerdictInputs) -> Shown:
-    return Shown(grounds.tool, str(grounds.freshness), grounds.judge())
+def _shown(grounds: VerdictInputs) -> VerdictReport:
+    return VerdictReport(grounds.tool, str(grounds.freshness), grounds.judge())
 
 
 def _block(grounds: VerdictInputs) -> str:

@@ -19,7 +19,7 @@ from services.resources import open_pool, sealing_of
 from services.settings import Settings
 
 
-class Report(Struct, frozen=True):
+class VerifyReport(Struct, frozen=True):
     equal: bool
     read_models: list[Verified]
 
@@ -34,7 +34,7 @@ def verify(data: Path, sealed: bool, as_json: bool) -> None:
     """Recount the read models from the log. Exit status 1 when a row differs."""
     with instance(data) as settings:
         verified = asyncio.run(_verify(settings, sealed))
-    report = Report(not any(each.drift for each in verified), verified)
+    report = VerifyReport(not any(each.drift for each in verified), verified)
     if as_json:
         click.echo(msgspec.json.encode(report))
     else:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from services.ingest.decompression import Lines, encoding_of, unpacker
 
 _PIECE = 128 * 1024
-_LONGEST_MARK = 4  # bytes that tell the encoding
+_MARK_BYTES_MAX = 4  # bytes that tell the encoding
 
 
 class History:
@@ -51,7 +51,7 @@ class History:
         head = b""
         while not self.stopped_by and (piece := await self._piece()):
             head += piece
-            if len(head) >= _LONGEST_MARK:
+            if len(head) >= _MARK_BYTES_MAX:
                 yield head
                 head = b""
         if head:

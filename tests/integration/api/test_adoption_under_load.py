@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from domain.rulebooks.presets import DEFAULT, NAMED
+from domain.rulebooks.presets import DEFAULT, PRESETS
 from services.settings import Settings
 from tests.integration.conftest import stage_on
 from tests.integration.services.test_wakeups_and_worker import until
@@ -42,7 +42,7 @@ TAKES: dict[str, dict[str, tuple[int, str]]] = {
 }
 PAIRS = [(left, right) for left in TAKES for right in TAKES if left != right]
 ADOPTIONS = ["community-veto", "sixty-days", None, "lower-bound", "score-weighted", None, "default"]
-BOOKS = {book.digest: book for book in NAMED.values()}
+BOOKS = {book.digest: book for book in PRESETS.values()}
 READERS, WRITERS, ANSWERS_EACH = 6, 3, 30
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from domain.rulebooks.presets import DEFAULT, NAMED
+from domain.rulebooks.presets import DEFAULT, PRESETS
 from domain.rulebooks.rulebook import Rulebook
 from domain.verdicts.decay import Ballots, DayVotes
 from domain.verdicts.verdict import inputs_digest
@@ -13,7 +13,7 @@ from services.api.views.cards import Card, read_cards
 from tests.support.instances import day_of
 from tests.support.stage import Stage, catch_up, vote_as
 
-AGED = NAMED["sixty-days"]
+AGED = PRESETS["sixty-days"]
 # Ahead of the clock: what comes next is recorded at these times.
 MARCH, MAY = datetime(2099, 3, 1, 23, 59, 59, tzinfo=UTC), datetime(2099, 5, 1, tzinfo=UTC)
 LATER = "UPDATE heads SET recorded_at = $1"

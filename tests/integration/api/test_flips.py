@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from domain.events.editorial import EditorialEvent, RulebookAdopted
-from domain.rulebooks.presets import DEFAULT, NAMED
+from domain.rulebooks.presets import DEFAULT, PRESETS
 from domain.rulebooks.rulebook import Rulebook
 from eventstore.decisions import decide_editorial
 from projections.flips.advance import advance_flips
@@ -57,14 +57,14 @@ async def flipped(client: Client, catalogue_key: Headers, vote_key: Headers, poo
     await seat_panel(pool, "builder", "skeptic")
     await publish(client, catalogue_key, "quill", "builder", 90, "ship")
     await publish(client, catalogue_key, "pen", "skeptic", 20, "skip")
-    await adopt(pool, NAMED["four-in-five"])
+    await adopt(pool, PRESETS["four-in-five"])
     await find_flips(pool)
 
 
 @pytest.mark.usefixtures("flipped")
 async def test_flips_are_listed_newest_first_with_what_caused_them(client: Client) -> None:
     found = await items(client)
-    book = NAMED["four-in-five"].digest
+    book = PRESETS["four-in-five"].digest
     assert [(each["slug"], each["before"], each["after"]) for each in found] == [
         ("pen", "Skip", "Unreviewed"),
         ("quill", "Ship", "Unreviewed"),
@@ -227,7 +227,7 @@ async def test_a_vote_that_flips_is_named_and_its_voter_is_not(
     client: Client, catalogue_key: Headers, vote_key: Headers, pool: Log
 ) -> None:
     await list_tool(client, catalogue_key)
-    await adopt(pool, NAMED["lower-bound"])
+    await adopt(pool, PRESETS["lower-bound"])
     for voter in range(12):
         last = await vote_as(client, vote_key, f"voter {voter}", "ship")
         assert last.status_code == 200

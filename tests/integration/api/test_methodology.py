@@ -7,7 +7,7 @@ from html import unescape
 
 import pytest
 
-from domain.rulebooks.presets import DEFAULT, NAMED
+from domain.rulebooks.presets import DEFAULT, PRESETS
 from domain.rulebooks.rulebook import Rulebook, read_rulebook
 from services.api.site.methodology import bars, interval, subject
 from tests.support.stage import (
@@ -79,11 +79,11 @@ def test_what_lies_between_the_bars(ship: str, skip: str, between: str | None) -
     ],
 )
 def test_the_bars_in_words(name: str, rows: list[tuple[str, str]]) -> None:
-    assert bars(NAMED[name]) == rows
+    assert bars(PRESETS[name]) == rows
 
 
 def test_what_is_held_to_the_bars() -> None:
-    assert {name: subject(book) for name, book in NAMED.items()} == {
+    assert {name: subject(book) for name, book in PRESETS.items()} == {
         "default": "Panel share",
         "four-in-five": "Panel share",
         "score-weighted": "Panel share",
@@ -127,14 +127,14 @@ async def test_the_page_says_each_rulebook_that_comes_with_shiplog(editor: Clien
         "sixty-days": "half as much as one that was cast 60 days later.",
     }
     assert "No other rulebook has been adopted." in await text_of(editor, "/methodology")
-    for name, book in reversed(NAMED.items()):
+    for name, book in reversed(PRESETS.items()):
         await adopt(editor, pool, book)
         page = await text_of(editor, "/methodology")
         assert f"The rule in force: {book.title}" in page
         assert says[name] in page
         assert ("never change" in page) == (not book.weighs_votes or not book.panel.weight)
         assert f"{book.digest}. These are known" in page
-    assert page.count("was adopted in place of") == len(NAMED)
+    assert page.count("was adopted in place of") == len(PRESETS)
     assert "Panel majority was adopted in place of Four in five. Try <default>." in page
 
 
@@ -169,5 +169,5 @@ async def test_a_tool_says_how_many_votes_would_change_its_verdict(
 ) -> None:
     for voter in range(10):
         await vote_as(editor, vote_key, f"voter {voter}", "ship")
-    await adopt(editor, pool, NAMED["lower-bound"])
+    await adopt(editor, pool, PRESETS["lower-bound"])
     assert "1 vote fewer would change this verdict." in await text_of(editor, "/tools/quill")

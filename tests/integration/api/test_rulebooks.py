@@ -11,7 +11,7 @@ from hashlib import sha256
 import httpx
 import pytest
 
-from domain.rulebooks.presets import DEFAULT, NAMED
+from domain.rulebooks.presets import DEFAULT, PRESETS
 from domain.rulebooks.rulebook import read_rulebook
 from domain.rulebooks.toml import write_rulebook
 from services.api.http.broadcast import Broadcast, Subscriber
@@ -33,7 +33,7 @@ from tests.support.stage import (
 
 MINE = 'name = "mine"\ntitle = "Ours"\nship = ">= 90%"\n'
 BOOK = read_rulebook(MINE)
-FOUR, SCORE = NAMED["four-in-five"].digest, NAMED["score-weighted"].digest
+FOUR, SCORE = PRESETS["four-in-five"].digest, PRESETS["score-weighted"].digest
 TOML = {"Content-Type": "application/toml"}
 
 
@@ -77,8 +77,8 @@ async def test_a_rulebook_is_written_as_toml_or_as_json_and_known_by_its_digest(
 async def test_all_that_are_known_are_listed(editor: Client, pool: Log) -> None:
     await editor.post("/v1/rulebooks", content=MINE, headers=TOML)
     found = await listed(editor, pool)
-    assert list(found) == [*(book.digest for book in NAMED.values()), BOOK.digest]
-    assert [each["origin"] for each in found.values()] == ["named"] * len(NAMED) + ["written"]
+    assert list(found) == [*(book.digest for book in PRESETS.values()), BOOK.digest]
+    assert [each["origin"] for each in found.values()] == ["named"] * len(PRESETS) + ["written"]
     assert [digest for digest, each in found.items() if each["in_force"]] == [DEFAULT.digest]
     assert {each["adopted_at"] for each in found.values()} == {None}
 
@@ -215,7 +215,7 @@ async def test_every_read_is_by_the_rulebook_in_force(editor: Client, vote_key: 
     assert before.json()["tally"]["preliminary"] is False
     await adopt(editor, "community-veto")
     await catch_up(pool)
-    veto = NAMED["community-veto"].digest
+    veto = PRESETS["community-veto"].digest
     after = await editor.get("/v1/tools/agents", headers={"If-None-Match": before.headers["etag"]})
     assert after.status_code == 200
     assert after.headers["etag"].partition("-")[0] == before.headers["etag"].partition("-")[0]

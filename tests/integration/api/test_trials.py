@@ -13,7 +13,7 @@ import asyncpg
 import httpx
 import pytest
 
-from domain.rulebooks.presets import DEFAULT, NAMED
+from domain.rulebooks.presets import DEFAULT, PRESETS
 from domain.timeline.trials import Trial
 from eventstore.sealed.seal import Plan
 from eventstore.sealed.store import Store
@@ -41,7 +41,7 @@ from tests.support.stage import (
     vote_as,
 )
 
-FOUR_IN_FIVE, LOWER_BOUND = NAMED["four-in-five"], NAMED["lower-bound"]
+FOUR_IN_FIVE, LOWER_BOUND = PRESETS["four-in-five"], PRESETS["lower-bound"]
 CHOICES = {"quill": ("ship", "ship", "skip"), "slate": ("ship", "ship", "ship"), "chalk": ("ship", "skip")}
 
 
@@ -278,7 +278,7 @@ async def start_worker(lab: Stage) -> asyncio.subprocess.Process:
 
 async def test_a_trial_that_never_ends_is_given_up(editor: Client, pool: Log) -> None:
     asked = UUID((await ask(editor)).json()["id"])
-    await pool.execute("UPDATE trials SET attempts = $2 WHERE id = $1", asked, trial_runs.MOST_ATTEMPTS)
+    await pool.execute("UPDATE trials SET attempts = $2 WHERE id = $1", asked, trial_runs.ATTEMPTS_MAX)
     await work(pool)
     failed = (await editor.get(f"/v1/trials/{asked}")).json()
     assert (failed["state"], failed["flips_now"]) == ("failed", None)

@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 import pytest
 
-from domain.rulebooks.presets import DEFAULT, NAMED
+from domain.rulebooks.presets import DEFAULT, PRESETS
 from services.settings import Settings
 from tests.support.stage import (
     Client,
@@ -67,7 +67,7 @@ def shiplog(settings: Settings) -> Command:
     return run
 
 
-@pytest.mark.parametrize("rulebook", [None, "sixty-days", NAMED["community-veto"].digest])
+@pytest.mark.parametrize("rulebook", [None, "sixty-days", PRESETS["community-veto"].digest])
 async def test_the_served_program_confirms_the_served_proof(
     quill: None, client: Client, tmp_path: Path, rulebook: str | None
 ) -> None:

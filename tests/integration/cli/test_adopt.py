@@ -11,7 +11,7 @@ from typing import TypeAlias
 import pytest
 from click.testing import CliRunner, Result
 
-from domain.rulebooks.presets import DEFAULT, NAMED
+from domain.rulebooks.presets import DEFAULT, PRESETS
 from domain.rulebooks.rulebook import read_rulebook
 from domain.rulebooks.toml import write_rulebook
 from services.cli.main import shiplog
@@ -19,7 +19,7 @@ from services.settings import Settings
 from tests.support.stage import Log, count_events
 
 Run: TypeAlias = Callable[..., Awaitable[Result]]
-FOUR = NAMED["four-in-five"].digest
+FOUR = PRESETS["four-in-five"].digest
 MINE = read_rulebook('name = "mine"\nship = ">= 2/3"')
 
 

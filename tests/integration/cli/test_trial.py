@@ -12,7 +12,7 @@ import pytest
 from asyncpg import Pool, Record
 from click.testing import CliRunner, Result
 
-from domain.rulebooks.presets import DEFAULT, NAMED
+from domain.rulebooks.presets import DEFAULT, PRESETS
 from eventstore.sealed.store import Store
 from services.cli.main import shiplog
 from services.settings import Settings
@@ -67,7 +67,7 @@ def labels(report: dict[str, Any], number: int = 0) -> dict[str, tuple[str, str]
 
 @pytest.mark.usefixtures("two_tools")
 async def test_rulebooks_side_by_side(run: Run) -> None:
-    report = await tried(run, "four-in-five", NAMED["lower-bound"].digest)
+    report = await tried(run, "four-in-five", PRESETS["lower-bound"].digest)
     assert labels(report) == {"quill": ("Ship", "Split"), "nib": ("Split", "Split")}
     assert labels(report, 1) == {"quill": ("Ship", "Skip"), "nib": ("Split", "Unreviewed")}
     four, lower = report["tried"]

@@ -11,7 +11,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from domain.rulebooks.presets import NAMED
+from domain.rulebooks.presets import PRESETS
 from domain.shared.log import Position, Shard, shard_of
 from domain.verdicts.decay import Ballots, DayVotes
 from eventstore.as_of_positions import resolve_positions
@@ -205,7 +205,7 @@ async def test_votes_by_day(told: FlipDetails) -> None:
     for event, state in zip(events, told.states(event.order for event in events), strict=True):
         moment = await resolve_positions(told.log, Position(Shard(event.shard), event.position))
         async with snapshot_as_of(told.log, moment) as (past,):
-            found = await read_ballots(past, numbers, NAMED["sixty-days"])
+            found = await read_ballots(past, numbers, PRESETS["sixty-days"])
         assert found == {tool: ballots_of(state, tool) for tool in numbers}, event
         met |= {len(each.days) for each in found.values()}
     assert max(met) > 20  # how many depends on when the log was written

@@ -10,7 +10,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from domain.rulebooks.presets import DEFAULT, NAMED
+from domain.rulebooks.presets import DEFAULT, PRESETS
 from domain.shared.log import EDITORIAL, Position, Shard
 from domain.timeline.flips import Flip
 from projections.engine.lag import read_lag
@@ -39,7 +39,7 @@ def fill(writer: Writer, votes: int = 40) -> None:
     writer.take(1, "builder", 90)
     writer.take(2, "skeptic", 20, "skip")
     writer.wait(SECOND)
-    writer.adopt(NAMED["lower-bound"])
+    writer.adopt(PRESETS["lower-bound"])
     for voter in range(votes):
         writer.wait(SECOND)
         writer.vote(1 + voter % 3, UUID(int=1 + voter), 1 + voter % 2, "ship" if voter % 2 else "skip")
@@ -67,7 +67,7 @@ async def test_the_first_flips_are_of_takes_then_of_the_rulebook_then_of_votes(
         (2, "Unreviewed", "Ship", "VoteCast"),
     ]
     assert {each.rulebook for each in found[:2]} == {DEFAULT.digest}
-    assert {each.rulebook for each in found[2:]} == {NAMED["lower-bound"].digest}
+    assert {each.rulebook for each in found[2:]} == {PRESETS["lower-bound"].digest}
 
 
 async def test_flips_are_given_from_a_place_on_and_never_part_of_an_adoption(

@@ -20,7 +20,7 @@ from projections.engine.snapshot import take_snapshot
 from projections.replays import jobs as replays
 from projections.replays import run as replaying
 from projections.replays.cut_over import Accepted, cut_over, roll_back
-from projections.replays.jobs import NotNow, UnderWay, begin, begin_next, cancel, pause, read_replay, resume
+from projections.replays.jobs import NotNow, ReplayUnderWay, begin, begin_next, cancel, pause, read_replay, resume
 from projections.replays.run import run
 from projections.replays.verify import verify, verify_slice
 from projections.tally import TALLY, read_tallies
@@ -152,7 +152,7 @@ async def test_held_it_waits_for_the_word(pool: Log) -> None:
 
 async def test_one_at_a_time_for_a_read_model(pool: Log) -> None:
     await begin(pool, TALLY)
-    with pytest.raises(UnderWay):
+    with pytest.raises(ReplayUnderWay):
         await begin(pool, TALLY)
 
 

@@ -6,7 +6,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 from domain.editorial.adoptions import AdoptRulebook, Command, ScheduleAdoption
-from domain.rulebooks.presets import DEFAULT, NAMED
+from domain.rulebooks.presets import DEFAULT, PRESETS
 from domain.rulebooks.rulebook import Rulebook
 from eventstore.rulebook_decisions import decide_adoption
 from projections.adoptions import rulebook_in_force
@@ -18,7 +18,7 @@ from services.workers.run import _repeat
 from tests.integration.services.test_wakeups_and_worker import until, worker
 from tests.support.stage import SOMEBODY, Log, catch_up
 
-FOUR, SCORE = NAMED["four-in-five"], NAMED["score-weighted"]
+FOUR, SCORE = PRESETS["four-in-five"], PRESETS["score-weighted"]
 
 
 async def decide(log: Log, command: Command) -> None:

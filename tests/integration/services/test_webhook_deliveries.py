@@ -25,7 +25,7 @@ from domain.rulebooks.rulebook import Label
 from domain.shared.log import Shard
 from domain.timeline.flips import Flip, LogOrder
 from domain.webhooks.endpoints import Address
-from domain.webhooks.messages import MOST_ATTEMPTS, write_secret
+from domain.webhooks.messages import ATTEMPTS_MAX, write_secret
 from projections.flips.store import flips_after
 from services.embedded.postgres import Postgres
 from services.resources import open_pool
@@ -443,20 +443,20 @@ async def test_days_of_failures_disable(pool: Log, sender: Sender) -> None:
     async with receiving(answer(500)) as receiver:
         made, _ = await open_to(pool, sender.keys, receiver.url)
         await put_ping(pool, made)
-        for attempts in range(1, MOST_ATTEMPTS + 1):
+        for attempts in range(1, ATTEMPTS_MAX + 1):
             (before,) = await read_deliveries(pool, made, None, 10)
             assert (before.state, before.attempts) == ("pending", attempts - 1)
             await pool.execute(LET_TIME_PASS)
             assert await sender.deliver(pool)
         (given_up,) = await read_deliveries(pool, made, None, 10)
-        assert (given_up.state, given_up.attempts, given_up.next_at) == ("failed", MOST_ATTEMPTS, None)
+        assert (given_up.state, given_up.attempts, given_up.next_at) == ("failed", ATTEMPTS_MAX, None)
         assert (
             await read_webhook(pool, made)
         ).disabled_at is None  # the ten attempts took no three days here
         await put_ping(pool, made)
         await put_ping(pool, made)
         await pool.execute(AGE, timedelta(days=3))
-        await pool.execute(LAST_ATTEMPT, MOST_ATTEMPTS - 1)
+        await pool.execute(LAST_ATTEMPT, ATTEMPTS_MAX - 1)
         assert await sender.deliver(pool)
     webhook = await read_webhook(pool, made)
     assert webhook.reason == "Nothing got through for three days."
@@ -468,7 +468,7 @@ async def test_what_failed_is_sent_again_by_hand_with_all_its_attempts(pool: Log
     async with receiving(answer(500)) as receiver:
         made, _ = await open_to(pool, sender.keys, receiver.url)
         sent = await put_ping(pool, made)
-        await pool.execute(LAST_ATTEMPT, MOST_ATTEMPTS - 1)
+        await pool.execute(LAST_ATTEMPT, ATTEMPTS_MAX - 1)
         assert await sender.deliver(pool)
         assert (await deliveries.read_delivery(pool, made, sent)).state == "failed"
         await send_again(pool, made, sent)
@@ -500,7 +500,7 @@ async def test_an_answer_that_comes_after_the_claim_has_gone_is_not_written_down
     assert late is not None
     await pool.execute(LET_TIME_PASS)
     assert await deliveries.claim(pool) is not None
-    await deliveries.settle(pool, late, deliveries.Answer(status=410))
+    await deliveries.settle(pool, late, deliveries.AttemptResult(status=410))
     assert (await deliveries.read_delivery(pool, made, sent)).state == "pending"
     assert (await read_webhook(pool, made)).disabled_at is None
 

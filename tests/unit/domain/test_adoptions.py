@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from domain.editorial.adoptions import (
     INITIAL,
-    OF_SHIPLOG,
+    PRESETS_BY_DIGEST,
     AdoptRulebook,
     CallOff,
     InThePast,
@@ -27,18 +27,18 @@ from domain.events.editorial import (
     RulebookAdopted,
     RulebookWritten,
 )
-from domain.rulebooks.presets import DEFAULT, NAMED
+from domain.rulebooks.presets import DEFAULT, PRESETS
 from domain.rulebooks.rulebook import read_rulebook
 from domain.shared.errors import Unknown
 from tests.support.specification import Specification
 
 MINE = read_rulebook('name = "mine"\nship = ">= 2/3"')
-FOUR, SCORE = NAMED["four-in-five"].digest, NAMED["score-weighted"].digest
+FOUR, SCORE = PRESETS["four-in-five"].digest, PRESETS["score-weighted"].digest
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 LATER = NOON + timedelta(hours=1)
 WRITTEN = RulebookWritten(MINE.digest, MINE)
 FOUR_KEPT, SCORE_KEPT, DEFAULT_KEPT = (
-    RulebookWritten(digest, OF_SHIPLOG[digest]) for digest in (FOUR, SCORE, DEFAULT.digest)
+    RulebookWritten(digest, PRESETS_BY_DIGEST[digest]) for digest in (FOUR, SCORE, DEFAULT.digest)
 )
 FOUR_ADOPTED = RulebookAdopted(FOUR, DEFAULT.digest, "Stricter.")
 MINE_ADOPTED = RulebookAdopted(MINE.digest, FOUR, "Ours.")
@@ -53,7 +53,7 @@ def test_a_rulebook_is_written_once() -> None:
 
 
 def test_what_comes_with_shiplog_is_known_without_being_written() -> None:
-    for book in NAMED.values():
+    for book in PRESETS.values():
         editorial.given().when(WriteRulebook(book)).then([])
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.rulebooks.rulebook import Community
-from domain.verdicts.decay import Ballots, DayVotes, Weighed, weigh, weigh_days, weights
+from domain.verdicts.decay import Ballots, DayVotes, WeightedVotes, weigh, weigh_days, weights
 
 TODAY = 20_000
 SIXTY = Community(weight=1, half_life_days=60)
@@ -22,9 +22,13 @@ def cast(*days: tuple[int, int, int]) -> Ballots:
     return Ballots(sum(each.ship for each in votes), sum(each.skip for each in votes), TODAY, votes)
 
 
-def parts(weighed: Weighed) -> tuple[int, Fraction, Fraction]:
+def parts(weighed: WeightedVotes) -> tuple[int, Fraction, Fraction]:
     """Count, ship and total, where a vote of today weighs 1."""
-    return weighed.count, Fraction(weighed.ship, weighed.unit), Fraction(weighed.total, weighed.unit)
+    return (
+        weighed.count,
+        Fraction(weighed.ship, weighed.vote_weight_today),
+        Fraction(weighed.total, weighed.vote_weight_today),
+    )
 
 
 @pytest.mark.parametrize("half_life", [7, 60, 365, 3_650])

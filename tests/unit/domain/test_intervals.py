@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.rulebooks.rulebook import Bar, read_rulebook
-from domain.verdicts.decay import Weighed
+from domain.rulebooks.rulebook import Threshold, read_rulebook
+from domain.verdicts.decay import WeightedVotes
 from domain.verdicts.intervals import End, exactly, wilson_ends
 from domain.verdicts.labels import interval_test
 
@@ -73,11 +73,17 @@ def test_a_root_has_a_side() -> None:
 
 @settings(deadline=None)
 @given(st.integers(0, 300), st.integers(1, 300), st.integers(1, 5), st.fractions(0, 1, max_denominator=50))
-def test_an_end_passes_a_bar_where_it_lies_beyond_it(side: int, more: int, unit: int, at: Fraction) -> None:
-    votes = Weighed(side + more, side, side + more, unit)
-    low, _ = wilson_ends(side, votes.total, unit, BY_INTERVAL.z)
-    passes = interval_test(Bar(at, reach=False), BY_INTERVAL)(side, votes.total, votes.unit)
-    reaches = interval_test(Bar(at, reach=True), BY_INTERVAL)(side, votes.total, votes.unit)
+def test_an_end_passes_a_bar_where_it_lies_beyond_it(
+    side: int, more: int, vote_weight_today: int, at: Fraction
+) -> None:
+    votes = WeightedVotes(side + more, side, side + more, vote_weight_today)
+    low, _ = wilson_ends(side, votes.total, vote_weight_today, BY_INTERVAL.z)
+    passes = interval_test(Threshold(at, inclusive=False), BY_INTERVAL)(
+        side, votes.total, votes.vote_weight_today
+    )
+    reaches = interval_test(Threshold(at, inclusive=True), BY_INTERVAL)(
+        side, votes.total, votes.vote_weight_today
+    )
     assert reaches == (passes or low.equals(at))
     if low.rounded() != exactly(at).rounded():
         assert passes == (low.rounded() > exactly(at).rounded())

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from domain.rulebooks.presets import DEFAULT, NAMED
+from domain.rulebooks.presets import DEFAULT, PRESETS
 from domain.rulebooks.rulebook import Label, Rulebook, read_rulebook
 from domain.verdicts.decay import Ballots, DayVotes
 from domain.verdicts.labels import DecidedBy
 from domain.verdicts.verdict import Judgement, Verdict, judge
 
-VETO, BOUND, SIXTY = NAMED["community-veto"], NAMED["lower-bound"], NAMED["sixty-days"]
+VETO, BOUND, SIXTY = PRESETS["community-veto"], PRESETS["lower-bound"], PRESETS["sixty-days"]
 TODAY = 20_000
 
 
@@ -175,7 +175,7 @@ def test_a_panel_of_no_weight_at_all() -> None:
 
 @pytest.mark.parametrize(("score", "expected"), [(69, "Split"), (70, "Ship"), (50, "Split"), (49, "Skip")])
 def test_scores_may_count_instead_of_choices(score: int, expected: Label) -> None:
-    assert judge(panel(1, 1, score), Ballots(), NAMED["score-weighted"]).label == expected
+    assert judge(panel(1, 1, score), Ballots(), PRESETS["score-weighted"]).label == expected
 
 
 @pytest.mark.parametrize(("score", "worth"), [(0, "0.1000"), (49, "0.1000"), (50, "0.6000"), (80, "1.0000")])

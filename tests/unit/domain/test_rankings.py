@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from scipy.stats import binomtest, norm
 
-from domain.rulebooks.presets import DEFAULT, NAMED
+from domain.rulebooks.presets import DEFAULT, PRESETS
 from domain.verdicts.activity import RecentActivity
 from domain.verdicts.rankings import Contender, Rank, Sort, controversy, rank
 from domain.verdicts.statistics import lower_end
@@ -102,7 +102,9 @@ def test_top_tells_apart_what_four_places_do_not() -> None:
 def test_preliminary_tallies_come_after_settled_ones() -> None:
     settled = of(1, MINIMUM - 1)
     assert top(settled) > top(of(MINIMUM - 1, 0, 90)) > top(of(0, 0, 90))
-    assert rank("top", of(9, 0), NAMED["community-veto"]) < rank("top", of(1, 29), NAMED["community-veto"])
+    assert rank("top", of(9, 0), PRESETS["community-veto"]) < rank(
+        "top", of(1, 29), PRESETS["community-veto"]
+    )
 
 
 def test_top_before_votes_is_by_the_panel_and_votes_for_skip_alone_do_not_help() -> None:

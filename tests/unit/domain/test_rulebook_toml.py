@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from domain.rulebooks.presets import NAMED
+from domain.rulebooks.presets import PRESETS
 from domain.rulebooks.rulebook import Rulebook, read_rulebook
 from domain.rulebooks.toml import write_rulebook
 
@@ -28,7 +28,7 @@ veto_below = "40%"
 """)
 
 
-@pytest.mark.parametrize("book", [*NAMED.values(), FULL], ids=lambda book: book.name)
+@pytest.mark.parametrize("book", [*PRESETS.values(), FULL], ids=lambda book: book.name)
 def test_it_is_read_as_it_was(book: Rulebook) -> None:
     assert read_rulebook(write_rulebook(book)) == book
 

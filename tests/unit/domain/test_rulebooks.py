@@ -7,8 +7,8 @@ from fractions import Fraction
 import pytest
 from hypothesis import given, settings
 
-from domain.rulebooks.presets import NAMED
-from domain.rulebooks.rulebook import Bar, Rulebook, WrongRulebook, decode_rulebook, read_rulebook
+from domain.rulebooks.presets import PRESETS
+from domain.rulebooks.rulebook import Rulebook, Threshold, WrongRulebook, decode_rulebook, read_rulebook
 from tests.support.random_verdicts import rulebooks
 
 FULL = """
@@ -45,8 +45,11 @@ def test_every_field_is_read() -> None:
     assert full.panel.weights == {"pm": 0, "skeptic": 2}
     assert full.panel.bands == ((0, 0), (50, 60), (80, 100))
     assert (full.community.z, full.community.veto_below) == ("2.5", "2/5")
-    assert (full.ship_bar, full.skip_bar) == (Bar(Fraction(4, 5), True), Bar(Fraction(3, 4), False))
-    assert full.veto_bar == Bar(Fraction(3, 5), False)
+    assert (full.ship_bar, full.skip_bar) == (
+        Threshold(Fraction(4, 5), True),
+        Threshold(Fraction(3, 4), False),
+    )
+    assert full.veto_bar == Threshold(Fraction(3, 5), False)
 
 
 @pytest.mark.parametrize("half", ["> 1/2", ">0.5", ">  50%", "> 2/4", "> 50.0%", "> 0.500000", "> 1/2 "])
@@ -145,16 +148,16 @@ def test_what_is_no_json_of_a_rulebook_is_refused(bytes_: bytes) -> None:
 
 
 def test_the_digests_of_the_named_rulebooks_do_not_move() -> None:
-    assert {name: each.digest for name, each in NAMED.items()} == PINNED
+    assert {name: each.digest for name, each in PRESETS.items()} == PINNED
 
 
 def test_which_rulebooks_read_votes_and_their_age() -> None:
-    assert [name for name, each in NAMED.items() if each.weighs_votes] == [
+    assert [name for name, each in PRESETS.items() if each.weighs_votes] == [
         "community-veto",
         "lower-bound",
         "sixty-days",
     ]
-    assert [name for name, each in NAMED.items() if each.weighs_age] == ["sixty-days"]
+    assert [name for name, each in PRESETS.items() if each.weighs_age] == ["sixty-days"]
     assert not book("[community]", "half_life_days = 60").weighs_age
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from domain.editorial.takes import Panel, PublishTake, WithdrawTake, decide, evolve
+from domain.editorial.takes import PanelTakes, PublishTake, WithdrawTake, decide, evolve
 from domain.events.editorial import (
     Category,
     Details,
@@ -22,7 +22,7 @@ WITHDRAWN = TakeWithdrawn("builder", 2, "ship")
 PUBLISH = PublishTake("quill", "builder", 80, "ship", "It holds.")
 WITHDRAW = WithdrawTake("quill", "builder")
 
-panel = Specification(Panel(), evolve, decide)
+panel = Specification(PanelTakes(), evolve, decide)
 
 
 def test_a_first_take_is_published() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.rulebooks.presets import DEFAULT, NAMED
+from domain.rulebooks.presets import DEFAULT, PRESETS
 from domain.rulebooks.rulebook import Label, Rulebook, read_rulebook
 from domain.shared.types import Choice
 from domain.verdicts.decay import Ballots
@@ -94,8 +94,8 @@ def test_the_explanation_names_the_takes_and_the_threshold() -> None:
 
 
 def test_a_panel_that_does_not_weigh_decides_nothing() -> None:
-    verdict = judge(takes(1, 0), Ballots(1, 0), NAMED["lower-bound"])
-    assert (verdict.label, verdict.decided, verdict.shares.together) == ("Unreviewed", "nothing", None)
+    verdict = judge(takes(1, 0), Ballots(1, 0), PRESETS["lower-bound"])
+    assert (verdict.label, verdict.decided, verdict.shares.combined) == ("Unreviewed", "nothing", None)
     assert verdict.explanation == (
         "Nothing decided: there is no panel that counts, and no community that weighs.",
         "The only take says ship; this rulebook does not weigh the panel.",

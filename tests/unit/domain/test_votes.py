@@ -7,7 +7,7 @@ from itertools import permutations
 
 import pytest
 
-from domain.voting.votes import BLANK, Answer, Ballot, Cast, decide, evolve
+from domain.voting.votes import BLANK, Ballot, Cast, CastDecision, decide, evolve
 from eventstore.ids import mint
 from tests.support.specification import Specification
 
@@ -16,37 +16,39 @@ FIRST, SECOND, THIRD = (mint() for _ in range(3))
 
 
 def test_a_first_vote_counts() -> None:
-    ballot.given().when(Cast(FIRST, "ship")).then(Answer("counted", "ship", None))
+    ballot.given().when(Cast(FIRST, "ship")).then(CastDecision("counted", "ship", None))
 
 
 def test_a_change_counts_and_names_what_it_replaced() -> None:
-    ballot.given(Cast(FIRST, "ship")).when(Cast(SECOND, "skip")).then(Answer("counted", "skip", "ship"))
+    ballot.given(Cast(FIRST, "ship")).when(Cast(SECOND, "skip")).then(CastDecision("counted", "skip", "ship"))
 
 
 def test_a_retraction_counts_and_leaves_nothing_standing() -> None:
-    ballot.given(Cast(FIRST, "ship")).when(Cast(SECOND, None)).then(Answer("counted", None, "ship"))
+    ballot.given(Cast(FIRST, "ship")).when(Cast(SECOND, None)).then(CastDecision("counted", None, "ship"))
 
 
 def test_retracting_nothing_changes_nothing() -> None:
-    ballot.given().when(Cast(FIRST, None)).then(Answer("unchanged", None, None))
+    ballot.given().when(Cast(FIRST, None)).then(CastDecision("unchanged", None, None))
 
 
 def test_a_vote_after_a_retraction_replaces_nothing() -> None:
     given = ballot.given(Cast(FIRST, "ship"), Cast(SECOND, None))
-    given.when(Cast(THIRD, "ship")).then(Answer("counted", "ship", None))
+    given.when(Cast(THIRD, "ship")).then(CastDecision("counted", "ship", None))
 
 
 def test_the_same_choice_again_is_unchanged() -> None:
-    ballot.given(Cast(FIRST, "ship")).when(Cast(SECOND, "ship")).then(Answer("unchanged", "ship", None))
+    ballot.given(Cast(FIRST, "ship")).when(Cast(SECOND, "ship")).then(CastDecision("unchanged", "ship", None))
 
 
 def test_an_unchanged_vote_still_moves_the_id() -> None:
     given = ballot.given(Cast(FIRST, "ship"), Cast(THIRD, "ship"))
-    given.when(Cast(SECOND, "skip")).then(Answer("superseded", "ship", None))
+    given.when(Cast(SECOND, "skip")).then(CastDecision("superseded", "ship", None))
 
 
 def test_an_older_id_is_superseded_by_what_stands() -> None:
-    ballot.given(Cast(SECOND, "ship")).when(Cast(FIRST, "skip")).then(Answer("superseded", "ship", None))
+    ballot.given(Cast(SECOND, "ship")).when(Cast(FIRST, "skip")).then(
+        CastDecision("superseded", "ship", None)
+    )
 
 
 @pytest.mark.parametrize("choice", ["ship", "skip", None])
@@ -57,7 +59,7 @@ def test_a_resend_is_answered_as_the_first_time(choice: str | None) -> None:
 
 def test_a_resend_with_another_choice_keeps_the_first_one() -> None:
     given = ballot.given(Cast(FIRST, "ship"))
-    given.when(Cast(FIRST, "skip")).then(Answer("counted", "ship", None))
+    given.when(Cast(FIRST, "skip")).then(CastDecision("counted", "ship", None))
 
 
 def test_any_order_of_arrival_leaves_the_newest_id() -> None:

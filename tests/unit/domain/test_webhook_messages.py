@@ -18,10 +18,10 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from domain.shared.log import Shard
 from domain.timeline.flips import Flip, LogOrder
 from domain.webhooks.messages import (
+    ATTEMPTS_MAX,
     DELAYS,
-    MOST_ATTEMPTS,
     Again,
-    Answer,
+    AttemptResult,
     Delivered,
     GivenUp,
     Gone,
@@ -103,21 +103,21 @@ def test_a_flip_is_told_with_its_cause() -> None:
 
 @pytest.mark.parametrize("status", [200, 201, 204, 299])
 def test_2xx_is_delivered(status: int) -> None:
-    assert meaning_of(Answer(status), 1, 0.5) == Delivered()
+    assert meaning_of(AttemptResult(status), 1, 0.5) == Delivered()
 
 
 @pytest.mark.parametrize(
-    "answer", [Answer(s) for s in (100, 301, 308, 400, 404, 429, 500)] + [Answer(error="cut")]
+    "answer", [AttemptResult(s) for s in (100, 301, 308, 400, 404, 429, 500)] + [AttemptResult(error="cut")]
 )
-def test_the_rest_is_tried_again_and_then_given_up(answer: Answer) -> None:
-    for attempt in range(1, MOST_ATTEMPTS):
+def test_the_rest_is_tried_again_and_then_given_up(answer: AttemptResult) -> None:
+    for attempt in range(1, ATTEMPTS_MAX):
         assert meaning_of(answer, attempt, 0.0) == Again(DELAYS[attempt - 1])
         assert meaning_of(answer, attempt, 1.0) == Again(DELAYS[attempt - 1] * 1.2)
-    assert meaning_of(answer, MOST_ATTEMPTS, 0.0) == GivenUp()
+    assert meaning_of(answer, ATTEMPTS_MAX, 0.0) == GivenUp()
 
 
 def test_410_is_the_end() -> None:
-    assert meaning_of(Answer(410), 1, 0.0) == Gone()
+    assert meaning_of(AttemptResult(410), 1, 0.0) == Gone()
 
 
 def test_the_schedule_takes_three_days() -> None:
@@ -126,7 +126,7 @@ def test_the_schedule_takes_three_days() -> None:
 
 def test_a_receiver_may_ask_for_patience_up_to_a_day() -> None:
     def after(wait: timedelta, attempt: int = 1) -> object:
-        return meaning_of(Answer(503, retry_after=wait), attempt, 0.0)
+        return meaning_of(AttemptResult(503, retry_after=wait), attempt, 0.0)
 
     assert after(timedelta(seconds=90)) == Again(timedelta(seconds=90))
     assert after(timedelta(seconds=1)) == Again(DELAYS[0])
