@@ -33,6 +33,7 @@ from services.api.views.rankings import BY_AGE, Order, read_order
 from services.auth.identity import Login
 
 FEATURED = ("claude-4-api-tool-use-streaming-prompt-caching", "smolagents-2-0")
+_FLIPS_ON_PAGE = 100
 _ON_HOME = 12  # tools of one category; the rest are on the category's page
 _IN_ORDER = 60  # tools of all categories, in an order that was chosen
 _ON_CATEGORY = 200
@@ -83,7 +84,7 @@ async def home(request: AnyRequest, sort: FromQuery[Sort] = "top") -> Page:
         groups=_by_category(listed, categories),
         cards=[] if sort == "top" else listed,
         listed=len(order.ranked),
-        recent_activity=_lately(order),
+        recent_activity=_recent_activity(order),
         featured=[cards[tool] for tool in pair],
         panel=panel,
     )
@@ -150,7 +151,9 @@ async def category(request: AnyRequest, slug: FromPath[str], sort: FromQuery[Sor
     if not entries:
         raise Unknown(kind="category", name=slug)
     group = Group(cards[shown[0]].category, [cards[tool] for tool in shown], len(entries))
-    return render_page("category.html", freshness, group=group, sort=sort, recent_activity=_lately(order))
+    return render_page(
+        "category.html", freshness, group=group, sort=sort, recent_activity=_recent_activity(order)
+    )
 
 
 @get("/bookmarks", guards=[open_to_all], include_in_schema=False)
@@ -182,7 +185,13 @@ async def editor(request: AnyRequest) -> Page:
     )
 
 
-PAGES = [home, compare, tool, reviewer, category, bookmarks, methodology, ledger, editor]
+@get("/flips", guards=[open_to_all], include_in_schema=False)
+async def flips_page(request: AnyRequest) -> Page:
+    told, freshness = await read_newest(request, _FLIPS_ON_PAGE)
+    return render_page("flips.html", freshness, flips=told)
+
+
+PAGES = [home, compare, tool, reviewer, category, flips_page, bookmarks, methodology, ledger, editor]
 
 
 async def find_pair(tool_directory: ToolDirectory, pair: str) -> tuple[str, str]:
@@ -244,7 +253,7 @@ def _featured(order: Order) -> tuple[int, ...]:
     return pair if len(pair) == 2 else ()
 
 
-def _lately(order: Order) -> dict[str, RecentActivity]:
+def _recent_activity(order: Order) -> dict[str, RecentActivity]:
     """By slug, where that is what the order goes by."""
     return {each.slug: each.recent_activity for each in order.ranked} if order.sort in BY_AGE else {}
 
@@ -285,12 +294,3 @@ def _own_reviewers(login: Login | None, panel: Sequence[Reviewer]) -> list[Revie
     if login is None:
         return []
     return [each for each in panel if login.role == "editor" or each.slug == login.reviewer]
-
-
-_ON_PAGE = 100
-
-
-@get("/flips", guards=[open_to_all], include_in_schema=False)
-async def flips_page(request: AnyRequest) -> Page:
-    told, freshness = await read_newest(request, _ON_PAGE)
-    return render_page("flips.html", freshness, flips=told)

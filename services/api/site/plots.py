@@ -71,9 +71,7 @@ def timeline(tried: Collection[datetime], in_force: Collection[datetime]) -> Tim
         for number, start in enumerate(starts)
     ]
     below = max(each.down for each in periods)
-    return Timeline(
-        unit, periods, min(width * 0.8, _WIDEST), most, below, _ticks(periods, unit)
-    )
+    return Timeline(unit, periods, min(width * 0.8, _WIDEST), most, below, _ticks(periods, unit))
 
 
 def votes_distribution(in_force: Iterable[int | None], tried: Iterable[int | None]) -> list[Row]:
@@ -110,8 +108,7 @@ def _starts(first: date, last: date, unit: str) -> Iterator[date]:
             return
         yield start
         start = _start(
-            start
-            + timedelta({"day": 1, "week": 7, "month": 31, "quarter": 92, "year": 366}[unit]),
+            start + timedelta({"day": 1, "week": 7, "month": 31, "quarter": 92, "year": 366}[unit]),
             unit,
         )
 
@@ -135,10 +132,7 @@ def _ticks(periods: Sequence[Period], unit: str) -> list[tuple[str, float, str]]
     shown = {0: "start", len(periods) // 2: "middle", len(periods) - 1: "end"}
     if len(periods) < 5:
         shown = dict.fromkeys(shown, "middle")
-    return [
-        (written(periods[n].start, unit), periods[n].x, anchor)
-        for n, anchor in sorted(shown.items())
-    ]
+    return [(written(periods[n].start, unit), periods[n].x, anchor) for n, anchor in sorted(shown.items())]
 
 
 def written(start: date, unit: str) -> str:

@@ -167,7 +167,7 @@ async def test_whoever_dies_among_the_halves_leaves_nothing_and_the_next_does_it
 async def test_a_fold_that_fails_on_everything_is_stopped_and_the_fix_lets_it_go_on(
     pool: Pool[Record], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(blocked, "MOST_PARKED", 3)
+    monkeypatch.setattr(blocked, "PARKED_MAX", 3)
     written = await append(pool, SHARD, [(1, "x")] * 12)
     await catch_up_with(pool, BROKEN, 4)
     stands = {row[0]: row[1] for row in await pool.fetch(CHECKPOINTS, SHARD)}

@@ -20,7 +20,16 @@ from projections.engine.snapshot import take_snapshot
 from projections.replays import jobs as replays
 from projections.replays import run as replaying
 from projections.replays.cut_over import Accepted, cut_over, roll_back
-from projections.replays.jobs import NotNow, ReplayUnderWay, begin, begin_next, cancel, pause, read_replay, resume
+from projections.replays.jobs import (
+    NotNow,
+    ReplayUnderWay,
+    begin,
+    begin_next,
+    cancel,
+    pause,
+    read_replay,
+    resume,
+)
 from projections.replays.run import run
 from projections.replays.verify import verify, verify_slice
 from projections.tally import TALLY, read_tallies

@@ -550,7 +550,7 @@ async def test_old_deliveries_are_forgotten(pool: Log, sender: Sender) -> None:
 async def test_there_are_so_many_webhooks_and_no_more(
     pool: Log, keys: WebhookSecrets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registry, "MOST_WEBHOOKS", 3)
+    monkeypatch.setattr(registry, "WEBHOOKS_MAX", 3)
     tried = await asyncio.gather(
         *(open_to(pool, keys, "https://hooks.example.com/") for _ in range(6)), return_exceptions=True
     )

@@ -21,7 +21,7 @@ def timeline(ship: int, skip: int) -> VerdictTimeline:
 
 
 @pytest.mark.parametrize(
-    ("votes", "cell", "can_flip"),
+    ("votes", "delta", "can_flip"),
     [
         pytest.param((0, 10), VoteDelta(skip_in=1, skip_out=1), True, id="below the minimum on the way"),
         pytest.param((0, 11), VoteDelta(skip_in=1, skip_out=1), False, id="not below the minimum"),
