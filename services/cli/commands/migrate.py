@@ -18,6 +18,8 @@ from services.cli.instance import data_option, instance
 from services.settings import Settings
 
 DEFAULT_SHARDS = 2
+# Until the connection ends: read models' tables are not created in one transaction.
+WAIT_FOR_OTHERS = "SELECT pg_advisory_lock(hashtext('shiplog migrate'))"
 
 
 class Migrated(Struct, frozen=True):
@@ -50,6 +52,7 @@ async def migrate_database(settings: Settings, shards: int = DEFAULT_SHARDS) -> 
     """Safe to run again, and by several at once."""
     conn = await asyncpg.connect(settings.database_url, timeout=10, server_settings={"TimeZone": "UTC"})
     try:
+        await conn.execute(WAIT_FOR_OTHERS)
         applied = await apply_migrations(conn)
         born_with = await create_heads(conn, shards)
         await extend_events(conn)
