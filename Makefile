@@ -7,7 +7,7 @@ ARGS ?=
 # Without its bytecode, every process that is started compiles again all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help up test check bench faults lock format clean
+.PHONY: help up test check bench faults schema lock format clean
 help:  ## What there is to make
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
@@ -29,6 +29,9 @@ bench: .venv/ready  ## Ours against the machine's limits and against peers
 
 faults: .venv/ready  ## Kills, cuts and floods: ARGS="--full" for the long version
 	@$(BIN)/pytest -m slow tests/faults $(ARGS)
+
+schema: .venv/ready  ## Write migrations/schema.sql from the migrations
+	@$(BIN)/python -m tests.support.schema
 
 lock: .venv/ready  ## Resolve the dependencies anew, ours and those of the benchmarks' peers
 	$(BIN)/uv pip compile -q pyproject.toml --group dev --universal --upgrade --generate-hashes \

@@ -24,7 +24,7 @@ SELECT ord, outcome, position, id, choice, replaced, changed
                     $6::uuid[], $7::text::text[])
 """
 
-APPEND_FIRST_CASTS = APPEND_CASTS.replace("append_casts", "append_first_casts")
+APPEND_NEW_CASTS = APPEND_CASTS.replace("append_casts", "append_new_casts")
 
 Kind = Literal["v", "b"]
 
@@ -160,7 +160,7 @@ async def append_batch(
         numbers = waiting.pop(0)
         expects_new = heuristic is not None and heuristic.expects_new
         before, met_ballot = await _append(
-            conn, shard, batch, numbers, APPEND_FIRST_CASTS if expects_new else APPEND_CASTS
+            conn, shard, batch, numbers, APPEND_NEW_CASTS if expects_new else APPEND_CASTS
         )
         if heuristic is not None:
             heuristic.learn(met=bool(met_ballot))

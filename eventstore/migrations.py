@@ -1,8 +1,11 @@
-"""Migrations: numbered plain .sql files in dbmate's format, applied once each, in order, one at a time."""
+"""Migrations: numbered .sql files in dbmate's format, applied once each; functions and comments, applied when they change."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,12 +13,30 @@ from asyncpg import Connection, Record
 from msgspec import Struct
 
 FOLDER = Path(__file__).resolve().parent.parent / "migrations"
+COMMENTS = "comments.sql"
+NOT_MIGRATIONS = {COMMENTS, "schema.sql"}
+# The numbers of an earlier release, whose files were squashed to 0001 to 0005. Those numbers now mean other files.
+SQUASHED = [f"{number:04}" for number in range(1, 15)]
 
 LOCK = "SELECT pg_advisory_xact_lock(hashtext('shiplog migrations'))"
-CREATE_TABLE = "CREATE TABLE IF NOT EXISTS schema_migrations (version varchar PRIMARY KEY)"
-APPLIED = "SELECT version FROM schema_migrations"
-RECORD = "INSERT INTO schema_migrations (version) VALUES ($1)"
 LIMITS = "SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = '10min'"
+BEFORE_SQUASH = """
+SELECT to_regclass('schema_migrations') IS NOT NULL AND to_regclass('repeatable_migrations') IS NULL
+"""
+CREATE_TABLES = """
+CREATE TABLE IF NOT EXISTS schema_migrations (version varchar PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS repeatable_migrations (file text PRIMARY KEY, digest text NOT NULL)
+"""
+READ_VERSIONS = "SELECT version FROM schema_migrations ORDER BY version"
+FORGET_SQUASHED = "DELETE FROM schema_migrations WHERE version > '0005'"
+RECORD_VERSION = (
+    "INSERT INTO schema_migrations (version) VALUES ($1) ON CONFLICT DO NOTHING RETURNING version"
+)
+RECORD_DIGEST = """
+INSERT INTO repeatable_migrations AS r (file, digest) VALUES ($1, $2)
+ON CONFLICT (file) DO UPDATE SET digest = excluded.digest WHERE r.digest <> excluded.digest
+RETURNING file
+"""
 
 
 class Migration(Struct, frozen=True):
@@ -24,13 +45,24 @@ class Migration(Struct, frozen=True):
     up: str
 
 
+class RepeatableMigration(Struct, frozen=True):
+    """A function, or all comments. ``file`` is its path below the folder."""
+
+    file: str
+    sql: str
+
+    @property
+    def digest(self) -> str:
+        return sha256(self.sql.encode()).hexdigest()
+
+
 class MigrationError(Exception):
-    """A migration file cannot be used, or failed; nothing of it was kept."""
+    """A migration file or the database cannot be used, or a migration failed; nothing of it was kept."""
 
 
 def read_migrations(folder: Path = FOLDER) -> list[Migration]:
     """In order of version. Raises MigrationError for a file not named NNNN_name.sql or without migrate:up."""
-    found = [_read(path) for path in sorted(folder.glob("*.sql"))]
+    found = [_read(path) for path in sorted(folder.glob("*.sql")) if path.name not in NOT_MIGRATIONS]
     for one, other in pairwise(found):
         if one.version == other.version:
             raise MigrationError(
@@ -49,24 +81,58 @@ def _read(path: Path) -> Migration:
     return Migration(named[1], named[2], up[1])
 
 
-async def migrate(conn: Connection[Record], folder: Path = FOLDER) -> list[Migration]:
-    """Apply what is missing, each in a transaction of its own; returns what was applied."""
+def read_repeatable_migrations(folder: Path = FOLDER) -> list[RepeatableMigration]:
+    """The functions in order of their names, then the comments."""
+    paths = [*sorted(folder.glob("functions/*.sql")), *folder.glob(COMMENTS)]
+    return [RepeatableMigration(str(path.relative_to(folder)), path.read_text()) for path in paths]
+
+
+async def migrate(conn: Connection[Record], folder: Path = FOLDER) -> list[str]:
+    """Bring the durable schema up to date; returns the names of what was applied.
+
+    Each file is applied in a transaction of its own. Callers at the same time wait for each other. Raises
+    MigrationError for a database that an earlier release left half migrated.
+    """
     applied = []
+    async with _exclusively(conn):
+        if await _take_over(conn):
+            applied.append(f"squash of migrations {SQUASHED[0]} to {SQUASHED[-1]}")
     for migration in read_migrations(folder):
-        async with conn.transaction():
-            await conn.execute(LOCK)
-            await conn.execute(LIMITS)
-            await conn.execute(CREATE_TABLE)
-            if migration.version not in {row["version"] for row in await conn.fetch(APPLIED)}:
+        async with _exclusively(conn):
+            if await conn.fetchval(RECORD_VERSION, migration.version):
                 await conn.execute(migration.up)
-                await conn.execute(RECORD, migration.version)
-                applied.append(migration)
+                applied.append(f"{migration.version} {migration.name}")
+    for repeatable in read_repeatable_migrations(folder):
+        async with _exclusively(conn):
+            if await conn.fetchval(RECORD_DIGEST, repeatable.file, repeatable.digest):
+                await conn.execute(repeatable.sql)
+                applied.append(repeatable.file)
     return applied
 
 
-async def missing(conn: Connection[Record], folder: Path = FOLDER) -> list[Migration]:
-    """What ``migrate`` would apply."""
-    if await conn.fetchval("SELECT to_regclass('schema_migrations') IS NULL"):
-        return read_migrations(folder)
-    done = {row["version"] for row in await conn.fetch(APPLIED)}
-    return [migration for migration in read_migrations(folder) if migration.version not in done]
+@asynccontextmanager
+async def _exclusively(conn: Connection[Record]) -> AsyncIterator[None]:
+    """A transaction that no other ``migrate`` runs beside. Waiting for its turn has no time limit."""
+    async with conn.transaction():
+        await conn.execute(LOCK)
+        await conn.execute(LIMITS)
+        yield
+
+
+async def _take_over(conn: Connection[Record]) -> bool:
+    """Whether there was a database of before the squash to take over. Creates the tables that record what was applied.
+
+    The new files make the schema that the old ones made, so only the record of them has to change.
+    """
+    before_squash = await conn.fetchval(BEFORE_SQUASH)
+    await conn.execute(CREATE_TABLES)
+    versions = [row["version"] for row in await conn.fetch(READ_VERSIONS)] if before_squash else []
+    if not versions:
+        return False
+    if versions != SQUASHED:
+        raise MigrationError(
+            f"This database has the migrations {', '.join(versions)} of an earlier release. It can be taken over when "
+            f"it has all of {SQUASHED[0]} to {SQUASHED[-1]}: run `shiplog migrate` of that release first."
+        )
+    await conn.execute(FORGET_SQUASHED)
+    return True

@@ -1,7 +1,6 @@
 -- migrate:up
 
--- Read models are derived: projections/ creates, fills and drops their tables
--- here. The checkpoints say how far each has folded each shard.
+-- Read models are derived from the log: projections/ creates, fills and drops their tables in this schema.
 CREATE SCHEMA read_models AUTHORIZATION shiplog_app;
 
 CREATE TABLE checkpoints (
@@ -10,11 +9,39 @@ CREATE TABLE checkpoints (
     position     bigint       NOT NULL DEFAULT 0,
     PRIMARY KEY (shard, projection)
 ) WITH (fillfactor = 10);
-GRANT SELECT, INSERT, UPDATE, DELETE ON checkpoints TO shiplog_app;
 
--- The definition each read model's table was built from: a changed one is built anew.
 CREATE TABLE definitions (
     projection   text         PRIMARY KEY,
     digest       text         NOT NULL
 );
-GRANT SELECT, INSERT, UPDATE, DELETE ON definitions TO shiplog_app;
+
+CREATE TABLE verifications (
+    shard        smallint     NOT NULL,
+    projection   text         NOT NULL,
+    position     bigint       NOT NULL,
+    digest       text         NOT NULL,
+    drift        bigint,
+    rows         text[]       NOT NULL DEFAULT '{}',
+    verified_at  timestamptz  NOT NULL,
+    PRIMARY KEY (shard, projection)
+);
+
+CREATE TABLE parked_events (
+    shard        smallint     NOT NULL,
+    projection   text         NOT NULL,
+    position     bigint       NOT NULL,
+    error        text         NOT NULL,
+    parked_at    timestamptz  NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (shard, projection, position)
+);
+
+CREATE TABLE unread_types (
+    shard        smallint     NOT NULL,
+    type         text         NOT NULL,
+    position     bigint       NOT NULL,
+    met_at       timestamptz  NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (shard, type)
+);
+
+GRANT SELECT, INSERT, UPDATE, DELETE
+   ON checkpoints, definitions, verifications, parked_events, unread_types TO shiplog_app;

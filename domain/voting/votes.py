@@ -1,6 +1,6 @@
 """Ballots: one person's standing vote for one tool, and the rule by which a cast moves it.
 
-The same rule, set at a time, is the SQL function append_casts (migrations/0011_ages.sql);
+The same rule, set at a time, is the SQL function append_casts (migrations/functions/append_casts.sql);
 a property test holds both to each other. Bookmarks move by the same rule.
 """
 

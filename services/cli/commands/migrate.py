@@ -59,4 +59,4 @@ async def migrate_database(settings: Settings, shards: int = DEFAULT_SHARDS) -> 
         fresh = await install(conn, PROJECTIONS) + await install_flips(conn)
     finally:
         await conn.close()
-    return Migrated([f"{migration.version} {migration.name}" for migration in applied], born_with, fresh)
+    return Migrated(applied, born_with, fresh)

@@ -1,6 +1,5 @@
 -- migrate:up
 
--- A replay rebuilds one read model beside the live one. One at a time for each.
 CREATE TABLE replays (
     id            uuid         PRIMARY KEY,
     projection    text         NOT NULL,
@@ -21,7 +20,6 @@ CREATE TABLE replays (
 );
 CREATE UNIQUE INDEX ON replays (projection) WHERE ended_at IS NULL;
 
--- What of the log a replay folds, range by range: after a position, up to another.
 CREATE TABLE replay_ranges (
     shard         smallint     NOT NULL,
     replay        uuid         NOT NULL,
@@ -31,22 +29,23 @@ CREATE TABLE replay_ranges (
     PRIMARY KEY (shard, replay, after)
 );
 
--- The last recount of each read model in each shard, beside what it kept. Drift is null while unknown.
-CREATE TABLE verifications (
-    shard         smallint     NOT NULL,
-    projection    text         NOT NULL,
-    position      bigint       NOT NULL,
-    digest        text         NOT NULL,
-    drift         bigint,
-    rows          text[]       NOT NULL DEFAULT '{}',
-    verified_at   timestamptz  NOT NULL,
-    PRIMARY KEY (shard, projection)
+CREATE TABLE trials (
+    id            uuid         PRIMARY KEY,
+    rulebook      text         NOT NULL,
+    position      text         NOT NULL,
+    state         text         NOT NULL DEFAULT 'running' CHECK (state IN ('running', 'done', 'failed', 'cancelled')),
+    started_at    timestamptz  NOT NULL DEFAULT clock_timestamp(),
+    attempts      smallint     NOT NULL DEFAULT 0,
+    begun_at      timestamptz,
+    ended_at      timestamptz,
+    done          bigint       NOT NULL DEFAULT 0,
+    total         bigint       NOT NULL DEFAULT 0,
+    against       text,
+    totals        jsonb,
+    result        jsonb,
+    error         text
 );
-GRANT SELECT, INSERT, UPDATE, DELETE ON replays, replay_ranges, verifications TO shiplog_app;
+CREATE UNIQUE INDEX ON trials (rulebook) WHERE state = 'running';
+CREATE INDEX ON trials (started_at);
 
--- The app's role is not shown when the transactions of others began, and has to wait for old ones.
-CREATE FUNCTION oldest_transaction() RETURNS timestamptz
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog AS $$
-    SELECT min(xact_start) FROM pg_stat_activity
-     WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
-$$;
+GRANT SELECT, INSERT, UPDATE, DELETE ON replays, replay_ranges, trials TO shiplog_app;

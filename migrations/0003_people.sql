@@ -1,16 +1,5 @@
 -- migrate:up
 
--- Which tool a slug names. Written with the event that names it.
-CREATE TABLE slugs (
-    slug         text         PRIMARY KEY,
-    tool         integer      NOT NULL
-);
-GRANT SELECT, INSERT ON slugs TO shiplog_app;
-
--- The house shard is read by tool when something about that tool is decided.
-CREATE INDEX events_of_house ON events (shard, tool, position) WHERE shard = 0;
-
--- Private words beside a bookmark: outside the log, gone when their owner says so.
 CREATE TABLE notes (
     shard        smallint     NOT NULL,
     actor        uuid         NOT NULL,
@@ -19,18 +8,15 @@ CREATE TABLE notes (
     tags         text[]       NOT NULL DEFAULT '{}',
     PRIMARY KEY (shard, actor, tool)
 );
-GRANT SELECT, INSERT, UPDATE, DELETE ON notes TO shiplog_app;
 
--- A key is stored as a keyed hash; what it was is shown once.
 CREATE TABLE api_keys (
-    id           uuid         PRIMARY KEY,
+    id           text         PRIMARY KEY,
     name         text         NOT NULL,
     digest       bytea        NOT NULL UNIQUE,
     scopes       text[]       NOT NULL,
     created_at   timestamptz  NOT NULL DEFAULT now(),
     revoked_at   timestamptz
 );
-GRANT SELECT, INSERT, UPDATE ON api_keys TO shiplog_app;
 
 CREATE TABLE users (
     name         text         PRIMARY KEY,
@@ -38,7 +24,6 @@ CREATE TABLE users (
     reviewer     text         CHECK ((role = 'reviewer') = (reviewer IS NOT NULL)),
     password     text         NOT NULL
 );
-GRANT SELECT, INSERT, UPDATE, DELETE ON users TO shiplog_app;
 
 CREATE TABLE sessions (
     digest       bytea        PRIMARY KEY,
@@ -46,4 +31,7 @@ CREATE TABLE sessions (
     expires_at   timestamptz  NOT NULL
 );
 CREATE INDEX sessions_by_expiry ON sessions (expires_at);
+
+GRANT SELECT, INSERT, UPDATE, DELETE ON notes, users TO shiplog_app;
+GRANT SELECT, INSERT, UPDATE ON api_keys TO shiplog_app;
 GRANT SELECT, INSERT, DELETE ON sessions TO shiplog_app;

@@ -1,10 +1,10 @@
--- migrate:up
-
--- What is appended never changes: its first vacuum freezes it, and no later one
--- has to come back to a partition that is full. Positions only grow: the pages of
--- a partition's key are filled to the end. See docs/decisions/0011.
 CREATE OR REPLACE FUNCTION extend_events(upto bigint) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
+-- Creates the partitions of events that are missing, from position 0 to the one that holds ``upto``. A partition
+-- holds the same 4,194,304 positions of every shard.
+--
+-- Events never change: the first vacuum of a partition freezes it, and no later one has to come back once it is full.
+-- Positions only grow, so the pages of a partition's key are filled to the end. See docs/decisions/0011.
 DECLARE
     span CONSTANT bigint := 4194304;
     lower_bound bigint;
@@ -21,14 +21,3 @@ BEGIN
         END IF;
     END LOOP;
 END $$;
-DO $$ DECLARE partition regclass; BEGIN
-    FOR partition IN SELECT inhrelid FROM pg_inherits WHERE inhparent = 'events'::regclass
-    LOOP
-        EXECUTE format('ALTER TABLE %s SET (autovacuum_freeze_min_age = 0)', partition);
-        EXECUTE format('ALTER INDEX %s_pkey SET (fillfactor = 100)', partition);
-    END LOOP;
-END $$;
-
--- A tenth of the ballots may change before their table is vacuumed, not a fifth:
--- room on their own page keeps the next changes out of the index.
-ALTER TABLE standings SET (autovacuum_vacuum_scale_factor = 0.1);

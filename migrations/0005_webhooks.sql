@@ -1,7 +1,5 @@
 -- migrate:up
 
--- Who is told of flips. Secrets are encrypted under a key derived from SHIPLOG_SECRET. `tools` is null where all are meant.
--- `told_*` is the place of the last flip that was looked at for this webhook. It only ever moves on.
 CREATE TABLE webhooks (
     id            uuid         PRIMARY KEY,
     url           text         NOT NULL,
@@ -20,7 +18,6 @@ CREATE TABLE webhooks (
     told_number   bigint       NOT NULL DEFAULT 0
 );
 
--- What is to be sent, or was. While `claim` is set and `next_at` is ahead, a worker has it in hand.
 CREATE TABLE webhook_deliveries (
     id            uuid         PRIMARY KEY,
     webhook       uuid         NOT NULL REFERENCES webhooks ON DELETE CASCADE,
@@ -44,4 +41,5 @@ CREATE TABLE webhook_deliveries (
 CREATE INDEX ON webhook_deliveries (webhook, next_at) WHERE state = 'pending';
 CREATE INDEX ON webhook_deliveries (webhook, next_at) WHERE claim IS NOT NULL;
 CREATE INDEX ON webhook_deliveries (webhook, created_at, id);
+
 GRANT SELECT, INSERT, UPDATE, DELETE ON webhooks, webhook_deliveries TO shiplog_app;
