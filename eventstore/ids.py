@@ -9,14 +9,13 @@ from uuid import UUID
 import uuid_utils.compat
 from asyncpg.pgproto import pgproto
 
+from domain.voting.identifiers import ID_AHEAD_MAX_MS, valid_id
+
 _CLOCK_SHIFT = 80  # the clock is the first 48 of 128 bits
 _BELOW_CLOCK = (1 << _CLOCK_SHIFT) - 1
-_MARKS = 0xF << 76 | 0b11 << 62  # version and variant
 _V7 = 7 << 76 | 0b10 << 62
 _ACTOR_BITS = 22
 _OF_ACTOR = (1 << _ACTOR_BITS) - 1
-AHEAD_MAX_MS = 60_000
-WANTED = "The id must be a UUIDv7 whose time is at most 60 s in the future. Check your clock."
 
 mint = uuid_utils.compat.uuid7
 
@@ -47,22 +46,15 @@ def ids_at(milliseconds: int) -> Callable[[int, UUID], UUID]:
     return id_of
 
 
-def is_acceptable(id: UUID) -> bool:
-    """A UUIDv7 of the RFC's variant, not more than a minute in the future."""
-    return acceptance()(id)
+def is_valid(id: UUID) -> bool:
+    return valid_id(now_ms())(id)
 
 
-def acceptance() -> Callable[[UUID], bool]:
-    """``is_acceptable`` as of now, for many ids."""
-    limit = (latest() + 1) << _CLOCK_SHIFT
-
-    def is_acceptable(id: UUID) -> bool:
-        number = id.int
-        return number & _MARKS == _V7 and number < limit
-
-    return is_acceptable
+def now_ms() -> int:
+    """Since 1970."""
+    return time.time_ns() // 1_000_000
 
 
 def latest() -> int:
     """The milliseconds that an id may claim at most."""
-    return time.time_ns() // 1_000_000 + AHEAD_MAX_MS
+    return now_ms() + ID_AHEAD_MAX_MS

@@ -10,10 +10,10 @@ import msgspec
 from msgspec import Meta, Struct
 
 from domain.shared.types import Choice
+from domain.voting.identifiers import VOTER_BYTES_MAX
 from services.ingest import strict_json
 from services.ingest.decompression import LINE_BYTES_MAX
 
-VOTER_BYTES_MAX = 128
 _FIELDS = (b'"tool"', b'"choice"', b'"voter"')
 _FEW = 16  # lines that are decoded one by one to find the bad ones among them
 

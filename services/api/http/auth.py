@@ -10,6 +10,7 @@ from litestar.datastructures import Cookie
 from litestar.handlers import BaseRouteHandler
 from msgspec import Struct
 
+from domain.voting.identifiers import VOTER_WANTED, valid_voter
 from eventstore.decisions import Author
 from services.api.http.app_state import app_state
 from services.api.http.problems import HttpRejected
@@ -27,7 +28,6 @@ from services.auth.identity import (
 Guard = Callable[[Connection, BaseRouteHandler], Awaitable[None]]
 
 _YEAR_SECONDS = 365 * 24 * 3600
-VOTER_BYTES_MAX = 128
 _KEY = "shiplog api key"
 _UNSAFE = {"POST", "PUT", "PATCH", "DELETE"}
 
@@ -153,11 +153,10 @@ async def voter_of(request: AnyRequest, named: str | None) -> Voter:
         if named is not None:
             raise HttpRejected(403, "forbidden", "Only an API key with votes:write may name a voter.")
         return _visitor(request)
-    if not named or len(named.encode()) > VOTER_BYTES_MAX or "\0" in named:
-        raise HttpRejected(
-            400, "invalid", "With an API key, name the voter: 'voter', 1 to 128 bytes, without NUL."
-        )
-    return Voter(_identity(request).pseudonym("voter", named.encode()), key.id)
+    name = (named or "").encode()
+    if not valid_voter(name):
+        raise HttpRejected(400, "invalid", f"With an API key, send `voter` too. {VOTER_WANTED}")
+    return Voter(_identity(request).pseudonym("voter", name), key.id)
 
 
 def reader_of(request: AnyRequest) -> UUID | None:

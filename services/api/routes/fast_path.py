@@ -19,12 +19,13 @@ from litestar.types import ASGIApp, HTTPRequestEvent, Receive, Scope, Send
 from msgspec import Struct
 
 from domain.shared.types import Choice
+from domain.voting.identifiers import valid_voter
 from eventstore import ids
 from eventstore.appender import Overloaded
 from eventstore.casts import PendingCast
 from services.api.http.admission import AdmissionControl
 from services.api.http.app_state import AppState
-from services.api.http.auth import VOTER_BYTES_MAX, is_foreign
+from services.api.http.auth import is_foreign
 from services.api.http.metrics import Meter
 from services.api.http.problems import Answer, HttpRejected, messages, problem_of
 from services.api.routes.votes import PATH, answer_to
@@ -109,7 +110,7 @@ class VoteFastPath:
         vote = _decode(message)
         if vote is None or (tool := self._app_state.tool_directory.known_open_for_votes(vote.tool)) is None:
             return None
-        if vote.id is not None and not ids.is_acceptable(vote.id):
+        if vote.id is not None and not ids.is_valid(vote.id):
             return None
         who = self._named(headers, vote.voter) if vote.voter is not None else self._visitor(headers)
         if who is None:
@@ -120,7 +121,7 @@ class VoteFastPath:
         scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
         key = self._app_state.identity.fresh_key(token) if scheme == b"Bearer" else None
         name = voter.encode()
-        if key is None or "votes:write" not in key.scopes or not 0 < len(name) <= VOTER_BYTES_MAX:
+        if key is None or "votes:write" not in key.scopes or not valid_voter(name):
             return None
         return self._app_state.identity.pseudonym("voter", name), key.id
 
