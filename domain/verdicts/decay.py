@@ -97,39 +97,38 @@ def ages(community: Community) -> bool:
     return aged and (community.weight > 0 or community.veto_below is not None)
 
 
-class BeforeBase(Exception):
-    """A day before the one that weights begin with: it takes others."""
-
-
 class Weights(dict[int, int]):
-    """Of a day, what a vote cast on it weighs. Each is worked out when it is first asked for. Raises Earlier."""
+    """The weight of a vote by the day of its cast, computed on first use: whole numbers from ``first_day`` on.
 
-    def __init__(self, half_life: int | None, base: int) -> None:
+    ``weights`` gives others for earlier days. All that it gives for one half-life differ by a power of two.
+    """
+
+    def __init__(self, half_life: int | None, half_lives: int) -> None:
         super().__init__()
-        self._half_life, self._base = half_life, base
+        self._half_life, self._half_lives = half_life, half_lives
+        self.first_day = 0 if half_life is None else half_life * half_lives
 
     def __missing__(self, day: int) -> int:
-        weight = self[day] = self._weigh(day)
+        weight = self[day] = self._weight(day)
         return weight
 
-    def _weigh(self, day: int) -> int:
+    def _weight(self, day: int) -> int:
         if self._half_life is None:
             return 1
+        assert day >= self.first_day, "an earlier day needs weights that begin earlier"
         halves, rest = divmod(day, self._half_life)
-        if halves < self._base:
-            raise BeforeBase
-        return _root(self._half_life, rest) << (halves - self._base)
+        return _root(self._half_life, rest) << (halves - self._half_lives)
 
 
 def weights(community: Community, first: int) -> Weights:
-    """All divided by one power of two, so that those from the day ``first`` on stay short."""
+    """Divided by the largest power of two that leaves whole numbers from the day ``first`` on, so that they stay short."""
     half_life = community.half_life_days
     return _weights(half_life, 0 if half_life is None else first // half_life)
 
 
 @lru_cache(100)
-def _weights(half_life: int | None, base: int) -> Weights:
-    return Weights(half_life, base)
+def _weights(half_life: int | None, half_lives: int) -> Weights:
+    return Weights(half_life, half_lives)
 
 
 @lru_cache(100_000)
