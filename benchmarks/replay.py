@@ -25,7 +25,7 @@ from benchmarks.client import Load, drive
 from benchmarks.flat import fill
 from benchmarks.servers import Shiplog, shiplog
 from benchmarks.votes import singles
-from domain.shared.log import Event, Position, Recorded
+from domain.shared.log import Event, Position, RecordedEvent
 from projections.engine.projection import RANGE
 from projections.tally import TALLY
 from services.embedded.postgres import Postgres
@@ -115,7 +115,7 @@ async def _fold_of_events(conn: Connection[Record], shard: int) -> int:
                 replaced=replaced,
                 data=data,
             )
-            recorded = Recorded(at, recorded_at, event)
+            recorded = RecordedEvent(at, recorded_at, event)
             tally = tallies.setdefault(tool, {"ship": 0, "skip": 0, None: 0})
             tally[recorded.event.choice] += 1
             tally[recorded.event.replaced] -= 1

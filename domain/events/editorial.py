@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from domain.events.upcasts import Upcaster, family, newest, stored_as, stored_names, upcast
 from domain.rulebooks.rulebook import Rulebook
-from domain.shared.errors import NotUnderstood
+from domain.shared.errors import UndecodableEvent
 from domain.shared.types import Choice, Line, Name, Score, Slug, Text, Url
 
 
@@ -158,12 +158,12 @@ def encode(event: EditorialEvent) -> bytes:
 def decode(data: bytes, stored: str | None = None) -> EditorialEvent:
     """The event in its newest shape; ``stored`` is its type in the log, if it may be an older one.
 
-    Raises NotUnderstood for what a newer version may have written.
+    Raises UndecodableEvent for what a newer version may have written.
     """
     try:
         event: EditorialEvent = _decoder.decode(data if stored is None else _newest_shape(data, stored))
     except msgspec.ValidationError as error:
-        raise NotUnderstood(data=data.decode()[:200], error=str(error)) from None
+        raise UndecodableEvent(data=data.decode()[:200], error=str(error)) from None
     return event
 
 

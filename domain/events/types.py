@@ -13,11 +13,11 @@ VOTING_TYPES = ("VoteCast", "VoteRetracted", "BookmarkSaved", "BookmarkDropped")
 EDITORIAL_TYPES = tuple(each.__name__ for each in get_args(editorial.EditorialEvent))
 
 
-def names(also: Iterable[str] = ()) -> tuple[str, ...]:
+def event_types(also: Iterable[str] = ()) -> tuple[str, ...]:
     """The families this software has heard of, and ``also`` those."""
     return tuple(dict.fromkeys((*VOTING_TYPES, *EDITORIAL_TYPES, *also)))
 
 
-def readable(also: Iterable[str] = ()) -> list[str]:
+def readable_types(also: Iterable[str] = ()) -> list[str]:
     """The stored names of every version of these that it reads."""
-    return [stored for name in names(also) for stored in stored_names(name, editorial.UPCASTERS)]
+    return [stored for name in event_types(also) for stored in stored_names(name, editorial.UPCASTERS)]

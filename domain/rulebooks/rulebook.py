@@ -30,7 +30,7 @@ _RATIO = re.compile(r"([0-9]{1,9}/[0-9]{1,9}|[0-9]{1,3}(\.[0-9]{1,6})?%?)\Z", re
 _Z = re.compile(r"[0-9](\.[0-9]{1,4})?\Z", re.ASCII)
 
 
-class WrongRulebook(Rejected):
+class InvalidRulebook(Rejected):
     """This is no rulebook: {error}"""
 
     slug = "invalid"
@@ -118,17 +118,17 @@ class Rulebook(Struct, frozen=True, dict=True, forbid_unknown_fields=True):
         return "sha256:" + sha256(self.canonical).hexdigest()
 
     @cached_property
-    def ship_bar(self) -> Threshold:
+    def ship_threshold(self) -> Threshold:
         """For the share."""
         return Threshold(_ratio(self.ship.lstrip("<>=")), "=" in self.ship)
 
     @cached_property
-    def skip_bar(self) -> Threshold:
+    def skip_threshold(self) -> Threshold:
         """For what is left to 1 of the share."""
         return Threshold(1 - _ratio(self.skip.lstrip("<>=")), "=" in self.skip)
 
     @cached_property
-    def veto_bar(self) -> Threshold | None:
+    def veto_threshold(self) -> Threshold | None:
         """For what is left to 1 of the upper end."""
         below = self.community.veto_below
         return None if below is None else Threshold(1 - _ratio(below), inclusive=False)
@@ -138,7 +138,7 @@ class Rulebook(Struct, frozen=True, dict=True, forbid_unknown_fields=True):
         return Decimal(self.community.z)
 
     @cached_property
-    def z_in_ten_thousandths(self) -> int:
+    def z_ten_thousandths(self) -> int:
         """Exact: it has no more places."""
         return int(self.z * 10_000)
 
@@ -155,29 +155,29 @@ class Rulebook(Struct, frozen=True, dict=True, forbid_unknown_fields=True):
 
 
 def read_rulebook(text: str) -> Rulebook:
-    """From TOML. Raises WrongRulebook, which names the field."""
+    """From TOML. Raises InvalidRulebook, which names the field."""
     try:
         book = msgspec.convert(tomllib.loads(text), Rulebook)
     except (ValueError, RecursionError) as error:  # of TOML, of msgspec, of a number without end
-        raise WrongRulebook(error=in_words(error, Rulebook)) from None
-    return normal(book)
+        raise InvalidRulebook(error=in_words(error, Rulebook)) from None
+    return normalize(book)
 
 
 def decode_rulebook(canonical: bytes) -> Rulebook:
-    """From JSON. Raises WrongRulebook."""
+    """From JSON. Raises InvalidRulebook."""
     try:
         book = msgspec.json.decode(canonical, type=Rulebook)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        raise WrongRulebook(error=in_words(error, Rulebook)) from None
-    return normal(book)
+        raise InvalidRulebook(error=in_words(error, Rulebook)) from None
+    return normalize(book)
 
 
-def normal(book: Rulebook) -> Rulebook:
-    """The one way of writing this rulebook. Raises WrongRulebook for one that contradicts itself."""
+def normalize(book: Rulebook) -> Rulebook:
+    """The one way of writing this rulebook. Raises InvalidRulebook for one that contradicts itself."""
     ship, skip = _bound("ship", book.ship, ">"), _bound("skip", book.skip, "<")
     z, veto = book.community.z, book.community.veto_below
     if not _Z.match(z) or Decimal(z) == 0:
-        raise WrongRulebook(
+        raise InvalidRulebook(
             error=f"`community.z`: {z!r} is no quantile above 0 with at most four places, as 1.96 is."
         )
     community = msgspec.structs.replace(
@@ -193,31 +193,31 @@ def normal(book: Rulebook) -> Rulebook:
 
 
 def _check(book: Rulebook) -> None:
-    ship, skip = book.ship_bar, book.skip_bar
+    ship, skip = book.ship_threshold, book.skip_threshold
     if ship.at < 1 - skip.at or (ship.at == 1 - skip.at and ship.inclusive and skip.inclusive):
-        raise WrongRulebook(
+        raise InvalidRulebook(
             error=f"`ship` {book.ship} and `skip` {book.skip} overlap: a share would be both. Move one of them."
         )
     if book.panel.weight == 0 and book.community.weight == 0:
-        raise WrongRulebook(error="`panel.weight` and `community.weight` are both 0: nothing would decide.")
+        raise InvalidRulebook(error="`panel.weight` and `community.weight` are both 0: nothing would decide.")
     starts = [start for start, _ in book.panel.bands]
     worths = [worth for _, worth in book.panel.bands]
     if starts and (starts[0] != 0 or starts != sorted(set(starts)) or starts[-1] > 100):
-        raise WrongRulebook(error="`panel.bands` begin at score 0 and rise, up to 100.")
+        raise InvalidRulebook(error="`panel.bands` begin at score 0 and rise, up to 100.")
     if worths != sorted(worths) or any(not 0 <= worth <= 100 for worth in worths):
-        raise WrongRulebook(
+        raise InvalidRulebook(
             error="`panel.bands` are worth 0 to 100, and a higher score no less than a lower one."
         )
     if starts and book.panel.counts != "scores":
-        raise WrongRulebook(error='`panel.bands` are of scores: set `panel.counts` to "scores".')
+        raise InvalidRulebook(error='`panel.bands` are of scores: set `panel.counts` to "scores".')
     if len(set(book.comparison)) < len(book.comparison):
-        raise WrongRulebook(error="`comparison` names a clause twice.")
+        raise InvalidRulebook(error="`comparison` names a clause twice.")
 
 
 def _bound(field: str, text: str, sign: str) -> str:
     found = _BOUND.match(text.strip())
     if found is None or found[1][0] != sign:
-        raise WrongRulebook(
+        raise InvalidRulebook(
             error=f"`{field}`: {text!r} is no bound. Write {sign}1/2 or {sign}=80%, for example."
         )
     return f"{found[1]}{_ratio(found[2], field)}"
@@ -232,4 +232,4 @@ def _ratio(text: str, field: str = "") -> Fraction:
             ratio = Fraction(2)
         if ratio <= 1:
             return ratio
-    raise WrongRulebook(error=f"`{field}`: {text!r} is no ratio within 0 and 1. Write 1/2, 0.5 or 50%.")
+    raise InvalidRulebook(error=f"`{field}`: {text!r} is no ratio within 0 and 1. Write 1/2, 0.5 or 50%.")

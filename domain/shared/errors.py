@@ -28,7 +28,7 @@ class NotListedYet(Rejected):
     slug = "not-found"
 
 
-class NotUnderstood(Rejected):
+class UndecodableEvent(Rejected):
     """The log holds an event that this version does not know: {error} Upgrade this process first: {data}"""
 
     slug = "not-understood"
@@ -40,7 +40,7 @@ class Retired(Rejected):
     slug = "retired"
 
 
-class RevisionMoved(Rejected):
+class RevisionConflict(Rejected):
     """The tool {tool!r} is at revision {revision}, not {expected}. Read it again and send the change on top."""
 
     slug = "revision-moved"

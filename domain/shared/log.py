@@ -57,7 +57,7 @@ class Event(Struct, frozen=True, kw_only=True):
     data: bytes | None = None
 
 
-class Recorded(Struct, frozen=True):
+class RecordedEvent(Struct, frozen=True):
     """What was stored, where and when."""
 
     position: Position

@@ -10,7 +10,7 @@ from math import isqrt
 from msgspec import Struct
 
 HALF_LIFE_DAYS = 2
-HALVINGS = 16
+HALF_LIVES_MAX = 16
 
 RECENT_DAYS = 2
 PAST_DAYS = 28
@@ -24,11 +24,11 @@ _SCALE = 10**9
 
 
 class RecentActivity(Struct, frozen=True):
-    """``heat`` is the sum of what a tool's votes weigh, ``recent`` how many were cast today and yesterday, and ``past``
+    """``decayed_votes`` is the sum of what a tool's votes weigh, ``recent`` how many were cast today and yesterday, and ``past``
     how many in the 28 days before. Of today and yesterday ``hours`` have gone by, 25 to 48.
     """
 
-    heat: int = 0
+    decayed_votes: int = 0
     recent: int = 0
     past: int = 0
     hours: int = RECENT_DAYS * _DAY
@@ -62,14 +62,14 @@ def weight(age: int) -> int:
     Exponential decay counted forward (Cormode, Shkapenyuk, Srivastava and Xu 2009): of two votes the later one weighs more
     by a ratio that does not change while both grow older.
     """
-    halves = HALF_LIFE_DAYS * HALVINGS - age
+    halves = HALF_LIFE_DAYS * HALF_LIVES_MAX - age
     return isqrt(1 << halves) if halves >= 0 else 0
 
 
-WEIGHTS = [weight(age) for age in range(HALF_LIFE_DAYS * HALVINGS + 1)]
+WEIGHTS = [weight(age) for age in range(HALF_LIFE_DAYS * HALF_LIVES_MAX + 1)]
 
 
-def hours_of(hour: int) -> tuple[int, int]:
+def day_and_hours(hour: int) -> tuple[int, int]:
     """Of an hour since 1970: its day, and how many hours since the day before began, with itself."""
     day, of_day = divmod(hour, _DAY)
     return day, _DAY + of_day + 1

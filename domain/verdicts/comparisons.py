@@ -8,7 +8,7 @@ from typing import Literal, assert_never
 from msgspec import Struct
 
 from domain.rulebooks.rulebook import Clause, Rulebook
-from domain.verdicts.statistics import lower_end
+from domain.verdicts.statistics import wilson_lower_bound
 from domain.verdicts.verdict import BriefVerdict, Verdict
 
 Side = Literal["left", "right"]
@@ -26,14 +26,14 @@ def winner(left: Verdict, right: Verdict, names: tuple[str, str], rulebook: Rule
     Compared are the exact values, not the rounded ones that are shown.
     """
     for clause in rulebook.comparison:
-        a, b = value_by(clause, left, rulebook), value_by(clause, right, rulebook)
+        a, b = value_of_clause(clause, left, rulebook), value_of_clause(clause, right, rulebook)
         if a != b:
             left_wins = b is None or (a is not None and a > b)
             return Winner("left", names[0], clause) if left_wins else Winner("right", names[1], clause)
     return Winner(None, "Toss-up", "none")
 
 
-def value_by(clause: Clause, verdict: Verdict | BriefVerdict, rulebook: Rulebook) -> Fraction | None:
+def value_of_clause(clause: Clause, verdict: Verdict | BriefVerdict, rulebook: Rulebook) -> Fraction | None:
     """What the clause compares; None of nothing."""
     panel, votes = verdict.panel, verdict.community
     match clause:
@@ -46,7 +46,7 @@ def value_by(clause: Clause, verdict: Verdict | BriefVerdict, rulebook: Rulebook
         case "community share":
             return Fraction(votes.ship, votes.total) if votes.total else None
         case "community lower bound":
-            return Fraction(lower_end(votes.ship, votes.skip, rulebook.z)) if votes.total else None
+            return Fraction(wilson_lower_bound(votes.ship, votes.skip, rulebook.z)) if votes.total else None
         case "votes":
             return Fraction(votes.total)
         case _:

@@ -50,7 +50,7 @@ class WeightedVotes(Struct, frozen=True):
     vote_weight_today: int = 1
 
 
-class WeighedDays(Struct, frozen=True):
+class WeightedDays(Struct, frozen=True):
     """The days that count, newest first: what a vote of each weighs, and its votes. One cast today would weigh ``vote_weight_today``."""
 
     weights: list[int]
@@ -68,30 +68,30 @@ def weigh(ballots: Ballots, community: Community) -> WeightedVotes:
     return weigh_days(ballots, community).summed
 
 
-def weigh_days(ballots: Ballots, community: Community) -> WeighedDays:
+def weigh_days(ballots: Ballots, community: Community) -> WeightedDays:
     """One day where ages do not matter."""
-    if not ages(community):
-        return WeighedDays([1], [ballots.ship], [ballots.skip])
+    if not weighs_age(community):
+        return WeightedDays([1], [ballots.ship], [ballots.skip])
     newest = sorted(
         (each for each in ballots.days if each.ship or each.skip), key=attrgetter("day"), reverse=True
     )
     days, ship, skip = ([getattr(each, name) for each in newest] for name in ("day", "ship", "skip"))
-    return weigh_newest(days, ship, skip, ballots.today, community)
+    return weigh_newest_days(days, ship, skip, ballots.today, community)
 
 
-def weigh_newest(
+def weigh_newest_days(
     days: list[int], ship: list[int], skip: list[int], today: int | None, community: Community
-) -> WeighedDays:
+) -> WeightedDays:
     """Of days, newest first, those that count."""
     window = community.window_days
     if window is not None and today is not None:
         count = bisect_left(days, window - today, key=neg)
         days, ship, skip = days[:count], ship[:count], skip[:count]
     weight = weights(community, days[-1] if days else today or 0)
-    return WeighedDays([weight[day] for day in days], ship, skip, weight[today or 0])
+    return WeightedDays([weight[day] for day in days], ship, skip, weight[today or 0])
 
 
-def ages(community: Community) -> bool:
+def weighs_age(community: Community) -> bool:
     """Whether it matters when a vote was cast. Where votes cannot change a label, nobody reads their days."""
     aged = community.half_life_days is not None or community.window_days is not None
     return aged and (community.weight > 0 or community.veto_below is not None)

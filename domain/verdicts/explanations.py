@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from domain.rulebooks.rulebook import Community, Label
 from domain.verdicts.decay import WeightedVotes
-from domain.verdicts.intervals import exactly, wilson_ends
+from domain.verdicts.intervals import exactly, wilson_interval
 from domain.verdicts.labels import DecidedBy, Rule
 from domain.verdicts.shares import DistanceToNextLabel, Ends, combined_of, rounded, share_of
 
@@ -71,7 +71,7 @@ def _of_votes(standing: Rule, votes: WeightedVotes) -> str:
     counts = f"{named}{_of_window(community)} {'counts' if one else 'count'}"
     if not standing.has_quorum(votes):
         return f"{counts}, fewer than the {community.minimum} from which they weigh."
-    low, high = rounded(wilson_ends(votes.ship, votes.total, votes.vote_weight_today, standing.book.z))
+    low, high = rounded(wilson_interval(votes.ship, votes.total, votes.vote_weight_today, standing.book.z))
     aged = "" if community.half_life_days is None else ", weighed by age,"
     share = f"{counts}{aged or ','} with a share of {exactly(share_of(votes)).rounded()}"
     return f"{share} and an interval of {low} to {high} at z = {community.z}."
@@ -108,7 +108,7 @@ def _words(bound: str) -> str:
 
 def _beside_a_bar(standing: Rule, combined: Ends) -> bool:
     """Whether an end is shown where a bar is, and is not quite there."""
-    bars = standing.book.ship_bar.at, 1 - standing.book.skip_bar.at
+    bars = standing.book.ship_threshold.at, 1 - standing.book.skip_threshold.at
     return any(
         end.rounded() == exactly(bar).rounded() and not end.equals(bar)
         for end, bar in zip(combined, bars, strict=True)

@@ -61,7 +61,7 @@ def exactly(share: Fraction) -> End:
     return End(share.numerator, 0, share.denominator)
 
 
-def wilson_ends(side: int, total: int, vote_weight_today: int, z: Decimal) -> tuple[End, End]:
+def wilson_interval(side: int, total: int, vote_weight_today: int, z: Decimal) -> tuple[End, End]:
     """The score interval (Wilson 1927) of the share p = side/total of n = total/unit votes; ``total`` is above 0.
 
     (2np + z^2 -+ z sqrt(4np(1 - p) + z^2)) / 2(n + z^2), in whole numbers.

@@ -57,7 +57,7 @@ class Rule(Struct, frozen=True, dict=True):
 
     @cached_property
     def _veto(self) -> Test | None:
-        bar = self.book.veto_bar
+        bar = self.book.veto_threshold
         return None if bar is None else interval_test(bar, self.book)
 
     def label(self, votes: WeightedVotes) -> Label:
@@ -108,13 +108,17 @@ def rule_at(book: Rulebook, worth: int, most: int) -> Rule:
     """
     panel = Fraction(worth, most) if most else None
     if panel is None or book.panel.weight == 0:
-        return Rule(book, panel, "Unreviewed", book.ship_bar, book.skip_bar)
-    if book.ship_bar.passes(panel):
+        return Rule(book, panel, "Unreviewed", book.ship_threshold, book.skip_threshold)
+    if book.ship_threshold.passes(panel):
         panel_label: Label = "Ship"
     else:
-        panel_label = "Skip" if book.skip_bar.passes(1 - panel) else book.between
+        panel_label = "Skip" if book.skip_threshold.passes(1 - panel) else book.between
     return Rule(
-        book, panel, panel_label, _left(book, book.ship_bar, panel), _left(book, book.skip_bar, 1 - panel)
+        book,
+        panel,
+        panel_label,
+        _left(book, book.ship_threshold, panel),
+        _left(book, book.skip_threshold, 1 - panel),
     )
 
 
@@ -147,7 +151,7 @@ def interval_test(bar: Threshold, book: Rulebook) -> Test:
         return lambda side, _total, _vote_weight_today: side > 0
     if a >= whole:
         return lambda _side, _total, _vote_weight_today: False
-    z = book.z_in_ten_thousandths
+    z = book.z_ten_thousandths
     spread, inclusive = z * z * a * (whole - a), bar.inclusive
 
     def passes(side: int, total: int, vote_weight_today: int) -> bool:

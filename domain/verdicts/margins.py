@@ -10,13 +10,13 @@ from operator import mul
 from typing import TypeAlias
 
 from domain.rulebooks.rulebook import Label, Rulebook
-from domain.verdicts.decay import WeighedDays, WeightedVotes
+from domain.verdicts.decay import WeightedDays, WeightedVotes
 from domain.verdicts.labels import Rule, rule
 
 Taken: TypeAlias = Callable[[int], WeightedVotes]
 
 
-def fewest_votes(standing: Rule, days: WeighedDays, votes: WeightedVotes) -> int | None:
+def fewest_votes(standing: Rule, days: WeightedDays, votes: WeightedVotes) -> int | None:
     """Of ``votes``, the sum of ``days``. None where no number of votes taken out changes the label.
 
     While enough votes are left, those of one side move a label furthest, the ones that weigh most first; with too few
@@ -35,7 +35,7 @@ def fewest_votes(standing: Rule, days: WeighedDays, votes: WeightedVotes) -> int
     return min((each for each in ways if each is not None), default=None)
 
 
-def _ships_taken(days: WeighedDays, votes: WeightedVotes) -> tuple[Taken, int]:
+def _ships_taken(days: WeightedDays, votes: WeightedVotes) -> tuple[Taken, int]:
     weight, most = _heaviest(days.weights, days.ship)
 
     def taken(gone: int) -> WeightedVotes:
@@ -45,7 +45,7 @@ def _ships_taken(days: WeighedDays, votes: WeightedVotes) -> tuple[Taken, int]:
     return taken, most
 
 
-def _skips_taken(days: WeighedDays, votes: WeightedVotes) -> tuple[Taken, int]:
+def _skips_taken(days: WeightedDays, votes: WeightedVotes) -> tuple[Taken, int]:
     weight, most = _heaviest(days.weights, days.skip)
     return lambda gone: WeightedVotes(
         votes.count - gone, votes.ship, votes.total - weight(gone), votes.vote_weight_today

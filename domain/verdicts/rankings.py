@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from domain.rulebooks.rulebook import Rulebook
 from domain.verdicts.activity import RecentActivity
-from domain.verdicts.statistics import lower_end
+from domain.verdicts.statistics import wilson_lower_bound
 
 Sort = Literal["top", "hot", "trending", "controversial", "most-voted", "new"]
 Rank = tuple[int, ...]
@@ -42,7 +42,7 @@ def rank(sort: Sort, tool: Contender, rulebook: Rulebook) -> Rank:
         case "top":
             return _top(tool, rulebook)
         case "hot":
-            return (tool.recent_activity.heat, *_top(tool, rulebook))
+            return (tool.recent_activity.decayed_votes, *_top(tool, rulebook))
         case "trending":
             return (int(tool.recent_activity.trends), tool.recent_activity.growth, *_top(tool, rulebook))
         case "controversial":
@@ -63,7 +63,7 @@ def _top(tool: Contender, rulebook: Rulebook) -> Rank:
     takes = tool.takes_ship + tool.takes_skip
     return (
         int(tool.total >= rulebook.community.minimum),
-        lower_end(tool.ship, tool.skip, rulebook.z),
+        wilson_lower_bound(tool.ship, tool.skip, rulebook.z),
         _PLACES * tool.takes_ship // takes if takes else -1,
         _PLACES * tool.score_total // takes if takes else -1,
         -tool.skip,

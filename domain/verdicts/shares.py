@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from domain.rulebooks.rulebook import Label, Threshold
 from domain.verdicts.decay import WeightedVotes
-from domain.verdicts.intervals import End, exactly, wilson_ends
+from domain.verdicts.intervals import End, exactly, wilson_interval
 from domain.verdicts.labels import DecidedBy, Rule
 
 Ends = tuple[End, End]
@@ -52,7 +52,7 @@ def _community_part(standing: Rule, votes: WeightedVotes) -> Ends | None:
     if not standing.has_quorum(votes) or not community.weight:
         return None
     if community.bound == "interval":
-        return wilson_ends(votes.ship, votes.total, votes.vote_weight_today, standing.book.z)
+        return wilson_interval(votes.ship, votes.total, votes.vote_weight_today, standing.book.z)
     return exactly(share_of(votes)), exactly(share_of(votes))
 
 
@@ -88,11 +88,13 @@ def _ways(standing: Rule, combined: Ends, label: Label) -> list[DistanceToNextLa
     """Across each bar that is beside the label: to what lies on the other side, and how far."""
     book = standing.book
     low, high = combined
-    meet = book.ship_bar.at == 1 - book.skip_bar.at and (book.ship_bar.inclusive or book.skip_bar.inclusive)
+    meet = book.ship_threshold.at == 1 - book.skip_threshold.at and (
+        book.ship_threshold.inclusive or book.skip_threshold.inclusive
+    )
     narrow = meet and low == high
     beside: tuple[tuple[Label, Label, Threshold, Decimal], ...] = (
-        ("Ship", "Skip", book.ship_bar, _far(low, book.ship_bar.at)),
-        ("Skip", "Ship", book.skip_bar, _far(high, 1 - book.skip_bar.at)),
+        ("Ship", "Skip", book.ship_threshold, _far(low, book.ship_threshold.at)),
+        ("Skip", "Ship", book.skip_threshold, _far(high, 1 - book.skip_threshold.at)),
     )
     found = []
     for name, opposite, bar, far in beside:

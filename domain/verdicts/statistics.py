@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from functools import lru_cache
 
-from domain.verdicts.intervals import wilson_ends
+from domain.verdicts.intervals import wilson_interval
 
 _EXACT = Context(prec=40, rounding=ROUND_HALF_EVEN)
 _FOUR_PLACES = Decimal("0.0001")
@@ -38,11 +38,11 @@ def wilson(ship: int, skip: int, z: Decimal = Z_95) -> tuple[Decimal, Decimal] |
     """The score interval to four places, exactly rounded half to even; None of nothing."""
     if not ship + skip:
         return None
-    low, high = wilson_ends(ship, ship + skip, 1, z)
+    low, high = wilson_interval(ship, ship + skip, 1, z)
     return low.rounded(), high.rounded()
 
 
 @lru_cache(100_000)
-def lower_end(ship: int, skip: int, z: Decimal = Z_95) -> int:
+def wilson_lower_bound(ship: int, skip: int, z: Decimal = Z_95) -> int:
     """Of the score interval, in units of 10**-30, rounded down; 0 of nothing. What ranks and comparisons go by."""
-    return wilson_ends(ship, ship + skip, 1, z)[0].rounded_down(30) if ship + skip else 0
+    return wilson_interval(ship, ship + skip, 1, z)[0].rounded_down(30) if ship + skip else 0

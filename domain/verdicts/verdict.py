@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from domain.rulebooks.rulebook import Label, Panel, Rulebook
 from domain.shared.types import Choice
-from domain.verdicts.decay import Ballots, WeighedDays, WeightedVotes, weigh_days
+from domain.verdicts.decay import Ballots, WeightedDays, WeightedVotes, weigh_days
 from domain.verdicts.explanations import explain
 from domain.verdicts.labels import DecidedBy, Rule, rule
 from domain.verdicts.margins import fewest_takes, fewest_votes, panel_share
@@ -108,8 +108,8 @@ def judge(takes: Sequence[Judgement], ballots: Ballots, rulebook: Rulebook) -> V
     )
 
 
-def judge_shortly(
-    takes: Sequence[Judgement], ship: int, skip: int, days: WeighedDays, rulebook: Rulebook
+def judge_briefly(
+    takes: Sequence[Judgement], ship: int, skip: int, days: WeightedDays, rulebook: Rulebook
 ) -> BriefVerdict:
     """What ``judge`` says of these votes, in short."""
     counted = counted_takes(takes, rulebook.panel)
@@ -121,7 +121,7 @@ def judge_shortly(
 
 
 def _margin(
-    standing: Rule, counted: Sequence[tuple[int, int]], days: WeighedDays, votes: WeightedVotes, label: Label
+    standing: Rule, counted: Sequence[tuple[int, int]], days: WeightedDays, votes: WeightedVotes, label: Label
 ) -> Margin:
     takes = fewest_takes(standing.book, counted, votes, label)
     return Margin(fewest_votes(standing, days, votes), takes)

@@ -36,7 +36,7 @@ _NOT_PUBLIC = tuple(IPv6Network(each) for each in ("2002::/16", "3fff::/20")) + 
 )
 
 
-class NotAnEndpoint(Rejected):
+class InvalidEndpoint(Rejected):
     """A webhook cannot be sent to this URL: {problem}."""
 
     slug = "not-an-endpoint"
@@ -65,11 +65,11 @@ class Endpoint(Struct, frozen=True):
         return _literal(self.host)
 
 
-def read_endpoint(url: str, own: Sequence[Network] = ()) -> Endpoint:
-    """Raises NotAnEndpoint. ``own``: networks that may be reached although they are not public, also by plain http."""
+def parse_endpoint(url: str, own: Sequence[Network] = ()) -> Endpoint:
+    """Raises InvalidEndpoint. ``own``: networks that may be reached although they are not public, also by plain http."""
     found = _URL.match(url) if len(url) <= URL_CHARS_MAX else None
     if found is None:
-        raise NotAnEndpoint(
+        raise InvalidEndpoint(
             problem=f"write https://host/path, at most {URL_CHARS_MAX} characters, without user, password or fragment"
         )
     scheme, host, port, target = found[1].lower(), found[2].lower(), found[3], found[4] or "/"
@@ -85,12 +85,12 @@ def read_endpoint(url: str, own: Sequence[Network] = ()) -> Endpoint:
 
 
 def check_reachable(endpoint: Endpoint, address: Address, own: Sequence[Network] = ()) -> None:
-    """Raises NotAnEndpoint unless the address is public and asked for properly, or in one of ``own`` networks."""
+    """Raises InvalidEndpoint unless the address is public and asked for properly, or in one of ``own`` networks."""
     inner = _inner(address)
     if any(inner in network for network in own):
         return
     if not is_public(inner):
-        raise NotAnEndpoint(problem=f"{endpoint.host} leads to an address that is not public")
+        raise InvalidEndpoint(problem=f"{endpoint.host} leads to an address that is not public")
     _check_public_use(endpoint)
 
 
@@ -115,13 +115,15 @@ def _inner(address: Address) -> Address:
 def _host(written: str) -> str:
     if written.startswith("["):
         if not isinstance(_literal(written[1:-1]), IPv6Address):
-            raise NotAnEndpoint(problem="what is in brackets is no IPv6 address")
+            raise InvalidEndpoint(problem="what is in brackets is no IPv6 address")
         return written[1:-1]
     labels = written.split(".")
     if len(written) > 253 or not all(map(_LABEL.match, labels)):
-        raise NotAnEndpoint(problem=f"{written[:80]!r} is no host name. Leave out a dot at its end")
+        raise InvalidEndpoint(problem=f"{written[:80]!r} is no host name. Leave out a dot at its end")
     if _NUMBER.match(labels[-1]) and _literal(written) is None:
-        raise NotAnEndpoint(problem=f"{written[:80]!r} is no address. Write four decimal numbers, 192.0.2.1")
+        raise InvalidEndpoint(
+            problem=f"{written[:80]!r} is no address. Write four decimal numbers, 192.0.2.1"
+        )
     return written
 
 
@@ -135,20 +137,20 @@ def _literal(host: str) -> Address | None:
 def _check_written(endpoint: Endpoint, own: Sequence[Network]) -> None:
     """What can be said before the name is looked up."""
     if not 1 <= endpoint.port <= 65535:
-        raise NotAnEndpoint(problem=f"there is no port {endpoint.port}")
+        raise InvalidEndpoint(problem=f"there is no port {endpoint.port}")
     if endpoint.literal is not None:
         check_reachable(endpoint, endpoint.literal, own)
     elif not own:
         labels = endpoint.host.split(".")
         if len(labels) < 2 or labels[-1] in _LOCAL_NAMES:
-            raise NotAnEndpoint(problem=f"{endpoint.host} is not a name on the public internet")
+            raise InvalidEndpoint(problem=f"{endpoint.host} is not a name on the public internet")
         _check_public_use(endpoint)
 
 
 def _check_public_use(endpoint: Endpoint) -> None:
     if not endpoint.secure:
-        raise NotAnEndpoint(problem="only https is sent over the public internet")
+        raise InvalidEndpoint(problem="only https is sent over the public internet")
     if endpoint.port != _HTTPS_PORT and endpoint.port in _LOW_PORTS:
-        raise NotAnEndpoint(
+        raise InvalidEndpoint(
             problem=f"port {endpoint.port} belongs to another service. Use 443, or 1024 and above"
         )

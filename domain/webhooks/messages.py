@@ -32,15 +32,15 @@ _WAIT_MAX = timedelta(days=1)
 _JITTER = 0.2  # of a delay, at most, on top of it
 
 
-class ToolTold(Struct, frozen=True):
+class ToolPayload(Struct, frozen=True):
     slug: str
     name: str
 
 
-class FlipTold(Struct, frozen=True):
+class FlipPayload(Struct, frozen=True):
     """``event`` is the type of the event at ``position``, which caused it; ``url`` the tool's page."""
 
-    tool: ToolTold
+    tool: ToolPayload
     before: Label
     after: Label
     position: str
@@ -54,7 +54,7 @@ class Message(Struct, frozen=True):
 
     type: str
     timestamp: datetime
-    data: FlipTold | dict[str, str]
+    data: FlipPayload | dict[str, str]
 
 
 class AttemptResult(Struct, frozen=True):
@@ -70,12 +70,12 @@ class Delivered(Struct, frozen=True):
     state: ClassVar[State] = "delivered"
 
 
-class Again(Struct, frozen=True):
+class Retry(Struct, frozen=True):
     state: ClassVar[State] = "pending"
     after: timedelta
 
 
-class GivenUp(Struct, frozen=True):
+class GiveUp(Struct, frozen=True):
     state: ClassVar[State] = "failed"
 
 
@@ -85,13 +85,13 @@ class Gone(Struct, frozen=True):
     state: ClassVar[State] = "failed"
 
 
-Meaning: TypeAlias = Delivered | Again | GivenUp | Gone
+AttemptOutcome: TypeAlias = Delivered | Retry | GiveUp | Gone
 
 
-def message_of(flip: Flip, tool: ToolTold, site: str) -> bytes:
+def flip_message(flip: Flip, tool: ToolPayload, site: str) -> bytes:
     """The bytes to sign and to send."""
     place = flip.place
-    told = FlipTold(
+    told = FlipPayload(
         tool,
         flip.before,
         flip.after,
@@ -103,11 +103,11 @@ def message_of(flip: Flip, tool: ToolTold, site: str) -> bytes:
     return msgspec.json.encode(Message(FLIPPED, place.recorded_at.astimezone(UTC), told))
 
 
-def ping(at: datetime, site: str) -> bytes:
+def ping_message(at: datetime, site: str) -> bytes:
     return msgspec.json.encode(Message(PING, at.astimezone(UTC), {"url": site}))
 
 
-def write_secret(secret: bytes) -> str:
+def encode_secret(secret: bytes) -> str:
     """As the receiver is shown it."""
     return _SECRET_PREFIX + base64.b64encode(secret).decode()
 
@@ -119,19 +119,19 @@ def sign(secrets: Sequence[bytes], id: str, timestamp: int, body: bytes) -> str:
     return " ".join(f"v1,{base64.b64encode(digest).decode()}" for digest in digests)
 
 
-def meaning_of(answer: AttemptResult, attempts: int, jitter: float) -> Meaning:
+def outcome_of(answer: AttemptResult, attempts: int, jitter: float) -> AttemptOutcome:
     """What to do after the ``attempts``-th attempt. ``jitter`` is at random between 0 and 1."""
     if answer.status is not None and 200 <= answer.status < 300:
         return Delivered()
     if answer.status == 410:
         return Gone()
     if attempts >= ATTEMPTS_MAX:
-        return GivenUp()
+        return GiveUp()
     wanted = min(answer.retry_after or timedelta(0), _WAIT_MAX)
-    return Again(max(DELAYS[attempts - 1] * (1 + _JITTER * jitter), wanted))
+    return Retry(max(DELAYS[attempts - 1] * (1 + _JITTER * jitter), wanted))
 
 
-def read_retry_after(header: str | None, now: datetime) -> timedelta | None:
+def parse_retry_after(header: str | None, now: datetime) -> timedelta | None:
     """Seconds or a date (RFC 9110 section 10.2.3); None for anything else, and for what has passed."""
     if not header or len(header) > 40:
         return None

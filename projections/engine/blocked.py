@@ -11,7 +11,7 @@ from asyncpg import Pool, Record
 from asyncpg.pool import PoolConnectionProxy
 from msgspec import Struct
 
-from domain.events.types import names, readable
+from domain.events.types import event_types, readable_types
 from domain.events.upcasts import family
 from domain.shared.log import Position, Shard
 from projections.engine.projection import Projection
@@ -91,13 +91,15 @@ class UnknownType(Struct, frozen=True):
 def is_blocked_by(projection: Projection, type: str | None) -> bool:
     """Whether its next event, of this type, is one it would have to read and cannot."""
     return (
-        type is not None and family(type) in projection.families and type not in readable(projection.families)
+        type is not None
+        and family(type) in projection.families
+        and type not in readable_types(projection.families)
     )
 
 
 def known_families(projections: Sequence[Projection]) -> list[str]:
     """Every family that one of these, or this software, has a name for."""
-    return list(names(each for projection in projections for each in projection.families))
+    return list(event_types(each for projection in projections for each in projection.families))
 
 
 async def blocked_by_poison(conn: PoolConnectionProxy[Record], shard: Shard) -> set[str]:
@@ -110,7 +112,7 @@ async def first_unreadable(
 ) -> int | None:
     """The first position in a range that one of these cannot read."""
     families = sorted({each for projection in projections for each in projection.families})
-    found: int | None = await conn.fetchval(FIRST, shard, after, upto, readable(families), families)
+    found: int | None = await conn.fetchval(FIRST, shard, after, upto, readable_types(families), families)
     return found
 
 
@@ -129,7 +131,7 @@ async def read_blocked(
 ) -> list[BlockedByVersion | BlockedByPoison]:
     """Those of these read models, and of their versions, that are stopped now, as far as this software can tell."""
     known = {each.name: each for live in projections for each in (live, live.shadow, live.previous)}
-    rows = await pool.fetch(NEXT, readable(known_families(projections)))
+    rows = await pool.fetch(NEXT, readable_types(known_families(projections)))
     too_many = [row for row in await pool.fetch(HELD, PARKED_MAX) if row[0] in known]
     return [BlockedByPoison(row[0], Position(Shard(row[1]), row[2]), row[3]) for row in too_many] + [
         BlockedByVersion(row[0], Position(Shard(row[1]), row[2]), row[3])
@@ -142,12 +144,12 @@ async def record_unknown_types(
     conn: PoolConnectionProxy[Record], projections: Sequence[Projection], shard: Shard, after: int, upto: int
 ) -> None:
     """Keep in mind the types in this range that these read models go past."""
-    await conn.execute(MET, shard, after, upto, readable(known_families(projections)))
+    await conn.execute(MET, shard, after, upto, readable_types(known_families(projections)))
 
 
 async def read_unknown_types(pool: Pool[Record], projections: Sequence[Projection]) -> list[UnknownType]:
     """A newer version of what a read model names stops that one, and is not told here."""
-    rows = await pool.fetch(UNREAD, readable(known_families(projections)))
+    rows = await pool.fetch(UNREAD, readable_types(known_families(projections)))
     families = {each for projection in projections for each in projection.families}
     return [
         UnknownType(row[1], Position(Shard(row[0]), row[2])) for row in rows if family(row[1]) not in families

@@ -14,15 +14,15 @@ from msgspec import Struct
 from domain.shared.errors import Unknown
 from domain.webhooks.messages import (
     PING,
-    Again,
+    AttemptOutcome,
     AttemptResult,
     Delivered,
-    GivenUp,
+    GiveUp,
     Gone,
-    Meaning,
+    Retry,
     State,
-    meaning_of,
-    ping,
+    outcome_of,
+    ping_message,
 )
 from services.webhooks.registry import Disabled, disable
 
@@ -147,7 +147,7 @@ async def put_ping(pool: Pool[Record], webhook: UUID) -> UUID:
     fresh = uuid4()
     async with pool.acquire() as conn, conn.transaction():
         site = await _hold(conn, webhook)
-        await conn.execute(PUT, fresh, webhook, PING, ping(datetime.now(UTC), site).decode())
+        await conn.execute(PUT, fresh, webhook, PING, ping_message(datetime.now(UTC), site).decode())
     return fresh
 
 
@@ -167,25 +167,27 @@ async def claim(pool: Pool[Record]) -> Claimed | None:
 
 async def settle(pool: Pool[Record], claimed: Claimed, answer: AttemptResult) -> None:
     """Write down what came of it, unless the claim has gone to somebody else meanwhile."""
-    meaning = meaning_of(answer, claimed.attempts, random.random())  # noqa: S311 - spreads load, hides nothing
+    meaning = outcome_of(answer, claimed.attempts, random.random())  # noqa: S311 - spreads load, hides nothing
     async with pool.acquire() as conn, conn.transaction():
         await conn.fetchrow(HOLD_WEBHOOK, claimed.webhook)
-        after = meaning.after if isinstance(meaning, Again) else timedelta(0)
+        after = meaning.after if isinstance(meaning, Retry) else timedelta(0)
         written = (claimed.id, claimed.claim, meaning.state, after, answer.status, answer.error, answer.text)
         if await conn.fetchval(SETTLE, *written) is not None:
             await _draw_consequence(conn, claimed.webhook, meaning)
 
 
-async def _draw_consequence(conn: PoolConnectionProxy[Record], webhook: UUID, meaning: Meaning) -> None:
+async def _draw_consequence(
+    conn: PoolConnectionProxy[Record], webhook: UUID, meaning: AttemptOutcome
+) -> None:
     """For the webhook, which the transaction holds."""
     match meaning:
         case Delivered():
             await conn.execute(GOT_THROUGH, webhook)
         case Gone():
             await disable(conn, webhook, "The receiver answered 410 Gone.")
-        case Again() | GivenUp():
+        case Retry() | GiveUp():
             too_long = await conn.fetchval(GOT_STUCK, webhook, PATIENCE)
-            if too_long and isinstance(meaning, GivenUp):
+            if too_long and isinstance(meaning, GiveUp):
                 await disable(conn, webhook, "Nothing got through for three days.")
         case _:
             assert_never(meaning)

@@ -10,7 +10,7 @@ from asyncpg import Pool, Record
 from asyncpg.pool import PoolConnectionProxy
 
 from domain.timeline.flips import Flip, LogOrder
-from domain.webhooks.messages import FLIPPED, ToolTold, message_of
+from domain.webhooks.messages import FLIPPED, ToolPayload, flip_message
 
 # The flips after a place, in the log's own order: so many, and those that have their cause with the last of them, so
 # that whoever moves on to its place has seen every flip there.
@@ -68,7 +68,7 @@ async def _deliveries(
     conn: PoolConnectionProxy[Record], webhook: UUID, site: str, flips: Sequence[Flip]
 ) -> list[tuple[object, ...]]:
     rows = await conn.fetch(READ_NAMES, list({flip.tool for flip in flips}))
-    tools = {tool: ToolTold(slug, name) for tool, slug, name in rows}
+    tools = {tool: ToolPayload(slug, name) for tool, slug, name in rows}
     return [
         (
             uuid4(),
@@ -78,7 +78,7 @@ async def _deliveries(
             flip.place.recorded_at,
             flip.place.shard,
             flip.place.number,
-            message_of(flip, tools[flip.tool], site).decode(),
+            flip_message(flip, tools[flip.tool], site).decode(),
         )
         for flip in flips
     ]

@@ -13,7 +13,7 @@ import structlog
 from asyncpg import InterfaceError, Pool, PostgresError, Record
 
 from domain.editorial.adoptions import TakeEffect
-from domain.shared.errors import NotUnderstood
+from domain.shared.errors import UndecodableEvent
 from domain.shared.log import EDITORIAL, Shard
 from eventstore.as_of_positions import AppendInFlight, InTheFuture
 from eventstore.decisions import Author
@@ -125,7 +125,7 @@ async def take_effect(ctx: Context) -> int:
             return 0
         decided = (await decide_adoption(ctx["pool"], TakeEffect(now), _CLOCK)).decided
         await project(ctx, EDITORIAL)
-    except NotUnderstood as error:
+    except UndecodableEvent as error:
         _log.error("a scheduled adoption cannot take effect", error=str(error))
         return 0
     except _UNREACHABLE as error:

@@ -9,7 +9,7 @@ from typing import Annotated
 from asyncpg import Pool, Record
 from litestar.params import QueryParameter
 
-from domain.shared.as_of import Moment, parse_moment
+from domain.shared.as_of import PointInTime, parse_point_in_time
 from domain.shared.log import Position, parse_position
 from eventstore.as_of_positions import resolve_positions
 from projections.engine.projection import Projection
@@ -66,10 +66,10 @@ async def snapshot_at(
             yield snapshot
 
 
-def moment_in(text: str, parameter: str) -> Moment:
+def moment_in(text: str, parameter: str) -> PointInTime:
     """Raises Rejected, which says how a moment is written."""
     try:
-        return parse_moment(text)
+        return parse_point_in_time(text)
     except ValueError as error:
         raise HttpRejected(400, "invalid", f"{parameter}: {error}") from None
 

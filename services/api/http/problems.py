@@ -15,9 +15,9 @@ from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent
 from msgspec import Struct
 
 from domain.editorial.adoptions import InThePast
-from domain.rulebooks.rulebook import WrongRulebook
-from domain.shared.errors import NotListedYet, Rejected, Retired, RevisionMoved, Unknown
-from domain.webhooks.endpoints import NotAnEndpoint
+from domain.rulebooks.rulebook import InvalidRulebook
+from domain.shared.errors import NotListedYet, Rejected, Retired, RevisionConflict, Unknown
+from domain.webhooks.endpoints import InvalidEndpoint
 from eventstore.appender import CommitUnknown, Overloaded
 from eventstore.as_of_positions import AppendInFlight, InTheFuture, NoSuchEvent, WrongPositions
 from projections.engine.snapshot import ReadModelBehind
@@ -50,11 +50,11 @@ _REFUSALS: dict[type[Rejected], int] = {
     NoSuchEvent: 404,
     InTheFuture: 400,
     WrongPositions: 400,
-    WrongRulebook: 400,
+    InvalidRulebook: 400,
     InThePast: 400,
     Retired: 410,
-    NotAnEndpoint: 400,
-    RevisionMoved: 412,
+    InvalidEndpoint: 400,
+    RevisionConflict: 412,
 }
 _RETRY = {"Retry-After": "1"}
 # The framework's word for a body whose framing is broken, which it takes for a fault of its own.

@@ -18,7 +18,7 @@ from domain.editorial.adoptions import (
     ScheduleAdoption,
     WriteRulebook,
 )
-from domain.rulebooks.rulebook import Rulebook, normal, read_rulebook
+from domain.rulebooks.rulebook import Rulebook, normalize, read_rulebook
 from domain.rulebooks.toml import write_rulebook
 from domain.shared.types import END, Line
 from eventstore.rulebook_decisions import AdoptionResult, decide_adoption
@@ -59,7 +59,7 @@ class RulebookBody(StrictJSON[Rulebook]):
         sent = self.asgi_connection.headers.get("content-type", "").lower().replace(" ", "")
         if sent in _TOML_TYPES:
             return read_rulebook(_text(value))
-        return normal(super().decode_bytes(value))
+        return normalize(super().decode_bytes(value))
 
 
 class RulebookWrittenAnswer(Struct, frozen=True):

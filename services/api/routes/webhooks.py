@@ -11,8 +11,8 @@ from litestar.params import FromPath, FromQuery, JSONBody
 from msgspec import Meta, Struct
 
 from domain.shared.types import Line, Slug
-from domain.webhooks.endpoints import URL_CHARS_MAX, read_endpoint
-from domain.webhooks.messages import State, write_secret
+from domain.webhooks.endpoints import URL_CHARS_MAX, parse_endpoint
+from domain.webhooks.messages import State, encode_secret
 from services.api.http.app_state import app_state
 from services.api.http.auth import for_editors
 from services.api.http.json_body import StrictJSON
@@ -92,7 +92,7 @@ class DeliveryShown(Struct, frozen=True):
 async def open_webhook(request: AnyRequest, data: JSONBody[AskWebhook]) -> Response[WebhookSecret]:
     """Tell a receiver of verdicts that flip from now on. The secret is shown here and nowhere else."""
     pool, keys = app_state(request).pool, app_state(request).webhook_secrets
-    read_endpoint(data.url, app_state(request).webhook_networks)
+    parse_endpoint(data.url, app_state(request).webhook_networks)
     tools = (
         None
         if data.tools is None
@@ -200,7 +200,7 @@ async def _one(request: AnyRequest, id: UUID) -> Response[WebhookShown]:
 async def _with_secret(request: AnyRequest, id: UUID, secret: bytes) -> Response[WebhookSecret]:
     found = await registry.read_webhook(app_state(request).pool, id)
     shown = (await _shown(request, [found]))[0]
-    return Response(WebhookSecret(shown, write_secret(secret)), headers=_UNSEEN)
+    return Response(WebhookSecret(shown, encode_secret(secret)), headers=_UNSEEN)
 
 
 async def _delivery(request: AnyRequest, webhook: UUID, id: UUID) -> Response[DeliveryShown]:

@@ -52,7 +52,7 @@ async def methodology(request: AnyRequest) -> Page:
 
 def bars(book: Rulebook) -> list[tuple[str, Label]]:
     """What the share has to be for each label."""
-    ship, skip = book.ship_bar, book.skip_bar
+    ship, skip = book.ship_threshold, book.skip_threshold
     rows: list[tuple[str, Label]] = [
         (f"{'at least' if ship.inclusive else 'above'} {percent(ship.at)}", "Ship"),
         (f"{'at most' if skip.inclusive else 'below'} {percent(1 - skip.at)}", "Skip"),
@@ -66,11 +66,15 @@ def bars(book: Rulebook) -> list[tuple[str, Label]]:
 
 def _between(book: Rulebook) -> str | None:
     """What is neither Ship nor Skip, if anything is."""
-    low, high = 1 - book.skip_bar.at, book.ship_bar.at
+    low, high = 1 - book.skip_threshold.at, book.ship_threshold.at
     if low == high:
-        return None if book.ship_bar.inclusive or book.skip_bar.inclusive else f"exactly {percent(low)}"
-    begin = "above" if book.skip_bar.inclusive else "from"
-    end = "to below" if book.ship_bar.inclusive else "to"
+        return (
+            None
+            if book.ship_threshold.inclusive or book.skip_threshold.inclusive
+            else f"exactly {percent(low)}"
+        )
+    begin = "above" if book.skip_threshold.inclusive else "from"
+    end = "to below" if book.ship_threshold.inclusive else "to"
     return f"{begin} {percent(low)} {end} {percent(high)}"
 
 

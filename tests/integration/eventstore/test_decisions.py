@@ -12,7 +12,7 @@ import pytest
 
 from domain.editorial.tools import PutTool, decide, evolve
 from domain.events.editorial import Category, Details, EditorialEvent, Pricing, ToolListed, ToolRevised
-from domain.shared.errors import RevisionMoved
+from domain.shared.errors import RevisionConflict
 from domain.shared.log import EDITORIAL, Position
 from eventstore.decisions import EditorialDecision, decide_tool
 from tests.support.stage import SOMEBODY, TOOL, Client, Headers, Log, assert_problem, new_visitor
@@ -74,7 +74,7 @@ async def test_of_those_who_expect_the_same_revision_one_is_first(pool: Log) -> 
         *(put(pool, f"Quill {n}", expected=1) for n in range(8)), return_exceptions=True
     )
     assert sum(isinstance(each, EditorialDecision) for each in decided) == 1
-    assert sum(isinstance(each, RevisionMoved) for each in decided) == 7
+    assert sum(isinstance(each, RevisionConflict) for each in decided) == 7
 
 
 async def test_two_puts_at_once_over_http_list_the_tool_once(client: Client, catalogue_key: Headers) -> None:
@@ -91,7 +91,7 @@ async def test_two_puts_at_once_over_http_list_the_tool_once(client: Client, cat
 
 
 async def test_a_refused_decision_leaves_no_trace(pool: Log) -> None:
-    with pytest.raises(RevisionMoved):
+    with pytest.raises(RevisionConflict):
         await put(pool, "Quill", expected=4)
     assert await pool.fetchval("SELECT count(*) FROM slugs") == 0
     assert await pool.fetchval("SELECT position FROM heads WHERE shard = 0") == 0

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from domain.events import editorial
 from domain.events.editorial import TakePublished, decode, type_of
 from domain.events.upcasts import Data, Upcaster
-from domain.shared.errors import NotUnderstood
+from domain.shared.errors import UndecodableEvent
 from domain.shared.log import EDITORIAL, Position, Shard
 from eventstore.decisions import decide_tool
 from eventstore.sealed.store import Store
@@ -140,7 +140,7 @@ def test_steps_follow_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     assert decode(take(70), "TakePublished.2") == TakePublished("builder", 1, 70, "ship", "")
     assert decode(take(70), "TakePublished.3") == TakePublished("builder", 1, 70, "ship", "Good.")
     assert type_of(TakePublished("builder", 1, 70, "ship", "")) == "TakePublished.3"
-    with pytest.raises(NotUnderstood, match=r"TakePublished\.4 is newer than TakePublished\.3"):
+    with pytest.raises(UndecodableEvent, match=r"TakePublished\.4 is newer than TakePublished\.3"):
         decode(take(7), "TakePublished.4")
 
 

@@ -8,9 +8,16 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from scipy.stats import binomtest
 
-from domain.verdicts.activity import HALF_LIFE_DAYS, HALVINGS, WEIGHTS, RecentActivity, hours_of, weight
+from domain.verdicts.activity import (
+    HALF_LIFE_DAYS,
+    HALF_LIVES_MAX,
+    WEIGHTS,
+    RecentActivity,
+    day_and_hours,
+    weight,
+)
 
-LAST = HALF_LIFE_DAYS * HALVINGS
+LAST = HALF_LIFE_DAYS * HALF_LIVES_MAX
 ages = st.integers(0, LAST)
 hours = st.integers(25, 48)
 latelies = st.builds(RecentActivity, recent=st.integers(0, 10**6), past=st.integers(0, 10**8), hours=hours)
@@ -43,7 +50,7 @@ def test_waiting_leaves_the_order_of_heats_as_it_is(cast: list[int], wait: int) 
     ("hour", "day", "since_yesterday"), [(0, 0, 25), (23, 0, 48), (24, 1, 25), (490_860, 20_452, 37)]
 )
 def test_recent_hours_are_those_since_yesterday_began(hour: int, day: int, since_yesterday: int) -> None:
-    assert hours_of(hour) == (day, since_yesterday)
+    assert day_and_hours(hour) == (day, since_yesterday)
 
 
 def test_a_steady_rate_does_not_trend_nor_does_a_handful() -> None:

@@ -59,7 +59,7 @@ def test_what_comes_with_shiplog_is_known_without_being_written() -> None:
 
 def test_the_names_that_come_with_shiplog_are_taken() -> None:
     other = read_rulebook('name = "default"\nship = ">= 2/3"')
-    editorial.given().when(WriteRulebook(other)).then_refused(NameTaken, name="default")
+    editorial.given().when(WriteRulebook(other)).then_rejected(NameTaken, name="default")
 
 
 def test_two_rulebooks_may_have_one_name() -> None:
@@ -86,9 +86,9 @@ def test_what_is_adopted_is_kept_in_the_log_once() -> None:
 
 def test_nobody_adopts_what_nobody_wrote() -> None:
     unknown = {"kind": "rulebook", "name": MINE.digest}
-    editorial.given().when(AdoptRulebook(MINE.digest, "Ours.")).then_refused(Unknown, **unknown)
+    editorial.given().when(AdoptRulebook(MINE.digest, "Ours.")).then_rejected(Unknown, **unknown)
     schedule = ScheduleAdoption(MINE.digest, "Ours.", LATER, NOON)
-    editorial.given().when(schedule).then_refused(Unknown, **unknown)
+    editorial.given().when(schedule).then_rejected(Unknown, **unknown)
 
 
 def test_a_name_means_the_newest_rulebook_of_that_name() -> None:
@@ -97,7 +97,9 @@ def test_a_name_means_the_newest_rulebook_of_that_name() -> None:
     given = editorial.given(WRITTEN, RulebookWritten(newer.digest, newer))
     given.when(AdoptRulebook("mine", "Ours.")).then([expected])
     editorial.given().when(AdoptRulebook("four-in-five", "Stricter.")).then([FOUR_KEPT, FOUR_ADOPTED])
-    editorial.given().when(AdoptRulebook("mine", "Ours.")).then_refused(Unknown, kind="rulebook", name="mine")
+    editorial.given().when(AdoptRulebook("mine", "Ours.")).then_rejected(
+        Unknown, kind="rulebook", name="mine"
+    )
 
 
 def test_roll_backs_go_back_one_adoption_each() -> None:
@@ -107,8 +109,8 @@ def test_roll_backs_go_back_one_adoption_each() -> None:
     adopted = (WRITTEN, FOUR_KEPT, FOUR_ADOPTED, MINE_ADOPTED)
     editorial.given(*adopted).when(back).then([to_four])
     editorial.given(*adopted, to_four).when(back).then([DEFAULT_KEPT, to_default])
-    editorial.given(*adopted, to_four, DEFAULT_KEPT, to_default).when(back).then_refused(NothingToRollBack)
-    editorial.given().when(back).then_refused(NothingToRollBack)
+    editorial.given(*adopted, to_four, DEFAULT_KEPT, to_default).when(back).then_rejected(NothingToRollBack)
+    editorial.given().when(back).then_rejected(NothingToRollBack)
 
 
 def test_an_adoption_after_a_roll_back_is_rolled_back_to_what_it_replaced() -> None:
@@ -117,13 +119,13 @@ def test_an_adoption_after_a_roll_back_is_rolled_back_to_what_it_replaced() -> N
     expected = RulebookAdopted(DEFAULT.digest, SCORE, "No.", rolls_back=True)
     given = (FOUR_KEPT, FOUR_ADOPTED, DEFAULT_KEPT, to_default, SCORE_KEPT, again)
     editorial.given(*given).when(RollBack("No.")).then([expected])
-    editorial.given(*given, expected).when(RollBack("No.")).then_refused(NothingToRollBack)
+    editorial.given(*given, expected).when(RollBack("No.")).then_rejected(NothingToRollBack)
 
 
 def test_an_adoption_is_scheduled_and_changes_nothing_yet() -> None:
     editorial.given().when(ScheduleAdoption(FOUR, "Stricter.", LATER, NOON)).then([SCHEDULED])
     editorial.given(SCHEDULED).when(AdoptRulebook(DEFAULT.digest, "Again.")).then([])
-    editorial.given(SCHEDULED).when(RollBack("No.")).then_refused(NothingToRollBack)
+    editorial.given(SCHEDULED).when(RollBack("No.")).then_rejected(NothingToRollBack)
 
 
 def test_the_same_schedule_again_is_no_event_and_another_time_is_the_new_one() -> None:
@@ -138,7 +140,7 @@ def test_the_same_schedule_again_is_no_event_and_another_time_is_the_new_one() -
 def test_nothing_is_scheduled_for_the_past() -> None:
     for effective_at in (NOON, NOON - timedelta(days=1)):
         command = ScheduleAdoption(FOUR, "Stricter.", effective_at, NOON)
-        editorial.given().when(command).then_refused(InThePast, effective_at=effective_at.isoformat())
+        editorial.given().when(command).then_rejected(InThePast, effective_at=effective_at.isoformat())
 
 
 def test_a_scheduled_adoption_takes_effect_when_its_time_has_come() -> None:
@@ -159,7 +161,7 @@ def test_several_that_are_due_take_effect_in_the_order_of_their_times() -> None:
 
 
 def test_what_came_into_force_before_its_time_is_called_off() -> None:
-    editorial.given(SCHEDULED, FOUR_ADOPTED).when(CallOff(FOUR)).then_refused(NotScheduled, digest=FOUR)
+    editorial.given(SCHEDULED, FOUR_ADOPTED).when(CallOff(FOUR)).then_rejected(NotScheduled, digest=FOUR)
     again = AdoptionScheduled(FOUR, LATER, "Once more.")
     editorial.given(FOUR_ADOPTED, again).when(TakeEffect(LATER)).then([AdoptionCalledOff(FOUR)])
 
@@ -167,7 +169,7 @@ def test_what_came_into_force_before_its_time_is_called_off() -> None:
 def test_what_is_called_off_does_not_take_effect() -> None:
     editorial.given(SCHEDULED).when(CallOff(FOUR)).then([AdoptionCalledOff(FOUR)])
     editorial.given(SCHEDULED, AdoptionCalledOff(FOUR)).when(TakeEffect(LATER)).then([])
-    editorial.given().when(CallOff(FOUR)).then_refused(NotScheduled, digest=FOUR)
+    editorial.given().when(CallOff(FOUR)).then_rejected(NotScheduled, digest=FOUR)
 
 
 def test_other_events_of_the_house_change_nothing() -> None:

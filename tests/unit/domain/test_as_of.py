@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from domain.shared.as_of import Moment, parse_moment
+from domain.shared.as_of import PointInTime, parse_point_in_time
 from domain.shared.log import EDITORIAL, Position, Shard
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -24,8 +24,8 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
         ("1.42,0.0", (Position(Shard(1), 42), Position(EDITORIAL, 0))),
     ],
 )
-def test_what_is_a_moment(text: str, moment: Moment) -> None:
-    assert parse_moment(text) == moment
+def test_what_is_a_moment(text: str, moment: PointInTime) -> None:
+    assert parse_point_in_time(text) == moment
 
 
 NO_MOMENTS = (
@@ -67,4 +67,4 @@ NO_MOMENTS = (
 @pytest.mark.parametrize("text", NO_MOMENTS)
 def test_what_is_none(text: str) -> None:
     with pytest.raises(ValueError, match=r"[Ww]rite|written"):
-        parse_moment(text)
+        parse_point_in_time(text)

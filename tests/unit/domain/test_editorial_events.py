@@ -30,7 +30,7 @@ from domain.events.editorial import (
     encode,
 )
 from domain.rulebooks.rulebook import read_rulebook
-from domain.shared.errors import NotUnderstood
+from domain.shared.errors import UndecodableEvent
 
 DETAILS = Details(
     name="Quill",
@@ -123,7 +123,7 @@ def test_a_log_written_before_there_was_a_url_is_read() -> None:
     ],
 )
 def test_an_event_nobody_knows_is_not_taken_for_another(stored: bytes) -> None:
-    with pytest.raises(NotUnderstood):
+    with pytest.raises(UndecodableEvent):
         decode(stored)
 
 

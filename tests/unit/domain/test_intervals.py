@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from domain.rulebooks.rulebook import Threshold, read_rulebook
 from domain.verdicts.decay import WeightedVotes
-from domain.verdicts.intervals import End, exactly, wilson_ends
+from domain.verdicts.intervals import End, exactly, wilson_interval
 from domain.verdicts.labels import interval_test
 
 BY_INTERVAL = read_rulebook('name = "by-interval"\n[community]\nweight = 1\nbound = "interval"\nz = "1.96"')
@@ -29,12 +29,12 @@ BY_INTERVAL = read_rulebook('name = "by-interval"\n[community]\nweight = 1\nboun
     ],
 )
 def test_the_published_intervals(side: int, total: int, low: str, high: str) -> None:
-    ends = wilson_ends(side, total, 1, Decimal("1.959963984540054"))
+    ends = wilson_interval(side, total, 1, Decimal("1.959963984540054"))
     assert [str(end.rounded()) for end in ends] == [low, high]
 
 
 def test_an_end_that_lies_halfway_is_rounded_to_even() -> None:
-    low, _ = wilson_ends(31, 31, 1, Decimal(1))
+    low, _ = wilson_interval(31, 31, 1, Decimal(1))
     assert low.equals(Fraction(31, 32))  # 0.96875
     assert str(low.rounded()) == "0.9688"
     assert [str(exactly(Fraction(halves, 20_000)).rounded()) for halves in (1, 3, -1, -3)] == [
@@ -77,7 +77,7 @@ def test_an_end_passes_a_bar_where_it_lies_beyond_it(
     side: int, more: int, vote_weight_today: int, at: Fraction
 ) -> None:
     votes = WeightedVotes(side + more, side, side + more, vote_weight_today)
-    low, _ = wilson_ends(side, votes.total, vote_weight_today, BY_INTERVAL.z)
+    low, _ = wilson_interval(side, votes.total, vote_weight_today, BY_INTERVAL.z)
     passes = interval_test(Threshold(at, inclusive=False), BY_INTERVAL)(
         side, votes.total, votes.vote_weight_today
     )

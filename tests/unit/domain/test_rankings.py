@@ -15,7 +15,7 @@ from scipy.stats import binomtest, norm
 from domain.rulebooks.presets import DEFAULT, PRESETS
 from domain.verdicts.activity import RecentActivity
 from domain.verdicts.rankings import Contender, Rank, Sort, controversy, rank
-from domain.verdicts.statistics import lower_end
+from domain.verdicts.statistics import wilson_lower_bound
 
 PLACES = 10**30
 MINIMUM = DEFAULT.community.minimum
@@ -24,7 +24,7 @@ SORTS: tuple[Sort, ...] = get_args(Sort)
 counts = st.integers(0, 10**12)
 small = st.integers(0, 40)
 recent_activity = st.builds(
-    RecentActivity, heat=st.integers(0, 10**20), recent=small, past=st.integers(0, 10**6)
+    RecentActivity, decayed_votes=st.integers(0, 10**20), recent=small, past=st.integers(0, 10**6)
 )
 contenders = st.builds(
     Contender,
@@ -53,7 +53,7 @@ def test_the_lower_end_is_the_one_that_newcombe_1998_prints(
     successes: int, total: int, published: str
 ) -> None:
     """Table I, method 3, at the quantile to eleven places."""
-    printed = lower_end(successes, total - successes, Decimal("1.96"))
+    printed = wilson_lower_bound(successes, total - successes, Decimal("1.96"))
     assert abs(Decimal(printed) / PLACES - Decimal(published)) <= Decimal("0.00006")
 
 
@@ -61,7 +61,7 @@ def test_the_lower_end_is_the_one_that_newcombe_1998_prints(
 def test_the_lower_end_is_scipys(ship: int, skip: int) -> None:
     if ship + skip:
         interval = binomtest(ship, ship + skip).proportion_ci(2 * norm.cdf(1.96) - 1, method="wilson")
-        assert lower_end(ship, skip) / PLACES == pytest.approx(interval.low, abs=1e-12)
+        assert wilson_lower_bound(ship, skip) / PLACES == pytest.approx(interval.low, abs=1e-12)
 
 
 @given(counts, counts)
@@ -70,7 +70,7 @@ def test_the_lower_end_is_rounded_down_in_the_last_of_its_thirty_places(ship: in
     total = ship + skip
     if not total:
         return
-    low = lower_end(ship, skip)
+    low = wilson_lower_bound(ship, skip)
 
     def not_below(units: int) -> bool:
         over = ship * PLACES - units * total
@@ -85,7 +85,7 @@ def test_one_more_ship_vote_never_lowers_top_and_one_more_skip_vote_never_the_lo
     ship: int, skip: int
 ) -> None:
     assert top(of(ship + 1, skip)) > top(of(ship, skip))
-    assert lower_end(ship, skip + 1) <= lower_end(ship, skip)
+    assert wilson_lower_bound(ship, skip + 1) <= wilson_lower_bound(ship, skip)
 
 
 @given(counts, counts)
@@ -122,8 +122,8 @@ def test_all_for_ship_and_all_for_skip_are_the_ends() -> None:
 
 def test_hot_is_by_heat_and_then_top() -> None:
     warm, cold = (
-        replace(of(0, 50), recent_activity=RecentActivity(heat=2)),
-        replace(of(90, 10), recent_activity=RecentActivity(heat=1)),
+        replace(of(0, 50), recent_activity=RecentActivity(decayed_votes=2)),
+        replace(of(90, 10), recent_activity=RecentActivity(decayed_votes=1)),
     )
     assert rank("hot", warm, DEFAULT) > rank("hot", cold, DEFAULT)
     assert rank("hot", of(90, 10), DEFAULT) > rank("hot", of(10, 90), DEFAULT)

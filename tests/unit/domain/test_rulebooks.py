@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 
 from domain.rulebooks.presets import PRESETS
-from domain.rulebooks.rulebook import Rulebook, Threshold, WrongRulebook, decode_rulebook, read_rulebook
+from domain.rulebooks.rulebook import InvalidRulebook, Rulebook, Threshold, decode_rulebook, read_rulebook
 from tests.support.random_verdicts import rulebooks
 
 FULL = """
@@ -45,11 +45,11 @@ def test_every_field_is_read() -> None:
     assert full.panel.weights == {"pm": 0, "skeptic": 2}
     assert full.panel.bands == ((0, 0), (50, 60), (80, 100))
     assert (full.community.z, full.community.veto_below) == ("2.5", "2/5")
-    assert (full.ship_bar, full.skip_bar) == (
+    assert (full.ship_threshold, full.skip_threshold) == (
         Threshold(Fraction(4, 5), True),
         Threshold(Fraction(3, 4), False),
     )
-    assert full.veto_bar == Threshold(Fraction(3, 5), False)
+    assert full.veto_threshold == Threshold(Fraction(3, 5), False)
 
 
 @pytest.mark.parametrize("half", ["> 1/2", ">0.5", ">  50%", "> 2/4", "> 50.0%", "> 0.500000", "> 1/2 "])
@@ -128,14 +128,14 @@ def test_so_does_the_finest_ratio(fine: str) -> None:
     ],
 )
 def test_an_error_names_the_field_and_says_what_to_write(lines: list[str], field: str, advice: str) -> None:
-    with pytest.raises(WrongRulebook) as refused:
+    with pytest.raises(InvalidRulebook) as refused:
         book(*lines)
     assert field in str(refused.value)
     assert advice in str(refused.value)
 
 
 def test_a_missing_name_is_named() -> None:
-    with pytest.raises(WrongRulebook, match=r"`name` is missing\. Add it\."):
+    with pytest.raises(InvalidRulebook, match=r"`name` is missing\. Add it\."):
         read_rulebook("")
 
 
@@ -143,7 +143,7 @@ def test_a_missing_name_is_named() -> None:
     "bytes_", [b"", b"{", b"[]", b'{"name":"x","name2":1}', b'{"name":"\xff"}', b"[" * 100_000]
 )
 def test_what_is_no_json_of_a_rulebook_is_refused(bytes_: bytes) -> None:
-    with pytest.raises(WrongRulebook):
+    with pytest.raises(InvalidRulebook):
         decode_rulebook(bytes_)
 
 

@@ -70,9 +70,9 @@ def test_a_take_after_a_withdrawal_replaces_nothing_and_goes_on_counting() -> No
 
 def test_a_retired_tool_takes_no_takes() -> None:
     given = panel.given(LISTED, SHIP, ToolRetired("quill", 2, DETAILS))
-    given.when(PUBLISH).then_refused(Retired, tool="quill")
-    given.when(WITHDRAW).then_refused(Retired, tool="quill")
+    given.when(PUBLISH).then_rejected(Retired, tool="quill")
+    given.when(WITHDRAW).then_rejected(Retired, tool="quill")
 
 
 def test_a_tool_nobody_listed_takes_no_takes() -> None:
-    panel.given().when(PUBLISH).then_refused(Unknown, kind="tool", name="quill")
+    panel.given().when(PUBLISH).then_rejected(Unknown, kind="tool", name="quill")

@@ -12,7 +12,7 @@ from domain.events.editorial import (
     ToolRetired,
     ToolRevised,
 )
-from domain.shared.errors import Retired, RevisionMoved, Unknown
+from domain.shared.errors import Retired, RevisionConflict, Unknown
 from tests.support.specification import Specification
 
 DETAILS = Details(name="Quill", category=Category("writing", "Writing"), pricing=Pricing("Free"))
@@ -49,11 +49,11 @@ def test_retiring_again_is_no_event() -> None:
 
 
 def test_a_retired_tool_takes_no_revision() -> None:
-    tool.given(LISTED, RETIRED).when(PutTool("quill", REVISED)).then_refused(Retired, tool="quill")
+    tool.given(LISTED, RETIRED).when(PutTool("quill", REVISED)).then_rejected(Retired, tool="quill")
 
 
 def test_a_tool_nobody_listed_cannot_be_retired() -> None:
-    tool.given().when(RetireTool("quill")).then_refused(Unknown, kind="tool", name="quill")
+    tool.given().when(RetireTool("quill")).then_rejected(Unknown, kind="tool", name="quill")
 
 
 def test_the_expected_revision_lets_a_change_through() -> None:
@@ -65,14 +65,14 @@ def test_the_expected_revision_lets_a_change_through() -> None:
 def test_another_revision_than_expected_is_refused() -> None:
     given = tool.given(LISTED, ToolRevised("quill", 2, REVISED))
     moved = {"tool": "quill", "revision": 2, "expected": 1}
-    given.when(PutTool("quill", DETAILS, expected=1)).then_refused(RevisionMoved, **moved)
-    given.when(RetireTool("quill", expected=1)).then_refused(RevisionMoved, **moved)
+    given.when(PutTool("quill", DETAILS, expected=1)).then_rejected(RevisionConflict, **moved)
+    given.when(RetireTool("quill", expected=1)).then_rejected(RevisionConflict, **moved)
 
 
 def test_expecting_none_yet_lists_and_never_overwrites() -> None:
     tool.given().when(PutTool("quill", DETAILS, expected=0)).then([LISTED])
     refused = tool.given(LISTED).when(PutTool("quill", REVISED, expected=0))
-    refused.then_refused(RevisionMoved, tool="quill", revision=1, expected=0)
+    refused.then_rejected(RevisionConflict, tool="quill", revision=1, expected=0)
 
 
 def test_what_happens_to_takes_leaves_the_tool_alone() -> None:
@@ -80,6 +80,6 @@ def test_what_happens_to_takes_leaves_the_tool_alone() -> None:
 
 
 def test_a_refusal_says_what_to_do() -> None:
-    assert str(RevisionMoved(tool="quill", revision=2, expected=1)) == (
+    assert str(RevisionConflict(tool="quill", revision=2, expected=1)) == (
         "The tool 'quill' is at revision 2, not 1. Read it again and send the change on top."
     )
