@@ -8,7 +8,7 @@ from domain.rulebooks.rulebook import Community, Rulebook
 from domain.timeline.aged_votes import AgedVotes, Days, Sums
 from domain.timeline.transitions import Transition
 from domain.timeline.vote_delta import Bounds, VoteDelta, bounds_of
-from domain.verdicts.decay import WeightedDays, WeightedVotes, weigh_newest_days, weighs_age
+from domain.verdicts.decay import WeightedDays, WeightedVotes, weigh_newest_days
 
 
 class RunningVotes:
@@ -46,7 +46,7 @@ class RunningVotes:
 
     def weighed_days(self, community: Community) -> WeightedDays:
         """By any rulebook's community."""
-        if self._days is None or not weighs_age(community):
+        if self._days is None or not community.weighs_age:
             return WeightedDays([1], [self.ship], [self.skip])
         days = self.days or {}
         newest = sorted(days, reverse=True)

@@ -21,10 +21,7 @@ class Winner(Struct, frozen=True):
 
 
 def winner(left: Verdict, right: Verdict, names: tuple[str, str], rulebook: Rulebook) -> Winner:
-    """The first clause of the rulebook that tells the two apart decides. What is missing loses to what is there.
-
-    Compared are the exact values, not the rounded ones that are shown.
-    """
+    """By the first clause in which the two differ. A missing value loses to any other; values are compared exactly."""
     for clause in rulebook.comparison:
         a, b = value_of_clause(clause, left, rulebook), value_of_clause(clause, right, rulebook)
         if a != b:
@@ -34,7 +31,7 @@ def winner(left: Verdict, right: Verdict, names: tuple[str, str], rulebook: Rule
 
 
 def value_of_clause(clause: Clause, verdict: Verdict | BriefVerdict, rulebook: Rulebook) -> Fraction | None:
-    """What the clause compares; None of nothing."""
+    """The value that the clause compares; None without takes or votes."""
     panel, votes = verdict.panel, verdict.community
     match clause:
         case "verdict":

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from domain.rulebooks.rulebook import Threshold, read_rulebook
 from domain.verdicts.decay import WeightedVotes
-from domain.verdicts.intervals import End, exactly, wilson_interval
+from domain.verdicts.intervals import Surd, exact, wilson_interval
 from domain.verdicts.labels import interval_test
 
 BY_INTERVAL = read_rulebook('name = "by-interval"\n[community]\nweight = 1\nbound = "interval"\nz = "1.96"')
@@ -37,7 +37,7 @@ def test_an_end_that_lies_halfway_is_rounded_to_even() -> None:
     low, _ = wilson_interval(31, 31, 1, Decimal(1))
     assert low.equals(Fraction(31, 32))  # 0.96875
     assert str(low.rounded()) == "0.9688"
-    assert [str(exactly(Fraction(halves, 20_000)).rounded()) for halves in (1, 3, -1, -3)] == [
+    assert [str(exact(Fraction(halves, 20_000)).rounded()) for halves in (1, 3, -1, -3)] == [
         "0.0000",
         "0.0002",
         "0.0000",
@@ -48,8 +48,8 @@ def test_an_end_that_lies_halfway_is_rounded_to_even() -> None:
 @settings(deadline=None)
 @given(st.fractions(0, 1), st.fractions(0, 3), st.fractions(-2, 2))
 def test_ends_move_as_shares_do(share: Fraction, factor: Fraction, more: Fraction) -> None:
-    assert exactly(share).times(factor).plus(more).equals(share * factor + more)
-    assert exactly(share).rounded() == Decimal(round(share * 10_000)).scaleb(-4)
+    assert exact(share).times(factor).plus(more).equals(share * factor + more)
+    assert exact(share).rounded() == Decimal(round(share * 10_000)).scaleb(-4)
 
 
 @settings(deadline=None)
@@ -60,15 +60,15 @@ def test_an_end_is_rounded_as_its_first_fifty_digits_are(
     digits = Context(prec=60)
     root = digits.multiply(digits.sqrt(Decimal(square)), Decimal(sign))
     value = digits.divide(digits.add(Decimal(whole), root), Decimal(over))
-    assert End(whole, square, over, sign).rounded() == value.quantize(
+    assert Surd(whole, square, over, sign).rounded() == value.quantize(
         Decimal("0.0001"), ROUND_HALF_EVEN, digits
     )
 
 
 def test_a_root_has_a_side() -> None:
-    assert End(3, 4, 1, -1).equals(Fraction(1))
-    assert not End(3, 4, 1, -1).equals(Fraction(5))
-    assert End(3, 4, 1, 1).equals(Fraction(5))
+    assert Surd(3, 4, 1, -1).equals(Fraction(1))
+    assert not Surd(3, 4, 1, -1).equals(Fraction(5))
+    assert Surd(3, 4, 1, 1).equals(Fraction(5))
 
 
 @settings(deadline=None)
@@ -85,5 +85,5 @@ def test_an_end_passes_a_bar_where_it_lies_beyond_it(
         side, votes.total, votes.vote_weight_today
     )
     assert reaches == (passes or low.equals(at))
-    if low.rounded() != exactly(at).rounded():
-        assert passes == (low.rounded() > exactly(at).rounded())
+    if low.rounded() != exact(at).rounded():
+        assert passes == (low.rounded() > exact(at).rounded())
