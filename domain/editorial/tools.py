@@ -1,4 +1,4 @@
-"""Tools: listed, revised under an expected revision, retired for good."""
+"""Tools: listed, revised under an expected revision, and retired permanently."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from domain.shared.errors import Retired, RevisionConflict, Unknown
 
 
 class PutTool(Struct, frozen=True):
-    """List a tool, or revise it. ``expected`` is the revision the editor saw, if they said so; 0 is "none yet"."""
+    """List or revise a tool. ``expected`` is the revision the editor last read: None if unstated, 0 for "not listed yet"."""
 
     slug: str
     details: Details

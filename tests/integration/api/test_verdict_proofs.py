@@ -148,7 +148,7 @@ async def test_the_command_tells_the_verdict_and_why(quill: None, shiplog: Comma
     ("words", "said"),
     [
         (["quill", "--rulebook", "nobody"], "There is no rulebook 'nobody'"),
-        (["quill", "--as-of", "yesterday"], "this is no moment"),
+        (["quill", "--as-of", "yesterday"], "This is not a point in time"),
         (["quill", "--as-of", "2020-01-01T00:00:00Z"], "was not listed yet"),
     ],
 )

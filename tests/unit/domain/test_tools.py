@@ -81,5 +81,5 @@ def test_what_happens_to_takes_leaves_the_tool_alone() -> None:
 
 def test_a_refusal_says_what_to_do() -> None:
     assert str(RevisionConflict(tool="quill", revision=2, expected=1)) == (
-        "The tool 'quill' is at revision 2, not 1. Read it again and send the change on top."
+        "The tool 'quill' is at revision 2, not 1. Read it again and apply the change to that revision."
     )
