@@ -14,9 +14,9 @@ from msgspec import Struct
 from domain.shared.errors import Unknown
 from domain.webhooks.messages import (
     PING,
-    AttemptOutcome,
     AttemptResult,
     Delivered,
+    DeliveryOutcome,
     GiveUp,
     Gone,
     Retry,
@@ -177,7 +177,7 @@ async def settle(pool: Pool[Record], claimed: Claimed, answer: AttemptResult) ->
 
 
 async def _draw_consequence(
-    conn: PoolConnectionProxy[Record], webhook: UUID, meaning: AttemptOutcome
+    conn: PoolConnectionProxy[Record], webhook: UUID, meaning: DeliveryOutcome
 ) -> None:
     """For the webhook, which the transaction holds."""
     match meaning:

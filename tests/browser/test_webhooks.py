@@ -115,7 +115,7 @@ def test_what_cannot_be_reached_is_said(visit: Visit, instance: Instance) -> Non
     form = page.locator("[data-open-webhook]")
     form.get_by_label("Receiver's URL").fill("https://169.254.169.254/latest/meta-data")
     form.get_by_role("button", name="Open a webhook").click()
-    expect(form.get_by_role("status")).to_contain_text("leads to an address that is not public")
+    expect(form.get_by_role("status")).to_contain_text("resolves to an address that is not public")
     visit.complaints.clear()
 
 

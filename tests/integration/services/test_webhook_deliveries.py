@@ -321,7 +321,7 @@ async def test_a_name_that_leads_inside_is_not_asked(pool: Log, sender: Sender, 
         made = await attempt(
             pool, replace(sender, resolve=Resolver([answers])), f"https://hooks.example.com:{receiver.port}/"
         )
-        assert "leads to an address that is not public" in str(made.error)
+        assert "resolves to an address that is not public" in str(made.error)
         assert (made.state, made.status, receiver.requests) == ("pending", None, [])
 
 

@@ -198,7 +198,7 @@ def test_a_name_is_held_to_the_rules_of_where_it_leads() -> None:
     plain = parse_endpoint("http://receiver:80/", OWN)
     check_reachable(plain, ip_address("127.0.0.1"), OWN)
     check_reachable(plain, ip_address("::ffff:127.0.0.1"), OWN)
-    with pytest.raises(InvalidEndpoint, match="only https"):
+    with pytest.raises(InvalidEndpoint, match="need https"):
         check_reachable(plain, ip_address("1.1.1.1"), OWN)
     with pytest.raises(InvalidEndpoint, match="port 22"):
         check_reachable(parse_endpoint("https://receiver:22/", OWN), ip_address("1.1.1.1"), OWN)

@@ -19,7 +19,7 @@ from domain.shared.log import Shard
 from domain.timeline.flips import Flip, LogOrder
 from domain.webhooks.messages import (
     ATTEMPTS_MAX,
-    DELAYS,
+    RETRY_DELAYS,
     AttemptResult,
     Delivered,
     GiveUp,
@@ -111,8 +111,8 @@ def test_2xx_is_delivered(status: int) -> None:
 )
 def test_the_rest_is_tried_again_and_then_given_up(answer: AttemptResult) -> None:
     for attempt in range(1, ATTEMPTS_MAX):
-        assert outcome_of(answer, attempt, 0.0) == Retry(DELAYS[attempt - 1])
-        assert outcome_of(answer, attempt, 1.0) == Retry(DELAYS[attempt - 1] * 1.2)
+        assert outcome_of(answer, attempt, 0.0) == Retry(RETRY_DELAYS[attempt - 1])
+        assert outcome_of(answer, attempt, 1.0) == Retry(RETRY_DELAYS[attempt - 1] * 1.2)
     assert outcome_of(answer, ATTEMPTS_MAX, 0.0) == GiveUp()
 
 
@@ -121,7 +121,7 @@ def test_410_is_the_end() -> None:
 
 
 def test_the_schedule_takes_three_days() -> None:
-    assert sum(DELAYS, timedelta()) == timedelta(hours=75, minutes=35, seconds=5)
+    assert sum(RETRY_DELAYS, timedelta()) == timedelta(hours=75, minutes=35, seconds=5)
 
 
 def test_a_receiver_may_ask_for_patience_up_to_a_day() -> None:
@@ -129,8 +129,8 @@ def test_a_receiver_may_ask_for_patience_up_to_a_day() -> None:
         return outcome_of(AttemptResult(503, retry_after=wait), attempt, 0.0)
 
     assert after(timedelta(seconds=90)) == Retry(timedelta(seconds=90))
-    assert after(timedelta(seconds=1)) == Retry(DELAYS[0])
-    assert after(timedelta(seconds=90), 3) == Retry(DELAYS[2])
+    assert after(timedelta(seconds=1)) == Retry(RETRY_DELAYS[0])
+    assert after(timedelta(seconds=90), 3) == Retry(RETRY_DELAYS[2])
     assert after(timedelta(days=400)) == Retry(timedelta(days=1))
 
 
