@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.oracles import votes as vote_oracle
-from tests.oracles.votes import Ballot, Side, Standing
+from tests.oracles.votes import Ballot, BallotState, Side
 from tests.support.instances import Instance, start_instance
 from tests.support.load import History, Shape, eventually, free_ports, kept_for, ports_of, send_all, summary
 
@@ -52,11 +52,11 @@ def _list_tools(instance: Instance, key: str) -> list[str]:
 
 async def _check(instance: Instance, history: History, tools: list[str]) -> None:
     calls = history.judged()
-    standings = vote_oracle.stand(calls)
+    standings = vote_oracle.final_states(calls)
     expected = vote_oracle.tallies(standings, tools)
     with httpx.Client(base_url=instance.url, timeout=30) as client:
         await eventually(lambda: not any(client.get("/readyz").json()["events_behind"].values()), 60)
-        _check_tallies(client, expected, vote_oracle.furthest(calls))
+        _check_tallies(client, expected, vote_oracle.last_positions(calls))
         _check_own_votes(client, history, standings)
         _check_comparisons(client, expected)
     found = vote_oracle.examine(calls, await vote_oracle.read_log(instance.data))
@@ -74,7 +74,7 @@ def _check_tallies(client: httpx.Client, expected: dict[str, tuple[int, int]], p
     assert tallies[UNVOTED]["share"] is None
 
 
-def _check_own_votes(client: httpx.Client, history: History, standings: dict[Ballot, Standing]) -> None:
+def _check_own_votes(client: httpx.Client, history: History, standings: dict[Ballot, BallotState]) -> None:
     """What each visitor sees of themselves."""
     expected: dict[str, dict[str, str]] = {visitor: {} for visitor in history.cookies}
     for (voter, tool), standing in standings.items():

@@ -241,8 +241,8 @@ async def _try(
 def _line(name: str, trial: Trial, found: vote_oracle.Findings) -> str:
     return (
         f"{name}: {trial.inflicted} times, acknowledged {found.acknowledged}, resent {found.resent} "
-        f"({found.unsettled} of them for want of an answer), "
-        f"lost {len(found.lost)}, doubled {len(found.doubled)}, wrong {len(found.wrong)}, "
+        f"({found.unanswered} of them for want of an answer), "
+        f"lost {len(found.lost)}, duplicated {len(found.duplicated)}, wrong {len(found.wrong)}, "
         f"{trial.history.seconds:.1f} s of load, longest wait for an own vote in a tally "
         f"{max(trial.lags):.2f} s of {len(trial.lags)}"
     )
@@ -286,7 +286,7 @@ async def _until_settled(instance: Instance) -> None:
 def _check_tallies(instance: Instance, calls: list[vote_oracle.Call]) -> None:
     """Through both API processes."""
     tools = sorted({call.cast.tool for call in calls})
-    expected = vote_oracle.tallies(vote_oracle.stand(calls), tools)
+    expected = vote_oracle.tallies(vote_oracle.final_states(calls), tools)
     for port in ports_of(instance.url):
         items = httpx.get(f"http://127.0.0.1:{port}/v1/tallies", params={"tools": ",".join(tools)}).json()
         for shown in items["items"]:

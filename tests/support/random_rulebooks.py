@@ -1,4 +1,4 @@
-"""Any rulebook, and mostly such that a few votes decide."""
+"""Random rulebooks, most of which let a few votes decide."""
 
 from __future__ import annotations
 

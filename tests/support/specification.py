@@ -1,4 +1,4 @@
-"""Given what happened, when something is asked, then that is decided: one form for every decider."""
+"""Given events, when a command is decided, then these events or this rejection follow: one form for every decider."""
 
 from __future__ import annotations
 
