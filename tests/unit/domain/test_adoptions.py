@@ -1,4 +1,4 @@
-"""Adoptions: one rulebook is in force, what replaced it can be rolled back, what is scheduled takes effect in its time."""
+"""Adoptions: one rulebook is in force, adoptions can be rolled back, and scheduled ones take effect at their time."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ def test_a_rulebook_is_written_once() -> None:
     editorial.given(WRITTEN).when(WriteRulebook(MINE)).then([])
 
 
-def test_what_comes_with_shiplog_is_known_without_being_written() -> None:
+def test_presets_are_known_without_being_written() -> None:
     for book in PRESETS.values():
         editorial.given().when(WriteRulebook(book)).then([])
 
 
-def test_the_names_that_come_with_shiplog_are_taken() -> None:
+def test_the_names_of_presets_are_taken() -> None:
     other = read_rulebook('name = "default"\nship = ">= 2/3"')
     editorial.given().when(WriteRulebook(other)).then_rejected(NameTaken, name="default")
 
@@ -73,18 +73,18 @@ def test_an_adoption_names_what_it_replaces() -> None:
     given.when(AdoptRulebook(MINE.digest, "Ours.")).then([MINE_ADOPTED])
 
 
-def test_what_is_in_force_is_not_adopted_again() -> None:
+def test_adopting_the_rulebook_in_force_is_no_event() -> None:
     editorial.given().when(AdoptRulebook(DEFAULT.digest, "Again.")).then([])
     editorial.given(FOUR_ADOPTED).when(AdoptRulebook(FOUR, "Again.")).then([])
 
 
-def test_what_is_adopted_is_kept_in_the_log_once() -> None:
+def test_an_adopted_preset_is_written_to_the_log_once() -> None:
     back = RulebookAdopted(DEFAULT.digest, FOUR, "No.", rolls_back=True)
     given = editorial.given(FOUR_KEPT, FOUR_ADOPTED, DEFAULT_KEPT, back)
     given.when(AdoptRulebook(FOUR, "Stricter.")).then([FOUR_ADOPTED])
 
 
-def test_nobody_adopts_what_nobody_wrote() -> None:
+def test_an_unknown_rulebook_cannot_be_adopted_or_scheduled() -> None:
     unknown = {"kind": "rulebook", "name": MINE.digest}
     editorial.given().when(AdoptRulebook(MINE.digest, "Ours.")).then_rejected(Unknown, **unknown)
     schedule = ScheduleAdoption(MINE.digest, "Ours.", LATER, NOON)
@@ -128,7 +128,7 @@ def test_an_adoption_is_scheduled_and_changes_nothing_yet() -> None:
     editorial.given(SCHEDULED).when(RollBack("No.")).then_rejected(NothingToRollBack)
 
 
-def test_the_same_schedule_again_is_no_event_and_another_time_is_the_new_one() -> None:
+def test_repeating_a_schedule_is_no_event_and_another_time_replaces_it() -> None:
     given = editorial.given(SCHEDULED)
     given.when(ScheduleAdoption(FOUR, "Stricter.", LATER, NOON)).then([])
     tomorrow = LATER + timedelta(days=1)
@@ -143,13 +143,13 @@ def test_nothing_is_scheduled_for_the_past() -> None:
         editorial.given().when(command).then_rejected(InThePast, effective_at=effective_at.isoformat())
 
 
-def test_a_scheduled_adoption_takes_effect_when_its_time_has_come() -> None:
+def test_a_scheduled_adoption_takes_effect_at_its_time() -> None:
     editorial.given(SCHEDULED).when(TakeEffect(LATER - timedelta(microseconds=1))).then([])
     editorial.given(SCHEDULED).when(TakeEffect(LATER)).then([FOUR_KEPT, FOUR_ADOPTED])
     editorial.given(SCHEDULED, FOUR_ADOPTED).when(TakeEffect(LATER)).then([])
 
 
-def test_several_that_are_due_take_effect_in_the_order_of_their_times() -> None:
+def test_due_adoptions_take_effect_in_the_order_of_their_times() -> None:
     first = AdoptionScheduled(SCORE, NOON, "By score.")
     expected = [
         SCORE_KEPT,
@@ -160,18 +160,18 @@ def test_several_that_are_due_take_effect_in_the_order_of_their_times() -> None:
     editorial.given(SCHEDULED, first).when(TakeEffect(LATER)).then(expected)
 
 
-def test_what_came_into_force_before_its_time_is_called_off() -> None:
+def test_the_schedule_of_a_rulebook_already_in_force_is_called_off() -> None:
     editorial.given(SCHEDULED, FOUR_ADOPTED).when(CallOff(FOUR)).then_rejected(NotScheduled, digest=FOUR)
     again = AdoptionScheduled(FOUR, LATER, "Once more.")
     editorial.given(FOUR_ADOPTED, again).when(TakeEffect(LATER)).then([AdoptionCalledOff(FOUR)])
 
 
-def test_what_is_called_off_does_not_take_effect() -> None:
+def test_an_adoption_that_was_called_off_does_not_take_effect() -> None:
     editorial.given(SCHEDULED).when(CallOff(FOUR)).then([AdoptionCalledOff(FOUR)])
     editorial.given(SCHEDULED, AdoptionCalledOff(FOUR)).when(TakeEffect(LATER)).then([])
     editorial.given().when(CallOff(FOUR)).then_rejected(NotScheduled, digest=FOUR)
 
 
-def test_other_events_of_the_house_change_nothing() -> None:
+def test_other_editorial_events_change_nothing() -> None:
     seated = ReviewerSeated("builder", 1, "Builder", "", "")
     assert evolve(INITIAL, seated) == INITIAL

@@ -1,4 +1,4 @@
-"""Intervals: published values, exact ends, and halves that are halves."""
+"""Intervals: published values, exact ends, exact rounding."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_the_published_intervals(side: int, total: int, low: str, high: str) -> 
     assert [str(end.rounded()) for end in ends] == [low, high]
 
 
-def test_an_end_that_lies_halfway_is_rounded_to_even() -> None:
+def test_an_end_exactly_halfway_is_rounded_to_even() -> None:
     low, _ = wilson_interval(31, 31, 1, Decimal(1))
     assert low.equals(Fraction(31, 32))  # 0.96875
     assert str(low.rounded()) == "0.9688"
@@ -47,14 +47,14 @@ def test_an_end_that_lies_halfway_is_rounded_to_even() -> None:
 
 @settings(deadline=None)
 @given(st.fractions(0, 1), st.fractions(0, 3), st.fractions(-2, 2))
-def test_ends_move_as_shares_do(share: Fraction, factor: Fraction, more: Fraction) -> None:
+def test_arithmetic_on_rational_ends_is_exact(share: Fraction, factor: Fraction, more: Fraction) -> None:
     assert exact(share).times(factor).plus(more).equals(share * factor + more)
     assert exact(share).rounded() == Decimal(round(share * 10_000)).scaleb(-4)
 
 
 @settings(deadline=None)
 @given(st.integers(-50, 50), st.integers(0, 2_000), st.integers(1, 9), st.sampled_from((-1, 1)))
-def test_an_end_is_rounded_as_its_first_fifty_digits_are(
+def test_an_end_is_rounded_like_its_first_fifty_digits(
     whole: int, square: int, over: int, sign: Literal[-1, 1]
 ) -> None:
     digits = Context(prec=60)
@@ -65,7 +65,7 @@ def test_an_end_is_rounded_as_its_first_fifty_digits_are(
     )
 
 
-def test_a_root_has_a_side() -> None:
+def test_equality_depends_on_the_sign_of_the_root() -> None:
     assert Surd(3, 4, 1, -1).equals(Fraction(1))
     assert not Surd(3, 4, 1, -1).equals(Fraction(5))
     assert Surd(3, 4, 1, 1).equals(Fraction(5))
@@ -73,7 +73,7 @@ def test_a_root_has_a_side() -> None:
 
 @settings(deadline=None)
 @given(st.integers(0, 300), st.integers(1, 300), st.integers(1, 5), st.fractions(0, 1, max_denominator=50))
-def test_an_end_passes_a_bar_where_it_lies_beyond_it(
+def test_an_interval_passes_a_threshold_when_its_lower_end_does(
     side: int, more: int, vote_weight_today: int, at: Fraction
 ) -> None:
     votes = WeightedVotes(side + more, side, side + more, vote_weight_today)

@@ -1,4 +1,4 @@
-"""Webhooks: signatures as the specification's own library reads them, and what an answer means."""
+"""Webhook messages: the specification's library verifies signatures; outcomes of attempts."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def headers(signature: str, at: int) -> dict[str, str]:
 
 
 @given(st.binary(min_size=24, max_size=64), st.dictionaries(st.text(), st.text()))
-def test_the_specifications_library_verifies(secret: bytes, data: dict[str, str]) -> None:
+def test_the_specifications_library_verifies_a_signature(secret: bytes, data: dict[str, str]) -> None:
     body, now = json.dumps(data).encode(), int(time.time())
     signed = headers(sign([secret], "msg_1", now, body), now)
     assert Webhook(encode_secret(secret)).verify(body, signed) == data
@@ -51,19 +51,19 @@ def test_the_specifications_library_verifies(secret: bytes, data: dict[str, str]
 
 
 def test_the_specifications_example() -> None:
-    """A secret, a message and its signature, as the libraries of the specification test them."""
+    """A test vector of the specification's libraries."""
     expected = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
     key = base64.b64decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     assert sign([key], "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}') == expected
 
 
-def test_the_ten_lines_for_receivers() -> None:
+def test_the_documented_code_for_receivers_verifies_signatures() -> None:
     document = (Path(__file__).resolve().parents[3] / "docs/webhooks.md").read_text()
     block = re.search(r"^```python\n(.*?)^```", document, re.DOTALL | re.MULTILINE)
     assert block is not None
-    told: dict[str, Callable[[str, dict[str, str], bytes], bool]] = {}
-    exec(block[1], told)  # type: ignore[arg-type]
-    is_genuine, now, secret, body = told["is_genuine"], int(time.time()), b"s" * 32, b'{"a": "\xc3\xa9"}'
+    namespace: dict[str, Callable[[str, dict[str, str], bytes], bool]] = {}
+    exec(block[1], namespace)  # type: ignore[arg-type]
+    is_genuine, now, secret, body = namespace["is_genuine"], int(time.time()), b"s" * 32, b'{"a": "\xc3\xa9"}'
     signed = headers(sign([b"o" * 32, secret], "msg_1", now, body), now)
     assert is_genuine(encode_secret(secret), signed, body)
     assert not is_genuine(encode_secret(secret), signed, body + b"\n")
@@ -73,7 +73,7 @@ def test_the_ten_lines_for_receivers() -> None:
     assert not is_genuine(encode_secret(secret), old, body)
 
 
-def test_while_a_secret_is_replaced_either_verifies() -> None:
+def test_both_secrets_verify_during_a_rotation() -> None:
     now, old, new = int(time.time()), b"o" * 32, b"n" * 32
     signed = headers(sign([new, old], "msg_1", now, b"{}"), now)
     for secret in (old, new):
@@ -82,10 +82,10 @@ def test_while_a_secret_is_replaced_either_verifies() -> None:
         Webhook(encode_secret(b"x" * 32)).verify(b"{}", signed)
 
 
-def test_a_flip_is_told_with_its_cause() -> None:
+def test_the_message_of_a_flip_names_its_cause() -> None:
     flip = Flip(7, "Ship", "Split", LogOrder(AT, Shard(2), 41), "VoteCast", "d1ge57")
-    told = json.loads(flip_message(flip, ToolPayload("quill", "Quill"), "https://shiplog.example"))
-    assert told == {
+    message = json.loads(flip_message(flip, ToolPayload("quill", "Quill"), "https://shiplog.example"))
+    assert message == {
         "type": "verdict.flipped",
         "timestamp": "2026-03-01T12:00:00.123456Z",
         "data": {
@@ -102,21 +102,21 @@ def test_a_flip_is_told_with_its_cause() -> None:
 
 
 @pytest.mark.parametrize("status", [200, 201, 204, 299])
-def test_2xx_is_delivered(status: int) -> None:
+def test_a_status_of_2xx_is_delivered(status: int) -> None:
     assert outcome_of(AttemptResult(status), 1, 0.5) == Delivered()
 
 
 @pytest.mark.parametrize(
     "answer", [AttemptResult(s) for s in (100, 301, 308, 400, 404, 429, 500)] + [AttemptResult(error="cut")]
 )
-def test_the_rest_is_tried_again_and_then_given_up(answer: AttemptResult) -> None:
+def test_any_other_result_is_retried_until_the_last_attempt(answer: AttemptResult) -> None:
     for attempt in range(1, ATTEMPTS_MAX):
         assert outcome_of(answer, attempt, 0.0) == Retry(RETRY_DELAYS[attempt - 1])
         assert outcome_of(answer, attempt, 1.0) == Retry(RETRY_DELAYS[attempt - 1] * 1.2)
     assert outcome_of(answer, ATTEMPTS_MAX, 0.0) == GiveUp()
 
 
-def test_410_is_the_end() -> None:
+def test_a_status_of_410_ends_delivery() -> None:
     assert outcome_of(AttemptResult(410), 1, 0.0) == Gone()
 
 
@@ -124,7 +124,7 @@ def test_the_schedule_takes_three_days() -> None:
     assert sum(RETRY_DELAYS, timedelta()) == timedelta(hours=75, minutes=35, seconds=5)
 
 
-def test_a_receiver_may_ask_for_patience_up_to_a_day() -> None:
+def test_retry_after_delays_a_retry_by_up_to_a_day() -> None:
     def after(wait: timedelta, attempt: int = 1) -> object:
         return outcome_of(AttemptResult(503, retry_after=wait), attempt, 0.0)
 
