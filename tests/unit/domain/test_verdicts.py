@@ -75,9 +75,9 @@ def test_the_margin_is_the_fewest_takes_whose_removal_changes_the_label(
     panel = takes(ship, skip)
     verdict = judge(panel, NO_VOTES, rulebook)
     changing = (
-        gone
-        for gone in range(len(panel) + 1)
-        for kept in combinations(panel, len(panel) - gone)
+        removed
+        for removed in range(len(panel) + 1)
+        for kept in combinations(panel, len(panel) - removed)
         if judge(kept, NO_VOTES, rulebook).label != verdict.label
     )
     assert verdict.margin.takes == next(changing, None)
