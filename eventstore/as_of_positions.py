@@ -8,7 +8,7 @@ from datetime import datetime
 
 from asyncpg import Pool, Record
 
-from domain.shared.as_of import POINT_IN_TIME_WANTED, PointInTime
+from domain.shared.as_of import POINT_IN_TIME_FORMATS, PointInTime
 from domain.shared.errors import Rejected
 from domain.shared.log import Position, Shard
 from eventstore.heads import read_heads
@@ -110,7 +110,7 @@ async def _settle(pool: Pool[Record], moment: datetime) -> None:
 async def _checked(pool: Pool[Record], positions: tuple[Position, ...]) -> tuple[Position, ...]:
     heads = await read_heads(pool)
     if {position.shard for position in positions} != heads.keys():
-        raise WrongPositions(shards=", ".join(map(str, heads)), how=POINT_IN_TIME_WANTED)
+        raise WrongPositions(shards=", ".join(map(str, heads)), how=POINT_IN_TIME_FORMATS)
     for position in positions:
         if position.number > heads[position.shard]:
             raise NoSuchEvent(position=position)

@@ -9,7 +9,7 @@ from uuid import UUID
 import uuid_utils.compat
 from asyncpg.pgproto import pgproto
 
-from domain.voting.identifiers import ID_AHEAD_MAX_MS, valid_id
+from domain.voting.identifiers import AHEAD_MILLISECONDS_MAX, valid_id
 
 _CLOCK_SHIFT = 80  # the clock is the first 48 of 128 bits
 _BELOW_CLOCK = (1 << _CLOCK_SHIFT) - 1
@@ -46,15 +46,19 @@ def ids_at(milliseconds: int) -> Callable[[int, UUID], UUID]:
     return id_of
 
 
-def is_valid(id: UUID) -> bool:
-    return valid_id(now_ms())(id)
+def is_acceptable(id: UUID) -> bool:
+    return id_check()(id)
 
 
-def now_ms() -> int:
-    """Since 1970."""
+def id_check() -> Callable[[UUID], bool]:
+    """``is_acceptable`` with the clock read once, for many ids."""
+    return valid_id(_now())
+
+
+def latest_id_milliseconds() -> int:
+    """The greatest time an id may have, in milliseconds since 1970."""
+    return _now() + AHEAD_MILLISECONDS_MAX
+
+
+def _now() -> int:
     return time.time_ns() // 1_000_000
-
-
-def latest() -> int:
-    """The milliseconds that an id may claim at most."""
-    return now_ms() + ID_AHEAD_MAX_MS

@@ -15,7 +15,7 @@ from domain.shared.log import Position, parse_position
 # (recorded_at, shard, number); several positions select exactly those prefixes of their shards.
 PointInTime: TypeAlias = "datetime | Position | tuple[Position, ...]"
 
-POINT_IN_TIME_WANTED = (
+POINT_IN_TIME_FORMATS = (
     "Write a past time with its zone and at most six decimals (2026-03-01T00:00:00Z; in a URL a plus is %2B), "
     "a position (3.1842), or a position of every shard, as in the header Shiplog-Position."
 )
@@ -29,7 +29,7 @@ def parse_point_in_time(text: str) -> PointInTime:
         return _time(text)
     positions = tuple(parse_position(part) for part in text.split(","))
     if len({position.shard for position in positions}) < len(positions):
-        raise ValueError(f"A shard is named twice. {POINT_IN_TIME_WANTED}")
+        raise ValueError(f"A shard is named twice. {POINT_IN_TIME_FORMATS}")
     return positions if len(positions) > 1 else positions[0]
 
 
@@ -40,4 +40,4 @@ def _time(text: str) -> datetime:
             return time.astimezone(UTC)
     except (msgspec.ValidationError, OverflowError):
         pass
-    raise ValueError(f"This is not a point in time. {POINT_IN_TIME_WANTED}")
+    raise ValueError(f"This is not a point in time. {POINT_IN_TIME_FORMATS}")

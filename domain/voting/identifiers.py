@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from uuid import UUID
 
-ID_AHEAD_MAX_MS = 60_000
-ID_WANTED = "The id must be a UUIDv7 whose time is at most 60 s in the future. Check your clock."
+AHEAD_MILLISECONDS_MAX = 60_000
+ID_REQUIREMENT = "The id must be a UUIDv7 whose time is at most 60 s in the future. Check your clock."
 VOTER_BYTES_MAX = 128
-VOTER_WANTED = f"The voter must be 1 to {VOTER_BYTES_MAX} bytes, without NUL."
+VOTER_REQUIREMENT = f"The voter must be 1 to {VOTER_BYTES_MAX} bytes, without NUL."
 
 _CLOCK_SHIFT = 80  # the clock is the first 48 of 128 bits (RFC 9562 section 5.7)
 _VERSION_AND_VARIANT = 0xF << 76 | 0b11 << 62
@@ -21,7 +21,7 @@ def valid_voter(voter: bytes) -> bool:
 
 def valid_id(now: int) -> Callable[[UUID], bool]:
     """The check for ids that arrive ``now``, in milliseconds since 1970. Prepared once, it is fast for many ids."""
-    limit = (now + ID_AHEAD_MAX_MS + 1) << _CLOCK_SHIFT
+    limit = (now + AHEAD_MILLISECONDS_MAX + 1) << _CLOCK_SHIFT
 
     def is_valid(id: UUID) -> bool:
         number = id.int

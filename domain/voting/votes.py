@@ -2,7 +2,6 @@
 
 The SQL function append_casts (migrations/functions/append_casts.sql) applies the same rule to a batch; a property test
 compares the two. Bookmarks follow the same rule.
-same rule.
 """
 
 from __future__ import annotations

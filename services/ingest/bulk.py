@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from domain.shared.errors import Rejected
 from domain.shared.log import Shard, shard_of
-from domain.voting.identifiers import ID_WANTED, VOTER_WANTED, valid_id, valid_voter
+from domain.voting.identifiers import ID_REQUIREMENT, VOTER_REQUIREMENT, valid_voter
 from domain.voting.votes import Outcome
 from eventstore import ids
 from eventstore.casts import CastBatch, FirstVoteHeuristic, append_batch, outcomes
@@ -121,15 +121,15 @@ class BulkIngest:
     def _place(self, decoded: Decoded, tools: dict[str, str | Rejected]) -> None:
         """Each vote into the columns of its shard. This loop is most of what a vote costs here."""
         batches, shards, pseudonym = self._batches, self._commits.shards, self._identity.pseudonym
-        line_id, is_valid = self._line_id, valid_id(ids.now_ms())
+        line_id, is_acceptable = self._line_id, ids.id_check()
         for number, vote in zip(decoded.numbers, decoded.votes, strict=True):
             tool, voter, vote_id = tools[vote.tool], vote.voter.encode(), vote.id
             if isinstance(tool, Rejected):
                 decoded.reject(number, tool.slug, str(tool))
             elif not valid_voter(voter):
-                decoded.reject(number, "invalid", VOTER_WANTED)
-            elif vote_id is not None and not is_valid(vote_id):
-                decoded.reject(number, "invalid-id", ID_WANTED)
+                decoded.reject(number, "invalid", VOTER_REQUIREMENT)
+            elif vote_id is not None and not is_acceptable(vote_id):
+                decoded.reject(number, "invalid-id", ID_REQUIREMENT)
             else:
                 actor = pseudonym("voter", voter)
                 batch = batches[shard_of(actor, shards)]

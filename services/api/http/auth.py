@@ -10,7 +10,7 @@ from litestar.datastructures import Cookie
 from litestar.handlers import BaseRouteHandler
 from msgspec import Struct
 
-from domain.voting.identifiers import VOTER_WANTED, valid_voter
+from domain.voting.identifiers import VOTER_REQUIREMENT, valid_voter
 from eventstore.decisions import Author
 from services.api.http.app_state import app_state
 from services.api.http.problems import HttpRejected
@@ -155,7 +155,7 @@ async def voter_of(request: AnyRequest, named: str | None) -> Voter:
         return _visitor(request)
     name = (named or "").encode()
     if not valid_voter(name):
-        raise HttpRejected(400, "invalid", f"With an API key, send `voter` too. {VOTER_WANTED}")
+        raise HttpRejected(400, "invalid", f"With an API key, send `voter` too. {VOTER_REQUIREMENT}")
     return Voter(_identity(request).pseudonym("voter", name), key.id)
 
 

@@ -110,7 +110,7 @@ class VoteFastPath:
         vote = _decode(message)
         if vote is None or (tool := self._app_state.tool_directory.known_open_for_votes(vote.tool)) is None:
             return None
-        if vote.id is not None and not ids.is_valid(vote.id):
+        if vote.id is not None and not ids.is_acceptable(vote.id):
             return None
         who = self._named(headers, vote.voter) if vote.voter is not None else self._visitor(headers)
         if who is None:

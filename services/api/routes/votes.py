@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from domain.shared.log import shard_of
 from domain.shared.types import Choice, Slug
-from domain.voting.identifiers import ID_WANTED
+from domain.voting.identifiers import ID_REQUIREMENT
 from eventstore import ids
 from eventstore.casts import CastResult, Kind, PendingCast
 from projections.my_votes import read_votes
@@ -121,8 +121,8 @@ async def submit(
     request: AnyRequest, voter: Voter, kind: Kind, tool: int, choice: str | None, id: UUID | None
 ) -> CastResult:
     """Append one cast and wait for its commit. Raises Rejected for an id that cannot be used."""
-    if id is not None and not ids.is_valid(id):
-        raise HttpRejected(400, "invalid-id", ID_WANTED)
+    if id is not None and not ids.is_acceptable(id):
+        raise HttpRejected(400, "invalid-id", ID_REQUIREMENT)
     cast = PendingCast(kind, voter.actor, tool, choice, id or ids.mint(), voter.source, id_is_ours=id is None)
     result: CastResult = await app_state(request).appenders.append(cast)
     return result

@@ -102,7 +102,7 @@ def votes(data: Path, file: str, at: int | None, rejected: Path | None, as_json:
 def _moment(at: int | None, history: History) -> int:
     """Milliseconds since 1970 of the lines that have no id."""
     moment = at or history.modified_ms or time.time_ns() // 1_000_000
-    if not 0 < moment <= ids.latest():
+    if not 0 < moment <= ids.latest_id_milliseconds():
         raise click.UsageError(f"{_text(moment)} is in the future. Set --at to when these votes were cast.")
     if at is None and not history.is_file:
         click.echo(

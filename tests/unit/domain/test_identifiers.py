@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from domain.voting.identifiers import ID_AHEAD_MAX_MS, VOTER_BYTES_MAX, valid_id, valid_voter
+from domain.voting.identifiers import AHEAD_MILLISECONDS_MAX, VOTER_BYTES_MAX, valid_id, valid_voter
 
 _V7 = 7 << 76 | 0b10 << 62
 NOW = 1_772_366_400_000
@@ -23,6 +23,6 @@ def test_a_voter_that_is_empty_too_long_or_has_nul_is_not(voter: str) -> None:
 
 
 def test_an_id_may_be_a_minute_ahead_of_its_arrival_to_the_millisecond() -> None:
-    latest = NOW + ID_AHEAD_MAX_MS
+    latest = NOW + AHEAD_MILLISECONDS_MAX
     assert valid_id(NOW)(UUID(int=latest << 80 | _V7))
     assert not valid_id(NOW)(UUID(int=(latest + 1) << 80 | _V7))
