@@ -121,8 +121,16 @@ def test_an_adoption_is_scheduled_and_called_off(page: Page) -> None:
 
 WRONG = [
     ('name = "x"\nship = "80%"\n', "Line 2. This is not a valid rulebook: `ship`", 'ship = "80%"'),
-    ('name = "x"\n[community]\nz = "abc"\n', "Line 3. This is not a valid rulebook: `community.z`", 'z = "abc"'),
-    ('name = "x"\n[panel]\nquorum = 0\n', "Line 3. This is not a valid rulebook: `panel.quorum`", "quorum = 0"),
+    (
+        'name = "x"\n[community]\nz = "abc"\n',
+        "Line 3. This is not a valid rulebook: `community.z`",
+        'z = "abc"',
+    ),
+    (
+        'name = "x"\n[panel]\nquorum = 0\n',
+        "Line 3. This is not a valid rulebook: `panel.quorum`",
+        "quorum = 0",
+    ),
     ('name = "x"\n\n[panel\n', "Line 3. This is not a valid rulebook", "[panel"),
     ('title = "x"\n', "`name`", ""),
 ]

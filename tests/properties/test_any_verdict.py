@@ -158,7 +158,9 @@ def check_explanation(verdict: Verdict, judged: Judged, case: Case) -> None:
         ends = both(judged.combined)
         assert ends is not None
         shown_share = f"{ends[0]}" if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
-        assert re.search(rf"; the share is {shown_share},( rounded,)? which is {verdict.label}\.", explanation)
+        assert re.search(
+            rf"; the share is {shown_share},( rounded,)? which is {verdict.label}\.", explanation
+        )
     if verdict.distance is not None:
         assert explanation.endswith(
             f"{verdict.distance.share} of a share is missing to {verdict.distance.label}."
