@@ -49,9 +49,9 @@ def test_a_few_votes_are_preliminary_and_say_what_came(visit: Visit, site: str, 
     page.goto(f"{site}/?sort=new")
     entry = page.locator(f"[data-tool={slug}]")
     expect(entry.locator("[data-part=preliminary]")).to_be_visible()
-    expect(entry.locator(".came")).to_have_count(0)
+    expect(entry.locator(".activity")).to_have_count(0)
     page.goto(f"{site}/?sort=hot")
-    expect(entry.locator(".came")).to_have_text("1 since yesterday, none before")
+    expect(entry.locator(".activity")).to_have_text("1 since yesterday, none before")
 
 
 @pytest.mark.parametrize("path", ["/?sort=trending", "/categories/databases?sort=hot"])

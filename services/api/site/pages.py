@@ -33,11 +33,11 @@ from services.api.views.rankings import BY_AGE, Order, read_order
 from services.auth.identity import Login
 
 FEATURED = ("claude-4-api-tool-use-streaming-prompt-caching", "smolagents-2-0")
-_FLIPS_ON_PAGE = 100
 _ON_HOME = 12  # tools of one category; the rest are on the category's page
 _IN_ORDER = 60  # tools of all categories, in an order that was chosen
 _ON_CATEGORY = 200
 _RIVALS = 12
+_FLIPS_MAX = 100
 _PAIR_CHARS_MAX = 2 * 100 + len("-vs-")
 
 
@@ -151,9 +151,13 @@ async def category(request: AnyRequest, slug: FromPath[str], sort: FromQuery[Sor
     if not entries:
         raise Unknown(kind="category", name=slug)
     group = Group(cards[shown[0]].category, [cards[tool] for tool in shown], len(entries))
-    return render_page(
-        "category.html", freshness, group=group, sort=sort, recent_activity=_recent_activity(order)
-    )
+    return render_page("category.html", freshness, group=group, sort=sort, recent_activity=_recent_activity(order))
+
+
+@get("/flips", guards=[open_to_all], include_in_schema=False)
+async def flips(request: AnyRequest) -> Page:
+    newest, freshness = await read_newest(request, _FLIPS_MAX)
+    return render_page("flips.html", freshness, flips=newest)
 
 
 @get("/bookmarks", guards=[open_to_all], include_in_schema=False)
@@ -185,13 +189,7 @@ async def editor(request: AnyRequest) -> Page:
     )
 
 
-@get("/flips", guards=[open_to_all], include_in_schema=False)
-async def flips_page(request: AnyRequest) -> Page:
-    told, freshness = await read_newest(request, _FLIPS_ON_PAGE)
-    return render_page("flips.html", freshness, flips=told)
-
-
-PAGES = [home, compare, tool, reviewer, category, flips_page, bookmarks, methodology, ledger, editor]
+PAGES = [home, compare, tool, reviewer, category, flips, bookmarks, methodology, ledger, editor]
 
 
 async def find_pair(tool_directory: ToolDirectory, pair: str) -> tuple[str, str]:
