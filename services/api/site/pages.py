@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 
 import msgspec
@@ -21,12 +21,13 @@ from projections.adoptions import rulebook_in_force
 from projections.catalogue import Entry, read_categories, read_entries
 from projections.engine.snapshot import take_snapshot
 from projections.panel import Reviewer, read_panel
+from projections.scorecard import ScorecardTake, read_takes_of
 from services.api.http.app_state import app_state
 from services.api.http.auth import login_of, open_to_all
 from services.api.http.requests import AnyRequest
 from services.api.site.methodology import methodology
 from services.api.site.rendering import Page, render_page
-from services.api.views.cards import Card, TakeShown, not_shown_yet, read_cards
+from services.api.views.cards import Card, not_shown_yet, read_cards
 from services.api.views.comparisons import read_comparison
 from services.api.views.flips import read_newest
 from services.api.views.rankings import BY_AGE, Order, read_order
@@ -53,7 +54,7 @@ class Opinion(Struct, frozen=True):
     """A reviewer's take together with the tool it is on."""
 
     card: Card
-    take: TakeShown
+    take: ScorecardTake
 
 
 class CategoryRecord(Struct, frozen=True):
@@ -121,12 +122,12 @@ async def tool(request: AnyRequest, slug: FromPath[str]) -> Page:
 async def reviewer(request: AnyRequest, slug: FromPath[str]) -> Page:
     async with take_snapshot(app_state(request).pool) as snapshot:
         panel = {each.slug: each for each in await read_panel(snapshot)}
-        rulebook = await rulebook_in_force(snapshot)
-        cards = await read_cards(snapshot, rulebook) if slug in panel else {}
+        if slug not in panel:
+            raise Unknown(kind="reviewer", name=slug)
+        takes = {take.tool: take for take in await read_takes_of(snapshot, slug)}
+        cards = await read_cards(snapshot, await rulebook_in_force(snapshot), list(takes))
         freshness = await snapshot.freshness()
-    if slug not in panel:
-        raise Unknown(kind="reviewer", name=slug)
-    opinions = list(_opinions(panel[slug], cards.values()))
+    opinions = _opinions(takes, cards)
     return render_page(
         "reviewer.html",
         freshness,
@@ -151,7 +152,9 @@ async def category(request: AnyRequest, slug: FromPath[str], sort: FromQuery[Sor
     if not entries:
         raise Unknown(kind="category", name=slug)
     group = Group(cards[shown[0]].category, [cards[tool] for tool in shown], len(entries))
-    return render_page("category.html", freshness, group=group, sort=sort, recent_activity=_recent_activity(order))
+    return render_page(
+        "category.html", freshness, group=group, sort=sort, recent_activity=_recent_activity(order)
+    )
 
 
 @get("/flips", guards=[open_to_all], include_in_schema=False)
@@ -268,13 +271,13 @@ def _rivals(card: Card, entries: Iterable[Entry]) -> list[Entry]:
     return sorted(same, key=lambda entry: entry.details.name.casefold())[:_RIVALS]
 
 
-def _opinions(reviewer: Reviewer, cards: Collection[Card]) -> Iterator[Opinion]:
-    """The reviewer's standing takes, by category and name."""
-    ordered = sorted(cards, key=lambda card: (card.category.name.casefold(), card.category.slug, card.name))
-    for card in ordered:
-        for row in card.scorecard:
-            if row.reviewer.slug == reviewer.slug and row.take is not None:
-                yield Opinion(card, row.take)
+def _opinions(takes: Mapping[int, ScorecardTake], cards: Mapping[int, Card]) -> list[Opinion]:
+    """By category and tool's name."""
+    opinions = [Opinion(card, takes[tool]) for tool, card in cards.items()]
+    return sorted(
+        opinions,
+        key=lambda each: (each.card.category.name.casefold(), each.card.category.slug, each.card.name),
+    )
 
 
 def _records(opinions: Iterable[Opinion]) -> list[CategoryRecord]:
