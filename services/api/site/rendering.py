@@ -17,11 +17,13 @@ from litestar.static_files import create_static_files_router
 
 from projections.engine.snapshot import Freshness
 from services.api.http.auth import open_to_all
+from services.api.http.caching import PRIVATE_NO_STORE
 from services.api.http.consistency import headers_of
 from services.api.http.problems import HttpRejected
 from services.api.http.requests import AnyRequest
 
 Page = Response[str]
+PRIVATE = PRIVATE_NO_STORE["Cache-Control"]
 
 _SITE = Path(__file__).parent
 _STATIC = _SITE / "static"
