@@ -54,6 +54,7 @@ from services.api.routes import (
 )
 from services.api.routes.fast_path import VoteFastPath
 from services.api.site.lab import LAB_PAGES
+from services.api.site.lists import LIST_PAGES
 from services.api.site.pages import PAGES
 from services.api.site.rendering import OPENAPI_RENDER, STATIC, render_problem_page
 from services.api.views.tallies import read_tallies_by_slug
@@ -130,6 +131,7 @@ ROUTES: list[ControllerRouterHandler] = [
     health.healthz,
     health.readyz,
     metrics.metrics,
+    *LIST_PAGES,
     *PAGES,
     *LAB_PAGES,
     STATIC,

@@ -28,7 +28,7 @@ from services.api.http.pagination import SLUG_PATTERN, Items, SlugInPath, next_l
 from services.api.http.problems import HttpRejected, problem_responses
 from services.api.http.requests import AnyRequest
 from services.api.views.cards import READ_BY_CARDS, CardResponse, not_shown_yet, present_card, read_cards
-from services.api.views.rankings import read_after, read_order
+from services.api.views.rankings import parse_ranking_cursor, read_ranking
 
 IfMatch = Annotated[str | None, HeaderParameter(name="If-Match", required=False, max_length=100)]
 
@@ -72,11 +72,11 @@ async def list_tools(
     since yesterday, as a multiple of the rate of the four weeks before; tools where that may be chance come last.
     Both count back from the newest event. ``controversial``: total ** (smaller side / larger side).
     """
-    after = read_after(cursor, sort) if cursor else None
+    after = parse_ranking_cursor(cursor, sort) if cursor else None
     async with snapshot_at(app_state(request).pool, min_position, READ_BY_CARDS, as_of=as_of) as snapshot:
         rulebook = await rulebook_in_force(snapshot)
-        order = await read_order(snapshot, rulebook, sort, after)
-        page, more = order.page(category, after, limit)
+        ranking = await read_ranking(snapshot, rulebook, sort, after)
+        page, more = ranking.page(category, after, limit)
         cards = await read_cards(snapshot, rulebook, page)
         freshness = await snapshot.freshness()
     headers = headers_of(freshness) | ({"Link": next_link(request, more)} if more else {})
