@@ -1,4 +1,4 @@
-"""The orders of the list on the pages: plain links, the chosen one marked, the category kept."""
+"""The orders of the list on the pages: plain links; the chosen order is marked, and the category is kept."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_the_order_is_kept_into_a_category_and_the_category_by_the_order(visit: 
     expect(page.get_by_role("heading", name="How lists are ordered")).to_be_visible()
 
 
-def test_a_few_votes_are_preliminary_and_say_what_came(visit: Visit, site: str, editor_key: str) -> None:
+def test_a_few_votes_are_preliminary_and_counted_as_recent(visit: Visit, site: str, editor_key: str) -> None:
     slug = f"order-{uuid4().hex[:12]}"
     list_tool(site, editor_key, slug, slug)
     page = open_when_shown(visit, f"/tools/{slug}")
