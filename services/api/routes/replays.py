@@ -65,8 +65,8 @@ async def ask_replay(request: AnyRequest, data: JSONBody[ReplayRequest]) -> Resp
 @get("/v1/replays", guards=[for_editors], responses=problem_responses(401, 403))
 async def list_replays(request: AnyRequest) -> Response[Items[ReplayResponse]]:
     """The last hundred, newest first."""
-    found = await replays.read_replays(app_state(request).pool)
-    return Response(Items([present_replay(each) for each in found]), headers=NO_STORE)
+    newest = await replays.read_replays(app_state(request).pool)
+    return Response(Items([present_replay(each) for each in newest]), headers=NO_STORE)
 
 
 @get("/v1/replays/{id:uuid}", guards=[for_editors], responses=problem_responses(401, 403, 404))
@@ -160,5 +160,5 @@ async def show_drift(request: AnyRequest) -> Response[Drift]:
 
 
 async def _answer(request: AnyRequest, id: UUID) -> Response[ReplayResponse]:
-    found = await replays.read_replay(app_state(request).pool, id)
-    return Response(present_replay(found), headers=NO_STORE)
+    replay = await replays.read_replay(app_state(request).pool, id)
+    return Response(present_replay(replay), headers=NO_STORE)

@@ -78,8 +78,8 @@ def subject(book: Rulebook) -> str:
     """The quantity that is compared with the thresholds."""
     if not book.community.weight:
         return "Panel share"
-    what = "interval" if _of_interval(book) else "share"
-    return f"Weighed {what}" if book.panel.weight else f"Community {what}"
+    quantity = "interval" if _of_interval(book) else "share"
+    return f"Weighed {quantity}" if book.panel.weight else f"Community {quantity}"
 
 
 def _of_interval(book: Rulebook) -> bool:

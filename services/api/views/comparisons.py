@@ -43,9 +43,12 @@ class ComparisonResponse(Struct, frozen=True):
     winner: Winner
 
 
-def present_comparison(found: Comparison) -> ComparisonResponse:
+def present_comparison(comparison: Comparison) -> ComparisonResponse:
     return ComparisonResponse(
-        present_card(found.left), present_card(found.right), found.scorecard, found.winner
+        present_card(comparison.left),
+        present_card(comparison.right),
+        comparison.scorecard,
+        comparison.winner,
     )
 
 
