@@ -118,7 +118,7 @@ class VoteFastPath:
 
     def _named(self, headers: dict[bytes, bytes], voter: str) -> tuple[UUID, str] | None:
         scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
-        key = self._app_state.identity.fresh_key(token) if scheme == b"Bearer" else None
+        key = self._app_state.identity.cached_key(token) if scheme == b"Bearer" else None
         name = voter.encode()
         if key is None or "votes:write" not in key.scopes or not 0 < len(name) <= VOTER_BYTES_MAX:
             return None

@@ -46,7 +46,7 @@ class Ways:
 @pytest.fixture
 async def ways(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Ways]:
     """Warm: the key and the tool have been looked up, and stay so however slow the machine is."""
-    monkeypatch.setattr(identity, "_KEY_SECONDS", 600.0)
+    monkeypatch.setattr(identity, "KEY_CACHE_SECONDS", 600.0)
     ways = Ways(stage)
     async with ways.both, ways.long_only:
         await ways.both.post("/v1/votes", **plain(stage))
