@@ -71,15 +71,15 @@ class VoteFastPath:
                 await self._router(scope, _again(message, receive), send)
                 return
             start, body = await self._settle(pending)
-        await send(self._admission.close_when_saturated(start) if self._admission.saturated else start)
+        await send(self._admission.close_when_saturated(start))
         await send(body)
         self._meter.observe(start["status"], started)
 
     async def _body(self, receive: Receive, length: int, since: float) -> HTTPRequestEvent:
         """All of it in one message; whether more follows is only known to who asks, so its length tells."""
-        message = cast(HTTPRequestEvent, await self._admission.receive_before(receive, since))
+        message = cast(HTTPRequestEvent, await self._admission.receive_in_time(receive, since))
         while len(message.get("body", b"")) < length and message.get("more_body"):
-            more = cast(HTTPRequestEvent, await self._admission.receive_before(receive, since))
+            more = cast(HTTPRequestEvent, await self._admission.receive_in_time(receive, since))
             message = {**more, "body": message.get("body", b"") + more.get("body", b"")}
         return message
 
