@@ -53,7 +53,7 @@ async def cast_votes(request: AnyRequest) -> Response[BulkResult]:
     key = await key_of(request)
     source = key.id if key else ""
     limits = await admit_key(request, source)
-    with app_state(request).bulk_slots.one():
+    with app_state(request).bulk_slots.acquire():
         ingest = app_state(request).open_bulk_ingest(source)
         try:
             result = await _take_all(request, encoding, ingest)
