@@ -18,7 +18,7 @@ from services.api.http.app_state import set_app_state
 from services.api.http.conditional import answer_conditionally
 from services.api.http.metrics import http_metrics
 from services.api.http.problems import HttpRejected, problem_of, render
-from services.api.http.request_framing import refuse_ambiguous
+from services.api.http.request_framing import reject_ambiguous
 from services.api.http.requests import AnyRequest
 from services.api.routes import (
     bookmarks,
@@ -141,7 +141,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
         lifespan=[partial(_lifespan, settings, admission)],
         middleware=[http_metrics.middleware],
         exception_handlers={Exception: _answer_problem},
-        before_request=_refuse_repeated_parameters,
+        before_request=_reject_repeated_parameters,
         openapi_config=OpenAPIConfig(
             title="Shiplog",
             version="1.0.0",
@@ -153,7 +153,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
         # problems.py answers and logs each error, once.
         logging_config=None,
     )
-    framework = limit_in_flight(refuse_ambiguous(answer_conditionally(app.asgi_handler)), admission)
+    framework = limit_in_flight(reject_ambiguous(answer_conditionally(app.asgi_handler)), admission)
     app.asgi_handler = bound_requests(framework, admission)
     return app
 
@@ -186,7 +186,7 @@ async def _lifespan(settings: Settings, admission: AdmissionControl, app: Litest
             app.asgi_handler = router
 
 
-async def _refuse_repeated_parameters(request: AnyRequest) -> None:
+async def _reject_repeated_parameters(request: AnyRequest) -> None:
     names = [name for name, _ in request.query_params.multi_items()]
     if len(names) > _PARAMETERS_MAX:
         raise HttpRejected(

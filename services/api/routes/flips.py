@@ -16,7 +16,7 @@ from projections.flips.reads import FlipDetails, order_of, wait_for_flips
 from projections.flips.store import AFTER_ALL, BEFORE_ALL
 from services.api.http.app_state import app_state
 from services.api.http.auth import open_to_all
-from services.api.http.consistency import AS_OF_CHARS_MAX, MinPosition, headers_of, moment_in, wanted_in
+from services.api.http.consistency import AS_OF_CHARS_MAX, MinPosition, headers_of, moment_in, positions_in
 from services.api.http.pagination import SLUG_PATTERN, Items, next_link, read_cursor, write_cursor
 from services.api.http.problems import HttpRejected, problem_responses
 from services.api.http.requests import AnyRequest
@@ -63,7 +63,7 @@ async def list_flips(
     """Flips, newest first, in the order of the log; the next page is in ``Link: rel=next``."""
     pool = app_state(request).pool
     if min_position is not None:
-        await wait_for_flips(pool, wanted_in(min_position))
+        await wait_for_flips(pool, positions_in(min_position))
     after = await _place_of(pool, since) if since else BEFORE_ALL
     found, freshness = await read_newest(request, limit + 1, tool, after, _before(cursor))
     more = _cursor(found[limit - 1]) if len(found) > limit else None

@@ -248,7 +248,7 @@ async def test_subscribers_receive_their_tallies_again_when_a_rulebook_is_adopte
         await catch_up(pool)
         async with asyncio.timeout(20):
             while not any(_received(subscriber, preliminary)):
-                await subscriber.news.wait()
+                await subscriber.changed.wait()
     await broadcast.close()
 
 
