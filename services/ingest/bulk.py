@@ -65,7 +65,7 @@ class BulkCommits:
 
 
 class BulkIngest:
-    """The votes of one bulk request or import. ``submit`` waits only while the batch before of a full shard is in flight."""
+    """The votes of one bulk request or import. ``submit`` waits when a batch is full and the one before it still in flight."""
 
     def __init__(
         self,

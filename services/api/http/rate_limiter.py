@@ -9,7 +9,7 @@ from uuid import UUID
 
 from services.api.http.problems import HttpRejected
 from services.rate_limits.gcra import Decision, Limit
-from services.rate_limits.store import Limits
+from services.rate_limits.store import RateLimitStore
 from services.settings import Settings
 
 Headers = Mapping[str, str]
@@ -36,17 +36,17 @@ class RateLimiter:
         self.login_name = _limit("login-name", settings.limit_login, _MINUTE)
         self.proxies = settings.trusted_proxies
         any_limit = self.visitor or self.address or self.key or self.login_name
-        self._limits = Limits(settings.redis_url if any_limit else None)
+        self._store = RateLimitStore(settings.redis_url if any_limit else None)
 
     async def open(self) -> Self:
-        await self._limits.open()
+        await self._store.open()
         return self
 
     async def admit(self, limit: Limit | None, subject: str) -> Headers:
         """Headers that announce what is left of the limit. Raises HttpRejected 429 if ``subject`` is over it."""
         if limit is None:
             return NO_HEADERS
-        decision = await self._limits.admit(limit, subject)
+        decision = await self._store.admit(limit, subject)
         headers = _headers(limit, decision)
         if decision.wait:
             raise HttpRejected(429, "rate-limited", _detail(limit, decision), headers)
@@ -59,7 +59,7 @@ class RateLimiter:
         return await self.admit(self.key, source) if self.key else NO_HEADERS
 
     async def close(self) -> None:
-        await self._limits.close()
+        await self._store.close()
 
 
 def _limit(name: str, quota: int, seconds: int) -> Limit | None:
