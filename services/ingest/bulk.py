@@ -18,7 +18,7 @@ from eventstore import ids
 from eventstore.casts import CastBatch, FirstVoteHeuristic, append_batch, outcomes
 from eventstore.tool_directory import ToolDirectory
 from services.auth.identity import Identity
-from services.ingest.ndjson_votes import VOTER_BYTES_MAX, BadLine, Decoded, decode
+from services.ingest.ndjson_votes import VOTER_BYTES_MAX, BadLine, DecodedLines, decode
 
 REJECTED_LISTED_MAX = 100
 
@@ -96,14 +96,14 @@ class BulkIngest:
         self.result.reject(decoded.bad)
         for shard, batch in enumerate(self._batches):
             if len(batch) >= self._group:
-                await self._send(Shard(shard))
+                await self._commit(Shard(shard))
         return decoded.bad
 
     async def finish(self) -> BulkResult:
         """Append the incomplete batches, and wait for all commits."""
         for shard, batch in enumerate(self._batches):
             if batch:
-                await self._send(Shard(shard))
+                await self._commit(Shard(shard))
         await asyncio.gather(*self._in_flight.values())
         return self.result
 
@@ -117,7 +117,7 @@ class BulkIngest:
         except Rejected as rejection:
             return rejection
 
-    def _add(self, decoded: Decoded, tools: dict[str, str | Rejected]) -> None:
+    def _add(self, decoded: DecodedLines, tools: dict[str, str | Rejected]) -> None:
         """Adds each vote to the batch of its shard. Most of the time of bulk ingest is spent in this loop."""
         batches, shards, pseudonym = self._batches, self._commits.shards, self._identity.pseudonym
         line_id, is_acceptable = self._line_id, ids.acceptance()
@@ -139,7 +139,7 @@ class BulkIngest:
                 batch.choices.append(vote.choice)
                 batch.ids.append(vote_id)
 
-    async def _send(self, shard: Shard) -> None:
+    async def _commit(self, shard: Shard) -> None:
         """Starts the commit of a shard's batch after the one before, so that lines of one ballot are decided in order."""
         if shard in self._in_flight:
             await self._in_flight[shard]

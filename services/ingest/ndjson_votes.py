@@ -33,7 +33,7 @@ class BadLine(Struct, frozen=True):
     detail: str
 
 
-class Decoded(Struct):
+class DecodedLines(Struct):
     """The votes of a block with their line numbers, and the lines that are not votes."""
 
     numbers: list[int] = []
@@ -44,9 +44,9 @@ class Decoded(Struct):
         self.bad.append(BadLine(number, f"urn:shiplog:{slug}", detail))
 
 
-def decode(block: bytes, first: int) -> Decoded:
+def decode(block: bytes, first: int) -> DecodedLines:
     """Decodes whole lines; ``first`` is the number of the first."""
-    decoded = Decoded()
+    decoded = DecodedLines()
     votes = _decode_plain(block, block.count(b"\n") + (not block.endswith(b"\n")))
     if votes is None:
         _decode_halves(decoded, block.removesuffix(b"\n").split(b"\n"), first)
@@ -55,7 +55,7 @@ def decode(block: bytes, first: int) -> Decoded:
     return decoded
 
 
-def _decode_halves(decoded: Decoded, lines: Sequence[bytes], first: int) -> None:
+def _decode_halves(decoded: DecodedLines, lines: Sequence[bytes], first: int) -> None:
     """Halves the lines until a half decodes as a whole; the last few are decoded one by one."""
     if len(lines) <= _DECODED_ONE_BY_ONE_MAX:
         for number, line in enumerate(lines, first):
@@ -71,7 +71,7 @@ def _decode_halves(decoded: Decoded, lines: Sequence[bytes], first: int) -> None
             decoded.votes += votes
 
 
-def _decode_line(decoded: Decoded, number: int, line: bytes) -> None:
+def _decode_line(decoded: DecodedLines, number: int, line: bytes) -> None:
     if len(line) > LINE_BYTES_MAX:
         decoded.reject(number, "invalid", f"The line is longer than {LINE_BYTES_MAX} bytes.")
         return
