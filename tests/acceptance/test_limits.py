@@ -15,7 +15,7 @@ import pytest
 
 from services.embedded.valkey import Valkey
 from tests.support.instances import Instance, start_instance, wait_until
-from tests.support.load import free_ports, ports_of
+from tests.support.ports import free_ports, ports_of
 
 BODY = {"tool": "smolagents-2-0", "choice": "ship"}
 # Per minute; half of it and one in a burst.

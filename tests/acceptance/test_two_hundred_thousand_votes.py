@@ -12,16 +12,9 @@ import pytest
 from tests.oracles import votes as vote_oracle
 from tests.oracles.votes import Ballot, Side, Standing
 from tests.support.instances import Instance, start_instance
-from tests.support.load import (
-    History,
-    Workload,
-    eventually,
-    free_ports,
-    ports_of,
-    saved_on_failure,
-    send_all,
-    summary,
-)
+from tests.support.load import History, eventually, saved_on_failure, send_all, summary
+from tests.support.ports import free_ports, ports_of
+from tests.support.workload import Workload
 
 SEED = 20_240_531
 UNREVIEWED = ("unreviewed-one", "unreviewed-two", "unreviewed-three")

@@ -21,7 +21,9 @@ from services.embedded.postgres import Postgres
 from services.embedded.valkey import Valkey
 from tests.oracles import votes as vote_oracle
 from tests.support.instances import Instance, wait_until
-from tests.support.load import History, LoadClient, Workload, eventually, ports_of, saved_on_failure, send_all
+from tests.support.load import History, LoadClient, eventually, saved_on_failure, send_all
+from tests.support.ports import ports_of
+from tests.support.workload import Workload
 
 pytestmark = pytest.mark.slow
 
