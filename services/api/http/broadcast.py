@@ -20,7 +20,7 @@ from services.wakeups import Signals
 _READ_SECONDS_MIN = 0.05  # between two reads, however many announcements arrive
 
 States: TypeAlias = Mapping[str, msgspec.Struct]
-Read: TypeAlias = Callable[[dict[str, int]], Awaitable[tuple[States, Freshness]]]
+ReadStates: TypeAlias = Callable[[dict[str, int]], Awaitable[tuple[States, Freshness]]]
 
 
 class Subscriber:
@@ -60,7 +60,7 @@ def _is_later(new: tuple[Position, ...], old: tuple[Position, ...]) -> bool:
 class Broadcast:
     """``read`` returns the states of tools by slug. It is called for the watched tools once per announcement."""
 
-    def __init__(self, read: Read, signals: Signals, streams_max: int) -> None:
+    def __init__(self, read: ReadStates, signals: Signals, streams_max: int) -> None:
         self._read, self._signals, self._streams_max = read, signals, streams_max
         # Weak references: the framework may drop a stream before it begins, and never call unsubscribe.
         self._subscribers: WeakSet[Subscriber] = WeakSet()

@@ -37,7 +37,7 @@ class Problem(Struct, frozen=True, omit_defaults=True):
 
 
 class HttpRejected(Exception):
-    """A request is answered with this status and problem."""
+    """Raised to answer a request with this status and problem."""
 
     def __init__(self, status: int, slug: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
         self.status, self.slug, self.detail, self.headers = status, slug, detail, dict(headers or {})
@@ -86,7 +86,7 @@ def problem_of(error: Exception) -> HttpRejected:
         case CommitUnknown():
             return HttpRejected(503, "unsettled", CommitUnknown.__doc__ or "", _RETRY)
         case _ if isinstance(error, _RESOURCE_ERRORS):
-            _log.error("database or file error", error=repr(error))
+            _log.error("the database or another resource failed", error=repr(error))
             return HttpRejected(
                 503,
                 "try-again",

@@ -91,13 +91,14 @@ class VoteFastPath:
             return None
         if vote.id is not None and not ids.is_acceptable(vote.id):
             return None
-        who = self._named(headers, vote.voter) if vote.voter is not None else self._visitor(headers)
-        if who is None:
+        voter = self._named(headers, vote.voter) if vote.voter is not None else self._visitor(headers)
+        if voter is None:
             return None
-        return PendingCast("v", who[0], tool, vote.choice, vote.id or ids.mint(), who[1], vote.id is None)
+        actor, source = voter
+        return PendingCast("v", actor, tool, vote.choice, vote.id or ids.mint(), source, vote.id is None)
 
     def _named(self, headers: dict[bytes, bytes], voter: str) -> tuple[UUID, str] | None:
-        """Actor and source of a vote under an API key that was read lately and may vote."""
+        """Actor and source of a vote under an API key that is cached and has the scope."""
         scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
         key = self._app_state.identity.cached_key(token) if scheme == b"Bearer" else None
         name = voter.encode()
