@@ -1,4 +1,4 @@
-"""A real browser, and visits to the running instance that end without complaints."""
+"""A real browser, and visits to the running instance that must end without errors."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def browser(playwright: Playwright, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture
 def visit(browser: Browser, site: str) -> Iterator[Visit]:
-    """A visit that ends without complaints and without having asked another host for anything."""
+    """A visit that fails the test if the browser logged an error or requested another host."""
     visit = Visit(browser.new_context(), site)
     yield visit
     visit.context.close()

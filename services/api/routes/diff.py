@@ -23,7 +23,8 @@ from services.api.http.consistency import AS_OF_CHARS_MAX, headers_of, moment_in
 from services.api.http.pagination import next_link, read_cursor, write_cursor
 from services.api.http.problems import HttpRejected, problem_responses
 from services.api.http.requests import AnyRequest
-from services.api.views.cards import Card, PanelShown, read_cards
+from services.api.views.cards import Card, read_cards
+from services.api.views.verdicts import PanelResponse, present_panel
 
 T = TypeVar("T")
 _NO_MORE = 2**31 - 1, 2**63 - 1  # no tool and no event comes after
@@ -39,7 +40,7 @@ class Judged(Struct, frozen=True):
     """A verdict's label and what it came from; ``inputs`` and ``rulebook`` are the digests of all that went in."""
 
     label: Label
-    panel: PanelShown
+    panel: PanelResponse
     inputs: str
     rulebook: str
 
@@ -182,7 +183,9 @@ def _counts(card: Card) -> Counts:
 
 
 def _judged(card: Card) -> Judged:
-    return Judged(card.verdict.label, card.verdict.panel, card.verdict.inputs, card.verdict.rulebook)
+    return Judged(
+        card.verdict.label, present_panel(card.verdict.panel), card.verdict.inputs, card.verdict.rulebook
+    )
 
 
 def _event(event: EditorialChange) -> DiffEvent:

@@ -20,7 +20,7 @@ from services.auth.identity import Identity
 from services.cli.importing.history import History
 from services.cli.importing.progress import Show
 from services.ingest.bulk import BulkCommits, BulkIngest, BulkResult
-from services.ingest.decompression import Damaged
+from services.ingest.decompression import CorruptData
 from services.ingest.ndjson_votes import BadLine
 from services.logs import configure_logs
 from services.resources import open_pool
@@ -93,7 +93,7 @@ async def _take_all(
                 await extend_events(pool)
             reject(await ingest.submit(block))
             show(history.read, ingest.result.received)
-    except Damaged:
+    except CorruptData:
         ended = "damaged"
     await ingest.finish()
     return "stopped" if history.stopped_by else ended
