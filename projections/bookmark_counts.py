@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from projections.engine.blocks import per_block
 from projections.engine.projection import Projection
 from projections.engine.snapshot import Snapshot
 
@@ -20,6 +21,7 @@ BOOKMARK_COUNTS = Projection(
          GROUP BY shard, tool
     """,
 )
+BLOCK_BOOKMARKS = per_block(BOOKMARK_COUNTS, "block_bookmarks")
 
 READ = "SELECT tool, sum(saved)::bigint FROM bookmark_counts WHERE tool = ANY($1) GROUP BY tool"
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from domain.verdicts.decay import DayVotes
+from domain.rulebooks.rulebook import Rulebook
+from domain.verdicts.activity import PAST_DAYS, RECENT_DAYS, WEIGHTS, RecentActivity, day_and_hours
+from domain.verdicts.decay import Ballots, DayVotes
+from projections.engine.blocks import per_block
 from projections.engine.projection import Projection
 from projections.engine.snapshot import Snapshot
+from projections.tally import read_tallies
 
 # `day` counts from 1970-01-01. An event adds a vote to its own day, and takes the one it replaces from the day of that.
 # Events of one pair of days are counted first, and then each pair is put on its two days.
@@ -43,10 +47,20 @@ DAILY_VOTES = Projection(
          GROUP BY shard, tool, CASE side WHEN 1 THEN cast_on ELSE replaced_on END
     """,
 )
+BLOCK_DAYS = per_block(DAILY_VOTES, "block_days")
 
-READ = """
+READ_DAYS = """
 SELECT tool, day, sum(ship)::bigint AS ship, sum(skip)::bigint AS skip, sum(casts)::bigint AS casts
   FROM daily_votes WHERE tool = ANY($1) GROUP BY tool, day ORDER BY tool, day
+"""
+# Counted back from the day $1; a vote cast n days before weighs $2[n + 1].
+READ_RECENT_ACTIVITY = """
+SELECT tool, sum((ship + skip) * ($2::bigint[])[$1 - day + 1])::bigint AS decayed_votes,
+       coalesce(sum(ship + skip) FILTER (WHERE day > $1 - $3), 0)::bigint AS recent,
+       coalesce(sum(ship + skip) FILTER (WHERE day <= $1 - $3 AND day > $1 - $3 - $4), 0)::bigint AS past
+  FROM daily_votes
+ WHERE day <= $1 AND day > $1 - cardinality($2::bigint[])
+ GROUP BY tool
 """
 
 
@@ -54,9 +68,25 @@ async def read_days(snapshot: Snapshot, tools: Sequence[int]) -> dict[int, tuple
     """Of each tool that ever had a vote: the day of its newest cast or retraction, and the days whose votes stand."""
     today: dict[int, int] = {}
     days: dict[int, list[DayVotes]] = defaultdict(list)
-    for tool, day, ship, skip, casts in await snapshot.fetch(DAILY_VOTES, READ, list(tools)):
+    for tool, day, ship, skip, casts in await snapshot.fetch(DAILY_VOTES, READ_DAYS, list(tools)):
         if casts:
             today[tool] = day
         if ship or skip:
             days[tool].append(DayVotes(day, ship, skip))
     return {tool: (today[tool], tuple(days[tool])) for tool in today}
+
+
+async def read_ballots(snapshot: Snapshot, tools: Sequence[int], rulebook: Rulebook) -> dict[int, Ballots]:
+    """Of each of these tools, now or in a past."""
+    tallies = await read_tallies(snapshot, tools)
+    aged = await read_days(snapshot, tools) if rulebook.weighs_age else {}
+    return {tool: Ballots(*tallies.get(tool, (0, 0)), *aged.get(tool, (None, ()))) for tool in tools}
+
+
+async def read_recent_activity(snapshot: Snapshot, hour: int) -> dict[int, RecentActivity]:
+    """Of all tools that votes came to, counted back from ``hour``, in hours since 1970."""
+    day, hours = day_and_hours(hour)
+    rows = await snapshot.fetch(DAILY_VOTES, READ_RECENT_ACTIVITY, day, WEIGHTS, RECENT_DAYS, PAST_DAYS)
+    return {
+        tool: RecentActivity(decayed_votes, recent, past, hours) for tool, decayed_votes, recent, past in rows
+    }

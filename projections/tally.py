@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from projections.engine.blocks import per_block
 from projections.engine.projection import Projection
 from projections.engine.snapshot import Snapshot
 
@@ -11,16 +12,23 @@ TALLY = Projection(
     name="tally",
     shape="sum",
     keys=("tool",),
-    columns={"tool": "integer", "ship": "bigint NOT NULL", "skip": "bigint NOT NULL"},
+    columns={
+        "tool": "integer",
+        "ship": "bigint NOT NULL",
+        "skip": "bigint NOT NULL",
+        "casts": "bigint NOT NULL",
+    },
     select="""
         SELECT shard, tool,
                count(*) FILTER (WHERE choice = 'ship') - count(*) FILTER (WHERE replaced = 'ship') AS ship,
-               count(*) FILTER (WHERE choice = 'skip') - count(*) FILTER (WHERE replaced = 'skip') AS skip
+               count(*) FILTER (WHERE choice = 'skip') - count(*) FILTER (WHERE replaced = 'skip') AS skip,
+               count(*) AS casts
           FROM events
          WHERE type IN ('VoteCast', 'VoteRetracted')
          GROUP BY shard, tool
     """,
 )
+BLOCK_TALLY = per_block(TALLY, "block_tally")
 
 READ = """
 SELECT tool, sum(ship)::bigint, sum(skip)::bigint

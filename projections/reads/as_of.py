@@ -17,13 +17,11 @@ from asyncpg.pool import PoolConnectionProxy
 from domain.shared.errors import NotListedYet
 from domain.shared.log import EDITORIAL, Position
 from projections.adoptions import ADOPTIONS
-from projections.block_bookmarks import BLOCK_BOOKMARKS
-from projections.block_days import BLOCK_DAYS
-from projections.block_tally import BLOCK, BLOCK_TALLY
-from projections.bookmark_counts import BOOKMARK_COUNTS
+from projections.bookmark_counts import BLOCK_BOOKMARKS, BOOKMARK_COUNTS
 from projections.catalogue import CATALOGUE
-from projections.daily_votes import DAILY_VOTES
+from projections.daily_votes import BLOCK_DAYS, DAILY_VOTES
 from projections.engine.blocked import first_unreadable
+from projections.engine.blocks import BLOCK_EVENTS
 from projections.engine.poison import AT_FAULT
 from projections.engine.projection import Projection
 from projections.engine.snapshot import Freshness, ReadModelBehind, ReadModelBlocked, Snapshot
@@ -31,7 +29,7 @@ from projections.engine.upcasting import excluding_parked, with_upcasts
 from projections.panel import PANEL
 from projections.rulebooks import RULEBOOKS
 from projections.scorecard import SCORECARD
-from projections.tally import TALLY
+from projections.tally import BLOCK_TALLY, TALLY
 
 BLOCKS = {
     TALLY.name: BLOCK_TALLY,
@@ -118,7 +116,7 @@ class AsOfSnapshot(Snapshot):
 
 @asynccontextmanager
 async def snapshot_as_of(
-    pool: Pool[Record], *moments: Sequence[Position], behind: int = BLOCK
+    pool: Pool[Record], *moments: Sequence[Position], behind: int = BLOCK_EVENTS
 ) -> AsyncIterator[list[AsOfSnapshot]]:
     """The past at each of these, all in one snapshot.
 
@@ -175,7 +173,7 @@ def _fold_blocks(projection: Projection) -> tuple[str, str, str]:
     blocks, columns = BLOCKS[projection.name], ", ".join(("shard", *projection.columns))
     before = f"""
         whole AS MATERIALIZED (
-            SELECT m.shard, m.position, least(c.position, m.position) / {BLOCK} * {BLOCK} AS after
+            SELECT m.shard, m.position, least(c.position, m.position) / {BLOCK_EVENTS} * {BLOCK_EVENTS} AS after
               FROM moment AS m
               JOIN checkpoints AS c ON c.shard = m.shard AND c.projection = '{blocks.name}'),"""
     events = """events AS (
@@ -183,6 +181,6 @@ def _fold_blocks(projection: Projection) -> tuple[str, str, str]:
               JOIN public.events AS e
                 ON e.shard = w.shard AND e.position > w.after AND e.position <= w.position)"""
     folded = f"""
-            SELECT {columns} FROM whole JOIN read_models.{blocks.name} USING (shard) WHERE block < after / {BLOCK}
+            SELECT {columns} FROM whole JOIN read_models.{blocks.name} USING (shard) WHERE block < after / {BLOCK_EVENTS}
              UNION ALL {projection.as_of}"""
     return before, events, folded

@@ -11,15 +11,16 @@ from msgspec import Struct
 from domain.shared.log import EDITORIAL, Position, Shard
 from domain.shared.types import Choice
 from eventstore.tool_directory import READ_SLUGS
-from projections.block_tally import BLOCK, BLOCK_TALLY
+from projections.engine.blocks import BLOCK_EVENTS
 from projections.reads.as_of import AsOfSnapshot
+from projections.tally import BLOCK_TALLY
 
 # Between $1 (shards), $2 (after) and $3 (up to): whole blocks from low to high, and the events beside them.
 BETWEEN = f"""
 WITH span AS MATERIALIZED (
-    SELECT shard, after, upto, low, greatest(upto / {BLOCK} * {BLOCK}, low) AS high
+    SELECT shard, after, upto, low, greatest(upto / {BLOCK_EVENTS} * {BLOCK_EVENTS}, low) AS high
       FROM unnest($1::smallint[], $2::bigint[], $3::bigint[]) AS m (shard, after, upto)
-     CROSS JOIN LATERAL (SELECT least((after + {BLOCK - 1}) / {BLOCK} * {BLOCK}, upto) AS low) AS l
+     CROSS JOIN LATERAL (SELECT least((after + {BLOCK_EVENTS - 1}) / {BLOCK_EVENTS} * {BLOCK_EVENTS}, upto) AS low) AS l
 ), beside AS MATERIALIZED (
     SELECT shard, after, low AS upto FROM span UNION ALL SELECT shard, high, upto FROM span
 ), events AS (
@@ -27,7 +28,7 @@ WITH span AS MATERIALIZED (
       JOIN public.events AS e ON e.shard = b.shard AND e.position > b.after AND e.position <= b.upto
 ), votes AS (
     SELECT shard, tool, casts FROM span JOIN read_models.block_tally USING (shard)
-     WHERE block >= low / {BLOCK} AND block < high / {BLOCK}
+     WHERE block >= low / {BLOCK_EVENTS} AND block < high / {BLOCK_EVENTS}
      UNION ALL
     SELECT shard, tool, casts FROM ({BLOCK_TALLY.as_of}) AS folded
 )"""
@@ -49,19 +50,19 @@ SELECT v.tool, v.shard, v.casts, first.position, last.position
        SELECT e.position FROM read_models.block_tally AS b CROSS JOIN LATERAL (
               SELECT e.position FROM public.events AS e
                WHERE e.shard = v.shard AND e.tool = v.tool AND e.type IN ('VoteCast', 'VoteRetracted')
-                 AND e.position > greatest(b.block * {BLOCK}::bigint, s.after)
-                 AND e.position <= least((b.block + 1) * {BLOCK}::bigint, s.upto)
+                 AND e.position > greatest(b.block * {BLOCK_EVENTS}::bigint, s.after)
+                 AND e.position <= least((b.block + 1) * {BLOCK_EVENTS}::bigint, s.upto)
                ORDER BY e.position LIMIT 1) AS e
-        WHERE b.shard = v.shard AND b.tool = v.tool AND b.block BETWEEN s.after / {BLOCK} AND s.upto / {BLOCK}
+        WHERE b.shard = v.shard AND b.tool = v.tool AND b.block BETWEEN s.after / {BLOCK_EVENTS} AND s.upto / {BLOCK_EVENTS}
         ORDER BY b.block LIMIT 1) AS first
  CROSS JOIN LATERAL (
        SELECT e.position FROM read_models.block_tally AS b CROSS JOIN LATERAL (
               SELECT e.position FROM public.events AS e
                WHERE e.shard = v.shard AND e.tool = v.tool AND e.type IN ('VoteCast', 'VoteRetracted')
-                 AND e.position > greatest(b.block * {BLOCK}::bigint, s.after)
-                 AND e.position <= least((b.block + 1) * {BLOCK}::bigint, s.upto)
+                 AND e.position > greatest(b.block * {BLOCK_EVENTS}::bigint, s.after)
+                 AND e.position <= least((b.block + 1) * {BLOCK_EVENTS}::bigint, s.upto)
                ORDER BY e.position DESC LIMIT 1) AS e
-        WHERE b.shard = v.shard AND b.tool = v.tool AND b.block BETWEEN s.after / {BLOCK} AND s.upto / {BLOCK}
+        WHERE b.shard = v.shard AND b.tool = v.tool AND b.block BETWEEN s.after / {BLOCK_EVENTS} AND s.upto / {BLOCK_EVENTS}
         ORDER BY b.block DESC LIMIT 1) AS last
  ORDER BY v.tool, v.shard
 """

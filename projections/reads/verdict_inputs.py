@@ -10,9 +10,8 @@ from domain.verdicts.decay import Ballots
 from domain.verdicts.proofs import prove
 from domain.verdicts.verdict import Judgement, Verdict, judge
 from projections.adoptions import READ_BY_RULE, rulebook_in_force
-from projections.daily_votes import DAILY_VOTES
+from projections.daily_votes import DAILY_VOTES, read_ballots
 from projections.engine.snapshot import Freshness, ReadModelBehind, Snapshot
-from projections.reads.ballots import read_ballots
 from projections.rulebooks import find_rulebook
 from projections.scorecard import SCORECARD, read_takes
 from projections.tally import TALLY

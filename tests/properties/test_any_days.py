@@ -16,9 +16,9 @@ from domain.shared.log import shard_of
 from domain.verdicts.decay import Ballots, DayVotes
 from eventstore import ids
 from eventstore.casts import PendingCast, append_casts
+from projections.daily_votes import read_ballots
 from projections.engine.registry import PROJECTIONS
 from projections.engine.snapshot import take_snapshot
-from projections.reads.ballots import read_ballots
 from projections.replays.verify import verify_all
 from tests.properties.test_any_batching import advance_in, batches
 from tests.support.instances import day_of

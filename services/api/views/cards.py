@@ -15,10 +15,9 @@ from domain.verdicts.verdict import Judgement, Tally, Verdict, judge
 from projections.adoptions import READ_BY_RULE
 from projections.bookmark_counts import BOOKMARK_COUNTS, read_bookmark_counts
 from projections.catalogue import CATALOGUE, Entry, read_entries
-from projections.daily_votes import DAILY_VOTES
+from projections.daily_votes import DAILY_VOTES, read_ballots
 from projections.engine.snapshot import Snapshot
 from projections.panel import PANEL, Reviewer, read_panel
-from projections.reads.ballots import read_ballots
 from projections.scorecard import SCORECARD, ScorecardTake, read_takes
 from projections.tally import TALLY
 from services.api.http.problems import HttpRejected

@@ -11,8 +11,8 @@ from domain.rulebooks.rulebook import Rulebook
 from domain.verdicts.activity import RecentActivity
 from domain.verdicts.rankings import Contender, Rank, Sort, rank
 from projections.catalogue import read_listed
+from projections.daily_votes import read_recent_activity
 from projections.engine.snapshot import Snapshot
-from projections.reads.recent_activity import read_recent_activity
 from projections.scorecard import read_splits
 from projections.tally import read_tallies
 from services.api.http.pagination import read_cursor, write_cursor

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from domain.shared.log import Shard, parse_position
-from projections.block_tally import BLOCK
+from projections.engine.blocks import BLOCK_EVENTS
 from projections.engine.registry import PROJECTIONS
 from tests.support.stage import (
     Client,
@@ -192,8 +192,8 @@ async def test_the_future_is_refused(client: Client) -> None:
 
 async def test_blocks_that_are_far_behind_are_waited_for(client: Client, pool: Log) -> None:
     """As after an upgrade that builds them anew."""
-    await pool.execute("UPDATE heads SET position = $1 WHERE shard = 1", BLOCK + 1)
-    vector = f"0.1,1.{BLOCK + 1},2.0,3.0"
+    await pool.execute("UPDATE heads SET position = $1 WHERE shard = 1", BLOCK_EVENTS + 1)
+    vector = f"0.1,1.{BLOCK_EVENTS + 1},2.0,3.0"
     answer = await client.get("/v1/tools/quill/tally", params={"as_of": vector})
     assert_problem(answer, 503)
     assert answer.headers["retry-after"] == "1"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from projections.block_tally import BLOCK
+from projections.engine.blocks import BLOCK_EVENTS
 from tests.support.stage import (
     Client,
     Headers,
@@ -116,10 +116,22 @@ async def test_nobody_is_named(client: Client, vote_key: Headers, pool: Log) -> 
 async def test_whole_blocks_and_what_lies_beside_them(client: Client, vote_key: Headers, pool: Log) -> None:
     """Every pair of ends at, before and after the edges of blocks."""
     for _ in range(5):
-        await pool.fetchval(CROWD, 1, BLOCK // 2, 1)
+        await pool.fetchval(CROWD, 1, BLOCK_EVENTS // 2, 1)
     await catch_up(pool)
-    head = 5 * (BLOCK // 2)
-    ends = sorted({0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK - 1, 2 * BLOCK, 2 * BLOCK + 1, head})
+    head = 5 * (BLOCK_EVENTS // 2)
+    ends = sorted(
+        {
+            0,
+            1,
+            BLOCK_EVENTS - 1,
+            BLOCK_EVENTS,
+            BLOCK_EVENTS + 1,
+            2 * BLOCK_EVENTS - 1,
+            2 * BLOCK_EVENTS,
+            2 * BLOCK_EVENTS + 1,
+            head,
+        }
+    )
     for start in ends:
         for end in [each for each in ends if each > start]:
             shown = await diff(client, f"0.1,1.{start},2.0,3.0", f"0.1,1.{end},2.0,3.0")

@@ -126,12 +126,14 @@ async def test_a_checkpoint_that_moved_meanwhile_keeps_nothing(
 async def test_a_changed_definition_is_built_anew(settings: Settings, pool: Log) -> None:
     await cast_votes(pool, 3)
     await catch_up(pool)
-    changed = replace(TALLY, columns=TALLY.columns | {"casts": "bigint NOT NULL"}, select=_with_casts(TALLY))
+    changed = replace(
+        TALLY, columns=TALLY.columns | {"voters": "bigint NOT NULL"}, select=_with_voters(TALLY)
+    )
     others = [projection for projection in PROJECTIONS if projection is not TALLY]
     assert await _install(settings, changed, *others) == ["tally"]
     assert (await checkpoints(pool)) == {each.name: 0 if each is TALLY else 3 for each in FOLDED}
     await advance(pool, [changed, *others], SHARD)
-    assert await pool.fetchval("SELECT casts FROM tally WHERE tool = $1", TOOL) == 3
+    assert await pool.fetchval("SELECT voters FROM tally WHERE tool = $1", TOOL) == 3
     assert set((await checkpoints(pool)).values()) == {3}
 
 
@@ -180,7 +182,7 @@ async def test_an_event_of_an_unknown_type_is_passed_over(pool: Log) -> None:
         ("UPDATE tally SET ship = ship + 1", 2),
         ("UPDATE tally SET tool = tool + 1", 2),
         ("DELETE FROM tally", 1),
-        ("INSERT INTO tally (shard, tool, ship, skip) VALUES (1, 99, 5, 5)", 1),
+        ("INSERT INTO tally (shard, tool, ship, skip, casts) VALUES (1, 99, 5, 5, 10)", 1),
         ("SELECT 1", 0),
     ],
 )
@@ -202,8 +204,10 @@ async def test_a_recount_is_at_the_models_own_position(pool: Log) -> None:
     assert (await read_heads(pool))[SHARD] == 5
 
 
-def _with_casts(projection: Projection) -> str:
-    return projection.select.replace("SELECT shard, tool,", "SELECT shard, tool, count(*) AS casts,")
+def _with_voters(projection: Projection) -> str:
+    return projection.select.replace(
+        "SELECT shard, tool,", "SELECT shard, tool, count(DISTINCT actor) AS voters,"
+    )
 
 
 async def _install(settings: Settings, *projections: Projection) -> list[str]:

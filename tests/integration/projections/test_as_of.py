@@ -17,12 +17,12 @@ from domain.verdicts.decay import Ballots, DayVotes
 from eventstore.as_of_positions import resolve_positions
 from eventstore.casts import PendingCast, append_casts
 from eventstore.ids import mint
-from projections.block_tally import BLOCK
+from projections.daily_votes import read_ballots
 from projections.engine.advance import advance
+from projections.engine.blocks import BLOCK_EVENTS
 from projections.engine.install import install
 from projections.engine.registry import PROJECTIONS
 from projections.reads.as_of import snapshot_as_of
-from projections.reads.ballots import read_ballots
 from services.embedded.postgres import Postgres
 from tests.integration.conftest import fresh_database, stage_on
 from tests.oracles.past import (
@@ -45,7 +45,7 @@ SHARDS = range(4)
 VOTERS = 40
 MOMENTS = 240
 # As many votes of strangers as fill more than a block of each shard of people.
-STRANGERS = BLOCK + 2_000
+STRANGERS = BLOCK_EVENTS + 2_000
 CROWD = """
 SELECT count(*) FROM append_casts($1::smallint, array_fill('v'::text, ARRAY[$2::integer]),
     array(SELECT gen_random_uuid() FROM generate_series(1, $2::integer)), array_fill($3::integer, ARRAY[$2::integer]),
@@ -102,7 +102,7 @@ async def told(postgres: Postgres, template: str) -> AsyncIterator[FlipDetails]:
         told = FlipDetails(stage, await read_history(owner))
         await owner.close()
         # Blocks of one shard are whole, of another far along, of the third at the edge of one.
-        for shard, upto in ((1, STRANGERS), (2, BLOCK), (3, STRANGERS - 700)):
+        for shard, upto in ((1, STRANGERS), (2, BLOCK_EVENTS), (3, STRANGERS - 700)):
             while await advance(stage.log, PROJECTIONS, Shard(shard), batch=upto):
                 if (
                     await stage.log.fetchval("SELECT min(position) FROM checkpoints WHERE shard = $1", shard)
@@ -185,7 +185,7 @@ async def test_at_random_positions(told: FlipDetails) -> None:
 async def test_at_random_vectors(told: FlipDetails) -> None:
     rng = Random(SEED)
     heads = state_of(told.history, SHARDS).heads
-    edges = [BLOCK - 1, BLOCK, BLOCK + 1]
+    edges = [BLOCK_EVENTS - 1, BLOCK_EVENTS, BLOCK_EVENTS + 1]
     for number in range(MOMENTS // 4):
         people = rng.choice(edges) if number % 5 == 0 else rng.randint(0, min(heads[1], heads[2], heads[3]))
         ends = [rng.randint(0, heads[0]), people, rng.randint(0, heads[2]), rng.randint(0, heads[3])]

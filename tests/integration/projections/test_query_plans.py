@@ -24,7 +24,7 @@ from projections.engine.projection import Projection
 from projections.engine.registry import PROJECTIONS
 from projections.engine.snapshot import NEWEST
 from projections.panel import PANEL
-from projections.reads import diff, recent_activity
+from projections.reads import diff
 from projections.reads.as_of import BY_KEY, as_of
 from projections.rulebooks import RULEBOOKS
 from projections.scorecard import SCORECARD
@@ -53,7 +53,7 @@ SELECT 0, n, now(), 'TakePublished', n % 500, gen_random_uuid(), gen_random_uuid
   FROM generate_series(1, 10000) AS n
 """
 SUMS = """
-INSERT INTO read_models.tally (shard, tool, ship, skip) SELECT 1, n, 1, 1 FROM generate_series(1, 10000) AS n;
+INSERT INTO read_models.tally (shard, tool, ship, skip, casts) SELECT 1, n, 1, 1, 2 FROM generate_series(1, 10000) AS n;
 INSERT INTO read_models.daily_votes (shard, tool, day, ship, skip, casts)
 SELECT 1, n, 20000, 1, 1, 2 FROM generate_series(1, 10000) AS n
 """
@@ -213,7 +213,7 @@ async def test_a_slug_is_found_without_reading_the_log(log: Log) -> None:
 
 @pytest.mark.parametrize(
     ("projection", "query"),
-    [(TALLY, READ), (DAILY_VOTES, daily_votes.READ), (BOOKMARK_COUNTS, bookmark_counts.READ)],
+    [(TALLY, READ), (DAILY_VOTES, daily_votes.READ_DAYS), (BOOKMARK_COUNTS, bookmark_counts.READ)],
     ids=["tally", "days", "bookmarks"],
 )
 async def test_a_past_tally_reads_blocks_and_the_events_after_them(
@@ -281,7 +281,9 @@ async def test_a_diff_reads_between_its_moments(log: Log, query: str, arguments:
     assert rows_read(plan) <= 2 * 1_000 + 4 * 150
 
 
-@pytest.mark.parametrize(("query", "key"), [(READ, "tally_pkey"), (daily_votes.READ, "daily_votes_pkey")])
+@pytest.mark.parametrize(
+    ("query", "key"), [(READ, "tally_pkey"), (daily_votes.READ_DAYS, "daily_votes_pkey")]
+)
 async def test_tallies_are_found_by_tool(log: Log, query: str, key: str) -> None:
     """The key begins with the shard, of which there are few."""
     plan = await plan_of(log, query, "'{3}'")
@@ -292,7 +294,7 @@ async def test_tallies_are_found_by_tool(log: Log, query: str, key: str) -> None
 async def test_what_came_lately_is_found_by_day(log: Log) -> None:
     """No day before any that weighs is read, though the plan is kept for any days."""
     weights = f"'{{{','.join(map(str, WEIGHTS))}}}'"
-    plan = await plan_of(log, recent_activity.READ, "21000", weights, "2", "28")
+    plan = await plan_of(log, daily_votes.READ_RECENT_ACTIVITY, "21000", weights, "2", "28")
     assert scanned_whole(plan) == set()
     assert indexes_on(plan) == {"daily_votes_day_idx"}
     assert plan[0]["Actual Rows"] == 20
