@@ -29,6 +29,11 @@ POSITIONS = """events AS (
 _TYPE = re.compile(r"'([A-Z]\w*)'")
 
 
+def replay_names(name: str) -> tuple[str, str]:
+    """The names of a read model's two other versions: the one that a replay rebuilds, and the one it replaced."""
+    return f"{name}__next", f"{name}__last"
+
+
 class Projection(Struct, frozen=True, dict=True):
     """A read model's definition.
 
@@ -54,12 +59,12 @@ class Projection(Struct, frozen=True, dict=True):
     @cached_property
     def shadow(self) -> Projection:
         """The same fold into a table of its own, while it is rebuilt."""
-        return msgspec.structs.replace(self, name=f"{self.name}__next")
+        return msgspec.structs.replace(self, name=replay_names(self.name)[0])
 
     @cached_property
     def previous(self) -> Projection:
         """The version that the last cut-over replaced. It moves on with the live one, so it can come back at once."""
-        return msgspec.structs.replace(self, name=f"{self.name}__last")
+        return msgspec.structs.replace(self, name=replay_names(self.name)[1])
 
     @cached_property
     def families(self) -> tuple[str, ...]:

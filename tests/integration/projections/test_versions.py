@@ -44,7 +44,7 @@ SELECT $1, position, clock_timestamp(), $2, $3, gen_random_uuid(), uuidv7(), 'te
 RETURNING position
 """
 CHECKPOINTS = "SELECT projection, position FROM checkpoints WHERE shard = $1"
-READERS = {"scorecard", "reviewer_record"}
+READERS = {"scorecard"}
 TOOL = 7
 
 
@@ -92,10 +92,9 @@ async def test_an_old_shape_is_read_as_the_newest_live_rebuilt_recounted_and_in_
     await catch_up(pool)
     expected = {"builder": 70, "founder": 81}
     assert await scores(pool) == expected
-    for name in (SCORECARD, *[each for each in PROJECTIONS if each.name == "reviewer_record"]):
-        assert (await verify(pool, name)).drift == 0
-        done = await run(pool, PROJECTIONS, await begin(pool, name))
-        assert (done.state, done.digest) == ("cut-over", done.replaces)
+    assert (await verify(pool, SCORECARD)).drift == 0
+    done = await run(pool, PROJECTIONS, await begin(pool, SCORECARD))
+    assert (done.state, done.digest) == ("cut-over", done.replaces)
     assert await scores(pool) == expected
     now = [Position(Shard(shard), 2 if shard == EDITORIAL else 0) for shard in range(4)]
     async with snapshot_as_of(pool, now) as (past,):
@@ -261,7 +260,7 @@ async def test_a_stop_is_told_in_readyz_the_metrics_and_the_log(
         await sweep(Context(pool=pool, signals=Silent()))  # type: ignore[typeddict-item]
     ready = (await client.get("/readyz")).json()
     assert ready["status"] == "ready"
-    assert len(ready["stopped"]) == 2
+    assert len(ready["stopped"]) == 1
     (told,) = [each for each in ready["stopped"] if each.startswith("scorecard")]
     assert "scorecard is stopped before 0.2, an event of type TakePublished.2" in told
     assert "Upgrade this process" in told
