@@ -31,7 +31,7 @@ from projections.tally import TALLY
 from services.embedded.postgres import Postgres
 
 BARE = "SELECT tool, count(*) FROM events WHERE shard = $1 GROUP BY tool"
-RECOUNT = f"WITH {RANGE} SELECT * FROM ({TALLY.folded}) AS folded"
+RECOUNT = f"WITH {RANGE} SELECT * FROM ({TALLY.fold_select}) AS folded"
 CURSOR = "SELECT tool, choice, replaced FROM events WHERE shard = $1 ORDER BY position"
 WHOLE = """
 SELECT shard, position, recorded_at, type, actor, id, origin, tool, choice, replaced, data

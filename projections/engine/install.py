@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from asyncpg import Connection, Record
 
-from projections.engine.parked import forget
+from projections.engine.parked import delete_parked
 from projections.engine.projection import Projection, replay_names
 
 READ_DEFINITIONS = "SELECT projection, digest FROM definitions"
@@ -38,7 +38,7 @@ async def install(conn: Connection[Record], projections: Sequence[Projection]) -
             await conn.execute(projection.drop)
             await conn.execute(projection.create)
             await conn.execute(WRITE_DEFINITION, projection.name, projection.digest)
-            await forget(conn, projection.name)
+            await delete_parked(conn, projection.name)
             if projection.view is None:
                 await conn.execute(RESET_CHECKPOINTS, projection.name)
     return [projection.name for projection in changed]
@@ -56,7 +56,7 @@ async def drop_obsolete(conn: Connection[Record], names: Collection[str]) -> lis
             await _drop_replays(conn, name)
             await conn.execute(DELETE_CHECKPOINTS, name)
             await conn.execute(DELETE_VERIFICATIONS, name)
-            await forget(conn, name)
+            await delete_parked(conn, name)
             kind = "VIEW" if await conn.fetchval(IS_VIEW, name) else "TABLE"
             await conn.execute(f"DROP {kind} IF EXISTS read_models.{name}")
     return obsolete
@@ -66,6 +66,6 @@ async def _drop_replays(conn: Connection[Record], name: str) -> None:
     """Drop the versions that replays of the old definition built, and cancel those that are not finished."""
     for each in replay_names(name):
         await conn.execute(DELETE_CHECKPOINTS, each)
-        await forget(conn, each)
+        await delete_parked(conn, each)
         await conn.execute(f"DROP TABLE IF EXISTS read_models.{each}")
     await conn.execute(CANCEL_REPLAYS, name)

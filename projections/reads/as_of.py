@@ -22,7 +22,7 @@ from projections.catalogue import CATALOGUE
 from projections.daily_votes import BLOCK_DAYS, DAILY_VOTES
 from projections.engine.blocked import first_unreadable
 from projections.engine.blocks import BLOCK_EVENTS
-from projections.engine.poison import AT_FAULT
+from projections.engine.poison import POISON_ERRORS
 from projections.engine.projection import Projection
 from projections.engine.snapshot import Freshness, ReadModelBehind, ReadModelBlocked, Snapshot
 from projections.engine.upcasting import excluding_parked, with_upcasts
@@ -80,7 +80,7 @@ class AsOfSnapshot(Snapshot):
         shown = as_of(projection, query, len(args) + 1, parked=parked)
         try:
             return await self._conn.fetch(shown, *args, self._shards, self._numbers)
-        except AT_FAULT:  # by an event that no worker has come to, and parked, yet
+        except POISON_ERRORS:  # by an event that no worker has come to, and parked, yet
             raise ReadModelBehind from None
 
     async def fetch_as_is(self, query: str, *args: object) -> list[Record]:
@@ -165,7 +165,7 @@ def _fold_editorial(projection: Projection) -> tuple[str, str, str]:
     events = """events AS (
             SELECT * FROM public.events
              WHERE shard = 0 AND position <= (SELECT position FROM moment WHERE shard = 0))"""
-    return "", events, projection.as_of
+    return "", events, projection.fold_select
 
 
 def _fold_blocks(projection: Projection) -> tuple[str, str, str]:
@@ -182,5 +182,5 @@ def _fold_blocks(projection: Projection) -> tuple[str, str, str]:
                 ON e.shard = w.shard AND e.position > w.after AND e.position <= w.position)"""
     folded = f"""
             SELECT {columns} FROM whole JOIN read_models.{blocks.name} USING (shard) WHERE block < after / {BLOCK_EVENTS}
-             UNION ALL {projection.as_of}"""
+             UNION ALL {projection.fold_select}"""
     return before, events, folded

@@ -30,7 +30,7 @@ WITH span AS MATERIALIZED (
     SELECT shard, tool, casts FROM span JOIN read_models.block_tally USING (shard)
      WHERE block >= low / {BLOCK_EVENTS} AND block < high / {BLOCK_EVENTS}
      UNION ALL
-    SELECT shard, tool, casts FROM ({BLOCK_TALLY.as_of}) AS folded
+    SELECT shard, tool, casts FROM ({BLOCK_TALLY.fold_select}) AS folded
 )"""
 CHANGED = f"""{BETWEEN}
 SELECT tool FROM (

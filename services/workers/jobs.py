@@ -23,7 +23,7 @@ from eventstore.sealed.manifest import SegmentError
 from eventstore.sealed.seal import due
 from eventstore.sealed.seal import seal as seal_segment
 from projections.adoptions import is_due
-from projections.engine.advance import CheckpointMoved, advance, behind
+from projections.engine.advance import CheckpointMoved, advance, shards_behind
 from projections.engine.blocked import read_blocked
 from projections.engine.registry import PROJECTIONS
 from projections.flips.advance import FrontierMoved, advance_flips
@@ -78,7 +78,7 @@ async def project(ctx: Context, shard: int) -> int:
 async def sweep(ctx: Context) -> int:
     """Project every shard that is behind. Safe beside any other worker; returns the events folded."""
     try:
-        shards = await behind(ctx["pool"])
+        shards = await shards_behind(ctx["pool"])
         folded = sum(await asyncio.gather(*(project(ctx, shard) for shard in shards)))
         for stop in await read_blocked(ctx["pool"], PROJECTIONS) if shards else []:
             _tell(str(stop))

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from domain.shared.log import Shard
-from projections.engine.advance import CheckpointMoved, advance, behind
+from projections.engine.advance import CheckpointMoved, advance, shards_behind
 from projections.engine.projection import Projection
 from projections.replays.jobs import begin
 from projections.replays.run import run
@@ -81,7 +81,7 @@ async def _empty(graded: tuple[Settings, Pool[Record]]) -> None:
 
 async def _work(log: Pool[Record], projections: tuple[Projection, ...], batches: list[int]) -> None:
     turn = count()
-    while shards := await behind(log):
+    while shards := await shards_behind(log):
         for shard in shards:
             batch = batches[next(turn) % len(batches)]
             try:

@@ -15,7 +15,7 @@ from asyncpg import Pool, Record
 from domain.editorial import reviewers
 from domain.shared.log import Shard
 from eventstore.decisions import Author, decide_editorial
-from projections.engine.advance import advance, behind
+from projections.engine.advance import advance, shards_behind
 from projections.engine.registry import PROJECTIONS
 from services.auth.identity import Role
 from services.cli.commands.users import create_user
@@ -117,7 +117,7 @@ async def log_in(client: Client, log: Log, name: str, role: Role, reviewer: str 
 
 async def catch_up(log: Log) -> None:
     """Fold everything the log has into the read models."""
-    for shard in await behind(log):
+    for shard in await shards_behind(log):
         await catch_up_shard(log, shard)
 
 

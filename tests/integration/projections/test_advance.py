@@ -14,7 +14,7 @@ from eventstore.casts import PendingCast, append_casts
 from eventstore.heads import read_heads
 from eventstore.ids import mint
 from projections.engine import advance as engine
-from projections.engine.advance import CheckpointMoved, advance, behind
+from projections.engine.advance import CheckpointMoved, advance, shards_behind
 from projections.engine.install import install
 from projections.engine.projection import Projection
 from projections.engine.registry import PROJECTIONS
@@ -50,13 +50,13 @@ async def checkpoints(log: Log) -> dict[str, int]:
 
 async def test_a_range_is_folded_and_the_checkpoints_move_with_it(pool: Log) -> None:
     await cast_votes(pool, 3, 2)
-    assert await behind(pool) == [SHARD]
+    assert await shards_behind(pool) == [SHARD]
     advanced = await advance(pool, PROJECTIONS, SHARD)
     assert advanced is not None
     assert (advanced.shard, advanced.position, advanced.events) == (SHARD, 5, 5)
     assert await checkpoints(pool) == {projection.name: 5 for projection in FOLDED}
     assert await tally(pool) == (3, 2)
-    assert await behind(pool) == []
+    assert await shards_behind(pool) == []
 
 
 async def test_nothing_new_is_nothing_to_do(pool: Log) -> None:
@@ -68,7 +68,7 @@ async def test_workers_at_once_fold_each_range_once(pool: Log) -> None:
 
     async def work() -> int:
         folded = 0
-        while SHARD in await behind(pool):
+        while SHARD in await shards_behind(pool):
             if advanced := await advance(pool, PROJECTIONS, SHARD, batch=7):
                 folded += advanced.events
         return folded

@@ -18,9 +18,9 @@ from domain.shared.log import EDITORIAL, Position, Shard
 from eventstore.sealed.store import Store
 from projections.engine import advance as engine
 from projections.engine import blocked, poison
-from projections.engine.advance import advance, behind
+from projections.engine.advance import advance, shards_behind
 from projections.engine.install import install
-from projections.engine.parked import Parked, park, read_parked
+from projections.engine.parked import ParkedEvent, park, read_parked
 from projections.engine.projection import Projection
 from projections.engine.snapshot import take_snapshot
 from projections.reads.as_of import snapshot_as_of
@@ -64,7 +64,7 @@ async def grades(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def catch_up_with(log: Pool[Record], projections: tuple[Projection, ...], batch: int = 50_000) -> None:
-    for shard in await behind(log):
+    for shard in await shards_behind(log):
         while await advance(log, projections, shard, batch=batch):
             pass
 
@@ -146,7 +146,7 @@ async def test_whoever_dies_among_the_halves_leaves_nothing_and_the_next_does_it
 ) -> None:
     written = await append(pool, SHARD, MIXED)
 
-    async def die(conn: PoolConnectionProxy[Record], *args: object) -> Parked:
+    async def die(conn: PoolConnectionProxy[Record], *args: object) -> ParkedEvent:
         await park(conn, *args)  # type: ignore[arg-type]
         await conn.execute("SET ROLE NONE")
         await conn.execute("SELECT pg_terminate_backend(pg_backend_pid())")
@@ -167,7 +167,7 @@ async def test_whoever_dies_among_the_halves_leaves_nothing_and_the_next_does_it
 async def test_a_fold_that_fails_on_everything_is_stopped_and_the_fix_lets_it_go_on(
     pool: Pool[Record], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(blocked, "PARKED_MAX", 3)
+    monkeypatch.setattr(blocked, "PARKED_EVENTS_MAX", 3)
     written = await append(pool, SHARD, [(1, "x")] * 12)
     await catch_up_with(pool, BROKEN, 4)
     stands = {row[0]: row[1] for row in await pool.fetch(CHECKPOINTS, SHARD)}
@@ -185,7 +185,7 @@ async def test_a_fold_that_fails_on_everything_is_stopped_and_the_fix_lets_it_go
 async def test_many_ranges_later_poison_is_found_in_small_ones(
     pool: Pool[Record], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "BATCH_APART", 16)
+    monkeypatch.setattr(engine, "SEPARATE_BATCH_EVENTS", 16)
     scores = [(1, "x" if n == 70 else "5") for n in range(100)]
     written = await append(pool, SHARD, scores)
     await catch_up_with(pool, BROKEN, 60)

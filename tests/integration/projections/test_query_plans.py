@@ -19,7 +19,7 @@ from projections.adoptions import ADOPTIONS
 from projections.bookmark_counts import BOOKMARK_COUNTS
 from projections.catalogue import CATALOGUE
 from projections.daily_votes import DAILY_VOTES
-from projections.engine.advance import advance, fold
+from projections.engine.advance import advance, fold_statement
 from projections.engine.projection import Projection
 from projections.engine.registry import PROJECTIONS
 from projections.engine.snapshot import NEWEST
@@ -150,7 +150,7 @@ async def test_an_append_planned_on_empty_tables_reads_no_more_when_they_are_ful
 
 
 async def test_an_advance_reads_its_range_by_position(log: Log) -> None:
-    plan = await plan_of(log, fold(FOLDED), "1", "9990", "10000", "'{}'")
+    plan = await plan_of(log, fold_statement(FOLDED), "1", "9990", "10000", "'{}'")
     assert scanned_whole(plan) <= {"checkpoints"}  # all of it is one page
     assert {name for name in indexes_on(plan) if name.startswith("events")} <= {
         "events_0_pkey",
@@ -159,7 +159,7 @@ async def test_an_advance_reads_its_range_by_position(log: Log) -> None:
 
 
 async def test_an_advance_opens_the_partition_of_its_range_only(log: Log) -> None:
-    plan = await plan_of(log, fold(FOLDED), "1", "9980", "9990", "'{}'")
+    plan = await plan_of(log, fold_statement(FOLDED), "1", "9980", "9990", "'{}'")
     opened = {node["Relation Name"] for node in plan if node.get("Relation Name", "").startswith("events")}
     assert opened == {"events_0"}
 

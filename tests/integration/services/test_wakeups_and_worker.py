@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from redis.asyncio import Redis
 
 from domain.shared.log import Shard
-from projections.engine.advance import behind
+from projections.engine.advance import shards_behind
 from services.embedded.valkey import Valkey
 from services.settings import Settings
 from services.wakeups import Signals
@@ -54,7 +54,7 @@ async def until(true: Callable[[], Awaitable[bool]]) -> None:
 
 async def until_folded(log: Log) -> None:
     async def folded() -> bool:
-        return await behind(log) == []
+        return await shards_behind(log) == []
 
     await until(folded)
 
