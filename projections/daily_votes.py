@@ -1,4 +1,4 @@
-"""Daily votes: how many votes stand by the day (UTC) on which they were cast, and how many casts each day saw, by tool."""
+"""Daily votes: the current votes on each tool by the day (UTC) they were cast, and the number of casts on each day."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from projections.engine.projection import Projection
 from projections.engine.snapshot import Snapshot
 from projections.tally import read_tallies
 
-# `day` counts from 1970-01-01. An event adds a vote to its own day, and takes the one it replaces from the day of that.
-# Events of one pair of days are counted first, and then each pair is put on its two days.
+# `day` is in days since 1970-01-01. An event adds its vote to its own day, and subtracts the vote that it replaces from
+# the day of that vote: events are first counted by the pair of days, then each pair is split into its two days.
 DAILY_VOTES = Projection(
     name="daily_votes",
     shape="sum",
@@ -53,7 +53,7 @@ READ_DAYS = """
 SELECT tool, day, sum(ship)::bigint AS ship, sum(skip)::bigint AS skip, sum(casts)::bigint AS casts
   FROM daily_votes WHERE tool = ANY($1) GROUP BY tool, day ORDER BY tool, day
 """
-# Counted back from the day $1; a vote cast n days before weighs $2[n + 1].
+# Back from the day $1: a vote cast n days before has the weight $2[n + 1].
 READ_RECENT_ACTIVITY = """
 SELECT tool, sum((ship + skip) * ($2::bigint[])[$1 - day + 1])::bigint AS decayed_votes,
        coalesce(sum(ship + skip) FILTER (WHERE day > $1 - $3), 0)::bigint AS recent,
@@ -65,7 +65,7 @@ SELECT tool, sum((ship + skip) * ($2::bigint[])[$1 - day + 1])::bigint AS decaye
 
 
 async def read_days(snapshot: Snapshot, tools: Sequence[int]) -> dict[int, tuple[int, tuple[DayVotes, ...]]]:
-    """Of each tool that ever had a vote: the day of its newest cast or retraction, and the days whose votes stand."""
+    """(day of the newest cast or retraction, days with current votes) of each tool that ever had a vote."""
     today: dict[int, int] = {}
     days: dict[int, list[DayVotes]] = defaultdict(list)
     for tool, day, ship, skip, casts in await snapshot.fetch(DAILY_VOTES, READ_DAYS, list(tools)):
@@ -77,14 +77,14 @@ async def read_days(snapshot: Snapshot, tools: Sequence[int]) -> dict[int, tuple
 
 
 async def read_ballots(snapshot: Snapshot, tools: Sequence[int], rulebook: Rulebook) -> dict[int, Ballots]:
-    """Of each of these tools, now or in a past."""
+    """The current votes on each of the tools; by day only for a rulebook that weighs the age of votes."""
     tallies = await read_tallies(snapshot, tools)
     aged = await read_days(snapshot, tools) if rulebook.weighs_age else {}
     return {tool: Ballots(*tallies.get(tool, (0, 0)), *aged.get(tool, (None, ()))) for tool in tools}
 
 
 async def read_recent_activity(snapshot: Snapshot, hour: int) -> dict[int, RecentActivity]:
-    """Of all tools that votes came to, counted back from ``hour``, in hours since 1970."""
+    """By tool, for tools with recent votes; back from ``hour``, in hours since 1970."""
     day, hours = day_and_hours(hour)
     rows = await snapshot.fetch(DAILY_VOTES, READ_RECENT_ACTIVITY, day, WEIGHTS, RECENT_DAYS, PAST_DAYS)
     return {

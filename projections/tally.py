@@ -1,4 +1,4 @@
-"""Tally: how many ballots say ship and skip, by tool."""
+"""Tally: the current votes for ship and skip on each tool, and the number of casts and retractions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TALLY = Projection(
 )
 BLOCK_TALLY = per_block(TALLY, "block_tally")
 
-READ = """
+READ_TALLIES = """
 SELECT tool, sum(ship)::bigint, sum(skip)::bigint
   FROM tally WHERE tool = ANY($1) GROUP BY tool
 """
@@ -38,5 +38,5 @@ SELECT tool, sum(ship)::bigint, sum(skip)::bigint
 
 async def read_tallies(snapshot: Snapshot, tools: Sequence[int]) -> dict[int, tuple[int, int]]:
     """(ship, skip) of each tool that ever had a vote."""
-    rows = await snapshot.fetch(TALLY, READ, list(tools))
+    rows = await snapshot.fetch(TALLY, READ_TALLIES, list(tools))
     return {tool: (ship, skip) for tool, ship, skip in rows}

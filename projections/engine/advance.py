@@ -86,7 +86,7 @@ class Claim(Struct, frozen=True):
 FoldClaim: TypeAlias = "Callable[[PoolConnectionProxy[Record], Claim], Awaitable[AdvanceResult]]"
 
 
-class UnreadableEvent(Exception):
+class UnreadableRange(Exception):
     """The range contains an event that a claimed read model has to read and cannot. The transaction is rolled back."""
 
 
@@ -110,7 +110,7 @@ async def advance(
     """
     try:
         return await _advance(pool, projections, shard, batch, _fold_together)
-    except UnreadableEvent:
+    except UnreadableRange:
         return await _advance(pool, projections, shard, batch, _fold_separately)
     except POISON_ERRORS:
         return await _advance(pool, projections, shard, min(batch, SEPARATE_BATCH_EVENTS), _fold_separately)
@@ -164,7 +164,7 @@ async def _fold_together(conn: PoolConnectionProxy[Record], claim: Claim) -> Adv
         raise CheckpointMoved
     unknown = [row["type"] for row in rows if row["type"] is not None]
     if any(is_blocked_by(projection, each) for projection in claim.projections for each in unknown):
-        raise UnreadableEvent
+        raise UnreadableRange
     if unknown:
         await record_unknown_types(conn, claim.projections, claim.shard, claim.start, claim.upto)
     return AdvanceResult(claim.shard, claim.upto, claim.upto - claim.start, claim.upto == claim.head)

@@ -9,14 +9,14 @@ from domain.shared.log import EDITORIAL
 from domain.verdicts.decay import Ballots
 from domain.verdicts.proofs import prove
 from domain.verdicts.verdict import Judgement, Verdict, judge
-from projections.adoptions import READ_BY_RULE, rulebook_in_force
+from projections.adoptions import RULEBOOK_READ_MODELS, rulebook_in_force
 from projections.daily_votes import DAILY_VOTES, read_ballots
 from projections.engine.snapshot import Freshness, ReadModelBehind, Snapshot
 from projections.rulebooks import find_rulebook
 from projections.scorecard import SCORECARD, read_takes
 from projections.tally import TALLY
 
-READ_BY_VERDICT_INPUTS = (SCORECARD, TALLY, DAILY_VOTES, *READ_BY_RULE)
+VERDICT_READ_MODELS = (SCORECARD, TALLY, DAILY_VOTES, *RULEBOOK_READ_MODELS)
 
 
 class VerdictInputs(Struct, frozen=True):

@@ -18,7 +18,7 @@ from domain.voting.bookmarks import SAVED, Note
 from projections.adoptions import rulebook_in_force
 from projections.engine.snapshot import take_snapshot
 from projections.flips.reads import FlipDetails, flips_at_one_moment, flips_since, labels_at
-from projections.shelf import Saved, drop_note, put_note, read_shelf
+from projections.shelf import ShelfEntry, delete_note, put_note, read_shelf
 from services.api.http.app_state import app_state
 from services.api.http.auth import Voter, open_to_all, reader_of, voter_of, with_own_credentials
 from services.api.http.caching import NO_STORE, PRIVATE_NO_STORE
@@ -103,7 +103,7 @@ async def drop_bookmark(
     limits = await admit_voter(request, person)
     number = (await app_state(request).tool_directory.find(tool)).tool
     result = await submit(request, person, "b", number, None, None)
-    await drop_note(
+    await delete_note(
         app_state(request).pool, shard_of(person.actor, app_state(request).shards), person.actor, number
     )
     outcome = "dropped" if result.outcome == "counted" else "unchanged"
@@ -151,12 +151,14 @@ async def bookmark_changes(request: AnyRequest) -> Response[Items[BookmarkChange
     )
 
 
-def _newest_first(shelf: Sequence[Saved], flips: Mapping[int, Sequence[FlipDetails]]) -> list[Saved]:
+def _newest_first(
+    shelf: Sequence[ShelfEntry], flips: Mapping[int, Sequence[FlipDetails]]
+) -> list[ShelfEntry]:
     flipped = [saved for saved in shelf if saved.tool in flips]
     return sorted(flipped, key=lambda saved: flips[saved.tool][0].flip.place, reverse=True)
 
 
-def _change(saved: Saved, card: Card, before: Label, flips: Sequence[FlipDetails]) -> BookmarkChange:
+def _change(saved: ShelfEntry, card: Card, before: Label, flips: Sequence[FlipDetails]) -> BookmarkChange:
     items = [present_flip(each) for each in flips]
     return BookmarkChange(_tool(card), saved.saved_at, before, items[0].after, items)
 

@@ -21,8 +21,8 @@ from domain.editorial.adoptions import (
 from domain.rulebooks.rulebook import Rulebook, normalize, read_rulebook
 from domain.shared.types import END, Line
 from eventstore.rulebook_decisions import AdoptionResult, decide_adoption
-from projections.adoptions import READ_BY_RULE, read_adoptions, rulebook_in_force
-from projections.rulebooks import find_known, read_rulebooks
+from projections.adoptions import RULEBOOK_READ_MODELS, read_adoptions, rulebook_in_force
+from projections.rulebooks import find_known_rulebook, read_rulebooks
 from services.api.http.app_state import app_state
 from services.api.http.auth import author_of, for_editors, open_to_all
 from services.api.http.consistency import AsOf, MinPosition, headers_of, snapshot_at
@@ -112,7 +112,9 @@ async def list_rulebooks(
     request: AnyRequest, as_of: AsOf = None, min_position: MinPosition = None
 ) -> Response[Items[RulebookSummary]]:
     """All rulebooks, those that come with Shiplog first."""
-    async with snapshot_at(app_state(request).pool, min_position, READ_BY_RULE, as_of=as_of) as snapshot:
+    async with snapshot_at(
+        app_state(request).pool, min_position, RULEBOOK_READ_MODELS, as_of=as_of
+    ) as snapshot:
         known = await read_rulebooks(snapshot)
         adoptions, in_force = await read_adoptions(snapshot), await rulebook_in_force(snapshot)
         freshness = await snapshot.freshness()
@@ -125,7 +127,9 @@ async def list_adoptions(
     request: AnyRequest, as_of: AsOf = None, min_position: MinPosition = None
 ) -> Response[Items[AdoptionResponse]]:
     """All adoptions, roll-backs, schedules and cancellations, newest first."""
-    async with snapshot_at(app_state(request).pool, min_position, READ_BY_RULE, as_of=as_of) as snapshot:
+    async with snapshot_at(
+        app_state(request).pool, min_position, RULEBOOK_READ_MODELS, as_of=as_of
+    ) as snapshot:
         adoptions = await read_adoptions(snapshot)
         freshness = await snapshot.freshness()
     return Response(Items([present_adoption(each) for each in adoptions]), headers=headers_of(freshness))
@@ -136,8 +140,10 @@ async def show_rulebook(
     request: AnyRequest, digest: RulebookInPath, as_of: AsOf = None, min_position: MinPosition = None
 ) -> Response[RulebookResponse]:
     """One rulebook, as data and as text."""
-    async with snapshot_at(app_state(request).pool, min_position, READ_BY_RULE, as_of=as_of) as snapshot:
-        known = await find_known(snapshot, digest)
+    async with snapshot_at(
+        app_state(request).pool, min_position, RULEBOOK_READ_MODELS, as_of=as_of
+    ) as snapshot:
+        known = await find_known_rulebook(snapshot, digest)
         adoptions, in_force = await read_adoptions(snapshot), await rulebook_in_force(snapshot)
         freshness = await snapshot.freshness()
     summary = summarize_rulebook(known, adoptions, in_force)

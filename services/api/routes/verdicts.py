@@ -10,7 +10,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import QueryParameter
 
 from domain.verdicts.proofs import Bundle
-from projections.reads.verdict_inputs import READ_BY_VERDICT_INPUTS, VerdictInputs, read_verdict_inputs
+from projections.reads.verdict_inputs import VERDICT_READ_MODELS, VerdictInputs, read_verdict_inputs
 from services.api.http.app_state import app_state
 from services.api.http.auth import open_to_all
 from services.api.http.consistency import AsOf, MinPosition, headers_of, snapshot_at
@@ -63,7 +63,7 @@ async def _read_inputs(
     request: AnyRequest, slug: str, rulebook: str | None, as_of: str | None, min_position: str | None
 ) -> VerdictInputs:
     tool, pool = (await app_state(request).tool_directory.find(slug)).tool, app_state(request).pool
-    async with snapshot_at(pool, min_position, READ_BY_VERDICT_INPUTS, as_of=as_of) as snapshot:
+    async with snapshot_at(pool, min_position, VERDICT_READ_MODELS, as_of=as_of) as snapshot:
         return await read_verdict_inputs(snapshot, slug, tool, rulebook)
 
 

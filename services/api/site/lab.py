@@ -15,9 +15,15 @@ from msgspec import Struct
 from domain.rulebooks.rulebook import Label, Rulebook
 from domain.rulebooks.toml import write_rulebook
 from domain.timeline.trials import Trial
-from projections.adoptions import Adoption, Step, read_adoptions, rulebook_in_force, scheduled
+from projections.adoptions import (
+    Adoption,
+    AdoptionStep,
+    read_adoptions,
+    rulebook_in_force,
+    scheduled_adoptions,
+)
 from projections.engine.snapshot import Freshness, take_snapshot
-from projections.rulebooks import Known, read_rulebooks
+from projections.rulebooks import KnownRulebook, read_rulebooks
 from projections.trials import jobs
 from services.api.http.app_state import app_state
 from services.api.http.auth import login_of, open_to_all
@@ -60,7 +66,7 @@ class Desk(Struct, frozen=True):
     ``names`` and ``scheduled`` adoptions are by digest; ``side_by_side`` has the newest trial of each rulebook.
     """
 
-    known: list[Known]
+    known: list[KnownRulebook]
     names: dict[str, str]
     in_force: Rulebook
     adoptions: list[Adoption]
@@ -142,7 +148,7 @@ async def _read_desk(pool: Pool[Record]) -> Desk:
             names={each.rulebook.digest: each.rulebook.title or each.rulebook.name for each in known},
             in_force=await rulebook_in_force(snapshot),
             adoptions=adoptions,
-            scheduled=scheduled(adoptions),
+            scheduled=scheduled_adoptions(adoptions),
             can_roll_back=_count(adoptions, "adopted") > _count(adoptions, "rolled-back"),
             trials=summaries,
             side_by_side=_newest_of_each(summaries),
@@ -150,7 +156,7 @@ async def _read_desk(pool: Pool[Record]) -> Desk:
         )
 
 
-def _count(adoptions: Sequence[Adoption], step: Step) -> int:
+def _count(adoptions: Sequence[Adoption], step: AdoptionStep) -> int:
     return sum(each.step == step for each in adoptions)
 
 

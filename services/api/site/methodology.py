@@ -8,7 +8,7 @@ from litestar import get
 
 from domain.rulebooks.presets import DEFAULT
 from domain.rulebooks.rulebook import Clause, Label, Rulebook
-from projections.adoptions import read_adoptions, rulebook_in_force, scheduled
+from projections.adoptions import read_adoptions, rulebook_in_force, scheduled_adoptions
 from projections.engine.snapshot import take_snapshot
 from projections.rulebooks import read_rulebooks
 from services.api.http.app_state import app_state
@@ -46,7 +46,7 @@ async def methodology(request: AnyRequest) -> Page:
         names={each.rulebook.digest: each.rulebook.title or each.rulebook.name for each in known},
         first=DEFAULT.digest,
         adoptions=adoptions,
-        scheduled=scheduled(adoptions),
+        scheduled=scheduled_adoptions(adoptions),
     )
 
 

@@ -15,7 +15,7 @@ from domain.shared.errors import Unknown
 from domain.shared.types import Slug
 from eventstore.tool_directory import ToolDirectory
 from projections.adoptions import rulebook_in_force
-from projections.catalogue import Entry, read_entries
+from projections.catalogue import CatalogueEntry, read_entries
 from projections.engine.snapshot import take_snapshot
 from projections.panel import Reviewer, read_panel
 from projections.scorecard import ScorecardTake, read_takes_of
@@ -168,7 +168,7 @@ def _is_slug(text: str) -> bool:
         return False
 
 
-def _rivals(card: Card, entries: Iterable[Entry]) -> list[Entry]:
+def _rivals(card: Card, entries: Iterable[CatalogueEntry]) -> list[CatalogueEntry]:
     """Tools of the same category to compare with."""
     same = [
         entry

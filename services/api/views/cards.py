@@ -12,9 +12,9 @@ from domain.events.editorial import Category, Details, Pricing
 from domain.rulebooks.rulebook import Rulebook
 from domain.shared.types import Choice
 from domain.verdicts.verdict import Judgement, Tally, Verdict, judge
-from projections.adoptions import READ_BY_RULE
+from projections.adoptions import RULEBOOK_READ_MODELS
 from projections.bookmark_counts import BOOKMARK_COUNTS, read_bookmark_counts
-from projections.catalogue import CATALOGUE, Entry, read_entries
+from projections.catalogue import CATALOGUE, CatalogueEntry, read_entries
 from projections.daily_votes import DAILY_VOTES, read_ballots
 from projections.engine.snapshot import Snapshot
 from projections.panel import PANEL, Reviewer, read_panel
@@ -24,7 +24,7 @@ from services.api.http.problems import HttpRejected
 from services.api.views.verdicts import VerdictResponse, present_verdict
 
 # A request for cards waits for these read models only, so that a blocked one elsewhere does not delay it.
-READ_BY_CARDS = (CATALOGUE, PANEL, SCORECARD, TALLY, DAILY_VOTES, BOOKMARK_COUNTS, *READ_BY_RULE)
+READ_BY_CARDS = (CATALOGUE, PANEL, SCORECARD, TALLY, DAILY_VOTES, BOOKMARK_COUNTS, *RULEBOOK_READ_MODELS)
 
 
 class ReviewerName(Struct, frozen=True):
@@ -135,7 +135,11 @@ def _published(take: ScorecardTake | None) -> PublishedTake | None:
 
 
 def _card(
-    entry: Entry, scorecard: tuple[ScorecardRow, ...], verdict: Verdict, bookmarks: int, position: str
+    entry: CatalogueEntry,
+    scorecard: tuple[ScorecardRow, ...],
+    verdict: Verdict,
+    bookmarks: int,
+    position: str,
 ) -> Card:
     details: Details = entry.details
     return Card(

@@ -9,8 +9,8 @@ from msgspec import Struct, structs
 
 from domain.rulebooks.rulebook import Rulebook
 from domain.rulebooks.toml import write_rulebook
-from projections.adoptions import Adoption, Step, scheduled
-from projections.rulebooks import Known
+from projections.adoptions import Adoption, AdoptionStep, scheduled_adoptions
+from projections.rulebooks import KnownRulebook
 
 
 class RulebookSummary(Struct, frozen=True):
@@ -43,18 +43,20 @@ class AdoptionResponse(Struct, frozen=True):
 
     position: str
     recorded_at: datetime
-    step: Step
+    step: AdoptionStep
     digest: str
     replaces: str | None
     reason: str | None
     effective_at: datetime | None
 
 
-def summarize_rulebook(known: Known, adoptions: list[Adoption], in_force: Rulebook) -> RulebookSummary:
+def summarize_rulebook(
+    known: KnownRulebook, adoptions: list[Adoption], in_force: Rulebook
+) -> RulebookSummary:
     """``adoptions`` are all there are, newest first."""
     book = known.rulebook
     adopted_at = [each.recorded_at for each in adoptions if each.digest == book.digest and each.replaces]
-    pending = scheduled(adoptions).get(book.digest)
+    pending = scheduled_adoptions(adoptions).get(book.digest)
     return RulebookSummary(
         book.digest,
         book.name,

@@ -8,13 +8,13 @@ from asyncpg import Pool, Record
 from msgspec import Meta, Struct
 
 from domain.verdicts.verdict import Tally, count
-from projections.adoptions import READ_BY_RULE, rulebook_in_force
+from projections.adoptions import RULEBOOK_READ_MODELS, rulebook_in_force
 from projections.engine.snapshot import Freshness
 from projections.tally import TALLY, read_tallies
 from services.api.http.consistency import snapshot_at
 
 # The rulebook sets the confidence of the interval, and the votes below which a tally is preliminary.
-READ_BY_TALLIES = (TALLY, *READ_BY_RULE)
+READ_BY_TALLIES = (TALLY, *RULEBOOK_READ_MODELS)
 
 
 class ToolTally(Struct, frozen=True):

@@ -13,12 +13,12 @@ from domain.rulebooks.rulebook import Label
 from domain.timeline.flips import Flip
 from domain.timeline.trials import ScenarioResult, ToolComparison, Trial
 from domain.verdicts.verdict import Margin
-from projections.catalogue import Entry, read_entries
+from projections.catalogue import CatalogueEntry, read_entries
 from projections.engine.snapshot import ReadModelBehind, take_snapshot
 from projections.trials import jobs
 from services.api.views.trial_summaries import TrialSummary, summarize_trials
 
-Entries = Mapping[int, Entry]
+Entries = Mapping[int, CatalogueEntry]
 
 
 class FlipNow(Struct, frozen=True):
@@ -119,7 +119,7 @@ async def read_trial_results(
     return summary, (trial, present_results(trial, await read_entries_of(pool, [trial]), flips_max))
 
 
-async def read_entries_of(pool: Pool[Record], trials: Iterable[Trial]) -> dict[int, Entry]:
+async def read_entries_of(pool: Pool[Record], trials: Iterable[Trial]) -> dict[int, CatalogueEntry]:
     """The catalogue's entries of all tools of these trials, by number.
 
     Raises ReadModelBehind where the log has a tool that the catalogue does not have yet.

@@ -28,7 +28,7 @@ from projections.reads import diff
 from projections.reads.as_of import BY_KEY, as_of
 from projections.rulebooks import RULEBOOKS
 from projections.scorecard import SCORECARD
-from projections.tally import READ, TALLY
+from projections.tally import READ_TALLIES, TALLY
 from services.resources import open_pool
 from services.settings import Settings
 from services.workers.run import FOLDING
@@ -213,7 +213,11 @@ async def test_a_slug_is_found_without_reading_the_log(log: Log) -> None:
 
 @pytest.mark.parametrize(
     ("projection", "query"),
-    [(TALLY, READ), (DAILY_VOTES, daily_votes.READ_DAYS), (BOOKMARK_COUNTS, bookmark_counts.READ)],
+    [
+        (TALLY, READ_TALLIES),
+        (DAILY_VOTES, daily_votes.READ_DAYS),
+        (BOOKMARK_COUNTS, bookmark_counts.READ_BOOKMARK_COUNTS),
+    ],
     ids=["tally", "days", "bookmarks"],
 )
 async def test_a_past_tally_reads_blocks_and_the_events_after_them(
@@ -233,7 +237,7 @@ async def test_a_past_tally_reads_blocks_and_the_events_after_them(
 
 @pytest.mark.parametrize(
     ("projection", "query"),
-    [(CATALOGUE, catalogue.READ), (SCORECARD, scorecard.READ)],
+    [(CATALOGUE, catalogue.READ_ENTRIES), (SCORECARD, scorecard.READ_TAKES)],
     ids=["catalogue", "scorecard"],
 )
 async def test_the_past_of_a_tool_reads_its_own_events(log: Log, projection: Projection, query: str) -> None:
@@ -247,10 +251,10 @@ async def test_the_past_of_a_tool_reads_its_own_events(log: Log, projection: Pro
 @pytest.mark.parametrize(
     ("projection", "query", "arguments"),
     [
-        (PANEL, panel.READ, ()),
-        (RULEBOOKS, rulebooks.FIND, ("'mine'",)),
-        (ADOPTIONS, adoptions.IN_FORCE, ()),
-        (ADOPTIONS, adoptions.READ, ()),
+        (PANEL, panel.READ_PANEL, ()),
+        (RULEBOOKS, rulebooks.FIND_RULEBOOK, ("'mine'",)),
+        (ADOPTIONS, adoptions.READ_DIGEST_IN_FORCE, ()),
+        (ADOPTIONS, adoptions.READ_ADOPTIONS, ()),
     ],
     ids=["panel", "rulebook", "in force", "adoptions"],
 )
@@ -282,7 +286,7 @@ async def test_a_diff_reads_between_its_moments(log: Log, query: str, arguments:
 
 
 @pytest.mark.parametrize(
-    ("query", "key"), [(READ, "tally_pkey"), (daily_votes.READ_DAYS, "daily_votes_pkey")]
+    ("query", "key"), [(READ_TALLIES, "tally_pkey"), (daily_votes.READ_DAYS, "daily_votes_pkey")]
 )
 async def test_tallies_are_found_by_tool(log: Log, query: str, key: str) -> None:
     """The key begins with the shard, of which there are few."""
