@@ -1,4 +1,4 @@
-"""Grounds: all that the verdict of one tool is made from, as it was at one moment."""
+"""Verdict inputs: everything that the verdict of one tool is computed from, at one moment."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class VerdictInputs(Struct, frozen=True):
 async def read_verdict_inputs(
     snapshot: Snapshot, slug: str, tool: int, by: Rulebook | str | None
 ) -> VerdictInputs:
-    """``by`` is another rulebook than the one in force, or names one by its digest or name.
+    """``by`` is a rulebook, or its digest or name; None is the rulebook in force.
 
-    Raises Unknown, NotListedYet, or NotThereYet while the tool has not been folded yet.
+    Raises Unknown, NotListedYet, or ReadModelBehind while the tool is not folded yet.
     """
     snapshot.check_listed(slug, tool)
     rulebook = by if isinstance(by, Rulebook) else await _find(snapshot, by)

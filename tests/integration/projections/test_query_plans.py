@@ -22,10 +22,10 @@ from projections.daily_votes import DAILY_VOTES
 from projections.engine.advance import advance, fold_statement
 from projections.engine.projection import Projection
 from projections.engine.registry import PROJECTIONS
-from projections.engine.snapshot import NEWEST
+from projections.engine.snapshot import READ_NEWEST_TIME
 from projections.panel import PANEL
 from projections.reads import diff
-from projections.reads.as_of import BY_KEY, as_of
+from projections.reads.as_of import USE_INDEXES, as_of
 from projections.rulebooks import RULEBOOKS
 from projections.scorecard import SCORECARD
 from projections.tally import READ_TALLIES, TALLY
@@ -224,7 +224,7 @@ async def test_a_past_tally_reads_blocks_and_the_events_after_them(
     log: Log, projection: Projection, query: str
 ) -> None:
     plan = await plan_of(
-        log, as_of(projection, query, 2), "'{3}'", "'{0,1,2}'", "'{10,10,9000}'", settings=BY_KEY
+        log, as_of(projection, query, 2), "'{3}'", "'{0,1,2}'", "'{10,10,9000}'", settings=USE_INDEXES
     )
     assert scanned_whole(plan) == set()
     assert {name for name in indexes_on(plan) if name.startswith("events")} <= {
@@ -242,7 +242,7 @@ async def test_a_past_tally_reads_blocks_and_the_events_after_them(
 )
 async def test_the_past_of_a_tool_reads_its_own_events(log: Log, projection: Projection, query: str) -> None:
     plan = await plan_of(
-        log, as_of(projection, query, 2), "'{7}'", "'{0,1,2}'", "'{4000,10,9000}'", settings=BY_KEY
+        log, as_of(projection, query, 2), "'{7}'", "'{0,1,2}'", "'{4000,10,9000}'", settings=USE_INDEXES
     )
     assert scanned_whole(plan) == set()
     assert rows_read(plan) == 8
@@ -262,25 +262,29 @@ async def test_the_past_of_the_house_reads_what_it_is_about(
     log: Log, projection: Projection, query: str, arguments: tuple[str, ...]
 ) -> None:
     past = as_of(projection, query, len(arguments) + 1)
-    plan = await plan_of(log, past, *arguments, "'{0,1,2}'", "'{4000,10,9000}'", settings=BY_KEY)
+    plan = await plan_of(log, past, *arguments, "'{0,1,2}'", "'{4000,10,9000}'", settings=USE_INDEXES)
     assert scanned_whole(plan) == set()
     assert rows_read(plan) == 0
 
 
 async def test_a_moment_is_found_by_halving(log: Log) -> None:
-    plan = await plan_of(log, PREFIXES, "now()", "1", "5", settings=BY_KEY)
+    plan = await plan_of(log, PREFIXES, "now()", "1", "5", settings=USE_INDEXES)
     assert scanned_whole(plan) <= {"heads"}
     assert rows_read(plan) <= 4 * 15
 
 
 @pytest.mark.parametrize(
     ("query", "arguments"),
-    [(diff.CHANGED, ("0", "20")), (diff.VOTES, ("'{3,4}'",)), (diff.READ_EDITORIAL_EVENTS, ())],
+    [
+        (diff.READ_CHANGED_TOOLS, ("0", "20")),
+        (diff.READ_VOTE_SPANS, ("'{3,4}'",)),
+        (diff.READ_EDITORIAL_EVENTS, ()),
+    ],
     ids=["tools", "votes", "house"],
 )
 async def test_a_diff_reads_between_its_moments(log: Log, query: str, arguments: tuple[str, ...]) -> None:
     span = ("'{0,1,2}'", "'{3000,1000,2000}'", "'{4000,1100,2050}'") if arguments else ("3000", "4000", "50")
-    plan = await plan_of(log, query, *span, *arguments, settings=BY_KEY)
+    plan = await plan_of(log, query, *span, *arguments, settings=USE_INDEXES)
     assert scanned_whole(plan) == set()
     assert rows_read(plan) <= 2 * 1_000 + 4 * 150
 
@@ -306,6 +310,6 @@ async def test_what_came_lately_is_found_by_day(log: Log) -> None:
 
 
 async def test_the_newest_event_is_found_by_position(log: Log) -> None:
-    plan = await plan_of(log, NEWEST, "'{0,1,2}'", "'{4000,10,9000}'")
+    plan = await plan_of(log, READ_NEWEST_TIME, "'{0,1,2}'", "'{4000,10,9000}'")
     assert scanned_whole(plan) == set()
     assert rows_read(plan) == 3
