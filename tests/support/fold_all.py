@@ -1,4 +1,4 @@
-"""A process that folds a whole log in batches of its own size, beside others that do the same; prints nothing."""
+"""A process that folds a whole log in batches of a given size, while other processes do the same. Prints nothing."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from domain.events.editorial import Category, Details, EditorialEvent, Pricing, 
 from domain.shared.errors import RevisionConflict
 from domain.shared.log import EDITORIAL, Position
 from eventstore.decisions import EditorialDecision, decide_tool
-from tests.support.stage import SOMEBODY, TOOL, Client, Headers, Log, assert_problem, new_visitor
+from tests.support.stage import AUTHOR, TOOL, Client, Headers, Log, assert_problem, new_visitor
 
 
 def details(name: str) -> Details:
@@ -27,7 +27,7 @@ async def put(log: Log, name: str, expected: int | None = None, slug: str = "qui
         return decide(PutTool(slug, details(name), expected), reduce(evolve, past, None))
 
     async with log.acquire() as conn:
-        return await decide_tool(conn, slug, on, SOMEBODY)
+        return await decide_tool(conn, slug, on, AUTHOR)
 
 
 async def test_a_decision_is_recorded_where_it_says(pool: Log) -> None:
@@ -39,7 +39,7 @@ async def test_a_decision_is_recorded_where_it_says(pool: Log) -> None:
     assert (row["type"], row["tool"], row["actor"], row["origin"]) == (
         "ToolListed",
         1,
-        SOMEBODY.actor,
+        AUTHOR.actor,
         "test",
     )
     assert row["recorded_at"] == decided.recorded[0].recorded_at
@@ -103,7 +103,7 @@ async def test_a_decision_that_fails_while_it_is_made_leaves_no_trace(pool: Log)
 
     async with pool.acquire() as conn:
         with pytest.raises(ZeroDivisionError):
-            await decide_tool(conn, "quill", failing, SOMEBODY)
+            await decide_tool(conn, "quill", failing, AUTHOR)
     assert (await put(pool, "Quill")).recorded[0].position == Position(EDITORIAL, 1)
 
 

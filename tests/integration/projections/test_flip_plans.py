@@ -18,7 +18,7 @@ from tests.integration.projections.test_query_plans import (
     indexes_on,
     plan_of,
     rows_read,
-    scanned_whole,
+    seq_scanned,
 )
 from tests.support.stage import Log
 
@@ -47,7 +47,7 @@ async def log(postgres: Any, template: str) -> AsyncIterator[Log]:
 
 async def test_a_piece_is_found_by_halving(log: Log) -> None:
     plan = await plan_of(log, PIECE, "'{0,1,2}'", "'{10000,10000,10000}'", "50", *END, settings=USE_INDEXES)
-    assert scanned_whole(plan) == set()
+    assert seq_scanned(plan) == set()
     assert rows_read(plan) <= 3 + 50 + 3 * 8  # the ends, the house's part, and the halves
 
 
@@ -63,7 +63,7 @@ async def test_a_piece_is_found_by_halving(log: Log) -> None:
 )
 async def test_a_span_is_read_by_position(log: Log, query: str, more: tuple[str, ...], most: int) -> None:
     plan = await plan_of(log, query, *SPAN, *more, settings=USE_INDEXES)
-    assert scanned_whole(plan) == set()
+    assert seq_scanned(plan) == set()
     assert rows_read(plan) <= most
 
 
