@@ -51,11 +51,6 @@ BATCH_EVENTS = 50_000
 SEPARATE_BATCH_EVENTS = 2_048
 
 
-def all_versions(projections: Sequence[Projection]) -> list[Projection]:
-    """Each live read model with its shadow and its previous version, which may have checkpoints too."""
-    return [each for live in projections for each in (live, live.shadow, live.previous)]
-
-
 class AdvanceResult(Struct, frozen=True):
     """One transaction advanced read models to ``position``, over ``events`` events.
 
@@ -122,7 +117,7 @@ async def _advance(
     async with pool.acquire() as conn, conn.transaction():
         rows = await conn.fetch(CLAIM, shard)
         checkpoints = {row["projection"]: row["position"] for row in rows}
-        due = [each for each in all_versions(projections) if each.name in checkpoints]
+        due = [each for live in projections for each in live.versions if each.name in checkpoints]
         if fold_claim is _fold_separately or not _at_one_position(projections, checkpoints):
             due = await _unblocked(conn, shard, due, checkpoints)
         if not due:
@@ -178,9 +173,8 @@ async def _fold_separately(conn: PoolConnectionProxy[Record], claim: Claim) -> A
     for projection in claim.projections:
         parked += await fold_past_poison(conn, projection, claim.shard, claim.start, upto)
     await record_unknown_types(conn, claim.projections, claim.shard, claim.start, upto)
-    if await conn.fetchval(MOVE_CHECKPOINTS, claim.shard, claim.start, upto, claim.names) != len(
-        claim.projections
-    ):
+    moved = await conn.fetchval(MOVE_CHECKPOINTS, claim.shard, claim.start, upto, claim.names)
+    if moved != len(claim.projections):
         raise CheckpointMoved
     return AdvanceResult(claim.shard, upto, upto - claim.start, upto == claim.head, tuple(parked))
 

@@ -36,9 +36,9 @@ READ_POISONED = """
 SELECT projection, shard, max(position), count(*) FROM parked_events GROUP BY projection, shard HAVING count(*) >= $1
  ORDER BY projection, shard
 """
-READ_BLOCKED_BY_POISON = (
-    "SELECT projection FROM parked_events WHERE shard = $1 GROUP BY projection HAVING count(*) >= $2"
-)
+READ_POISONED_IN_SHARD = """
+SELECT projection FROM parked_events WHERE shard = $1 GROUP BY projection HAVING count(*) >= $2
+"""
 RECORD_UNKNOWN_TYPES = """
 INSERT INTO unread_types (shard, type, position)
 SELECT shard, type, min(position) FROM events
@@ -46,10 +46,9 @@ SELECT shard, type, min(position) FROM events
  GROUP BY shard, type ORDER BY type
 ON CONFLICT (shard, type) DO NOTHING
 """
-READ_UNKNOWN_TYPES = (
-    "SELECT shard, type, position FROM unread_types WHERE type <> ALL ($1) ORDER BY type, shard"
-)
-
+READ_UNKNOWN_TYPES = """
+SELECT shard, type, position FROM unread_types WHERE type <> ALL ($1) ORDER BY type, shard
+"""
 
 # A read model with this many parked events in a shard is blocked: trying every further event would delay the others.
 PARKED_EVENTS_MAX = 1_000
@@ -94,7 +93,7 @@ class UnknownType(Struct, frozen=True):
 
 
 def is_blocked_by(projection: Projection, type: str | None) -> bool:
-    """Whether the projection has to read events of this type, and cannot. None is the type of no event."""
+    """Whether the projection has to read events of this type, and cannot. ``type`` is None at the head of the log."""
     return (
         type is not None
         and family(type) in projection.families
@@ -109,7 +108,7 @@ def known_families(projections: Sequence[Projection]) -> list[str]:
 
 async def blocked_by_poison(conn: PoolConnectionProxy[Record], shard: Shard) -> set[str]:
     """The names of the read models, and versions of them, that poison blocks in this shard."""
-    return {row[0] for row in await conn.fetch(READ_BLOCKED_BY_POISON, shard, PARKED_EVENTS_MAX)}
+    return {row[0] for row in await conn.fetch(READ_POISONED_IN_SHARD, shard, PARKED_EVENTS_MAX)}
 
 
 async def first_unreadable(
@@ -137,7 +136,7 @@ async def read_blocked(
     pool: Pool[Record], projections: Sequence[Projection]
 ) -> list[BlockedByVersion | BlockedByPoison]:
     """The read models, and versions of them, that are blocked now."""
-    known = {each.name: each for live in projections for each in (live, live.shadow, live.previous)}
+    known = {each.name: each for live in projections for each in live.versions}
     rows = await pool.fetch(READ_UNREADABLE_NEXT, readable_types(known_families(projections)))
     poisoned = [row for row in await pool.fetch(READ_POISONED, PARKED_EVENTS_MAX) if row[0] in known]
     return [BlockedByPoison(row[0], Position(Shard(row[1]), row[2]), row[3]) for row in poisoned] + [

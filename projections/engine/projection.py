@@ -68,6 +68,11 @@ class Projection(Struct, frozen=True, dict=True):
         """The version that the last cut-over replaced. It is advanced with the live one, to roll back at any time."""
         return msgspec.structs.replace(self, name=replay_names(self.name)[1])
 
+    @property
+    def versions(self) -> tuple[Projection, Projection, Projection]:
+        """The live read model, its shadow and its previous version, which may all have checkpoints."""
+        return self, self.shadow, self.previous
+
     @cached_property
     def families(self) -> tuple[str, ...]:
         """The event types that the SELECT names, without versions. The fold has to read every version of them."""

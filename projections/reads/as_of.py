@@ -38,7 +38,7 @@ BLOCKS = {
 }
 EDITORIAL_READ_MODELS = (CATALOGUE.name, SCORECARD.name, PANEL.name, RULEBOOKS.name, ADOPTIONS.name)
 
-HAVE_BLOCKS_REACHED = """
+BLOCKS_REACH = """
 SELECT bool_and(c.position >= as_of.position - $4)
   FROM unnest($1::smallint[], $2::bigint[]) AS as_of (shard, position)
   LEFT JOIN checkpoints AS c ON c.shard = as_of.shard AND c.projection = ANY($3)
@@ -98,12 +98,10 @@ class AsOfSnapshot(Snapshot):
         """Raises ReadModelBlocked if an event up to the moment cannot be read. Events before the checkpoint can."""
         upto = dict(zip(self._shards, self._numbers, strict=True))
         for name, shard, position in self._checkpoints:
-            is_behind = name == projection.name and position < upto[shard]
-            if (
-                is_behind
-                and await first_unreadable(self._conn, [projection], shard, position, upto[shard]) is not None
-            ):
-                raise ReadModelBlocked
+            if name == projection.name and position < upto[shard]:
+                found = await first_unreadable(self._conn, [projection], shard, position, upto[shard])
+                if found is not None:
+                    raise ReadModelBlocked
 
     def check_listed(self, slug: str, tool: int) -> None:
         """A tool's number is the position of the event that listed it."""
@@ -142,7 +140,7 @@ async def _wait_for_blocks(pool: Pool[Record], positions: Sequence[Position], be
     shards, numbers = [each.shard for each in positions], [each.number for each in positions]
     names = [blocks.name for blocks in BLOCKS.values()]
     deadline = time.monotonic() + _PATIENCE_SECONDS
-    while not await pool.fetchval(HAVE_BLOCKS_REACHED, shards, numbers, names, behind):
+    while not await pool.fetchval(BLOCKS_REACH, shards, numbers, names, behind):
         if time.monotonic() > deadline:
             raise ReadModelBehind
         await asyncio.sleep(_POLL_SECONDS)
@@ -150,11 +148,13 @@ async def _wait_for_blocks(pool: Pool[Record], positions: Sequence[Position], be
 
 def as_of(projection: Projection, query: str, first: int, *, exclude_parked: bool = False) -> str:
     """The query with its read model as of a moment: argument ``first`` has the shards, the next one the positions."""
-    before, events, rows = (_fold_blocks if projection.name in BLOCKS else _fold_editorial)(projection)
+    complete_blocks, events, rows = (_fold_blocks if projection.name in BLOCKS else _fold_editorial)(
+        projection
+    )
     return with_upcasts(f"""
         WITH moment AS (
             SELECT * FROM unnest(${first}::smallint[], ${first + 1}::bigint[]) AS m (shard, position)),
-        {before}
+        {complete_blocks}
         {excluding_parked(events, projection.name) if exclude_parked else events},
         {projection.name} AS ({rows}) {query}""")
 
@@ -170,7 +170,7 @@ def _fold_editorial(projection: Projection) -> tuple[str, str, str]:
 def _fold_blocks(projection: Projection) -> tuple[str, str, str]:
     """Up to ``after`` all blocks are complete: all their events are folded, and none is after the moment."""
     blocks = BLOCKS[projection.name]
-    before = f"""
+    complete_blocks = f"""
         complete AS MATERIALIZED (
             SELECT m.shard, m.position, least(c.position, m.position) / {BLOCK_EVENTS} * {BLOCK_EVENTS} AS after
               FROM moment AS m
@@ -180,6 +180,7 @@ def _fold_blocks(projection: Projection) -> tuple[str, str, str]:
               JOIN public.events AS e
                 ON e.shard = c.shard AND e.position > c.after AND e.position <= c.position)"""
     rows = f"""
-            SELECT {projection.column_list} FROM complete JOIN read_models.{blocks.name} USING (shard) WHERE block < after / {BLOCK_EVENTS}
+            SELECT {projection.column_list}
+              FROM complete JOIN read_models.{blocks.name} USING (shard) WHERE block < after / {BLOCK_EVENTS}
              UNION ALL {projection.fold_select}"""
-    return before, events, rows
+    return complete_blocks, events, rows
