@@ -59,7 +59,7 @@ SELECT EXISTS (
         WHERE step = 'scheduled' AND effective_at <= $1)
 """
 
-# Reading the rulebook in force reads these.
+# The rulebook in force is read from both.
 RULEBOOK_READ_MODELS = (RULEBOOKS, ADOPTIONS)
 
 

@@ -30,15 +30,15 @@ DAILY_VOTES = Projection(
     indexes=("day",),
     select="""
         SELECT shard, tool, CASE side WHEN 1 THEN cast_on ELSE replaced_on END AS day,
-               CAST(sum(CASE side WHEN 1 THEN ship ELSE -not_ship END) AS bigint) AS ship,
-               CAST(sum(CASE side WHEN 1 THEN skip ELSE -not_skip END) AS bigint) AS skip,
+               CAST(sum(CASE side WHEN 1 THEN ship ELSE -replaced_ship END) AS bigint) AS ship,
+               CAST(sum(CASE side WHEN 1 THEN skip ELSE -replaced_skip END) AS bigint) AS skip,
                CAST(sum(CASE side WHEN 1 THEN casts ELSE 0 END) AS bigint) AS casts
           FROM (SELECT shard, tool,
                        CAST(floor(date_part('epoch', recorded_at) / 86400) AS integer) AS cast_on,
                        CAST(floor(date_part('epoch', replaced_at) / 86400) AS integer) AS replaced_on,
                        count(*) FILTER (WHERE choice = 'ship') AS ship, count(*) FILTER (WHERE choice = 'skip') AS skip,
-                       count(*) FILTER (WHERE replaced = 'ship') AS not_ship,
-                       count(*) FILTER (WHERE replaced = 'skip') AS not_skip,
+                       count(*) FILTER (WHERE replaced = 'ship') AS replaced_ship,
+                       count(*) FILTER (WHERE replaced = 'skip') AS replaced_skip,
                        count(*) AS casts
                   FROM events
                  WHERE type IN ('VoteCast', 'VoteRetracted')
