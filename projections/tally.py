@@ -1,4 +1,4 @@
-"""Tally: the current votes for ship and skip on each tool, and the number of casts and retractions."""
+"""Tally: the current votes for ship and skip on each tool."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ TALLY = Projection(
         "tool": "integer",
         "ship": "bigint NOT NULL",
         "skip": "bigint NOT NULL",
-        "casts": "bigint NOT NULL",
     },
     select="""
         SELECT shard, tool,
@@ -28,7 +27,8 @@ TALLY = Projection(
          GROUP BY shard, tool
     """,
 )
-BLOCK_TALLY = per_block(TALLY, "block_tally")
+# Differences between two positions also count the casts, of which the tally itself keeps no column.
+BLOCK_TALLY = per_block(TALLY, "block_tally", casts="bigint NOT NULL")
 
 READ_TALLIES = """
 SELECT tool, sum(ship)::bigint, sum(skip)::bigint

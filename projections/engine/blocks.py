@@ -16,11 +16,11 @@ EVENTS_WITH_BLOCK = (
 )
 
 
-def per_block(total: Projection, name: str) -> Projection:
+def per_block(total: Projection, name: str, **more: str) -> Projection:
     """The same sum with ``block`` in its key.
 
     The SELECT is the sum's own text: ``events`` gets a column ``block``, which follows ``shard, tool`` in every list
-    of columns and every GROUP BY.
+    of columns and every GROUP BY. ``more`` are further columns of that SELECT, with their DDL, that only blocks keep.
     """
     assert total.shape == "sum", f"{total.name} is not a sum"
     assert total.keys[0] == "tool", f"{total.name} has no tool to put the block after"
@@ -29,7 +29,7 @@ def per_block(total: Projection, name: str) -> Projection:
         total,
         name=name,
         keys=("tool", "block", *total.keys[1:]),
-        columns={"tool": "integer", "block": "integer"} | total.columns,
+        columns={"tool": "integer", "block": "integer"} | total.columns | more,
         select=select.replace("shard, tool", "shard, tool, block"),
         indexes=(),
     )

@@ -180,7 +180,7 @@ async def test_an_event_of_an_unknown_type_is_passed_over(pool: Log) -> None:
         ("UPDATE tally SET ship = ship + 1", 2),
         ("UPDATE tally SET tool = tool + 1", 2),
         ("DELETE FROM tally", 1),
-        ("INSERT INTO tally (shard, tool, ship, skip, casts) VALUES (1, 99, 5, 5, 10)", 1),
+        ("INSERT INTO tally (shard, tool, ship, skip) VALUES (1, 99, 5, 5)", 1),
         ("SELECT 1", 0),
     ],
 )

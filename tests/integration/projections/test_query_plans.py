@@ -53,7 +53,7 @@ SELECT 0, n, now(), 'TakePublished', n % 500, gen_random_uuid(), gen_random_uuid
   FROM generate_series(1, 10000) AS n
 """
 SUMS = """
-INSERT INTO read_models.tally (shard, tool, ship, skip, casts) SELECT 1, n, 1, 1, 2 FROM generate_series(1, 10000) AS n;
+INSERT INTO read_models.tally (shard, tool, ship, skip) SELECT 1, n, 1, 1 FROM generate_series(1, 10000) AS n;
 INSERT INTO read_models.daily_votes (shard, tool, day, ship, skip, casts)
 SELECT 1, n, 20000, 1, 1, 2 FROM generate_series(1, 10000) AS n
 """
