@@ -14,14 +14,12 @@ from eventstore.sealed.manifest import SegmentError
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-# Of segments $files, the columns of `events`. An id that no fold reads is not put together. What was sealed before there
-# was a `replaced_at` has nulls there.
+# The segments $files as the columns of `events`. DuckDB builds ids only for a query that reads them.
 EVENTS = """(
     SELECT position, recorded_at, actor,
            CAST((CAST(id_high AS UHUGEINT) << 64) | CAST(id_low AS UHUGEINT) AS UUID) AS id,
            tool, shard, type, choice, replaced, origin, data, replaced_at
-      FROM (FROM read_parquet($files, union_by_name = true)
-             UNION ALL BY NAME SELECT CAST(NULL AS TIMESTAMPTZ) AS replaced_at WHERE false))"""
+      FROM read_parquet($files))"""
 
 STAGED = """
 CREATE TEMP TABLE staged (

@@ -89,11 +89,6 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True):
     def segment(self) -> Segment:
         return Segment(self.shard, self.content.first, self.content.last)
 
-    @property
-    def dated(self) -> bool:
-        """Whether it was sealed with the times of what its events replace."""
-        return "replaced_at" in self.columns
-
 
 class _Format(Struct):
     format: int

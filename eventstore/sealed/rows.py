@@ -23,12 +23,11 @@ SELECT position, CAST(extract(epoch FROM recorded_at) * 1000000 AS bigint) AS mo
  ORDER BY position
 """
 
-# With $4 false, as what was sealed before there was a `replaced_at` has it.
 SUM_IN_POSTGRES = f"""
 SELECT count(*), min(position), max(position),
        sum(CAST(CAST('x' || left(md5({ROW}), 16) AS bit(64)) AS bigint))
   FROM (SELECT *, CAST(extract(epoch FROM recorded_at) * 1000000 AS bigint) AS moment,
-               CASE WHEN $4 THEN CAST(extract(epoch FROM replaced_at) * 1000000 AS bigint) END AS replaced_moment
+               CAST(extract(epoch FROM replaced_at) * 1000000 AS bigint) AS replaced_moment
           FROM events WHERE shard = $1 AND position BETWEEN $2 AND $3) AS events
 """
 SUM_IN_DUCKDB = f"""

@@ -73,11 +73,9 @@ async def seal(pool: Pool[Record], store: Store, segment: Segment, threads: int 
             return manifest
 
 
-async def held(
-    conn: PoolConnectionProxy[Record] | Pool[Record], segment: Segment, *, dated: bool = True
-) -> Content:
-    """What Postgres has of a segment's range; of what the manifest says it was sealed with."""
-    (row,) = await conn.fetch(SUM_IN_POSTGRES, *_range(segment), dated)
+async def held(conn: PoolConnectionProxy[Record] | Pool[Record], segment: Segment) -> Content:
+    """What Postgres has of a segment's range."""
+    (row,) = await conn.fetch(SUM_IN_POSTGRES, *_range(segment))
     return content(*row)
 
 

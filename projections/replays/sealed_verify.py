@@ -48,7 +48,7 @@ async def _changed(pool: Pool[Record], store: Store, manifests: Sequence[Manifes
     return [
         f"{store.path(each.segment)} holds {each.content}, Postgres holds {found}"
         for each in manifests
-        if (found := await held(pool, each.segment, dated=each.dated)) != each.content
+        if (found := await held(pool, each.segment)) != each.content
     ]
 
 
@@ -84,10 +84,10 @@ def _counted(projection: Projection) -> str:
 def _compare(
     store: Store, projection: Projection, at: Position, parked: list[int], csv: Path, threads: int
 ) -> list[str]:
-    manifests = needed(store, projection, at.shard, 0, at.number)
+    manifests = needed(store, at.shard, 0, at.number)
     with duck.opened(threads, store.folder, csv.parent) as connection:
         bounds = {"start": 0, "upto": at.number, "parked": parked}
-        query = COUNT_SEALED + folded(projection, manifests)
+        query = COUNT_SEALED + folded(projection)
         duck.run(connection, query, paths(store, manifests), **bounds)
         connection.execute(SAME_COLUMNS)
         duck.read_csv(connection, "counted", csv)

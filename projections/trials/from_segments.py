@@ -42,19 +42,14 @@ class SealedRange(Struct, frozen=True):
     upto: Mapping[Shard, int]
 
 
-def sealed_up_to(
-    store: Store, positions: Sequence[Position], heads: Mapping[int, int], *, by_day: bool
-) -> SealedRange:
-    """What is sealed of the people's shards. Raises SegmentError for damage, and for the segments of another log.
-
-    Segments from before events told when what they replace was cast cannot be read by day, nor what follows them.
-    """
+def sealed_up_to(store: Store, positions: Sequence[Position], heads: Mapping[int, int]) -> SealedRange:
+    """What is sealed of the people's shards. Raises SegmentError for damage, and for the segments of another log."""
     files, upto = list[Path](), dict[Shard, int]()
     for shard, head in ((each.shard, each.number) for each in positions if each.shard != EDITORIAL):
         if store.last(shard) > heads[shard]:
             raise SegmentError(f"Shard {shard} is sealed further than its log goes: these are another log's.")
         for segment in store.segments(shard):
-            if segment.first > head or (by_day and not store.check(segment).dated):
+            if segment.first > head:
                 break
             store.check(segment)
             files.append(store.path(segment))

@@ -93,6 +93,6 @@ async def digest(log: Pool[Record], values: tuple[object, ...]) -> object:
         transaction = conn.transaction()
         await transaction.start()
         await conn.execute(APPEND, SHARD, position, MOMENT, UUID(int=1), UUID(int=2), 7, *texts, None, last)
-        (row,) = await conn.fetch(SUM_IN_POSTGRES, SHARD, position, position, True)
+        (row,) = await conn.fetch(SUM_IN_POSTGRES, SHARD, position, position)
         await transaction.rollback()
     return row[3]

@@ -9,15 +9,13 @@ from pathlib import Path
 from uuid import UUID
 
 import asyncpg
-import duckdb
 import pytest
 
 from domain.shared.log import Shard
 from eventstore.heads import read_heads
-from eventstore.sealed.manifest import Manifest, Segment, SegmentError, encode
-from eventstore.sealed.seal import Plan, due, read_content
-from eventstore.sealed.store import MANIFEST, Store
-from projections.daily_votes import DAILY_VOTES
+from eventstore.sealed.manifest import SegmentError
+from eventstore.sealed.seal import Plan, due
+from eventstore.sealed.store import Store
 from projections.engine.projection import RANGE, Projection
 from projections.engine.registry import PROJECTIONS
 from projections.replays.sealed_fold import fold_segments
@@ -130,32 +128,3 @@ async def test_a_log_that_was_changed_differs_from_what_was_sealed(
     assert {each.projection for each in verified if each.drift} == named
     assert str(store.path(segment)) in verified[0].rows[0]
     assert all(row.startswith("says ") for row in verified[1].rows)
-
-
-async def test_what_was_sealed_before_there_was_a_replaced_at_folds_to_the_same_rows(
-    pool: Log, tmp_path: Path
-) -> None:
-    """All of it, or half of it beside segments of now; also a range whose beginning is in neither."""
-    await write_history(pool, 13)
-    store = Store(tmp_path)
-    segments = await seal_all(pool, store)
-    for some in (segments[::2], segments[1::2]):
-        for segment in some:
-            as_sealed_before(store, segment)
-        verified = await verify_segments(pool, store, [TALLY, DAILY_VOTES])
-        assert [each.rows for each in verified] == [[] for _ in verified]
-        head = (await read_heads(pool))[1]
-        folded = await fold_segments(store, DAILY_VOTES, Shard(1), head // 2, head - 3)
-        expected = await in_postgres(pool, DAILY_VOTES, 1, head // 2, head - 3)
-        assert Counter(map(plain, folded)) == Counter(expected)
-    assert not any(store.check(segment).dated for segment in segments)
-
-
-def as_sealed_before(store: Store, segment: Segment) -> None:
-    path, manifest = store.path(segment), store.check(segment)
-    columns = {name: kind for name, kind in manifest.columns.items() if name != "replaced_at"}
-    duckdb.sql(f"FROM '{path}' SELECT * EXCLUDE replaced_at").write_parquet(f"{path}.old")
-    path.with_name(f"{path.name}.old").rename(path)
-    content = read_content(store.folder, path, 1)
-    older = Manifest(1, segment.shard, content, columns, store.sha256(path))
-    store.path(segment, MANIFEST).write_bytes(encode(older))
