@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from datetime import datetime
+from functools import partial
 
 from asyncpg import Pool, Record
 
@@ -12,6 +11,7 @@ from domain.shared.as_of import POINT_IN_TIME_FORMATS, PointInTime
 from domain.shared.errors import Rejected
 from domain.shared.log import Position, Shard
 from eventstore.heads import read_heads
+from eventstore.polling import poll_until
 
 RECORDED_AT = "SELECT recorded_at FROM events WHERE shard = $1 AND position = $2"
 
@@ -43,11 +43,9 @@ SELECT $1 >= clock_timestamp() AS future,
              WHERE relation = 'public.heads'::regclass AND mode IN ('RowShareLock', 'RowExclusiveLock')
                AND database = (SELECT oid FROM pg_database WHERE datname = current_database())) END AS by
 """
-STILL_APPENDING = "SELECT EXISTS (SELECT FROM pg_locks WHERE virtualtransaction = ANY($1))"
+APPENDS_ENDED = "SELECT NOT EXISTS (SELECT FROM pg_locks WHERE virtualtransaction = ANY($1))"
 
 _LAST = (Shard(2**15 - 1), 2**63 - 1)
-_POLL_SECONDS = 0.005
-_PATIENCE_SECONDS = 2.0
 
 
 class InTheFuture(Rejected):
@@ -100,11 +98,8 @@ async def _settle(pool: Pool[Record], moment: datetime) -> None:
     (row,) = await pool.fetch(APPENDING, moment)
     if row["future"]:
         raise InTheFuture(time=moment.isoformat())
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while row["by"] and await pool.fetchval(STILL_APPENDING, row["by"]):
-        if time.monotonic() > deadline:
-            raise AppendInFlight
-        await asyncio.sleep(_POLL_SECONDS)
+    if row["by"] and not await poll_until(partial(pool.fetchval, APPENDS_ENDED, row["by"]), 2.0, 0.005):
+        raise AppendInFlight
 
 
 async def _checked(pool: Pool[Record], positions: tuple[Position, ...]) -> tuple[Position, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from functools import partial
 from uuid import UUID
@@ -13,21 +14,19 @@ from msgspec import Struct
 
 from domain.events.editorial import ReplayAccepted
 from eventstore.decisions import Author, decide_editorial
+from eventstore.polling import poll_until
+from projections.engine.advance_lock import lock_all_advances
 from projections.engine.parked import forget, rename
 from projections.engine.projection import Projection
 from projections.replays.jobs import NotNow
 
-# In the order of shards, as whoever holds several does it.
-HOLD_ADVANCES = """
-SELECT pg_advisory_xact_lock(hashtext('shiplog advance'), shard) FROM (SELECT shard FROM heads ORDER BY shard) AS h
-"""
 TOGETHER = """
 SELECT bool_and(together)
   FROM (SELECT h.shard, count(c.position) = 2 AND min(c.position) = max(c.position) AS together
           FROM heads AS h LEFT JOIN checkpoints AS c ON c.shard = h.shard AND c.projection IN ($1, $2)
          GROUP BY h.shard) AS each_shard
 """
-OLD_READERS = "SELECT oldest_transaction() < joined_at FROM replays WHERE id = $1"
+NO_OLD_READERS = "SELECT NOT coalesce(oldest_transaction() < joined_at, false) FROM replays WHERE id = $1"
 CUT_OVER = """
 UPDATE replays SET state = 'cut-over', reason = coalesce($2::text, reason), ended_at = clock_timestamp()
  WHERE id = $1 AND (state = 'equal' OR state = 'different' AND $2::text IS NOT NULL)
@@ -54,8 +53,7 @@ async def cut_over(pool: Pool[Record], live: Projection, id: UUID, accepted: Acc
 
     Waits for readers whose snapshot is from before the two joined: those would see them at two positions.
     """
-    while await pool.fetchval(OLD_READERS, id):
-        await asyncio.sleep(0.02)
+    await poll_until(partial(pool.fetchval, NO_OLD_READERS, id), math.inf)
     await patiently(pool, partial(_cut_over, live=live, id=id, accepted=accepted))
 
 
@@ -100,7 +98,7 @@ async def _roll_back(conn: PoolConnectionProxy[Record], live: Projection, id: UU
 
 async def _hold_together(conn: PoolConnectionProxy[Record], live: Projection, other: Projection) -> None:
     """Both stay where they are until the transaction ends."""
-    await conn.execute(HOLD_ADVANCES)
+    await lock_all_advances(conn)
     if not await conn.fetchval(TOGETHER, live.name, other.name):
         raise NotNow(state="without a second version at the live one's position", wanted="swapped")
 

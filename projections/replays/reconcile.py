@@ -12,12 +12,11 @@ from asyncpg.pool import PoolConnectionProxy
 from msgspec.structs import replace
 
 from domain.shared.log import Shard
+from projections.engine.advance_lock import lock_advance
 from projections.engine.parked import parked_of
 from projections.engine.poison import AT_FAULT
 from projections.engine.projection import Projection
 from projections.replays.digests import VersionComparison, digest_of
-
-HOLD_ADVANCE = "SELECT pg_advisory_xact_lock(hashtext('shiplog advance'), $1)"
 
 
 async def reconcile(
@@ -48,7 +47,7 @@ async def _mended(pool: Pool[Record], live: Projection, shard: Shard) -> int | N
 
 
 async def _try(conn: PoolConnectionProxy[Record], live: Projection, shard: Shard) -> int | None:
-    await conn.execute(HOLD_ADVANCE, shard)
+    await lock_advance(conn, shard)
     before = set(await parked_of(conn, shard, live.name))
     after = set(await parked_of(conn, shard, live.shadow.name))
     if after - before:

@@ -21,6 +21,7 @@ from eventstore.advisory_lock import exclusively
 from eventstore.sealed.manifest import SegmentError
 from eventstore.sealed.store import Store
 from projections.engine.advance import advance
+from projections.engine.advance_lock import lock_advance
 from projections.engine.blocked import blocked_position
 from projections.engine.poison import fold_past_poison
 from projections.engine.projection import Projection
@@ -36,7 +37,6 @@ NEAR = 20_000  # events: so many may be folded while their shard's advance waits
 PARALLEL = 2
 
 SHARDS = "SELECT shard FROM heads ORDER BY shard"
-HOLD_ADVANCE = "SELECT pg_advisory_xact_lock(hashtext('shiplog advance'), $1)"
 CHECKPOINT = "SELECT position FROM checkpoints WHERE shard = $1 AND projection = $2"
 
 # Up to where the head is now, or to what stops the read model ($5), unless the version has joined the live one, which no range may meet again.
@@ -149,7 +149,7 @@ async def _cover(pool: Pool[Record], live: Projection, id: UUID, shards: Sequenc
     left = 0
     for shard in shards:
         async with pool.acquire() as conn, conn.transaction():
-            await conn.execute(HOLD_ADVANCE, shard)
+            await lock_advance(conn, shard)
             stop = await blocked_position(conn, live, shard, LAST)
             await conn.execute(COVER, shard, id, RANGE_EVENTS, live.shadow.name, stop)
             left += await conn.fetchval(LEFT, shard, id)
@@ -192,7 +192,7 @@ async def _join(conn: PoolConnectionProxy[Record], live: Projection, id: UUID, s
 
     That is where the live version's is, or ahead of it, where a range had come further.
     """
-    await conn.execute(HOLD_ADVANCE, shard)
+    await lock_advance(conn, shard)
     if await conn.fetchval(CHECKPOINT, shard, live.shadow.name) is not None:
         return
     for claimed in await conn.fetch(CLAIM_REST, shard, id):
