@@ -15,23 +15,30 @@ from eventstore.polling import poll_until
 
 RECORDED_AT = "SELECT recorded_at FROM events WHERE shard = $1 AND position = $2"
 
-# Up to where each shard holds nothing later than ($1, $2, $3) in the log's order. Neither position nor recorded_at
-# goes back along a shard, so the range is halved until one position is left: a look-up by key each time.
-PREFIXES = """
-WITH RECURSIVE halved (shard, low, high) AS (
-    SELECT shard, 0::bigint, position FROM heads
+# Binary search, in each row (shard, low, high) of `ranges`, for the last position that is not after the row
+# (recorded_at, shard, position) of `bound` in the log's order. Along a shard neither position nor recorded_at ever
+# decreases, so a range is halved until one position is left; each step is a look-up by key.
+SEARCH_RANGES = """
+searched (shard, low, high) AS (
+    SELECT shard, low, high FROM ranges
      UNION ALL
-    SELECT h.shard, CASE WHEN e.within THEN e.position ELSE h.low END,
-           CASE WHEN e.within THEN h.high ELSE e.position - 1 END
-      FROM halved AS h
+    SELECT s.shard, CASE WHEN e.within THEN e.position ELSE s.low END,
+           CASE WHEN e.within THEN s.high ELSE e.position - 1 END
+      FROM searched AS s
      CROSS JOIN LATERAL (
-           SELECT e.position, (e.recorded_at, e.shard, e.position) <= ($1::timestamptz, $2::smallint, $3::bigint) AS within
-             FROM events AS e
-            WHERE e.shard = h.shard AND e.position = (h.low + h.high + 1) / 2
+           SELECT e.position, (e.recorded_at, e.shard, e.position) <= (b.recorded_at, b.shard, b.position) AS within
+             FROM bound AS b, events AS e
+            WHERE e.shard = s.shard AND e.position = (s.low + s.high + 1) / 2
            OFFSET 0) AS e
-     WHERE h.low < h.high
-)
-SELECT shard, low FROM halved WHERE low = high ORDER BY shard
+     WHERE s.low < s.high
+)"""
+FIND_POSITIONS = f"""
+WITH RECURSIVE ranges AS (
+    SELECT shard, 0::bigint AS low, position AS high FROM heads
+), bound (recorded_at, shard, position) AS (
+    VALUES ($1::timestamptz, $2::smallint, $3::bigint)
+), {SEARCH_RANGES}
+SELECT shard, low FROM searched WHERE low = high ORDER BY shard
 """
 
 # Whoever appends takes its time under the lock on a row of heads, so what may still come with an earlier time is
@@ -83,7 +90,9 @@ async def resolve_positions(pool: Pool[Record], moment: PointInTime) -> tuple[Po
 
 async def _prefixes(pool: Pool[Record], time: datetime, shard: Shard, number: int) -> tuple[Position, ...]:
     await _settle(pool, time)
-    return tuple(Position(Shard(row[0]), row[1]) for row in await pool.fetch(PREFIXES, time, shard, number))
+    return tuple(
+        Position(Shard(row[0]), row[1]) for row in await pool.fetch(FIND_POSITIONS, time, shard, number)
+    )
 
 
 async def _time_of(pool: Pool[Record], position: Position) -> datetime:

@@ -11,7 +11,7 @@ import pytest
 
 from domain.shared.log import Shard
 from domain.verdicts.activity import WEIGHTS
-from eventstore.as_of_positions import PREFIXES
+from eventstore.as_of_positions import FIND_POSITIONS
 from eventstore.decisions import READ_TOOL_HISTORY
 from eventstore.tool_directory import FIND_TOOL
 from projections import adoptions, bookmark_counts, catalogue, daily_votes, panel, rulebooks, scorecard
@@ -264,7 +264,7 @@ async def test_the_past_of_the_house_reads_what_it_is_about(
 
 
 async def test_a_moment_is_found_by_halving(log: Log) -> None:
-    plan = await plan_of(log, PREFIXES, "now()", "1", "5", settings=BY_KEY)
+    plan = await plan_of(log, FIND_POSITIONS, "now()", "1", "5", settings=BY_KEY)
     assert scanned_whole(plan) <= {"heads"}
     assert rows_read(plan) <= 4 * 15
 
