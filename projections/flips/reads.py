@@ -13,7 +13,7 @@ from domain.editorial.adoptions import PRESETS_BY_DIGEST
 from domain.rulebooks.rulebook import Label
 from domain.shared.log import Position
 from domain.timeline.flips import Flip, LogOrder
-from eventstore.as_of_positions import RECORDED_AT, NoSuchEvent
+from eventstore.as_of_positions import READ_RECORDED_AT, NoSuchEvent
 from eventstore.polling import poll_until
 from projections.engine.snapshot import Freshness, ReadModelBehind
 from projections.engine.upcasting import with_upcasts
@@ -137,7 +137,7 @@ def _told(flip: Flip, row: Record) -> FlipDetails:
 
 async def order_of(pool: Pool[Record], position: Position) -> LogOrder:
     """Raises NoSuchEvent."""
-    recorded_at = await pool.fetchval(RECORDED_AT, position.shard, position.number)
+    recorded_at = await pool.fetchval(READ_RECORDED_AT, position.shard, position.number)
     if recorded_at is None:
         raise NoSuchEvent(position=position)
     return LogOrder(recorded_at, position.shard, position.number)

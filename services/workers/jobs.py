@@ -123,7 +123,7 @@ async def take_effect(ctx: Context) -> int:
     try:
         if not await is_due(ctx["pool"], now):
             return 0
-        decided = (await decide_adoption(ctx["pool"], TakeEffect(now), _CLOCK)).decided
+        decided = (await decide_adoption(ctx["pool"], TakeEffect(now), _CLOCK)).decision
         await project(ctx, EDITORIAL)
     except UndecodableEvent as error:
         _log.error("a scheduled adoption cannot take effect", error=str(error))
