@@ -20,7 +20,7 @@ from rich.table import Table
 from domain.shared.log import Shard
 from eventstore.heads import read_heads
 from eventstore.sealed.manifest import Segment
-from eventstore.sealed.seal import Plan, due, seal
+from eventstore.sealed.seal import SealPlan, find_due_segments, seal
 from eventstore.sealed.store import Store
 from projections.engine.projection import RANGE
 from projections.replays.sealed_fold import fold_segments, listed
@@ -71,8 +71,8 @@ async def main(size: int, runs: int) -> None:
 
 
 async def _report(pool: Pool[Record], store: Store, runs: int) -> None:
-    plan = Plan(behind=0, short=True)
-    rates = [await _sealed(pool, store, segment) for segment in await due(pool, store, plan)]
+    plan = SealPlan(behind=0, short=True)
+    rates = [await _sealed(pool, store, segment) for segment in await find_due_segments(pool, store, plan)]
     heads = await read_heads(pool)
     events = sum(heads[shard] for shard in KINDS)
 

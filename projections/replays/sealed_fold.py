@@ -41,10 +41,10 @@ async def fold_segments(
         manifests = needed(store, shard, start, upto)
         if not manifests:
             return []
-        with duck.opened(threads, store.folder) as connection:
+        with duck.connect(threads, store.folder) as connection:
             bounds = {"start": start, "upto": upto or manifests[-1].segment.last, "parked": []}
             query = folded(projection)
-            return duck.run(connection, query, paths(store, manifests), **bounds).fetchall()
+            return duck.query(connection, query, paths(store, manifests), **bounds).fetchall()
 
     return await asyncio.to_thread(fold)
 

@@ -12,7 +12,7 @@ from asyncpg.pool import PoolConnectionProxy
 from domain.shared.errors import Rejected
 from domain.shared.log import Shard
 from eventstore.heads import read_heads
-from eventstore.sealed.duck import NotFolded
+from eventstore.sealed.duck import FoldFailed
 from eventstore.sealed.manifest import SegmentError
 from eventstore.sealed.store import Store
 from projections.engine.blocked import blocked_position
@@ -44,14 +44,14 @@ async def fold_sealed(
         raise NoSegments
     heads = await read_heads(pool)
     for shard in shards:
-        last = store.last(shard)
+        last = store.last_position(shard)
         if last > heads[shard]:
             raise SegmentError(
                 f"Shard {shard} is sealed up to {last}, and its log ends at {heads[shard]}: another log's."
             )
         upto = await _readable(pool, live, shard, last)
         if upto and not await pool.fetchval(COVERED, shard, id):
-            with suppress(NotFolded, *AT_FAULT):
+            with suppress(FoldFailed, *AT_FAULT):
                 rows = await fold_segments(store, live, shard, upto=upto, threads=threads)
                 async with pool.acquire() as conn, conn.transaction():
                     await _load(conn, live, rows)

@@ -12,7 +12,7 @@ from asyncpg import Pool, Record
 from domain.shared.log import Position
 from eventstore.sealed import duck
 from eventstore.sealed.manifest import Manifest
-from eventstore.sealed.seal import held
+from eventstore.sealed.seal import postgres_content
 from eventstore.sealed.store import Store
 from projections.engine.parked import parked_of
 from projections.engine.projection import RANGE, Projection
@@ -32,7 +32,7 @@ async def verify_segments(
 
     Nothing is folded while a segment is damaged.
     """
-    manifests, damaged = await asyncio.to_thread(store.review)
+    manifests, damaged = await asyncio.to_thread(store.check_all)
     if damaged:
         return [_verified("segments", [], damaged)]
     last = {manifest.shard: manifest.segment.last for manifest in manifests}
@@ -48,7 +48,7 @@ async def _changed(pool: Pool[Record], store: Store, manifests: Sequence[Manifes
     return [
         f"{store.path(each.segment)} holds {each.content}, Postgres holds {found}"
         for each in manifests
-        if (found := await held(pool, each.segment)) != each.content
+        if (found := await postgres_content(pool, each.segment)) != each.content
     ]
 
 
@@ -85,10 +85,10 @@ def _compare(
     store: Store, projection: Projection, at: Position, parked: list[int], csv: Path, threads: int
 ) -> list[str]:
     manifests = needed(store, at.shard, 0, at.number)
-    with duck.opened(threads, store.folder, csv.parent) as connection:
+    with duck.connect(threads, store.folder, csv.parent) as connection:
         bounds = {"start": 0, "upto": at.number, "parked": parked}
         query = COUNT_SEALED + folded(projection)
-        duck.run(connection, query, paths(store, manifests), **bounds)
+        duck.query(connection, query, paths(store, manifests), **bounds)
         connection.execute(SAME_COLUMNS)
         duck.read_csv(connection, "counted", csv)
         found = connection.execute(_difference(projection))

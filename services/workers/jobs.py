@@ -20,7 +20,7 @@ from eventstore.decisions import Author
 from eventstore.heads import extend_events
 from eventstore.rulebook_decisions import decide_adoption
 from eventstore.sealed.manifest import SegmentError
-from eventstore.sealed.seal import due
+from eventstore.sealed.seal import find_due_segments
 from eventstore.sealed.seal import seal as seal_segment
 from projections.adoptions import is_due
 from projections.engine.advance import CheckpointMoved, advance, behind
@@ -174,7 +174,7 @@ async def seal(ctx: Context) -> int:
     if sealing is None:
         return 0
     try:
-        for segment in (await due(ctx["pool"], sealing.store, sealing.plan))[:_SEGMENTS_MAX]:
+        for segment in (await find_due_segments(ctx["pool"], sealing.store, sealing.plan))[:_SEGMENTS_MAX]:
             if await seal_segment(ctx["pool"], sealing.store, segment, sealing.threads):
                 _log.info("sealed", segment=str(segment), events=segment.count)
                 made += 1
