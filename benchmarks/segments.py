@@ -23,7 +23,7 @@ from eventstore.sealed.manifest import Segment
 from eventstore.sealed.seal import SealPlan, find_due_segments, seal
 from eventstore.sealed.store import Store
 from projections.engine.projection import RANGE
-from projections.replays.sealed_fold import fold_segments, listed
+from projections.replays.sealed_fold import column_list, fold_segments
 from projections.tally import TALLY
 from services.cli.commands.migrate import migrate_database
 from services.embedded.postgres import Postgres
@@ -51,7 +51,7 @@ SELECT count(*) FROM grouped, LATERAL append_casts($1::smallint, array_fill('v':
 """
 KINDS = {Shard(1): "ten votes a voter", Shard(2): "one vote a voter"}
 PARTITIONS = "SELECT extend_events(max(position) + 4194304) FROM heads"
-FOLD = f"WITH {RANGE} SELECT {listed(TALLY)} FROM ({TALLY.folded}) AS folded"
+FOLD = f"WITH {RANGE} SELECT {column_list(TALLY)} FROM ({TALLY.folded}) AS folded"
 
 
 async def main(size: int, runs: int) -> None:

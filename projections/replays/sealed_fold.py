@@ -1,4 +1,4 @@
-"""Folding sealed history: the SELECT that Postgres runs over `events`, run by DuckDB over segments."""
+"""Folds of sealed history: DuckDB runs the SELECT of a read model over segments, as Postgres runs it over `events`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from projections.engine.upcasting import upcast_events
 
 Row: TypeAlias = tuple[object, ...]
 
-# The engine's RANGE, in segments: they are of the shard already.
+# RANGE of projections/engine/projection.py for segments, which are already limited to the shard.
 SEALED_RANGE = """events AS (
     SELECT * FROM {events}
      WHERE position > $start AND position <= $upto AND NOT list_contains(CAST($parked AS BIGINT[]), position))"""
@@ -31,25 +31,25 @@ async def fold_segments(
     *,
     threads: int = 2,
 ) -> list[Row]:
-    """The read model's rows, shard and columns, over what is after ``start`` and up to ``upto``, or all that is sealed.
+    """The read model's rows, as shard and columns, folded from the positions after ``start`` up to ``upto``.
 
-    Of one shard, or of every shard that has segments. The segments it needs are checked first.
-    Raises SegmentError, also for what is not sealed.
+    Without ``upto`` all that is sealed, without ``shard`` all shards. The digests of the segments are checked first.
+    Raises SegmentError for a damaged segment, or if the positions are not sealed.
     """
 
     def fold() -> list[Row]:
-        manifests = needed(store, shard, start, upto)
+        manifests = check_manifests(store, shard, start, upto)
         if not manifests:
             return []
         with duck.connect(threads, store.folder) as connection:
             bounds = {"start": start, "upto": upto or manifests[-1].segment.last, "parked": []}
-            query = folded(projection)
+            query = fold_statement(projection)
             return duck.query(connection, query, paths(store, manifests), **bounds).fetchall()
 
     return await asyncio.to_thread(fold)
 
 
-def needed(store: Store, shard: Shard | None, start: int, upto: int | None) -> list[Manifest]:
+def check_manifests(store: Store, shard: Shard | None, start: int, upto: int | None) -> list[Manifest]:
     """The manifests of the segments of a range, checked; the one that ends last comes last."""
     segments = store.segments(shard)
     for each in {segment.shard for segment in segments} if shard is None else {shard}:
@@ -65,11 +65,11 @@ def paths(store: Store, manifests: Sequence[Manifest]) -> list[Path]:
     return [store.path(manifest.segment) for manifest in manifests]
 
 
-def listed(projection: Projection) -> str:
+def column_list(projection: Projection) -> str:
     return ", ".join(("shard", *projection.columns))
 
 
-def folded(projection: Projection) -> str:
-    """For ``duck.run``: what the engine merges, after $start and up to $upto, without the positions $parked."""
+def fold_statement(projection: Projection) -> str:
+    """A statement for ``duck.query`` over the positions after $start up to $upto, without the positions $parked."""
     events = SEALED_RANGE.replace("{events}", upcast_events("{events}", "duckdb"))
-    return f"WITH {events} SELECT {listed(projection)} FROM ({projection.folded}) AS folded"
+    return f"WITH {events} SELECT {column_list(projection)} FROM ({projection.folded}) AS folded"

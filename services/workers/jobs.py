@@ -28,7 +28,7 @@ from projections.engine.blocked import read_blocked
 from projections.engine.registry import PROJECTIONS
 from projections.flips.advance import FrontierMoved, advance_flips
 from projections.flips.batches import read_flips_blocked
-from projections.replays.jobs import NotNow, ReplayUnderWay, begin_next, read_replays
+from projections.replays.jobs import ReplayUnderWay, WrongReplayState, begin_next, read_replays
 from projections.replays.run import run
 from projections.replays.sealed_replay import NoSegments
 from projections.replays.verify import verify_slice
@@ -137,14 +137,14 @@ async def take_effect(ctx: Context) -> int:
 async def replay(ctx: Context) -> int:
     """Take replays that are under way on to their end, whoever began them. Returns how many there were."""
     try:
-        going_on = [each for each in await read_replays(ctx["pool"]) if each.goes_on]
+        going_on = [each for each in await read_replays(ctx["pool"]) if each.is_active]
         sealing = ctx.get("sealing")
         for each in going_on:
             await run(ctx["pool"], PROJECTIONS, each.id, sealing.store if sealing else None)
     except (SegmentError, NoSegments) as error:
         _log.error("a replay is paused", error=str(error))
         return 0
-    except (*_UNREACHABLE, NotNow) as error:
+    except (*_UNREACHABLE, WrongReplayState) as error:
         _log.warning("a replay was interrupted; it goes on from where it was", error=str(error))
         return 0
     return len(going_on)

@@ -79,7 +79,7 @@ async def _replay_and_kill(trial: Trial, rng: Random, fault: Fault) -> None:
     asked = await _ask(trial.instance)
     await asyncio.sleep(rng.random() * 2.0)
     await fault(trial)
-    while (now := await _look(trial.instance, asked)) is None or now.goes_on:  # noqa: ASYNC110 - it is another's
+    while (now := await _look(trial.instance, asked)) is None or now.is_active:  # noqa: ASYNC110 - it is another's
         await asyncio.sleep(0.1)
     assert (now.state, now.drift, now.digest) == ("cut-over", 0, now.replaces)
 
