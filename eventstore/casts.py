@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
-from typing import Literal
+from collections.abc import Iterator, Sequence
 from uuid import UUID
 
 from asyncpg import Record
@@ -14,10 +12,9 @@ from msgspec import Struct
 
 from domain.shared.log import Position, Shard
 from domain.voting.votes import Outcome
-from eventstore.ids import mint, mint_after
+from eventstore.cast_batch import CastBatch, Kind
+from eventstore.ids import mint_after
 
-# Short columns are sent as the text of an array, which costs a tenth of asyncpg's encoding of a list. Ids are sent as
-# uuid[]: Postgres takes longer to parse their text than asyncpg to encode them.
 APPEND_CASTS = """
 SELECT ord, outcome, position, id, choice, replaced, changed
   FROM append_casts($1, $2::text::text[], $3::uuid[], $4::text::integer[], $5::text::text[],
@@ -25,8 +22,6 @@ SELECT ord, outcome, position, id, choice, replaced, changed
 """
 
 APPEND_NEW_CASTS = APPEND_CASTS.replace("append_casts", "append_new_casts")
-
-Kind = Literal["v", "b"]
 
 
 class PendingCast(Struct, frozen=True):
@@ -52,39 +47,6 @@ class CastResult(Struct, frozen=True):
     id: UUID
     choice: str | None
     replaced: str | None
-
-
-class CastBatch(Struct):
-    """Casts as columns, in their order; tools as decimal digits. ``our_ids`` are the indexes of ids we minted."""
-
-    kinds: list[Kind] = []
-    actors: list[UUID] = []
-    tools: list[str] = []
-    choices: list[str | None] = []
-    ids: list[UUID] = []
-    sources: list[str] = []
-    our_ids: set[int] = set()
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def mint(self) -> UUID:
-        """An id for the cast that is added next."""
-        self.our_ids.add(len(self))
-        return mint()
-
-    def only(self, numbers: Sequence[int]) -> CastBatch:
-        """The casts at these indexes, without ``our_ids``."""
-        if len(numbers) == len(self):
-            return self
-        return CastBatch(
-            [self.kinds[n] for n in numbers],
-            [self.actors[n] for n in numbers],
-            [self.tools[n] for n in numbers],
-            [self.choices[n] for n in numbers],
-            [self.ids[n] for n in numbers],
-            [self.sources[n] for n in numbers],
-        )
 
 
 class AppendedBatch(Struct, frozen=True):
@@ -195,28 +157,8 @@ async def _append(
     statement: str,
 ) -> tuple[int, dict[int, Record]]:
     """Append one round. Returns the position before it, and the rows that came back, by index."""
-    sent = batch.only(numbers)
-    first, *rows = await conn.fetch(
-        statement,
-        shard,
-        _array(sent.kinds),
-        sent.actors,
-        _array(sent.tools),
-        _array(map(_quoted, sent.choices)),
-        sent.ids,
-        _array(map(_quoted, sent.sources)),
-    )
+    first, *rows = await conn.fetch(statement, shard, *batch.only(numbers).parameters())
     return first["position"], {numbers[row["ord"] - 1]: row for row in rows}
-
-
-def _array(elements: Iterable[str]) -> str:
-    """The text of an array (PostgreSQL manual, section 8.15.6)."""
-    return "{" + ",".join(elements) + "}"
-
-
-@lru_cache(1024)
-def _quoted(text: str | None) -> str:
-    return "NULL" if text is None else '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _batch_of(casts: Sequence[PendingCast]) -> CastBatch:

@@ -76,9 +76,8 @@ async def seal(pool: Pool[Record], store: Store, segment: Segment, threads: int 
             _compare(segment, expected, written)
             sha256 = await asyncio.to_thread(store.sha256, parquet)
             manifest = Manifest(FORMAT, segment.shard, written, COLUMNS, sha256)
-            store.publish(
-                parquet, manifest
-            )  # not in a thread, which would outlive a cancelled task and its lock
+            # Not in a thread, which would outlive a cancelled task and its lock.
+            store.publish(parquet, manifest)
             return manifest
 
 

@@ -26,7 +26,7 @@ SELECT bool_and(same)
           FROM heads AS h LEFT JOIN checkpoints AS c ON c.shard = h.shard AND c.projection IN ($1, $2)
          GROUP BY h.shard) AS each_shard
 """
-NO_OLD_READERS = "SELECT NOT coalesce(oldest_transaction() < joined_at, false) FROM replays WHERE id = $1"
+NO_OLD_READERS = "SELECT NOT EXISTS (SELECT FROM replays WHERE id = $1 AND oldest_transaction() < joined_at)"
 MARK_CUT_OVER = """
 UPDATE replays SET state = 'cut-over', reason = coalesce($2::text, reason), ended_at = clock_timestamp()
  WHERE id = $1 AND (state = 'equal' OR state = 'different' AND $2::text IS NOT NULL)

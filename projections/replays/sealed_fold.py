@@ -50,7 +50,7 @@ async def fold_segments(
 
 
 def check_manifests(store: Store, shard: Shard | None, start: int, upto: int | None) -> list[Manifest]:
-    """The manifests of the segments of a range, checked; the one that ends last comes last."""
+    """Check the segments of a range. Returns their manifests, ordered by last position."""
     segments = store.segments(shard)
     for each in {segment.shard for segment in segments} if shard is None else {shard}:
         last = max((segment.last for segment in segments if segment.shard == each), default=0)

@@ -95,9 +95,9 @@ def _compare(
         duck.query(connection, query, paths(store, manifests), **bounds)
         connection.execute(CREATE_COUNTED)
         duck.read_csv(connection, "counted", csv)
-        found = connection.execute(_difference(projection))
-        names = [each[0] for each in found.description or ()]
-        rows = found.fetchall()
+        result = connection.execute(_difference(projection))
+        names = [column[0] for column in result.description or ()]
+        rows = result.fetchall()
     return [", ".join(f"{name} {value}" for name, value in zip(names, row, strict=True)) for row in rows]
 
 

@@ -34,6 +34,7 @@ VALUES ($1, $2, $3, $4, $5, $6, clock_timestamp())
 ON CONFLICT (shard, projection) DO UPDATE
    SET position = excluded.position, digest = excluded.digest, drift = excluded.drift, rows = excluded.rows,
        verified_at = excluded.verified_at
+RETURNING verified_at
 """
 READ_RECOUNTS = "SELECT shard, projection, position, digest, drift, rows, verified_at FROM verifications ORDER BY projection, shard"
 
@@ -81,9 +82,9 @@ async def verify(pool: Pool[Record], projection: Projection) -> ModelRecount:
     return ModelRecount(projection.name, position, str(digest), len(differing), describe_rows(differing))
 
 
-async def verify_slice(pool: Pool[Record], projections: Sequence[Projection]) -> ShardRecount:
+async def verify_next_shard(pool: Pool[Record], projections: Sequence[Projection]) -> ShardRecount:
     """Recount the read model and shard whose last recount is oldest, and store the result."""
-    shard, projection = await _next_slice(pool, projections)
+    shard, projection = await _longest_unverified(pool, projections)
     await pool.execute(START_RECOUNT, shard, projection.name)
     async with consistent_connection(pool) as conn:
         at = next(
@@ -93,12 +94,7 @@ async def verify_slice(pool: Pool[Record], projections: Sequence[Projection]) ->
         )
         digest, differing = await _recount(conn, projection, at)
     result = (shard, projection.name, at.number, str(digest), len(differing), describe_rows(differing))
-    await pool.execute(STORE_RECOUNT, *result)
-    return next(
-        each
-        for each in await read_recounts(pool)
-        if (each.shard, each.projection) == (shard, projection.name)
-    )
+    return ShardRecount(*result, verified_at=await pool.fetchval(STORE_RECOUNT, *result))
 
 
 async def read_recounts(pool: Pool[Record]) -> list[ShardRecount]:
@@ -124,8 +120,12 @@ async def _recount(
     return await digest_of(conn, projection, at.shard), differing
 
 
-async def _next_slice(pool: Pool[Record], projections: Sequence[Projection]) -> tuple[Shard, Projection]:
-    done = {(each.shard, each.projection): each.verified_at for each in await read_recounts(pool)}
-    slices = [(Shard(shard), projection) for shard in await read_heads(pool) for projection in projections]
+async def _longest_unverified(
+    pool: Pool[Record], projections: Sequence[Projection]
+) -> tuple[Shard, Projection]:
+    verified_at = {(each.shard, each.projection): each.verified_at for each in await read_recounts(pool)}
+    candidates = [
+        (Shard(shard), projection) for shard in await read_heads(pool) for projection in projections
+    ]
     never = datetime.min.replace(tzinfo=UTC)
-    return min(slices, key=lambda each: done.get((each[0], each[1].name), never))
+    return min(candidates, key=lambda each: verified_at.get((each[0], each[1].name), never))

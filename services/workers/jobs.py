@@ -31,7 +31,7 @@ from projections.flips.batches import read_flips_blocked
 from projections.replays.jobs import ReplayUnderWay, WrongReplayState, begin_next, read_replays
 from projections.replays.run import run
 from projections.replays.sealed_replay import NoSegments
-from projections.replays.verify import verify_slice
+from projections.replays.verify import verify_next_shard
 from services.resources import Sealing
 from services.wakeups import Signals
 from services.webhooks.sending import Sender
@@ -160,7 +160,7 @@ async def schedule(ctx: Context) -> None:
 async def recount(ctx: Context) -> None:
     """Hold one read model to the log in one shard: in turn, all of them."""
     try:
-        verified = await verify_slice(ctx["pool"], PROJECTIONS)
+        verified = await verify_next_shard(ctx["pool"], PROJECTIONS)
     except _UNREACHABLE as error:
         _log.warning("a recount did not end; what it was to find is unknown", error=str(error))
         return

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from domain.shared.log import Shard
 from domain.voting.votes import BLANK, Ballot, Cast, CastDecision, decide, evolve
 from eventstore import ids
-from eventstore.casts import CastResult, FirstVoteHeuristic, Kind, PendingCast, append_casts
+from eventstore.cast_batch import Kind
+from eventstore.casts import CastResult, FirstVoteHeuristic, PendingCast, append_casts
 
 SHARD = Shard(1)
 IDS = sorted(ids.mint() for _ in range(12))

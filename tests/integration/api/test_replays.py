@@ -11,7 +11,7 @@ from litestar import Litestar
 from litestar.testing import AsyncTestClient
 
 from projections.engine.registry import PROJECTIONS
-from projections.replays.verify import verify_slice
+from projections.replays.verify import verify_next_shard
 from services.cli.commands.users import create_user
 from services.workers.jobs import Context, replay
 from tests.integration.projections.test_replay import CORRUPT_TALLY, cast_votes
@@ -110,14 +110,14 @@ async def test_drift_is_unknown_then_equal_then_found(editor: Client, pool: Pool
     await cast_votes(pool, 20)
     await catch_up(pool)
     for _ in range(len(PROJECTIONS) * 4):
-        await verify_slice(pool, PROJECTIONS)
+        await verify_next_shard(pool, PROJECTIONS)
     assert (await editor.get("/v1/health/drift")).json()["status"] == "equal"
     await pool.execute(CORRUPT_TALLY)
     recounted = {each["projection"]: each for each in (await editor.post("/v1/verify")).json()["items"]}
     assert recounted["tally"]["drift"] > 0
     assert recounted["hourly_tally"]["drift"] == 0
     for _ in range(len(PROJECTIONS) * 4):
-        await verify_slice(pool, PROJECTIONS)
+        await verify_next_shard(pool, PROJECTIONS)
     drift = (await editor.get("/v1/health/drift")).json()
     assert drift["status"] == "drifting"
     assert {each["projection"] for each in drift["read_models"] if each["drift"]} == {"tally"}

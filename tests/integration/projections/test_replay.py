@@ -32,7 +32,7 @@ from projections.replays.jobs import (
     resume,
 )
 from projections.replays.run import run
-from projections.replays.verify import verify, verify_slice
+from projections.replays.verify import verify, verify_next_shard
 from projections.tally import TALLY, read_tallies
 from tests.support.stage import Log, catch_up
 
@@ -300,7 +300,7 @@ async def test_recounts_reach_every_read_model_and_shard_in_turn(pool: Log) -> N
     await cast_votes(pool, 20)
     await catch_up(pool)
     await pool.execute(CORRUPT_TALLY)
-    found = [await verify_slice(pool, PROJECTIONS) for _ in range(len(PROJECTIONS) * (len(SHARDS) + 1))]
+    found = [await verify_next_shard(pool, PROJECTIONS) for _ in range(len(PROJECTIONS) * (len(SHARDS) + 1))]
     assert len({(each.shard, each.projection) for each in found}) == len(found)
     drifting = [each for each in found if each.drift]
     assert [(each.shard, each.projection) for each in drifting] == [(1, "tally")]
