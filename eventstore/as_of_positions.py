@@ -52,6 +52,7 @@ SELECT $1 >= clock_timestamp() AS future,
 """
 APPENDS_ENDED = "SELECT NOT EXISTS (SELECT FROM pg_locks WHERE virtualtransaction = ANY($1))"
 
+APPEND_WAIT_SECONDS_MAX = 2.0
 _LAST_OF_A_TIME = (Shard(2**15 - 1), 2**63 - 1)
 
 
@@ -112,9 +113,10 @@ async def _wait_for_appends(pool: Pool[Record], moment: datetime) -> None:
     (row,) = await pool.fetch(READ_APPENDS_IN_FLIGHT, moment)
     if row["future"]:
         raise InTheFuture(time=moment.isoformat())
-    in_flight = row["transactions"]
-    if in_flight and not await poll_until(partial(pool.fetchval, APPENDS_ENDED, in_flight), 2.0, 0.005):
-        raise AppendInFlight
+    if in_flight := row["transactions"]:
+        ended = partial(pool.fetchval, APPENDS_ENDED, in_flight)
+        if not await poll_until(ended, APPEND_WAIT_SECONDS_MAX, interval=0.005):
+            raise AppendInFlight
 
 
 async def _checked(pool: Pool[Record], positions: tuple[Position, ...]) -> tuple[Position, ...]:

@@ -149,6 +149,11 @@ async def test_without_a_cut_over_there_is_no_roll_back(pool: Log) -> None:
         await roll_back(pool, TALLY)
 
 
+async def test_an_unknown_replay_is_not_cut_over(pool: Log) -> None:
+    with pytest.raises(WrongReplayState):
+        await cut_over(pool, TALLY, uuid4())
+
+
 async def test_a_held_replay_waits_for_the_cut_over_command(pool: Log) -> None:
     await cast_votes(pool, 20)
     replay_id = await begin(pool, TALLY, hold=True)
