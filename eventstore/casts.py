@@ -76,8 +76,8 @@ class FirstVoteHeuristic:
     def expects_new(self) -> bool:
         return not self._cooldown
 
-    def learn(self, *, met: bool) -> None:
-        self._cooldown = self._COOLDOWN_BATCHES if met else max(0, self._cooldown - 1)
+    def learn(self, *, met_ballot: bool) -> None:
+        self._cooldown = self._COOLDOWN_BATCHES if met_ballot else max(0, self._cooldown - 1)
 
 
 async def append_casts(
@@ -124,7 +124,7 @@ async def append_batch(
             conn, shard, batch, numbers, APPEND_NEW_CASTS if expects_new else APPEND_CASTS
         )
         if heuristic is not None:
-            heuristic.learn(met=bool(met_ballot))
+            heuristic.learn(met_ballot=bool(met_ballot))
         behind = {n for n in batch.our_ids & met_ballot.keys() if met_ballot[n]["outcome"] == "superseded"}
         if behind:
             for n in behind:
@@ -140,9 +140,9 @@ def _split_by_ballot(batch: CastBatch) -> list[Sequence[int]]:
     if len(set(batch.actors)) == len(batch):
         return [range(len(batch))]
     rounds: list[list[int]] = []
-    met: dict[tuple[Kind, UUID, str], int] = {}
+    last_round: dict[tuple[Kind, UUID, str], int] = {}
     for number, ballot in enumerate(zip(batch.kinds, batch.actors, batch.tools, strict=True)):
-        index = met[ballot] = met.get(ballot, -1) + 1
+        index = last_round[ballot] = last_round.get(ballot, -1) + 1
         if index == len(rounds):
             rounds.append([])
         rounds[index].append(number)

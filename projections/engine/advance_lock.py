@@ -1,4 +1,4 @@
-"""The advance lock of a shard: whoever holds it keeps the shard's checkpoints where they are.
+"""The advance lock of a shard: while a transaction holds it, no other can move the shard's checkpoints.
 
 A worker takes it to advance read models, a replay to compare or swap two versions of one. It is an advisory lock that is
 released when the transaction ends. A transaction that needs several takes them in the order of the shards.

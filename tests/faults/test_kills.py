@@ -31,11 +31,11 @@ CASTS_A_FAULT = 2_000
 FLUSH_SECONDS = 0.3
 LAG_SECONDS_MAX = 20.0
 
-Fault = Callable[["Trial"], Awaitable[None]]
+Fault = Callable[["FaultRun"], Awaitable[None]]
 
 
 @dataclass
-class Trial:
+class FaultRun:
     """One instance under load, the faults injected so far, and the delays of its tallies in seconds."""
 
     instance: Instance
@@ -57,26 +57,32 @@ class Trial:
 
 
 async def test_kill_9_of_workers(victim: Instance, kills: int, seed: int, tmp_path: Path) -> None:
-    trial = _trial(victim, kills, seed)
-    await _run_trial(trial, tmp_path, "kill -9 of a worker", _one_by_one(_kill_a_worker))
+    fault_run = _new_fault_run(victim, kills, seed)
+    await _inject_under_load(fault_run, tmp_path, "kill -9 of a worker", _one_by_one(_kill_a_worker))
 
 
 async def test_kill_9_of_api_processes(victim: Instance, kills: int, seed: int, tmp_path: Path) -> None:
-    trial = _trial(victim, kills, seed)
-    await _run_trial(trial, tmp_path, "kill -9 of an API process", _one_by_one(_kill_an_api_process))
+    fault_run = _new_fault_run(victim, kills, seed)
+    await _inject_under_load(
+        fault_run, tmp_path, "kill -9 of an API process", _one_by_one(_kill_an_api_process)
+    )
 
 
 async def test_kill_9_of_a_postgres_backend(victim: Instance, kills: int, seed: int, tmp_path: Path) -> None:
     """Postgres then closes every connection and recovers from its WAL."""
-    trial = _trial(victim, kills, seed)
-    await _run_trial(trial, tmp_path, "kill -9 of a Postgres backend", _one_by_one(_kill_a_backend))
+    fault_run = _new_fault_run(victim, kills, seed)
+    await _inject_under_load(
+        fault_run, tmp_path, "kill -9 of a Postgres backend", _one_by_one(_kill_a_backend)
+    )
 
 
 async def test_immediate_stop_of_postgres(victim: Instance, kills: int, seed: int, tmp_path: Path) -> None:
     """`shiplog up` does not restart Postgres, so the test does, on the same port, as an operator would."""
-    trial = _trial(victim, kills, seed)
+    fault_run = _new_fault_run(victim, kills, seed)
     try:
-        await _run_trial(trial, tmp_path, "immediate stop of Postgres", _one_by_one(_restart_postgres))
+        await _inject_under_load(
+            fault_run, tmp_path, "immediate stop of Postgres", _one_by_one(_restart_postgres)
+        )
     finally:
         victim.process.terminate()
         victim.process.wait(30)
@@ -85,79 +91,79 @@ async def test_immediate_stop_of_postgres(victim: Instance, kills: int, seed: in
 
 
 async def test_flushed_valkey(victim: Instance, kills: int, seed: int, tmp_path: Path) -> None:
-    trial = _trial(victim, kills, seed)
-    await _run_trial(trial, tmp_path, "FLUSHALL every 300 ms", _flush_until_done)
+    fault_run = _new_fault_run(victim, kills, seed)
+    await _inject_under_load(fault_run, tmp_path, "FLUSHALL every 300 ms", _flush_until_done)
 
 
 async def test_killed_valkey(victim: Instance, kills: int, seed: int, tmp_path: Path) -> None:
     """Valkey stays down: periodic sweeps keep the tallies moving, and the workers keep running."""
-    trial = _trial(victim, kills, seed)
-    workers = trial.pids("services.cli", "work")
-    await _run_trial(trial, tmp_path, "Valkey gone", _kill_valkey)
-    assert trial.pids("services.cli", "work") == workers
+    fault_run = _new_fault_run(victim, kills, seed)
+    workers = fault_run.pids("services.cli", "work")
+    await _inject_under_load(fault_run, tmp_path, "Valkey gone", _kill_valkey)
+    assert fault_run.pids("services.cli", "work") == workers
 
 
 # The faults.
 
 
-def _one_by_one(fault: Fault) -> Callable[[Trial, LoadClient], Awaitable[None]]:
+def _one_by_one(fault: Fault) -> Callable[[FaultRun, LoadClient], Awaitable[None]]:
     """Inject the fault at even intervals of the load, each after recovery from the one before."""
 
-    async def inject(trial: Trial, client: LoadClient) -> None:
-        for n in range(trial.kills):
-            await client.until_answered(trial.history.workload.casts * (n + 1) // (trial.kills + 1))
-            await fault(trial)
-            trial.injected += 1
+    async def inject(fault_run: FaultRun, client: LoadClient) -> None:
+        for n in range(fault_run.kills):
+            await client.until_answered(fault_run.history.workload.casts * (n + 1) // (fault_run.kills + 1))
+            await fault(fault_run)
+            fault_run.injected += 1
 
     return inject
 
 
-async def _kill_a_worker(trial: Trial) -> None:
-    killed = trial.rng.choice(trial.pids("services.cli", "work"))
+async def _kill_a_worker(fault_run: FaultRun) -> None:
+    killed = fault_run.rng.choice(fault_run.pids("services.cli", "work"))
     os.kill(killed, signal.SIGKILL)
-    await eventually(lambda: _replaced(killed, trial.pids("services.cli", "work"), 2))
+    await eventually(lambda: _replaced(killed, fault_run.pids("services.cli", "work"), 2))
 
 
-async def _kill_an_api_process(trial: Trial) -> None:
+async def _kill_an_api_process(fault_run: FaultRun) -> None:
     """Granian's main process or its server, alternately; the supervisor restarts both."""
-    mains = trial.pids("services.cli", "serve")
-    killed = trial.rng.choice(mains)
-    if trial.injected % 2:
+    mains = fault_run.pids("services.cli", "serve")
+    killed = fault_run.rng.choice(mains)
+    if fault_run.injected % 2:
         killed = (_children_of(killed) or [killed])[0]
     os.kill(killed, signal.SIGKILL)
-    await eventually(lambda: _replaced(killed, trial.api_pids(), 4))
+    await eventually(lambda: _replaced(killed, fault_run.api_pids(), 4))
 
 
-async def _kill_a_backend(trial: Trial) -> None:
-    server = _running(Postgres.attach(trial.instance.data))
+async def _kill_a_backend(fault_run: FaultRun) -> None:
+    server = _running(Postgres.attach(fault_run.instance.data))
     backends = [pid for pid in _children_of(server.pid) if "shiplog_owner" in _command_of(pid)]
-    os.kill(trial.rng.choice(backends), signal.SIGKILL)
-    await _wait_until_ready(trial)
+    os.kill(fault_run.rng.choice(backends), signal.SIGKILL)
+    await _wait_until_ready(fault_run)
 
 
-async def _restart_postgres(trial: Trial) -> None:
-    server = _running(Postgres.attach(trial.instance.data))
+async def _restart_postgres(fault_run: FaultRun) -> None:
+    server = _running(Postgres.attach(fault_run.instance.data))
     os.kill(server.pid, signal.SIGQUIT)
     await eventually(lambda: not server.running())
-    Postgres.start(trial.instance.data, port=server.port)
-    await _wait_until_ready(trial)
+    Postgres.start(fault_run.instance.data, port=server.port)
+    await _wait_until_ready(fault_run)
 
 
-async def _flush_until_done(trial: Trial, client: LoadClient) -> None:
-    server = Valkey.attach(trial.instance.data)
+async def _flush_until_done(fault_run: FaultRun, client: LoadClient) -> None:
+    server = Valkey.attach(fault_run.instance.data)
     assert server is not None
     async with Redis.from_url(server.url()) as redis:
         while not client.finished:
             await redis.flushall()
-            trial.injected += 1
+            fault_run.injected += 1
             await asyncio.sleep(FLUSH_SECONDS)
 
 
-async def _kill_valkey(trial: Trial, client: LoadClient) -> None:
-    server = Valkey.attach(trial.instance.data)
+async def _kill_valkey(fault_run: FaultRun, client: LoadClient) -> None:
+    server = Valkey.attach(fault_run.instance.data)
     assert server is not None
     os.kill(server.pid, signal.SIGKILL)
-    trial.injected += 1
+    fault_run.injected += 1
     await eventually(lambda: client.finished, 600)
     assert not server.running()
 
@@ -166,8 +172,8 @@ def _replaced(killed: int, pids: list[int], count: int) -> bool:
     return killed not in pids and len(pids) == count
 
 
-async def _wait_until_ready(trial: Trial) -> None:
-    await _poll(trial.instance, "/readyz")
+async def _wait_until_ready(fault_run: FaultRun) -> None:
+    await _poll(fault_run.instance, "/readyz")
 
 
 def _running(server: Postgres | None) -> Postgres:
@@ -199,12 +205,12 @@ def _command_of(pid: int) -> list[str]:
 # What must hold.
 
 
-def _trial(instance: Instance, kills: int, seed: int) -> Trial:
+def _new_fault_run(instance: Instance, kills: int, seed: int) -> FaultRun:
     tools = wait_until(lambda: _listed(instance), 30)
     casts = CASTS_A_FAULT * kills
     # A first visit, or a cast without an id, cannot be retried safely, so the load has none.
     workload = Workload(seed, casts, casts // 4, tools, visitors=0, minted=0, ahead=0)
-    return Trial(instance, History(workload), kills, Random(seed))
+    return FaultRun(instance, History(workload), kills, Random(seed))
 
 
 def _listed(instance: Instance) -> tuple[str, ...]:
@@ -215,50 +221,50 @@ def _listed(instance: Instance) -> tuple[str, ...]:
         return tuple(sorted(card["slug"] for card in client.get("/v1/tools?limit=100").json()["items"]))
 
 
-async def _run_trial(
-    trial: Trial, folder: Path, name: str, inject: Callable[[Trial, LoadClient], Awaitable[None]]
+async def _inject_under_load(
+    fault_run: FaultRun, folder: Path, name: str, inject: Callable[[FaultRun, LoadClient], Awaitable[None]]
 ) -> None:
-    instance, history = trial.instance, trial.history
+    instance, history = fault_run.instance, fault_run.history
     key = instance.create_key("votes:write")
     with saved_on_failure(history, folder):
         await send_all(
             history,
             ports_of(instance.url),
             key,
-            lambda client: inject(trial, client),
-            lambda client: _watch_lag(trial, client),
+            lambda client: inject(fault_run, client),
+            lambda client: _watch_lag(fault_run, client),
         )
         began = time.monotonic()
         await _wait_until_caught_up(instance)
         caught_up = time.monotonic() - began
         calls = history.for_oracle()
         findings = vote_oracle.examine(calls, await vote_oracle.read_log(instance.data))
-        print(f"\n{_line(name, trial, findings)}, read models caught up after {caught_up:.1f} s")
+        print(f"\n{_line(name, fault_run, findings)}, read models caught up after {caught_up:.1f} s")
         assert not findings.all, findings.all[:20]
         _check_tallies(instance, calls)
         assert json.loads(instance.command("verify", "--json"))["equal"]
-        assert max(trial.lags) < LAG_SECONDS_MAX
+        assert max(fault_run.lags) < LAG_SECONDS_MAX
 
 
-def _line(name: str, trial: Trial, findings: vote_oracle.Findings) -> str:
+def _line(name: str, fault_run: FaultRun, findings: vote_oracle.Findings) -> str:
     return (
-        f"{name}: {trial.injected} times, acknowledged {findings.acknowledged}, resent {findings.resent} "
+        f"{name}: {fault_run.injected} times, acknowledged {findings.acknowledged}, resent {findings.resent} "
         f"({findings.unanswered} of them without an answer), "
         f"lost {len(findings.lost)}, duplicated {len(findings.duplicated)}, wrong {len(findings.wrong)}, "
-        f"{trial.history.seconds:.1f} s of load, longest delay from a vote to its tally "
-        f"{max(trial.lags):.2f} s of {len(trial.lags)}"
+        f"{fault_run.history.seconds:.1f} s of load, longest delay from a vote to its tally "
+        f"{max(fault_run.lags):.2f} s of {len(fault_run.lags)}"
     )
 
 
-async def _watch_lag(trial: Trial, client: LoadClient) -> None:
+async def _watch_lag(fault_run: FaultRun, client: LoadClient) -> None:
     """Measure repeatedly the time from the last acknowledged vote to a tally that includes it."""
-    params = {"tools": trial.history.workload.tools[0]}
+    params = {"tools": fault_run.history.workload.tools[0]}
     await client.until_answered(1)
-    while not client.finished or not trial.lags:
-        last = next(call for call in reversed(trial.history.calls) if call.status == 200)
+    while not client.finished or not fault_run.lags:
+        last = next(call for call in reversed(fault_run.history.calls) if call.status == 200)
         began, position = time.monotonic(), json.loads(last.body)["position"]
-        await _poll(trial.instance, "/v1/tallies", params | {"min_position": position})
-        trial.lags.append(time.monotonic() - began)
+        await _poll(fault_run.instance, "/v1/tallies", params | {"min_position": position})
+        fault_run.lags.append(time.monotonic() - began)
 
 
 async def _poll(instance: Instance, path: str, params: dict[str, str] | None = None) -> httpx.Response:

@@ -18,12 +18,12 @@ from services.resources import open_pool
 from services.settings import Settings
 from tests.faults.test_kills import (
     Fault,
-    Trial,
+    FaultRun,
     _kill_a_backend,
     _kill_a_worker,
     _kill_an_api_process,
+    _new_fault_run,
     _restart_postgres,
-    _trial,
     _wait_until_caught_up,
 )
 from tests.support.instances import Instance
@@ -44,14 +44,14 @@ SELECT count(*) FROM append_casts($1::smallint, array_fill('v'::text, ARRAY[$2::
 
 
 async def test_kills_during_a_replay(victim: Instance, kills: int, seed: int) -> None:
-    trial, rng = _trial(victim, kills, seed), Random(seed)
+    fault_run, rng = _new_fault_run(victim, kills, seed), Random(seed)
     await _fill(victim)
     await _wait_until_caught_up(victim)
     over = asyncio.Event()
     reading = [asyncio.create_task(_read_tallies(port, over)) for port in ports_of(victim.url)]
     try:
         for number in range(kills):
-            await _replay_and_kill(trial, rng, FAULTS[number % len(FAULTS)])
+            await _replay_and_kill(fault_run, rng, FAULTS[number % len(FAULTS)])
     finally:
         over.set()
         seen = await asyncio.gather(*reading)
@@ -74,12 +74,12 @@ async def _fill(victim: Instance) -> None:
     await conn.close()
 
 
-async def _replay_and_kill(trial: Trial, rng: Random, fault: Fault) -> None:
+async def _replay_and_kill(fault_run: FaultRun, rng: Random, fault: Fault) -> None:
     """Kill at a random moment of the replay; a surviving or restarted worker continues it."""
-    replay_id = await _begin_replay(trial.instance)
+    replay_id = await _begin_replay(fault_run.instance)
     await asyncio.sleep(rng.random() * 2.0)
-    await fault(trial)
-    while (now := await _read_replay(trial.instance, replay_id)) is None or now.is_active:  # noqa: ASYNC110 - another process runs it
+    await fault(fault_run)
+    while (now := await _read_replay(fault_run.instance, replay_id)) is None or now.is_active:  # noqa: ASYNC110 - another process runs it
         await asyncio.sleep(0.1)
     assert (now.state, now.drift, now.digest) == ("cut-over", 0, now.replaces)
 

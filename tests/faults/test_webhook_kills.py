@@ -15,7 +15,7 @@ import httpx
 import pytest
 from standardwebhooks.webhooks import Webhook
 
-from tests.faults.test_kills import _kill_a_backend, _kill_a_worker, _poll, _trial
+from tests.faults.test_kills import _kill_a_backend, _kill_a_worker, _new_fault_run, _poll
 from tests.support.instances import Instance
 
 pytestmark = pytest.mark.slow
@@ -68,7 +68,7 @@ def receiver() -> Iterator[Receiver]:
 async def test_kills_while_flips_are_delivered(
     victim: Instance, receiver: Receiver, kills: int, seed: int
 ) -> None:
-    trial, rng = _trial(victim, kills, seed), Random(seed)
+    fault_run, rng = _new_fault_run(victim, kills, seed), Random(seed)
     made = json.loads(victim.command("users", "create", "teller", "--role", "editor", "--json"))
     async with httpx.AsyncClient(base_url=victim.url, timeout=10) as editor:
         login = {"name": "teller", "password": made["password"]}
@@ -78,7 +78,7 @@ async def test_kills_while_flips_are_delivered(
         secret = (await editor.post("/v1/webhooks", json={"url": url, "tools": ["flipper"]})).json()["secret"]
         choices = cycle(("ship", "skip"))
         for number in range(kills):
-            fault = asyncio.create_task(FAULTS[number % len(FAULTS)](trial))
+            fault = asyncio.create_task(FAULTS[number % len(FAULTS)](fault_run))
             for _ in range(FLIPS_A_FAULT):
                 await _publish_take(editor, next(choices))
                 await asyncio.sleep(rng.random() * 0.1)

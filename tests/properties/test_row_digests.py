@@ -19,7 +19,7 @@ from eventstore.sealed.seal import _write_and_read, postgres_content
 
 SHARD = Shard(3)
 MOMENT = datetime(2026, 3, 1, tzinfo=UTC)
-APPEND = """
+INSERT_EVENT = """
 INSERT INTO events (shard, position, recorded_at, actor, id, tool, type, choice, replaced, origin, data, replaced_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 """
@@ -62,7 +62,7 @@ async def test_both_engines_give_a_row_the_same_digest(
 ) -> None:
     first = next(_positions)
     segment = Segment(SHARD, first, first + len(rows) - 1)
-    await module_pool.executemany(APPEND, [(SHARD, first + n, *row) for n, row in enumerate(rows)])
+    await module_pool.executemany(INSERT_EVENT, [(SHARD, first + n, *row) for n, row in enumerate(rows)])
     csv, parquet = tmp_path / f"{first}.csv", tmp_path / f"{first}.parquet"
     async with module_pool.acquire() as conn:
         await conn.copy_from_query(EXPORT, SHARD, segment.first, segment.last, output=csv, format="csv")
@@ -94,7 +94,9 @@ async def digest(log: Pool[Record], values: tuple[object, ...]) -> object:
         *texts, last = values
         transaction = conn.transaction()
         await transaction.start()
-        await conn.execute(APPEND, SHARD, position, MOMENT, UUID(int=1), UUID(int=2), 7, *texts, None, last)
+        await conn.execute(
+            INSERT_EVENT, SHARD, position, MOMENT, UUID(int=1), UUID(int=2), 7, *texts, None, last
+        )
         (row,) = await conn.fetch(SUM_IN_POSTGRES, SHARD, position, position)
         await transaction.rollback()
     return row[3]

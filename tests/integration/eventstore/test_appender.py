@@ -187,10 +187,10 @@ async def test_positions_are_gapless_in_every_shard(pool: Log) -> None:
 def test_after_an_existing_ballot_sixteen_batches_do_not_expect_new_ones() -> None:
     heuristic = FirstVoteHeuristic()
     assert heuristic.expects_new
-    heuristic.learn(met=True)
+    heuristic.learn(met_ballot=True)
     for _ in range(16):
         assert not heuristic.expects_new
-        heuristic.learn(met=False)
+        heuristic.learn(met_ballot=False)
     assert heuristic.expects_new
 
 

@@ -117,12 +117,12 @@ async def test_a_corrupted_read_model_is_detected_and_replaced_only_with_a_reaso
         await cut_over(pool, TALLY, replay_id)
     await cut_over(pool, TALLY, replay_id, EDITOR)
     assert await tally(pool) == right
-    said = await pool.fetchrow(
+    event = await pool.fetchrow(
         "SELECT type, data FROM events WHERE shard = $1 ORDER BY position DESC LIMIT 1", EDITORIAL
     )
-    assert said is not None
-    assert said["type"] == "ReplayAccepted"
-    assert EDITOR.reason.encode() in said["data"]
+    assert event is not None
+    assert event["type"] == "ReplayAccepted"
+    assert EDITOR.reason.encode() in event["data"]
 
 
 async def test_the_previous_version_keeps_advancing_and_can_be_rolled_back_to(pool: Log) -> None:
