@@ -89,7 +89,7 @@ async def resolve_positions(pool: Pool[Record], moment: PointInTime) -> tuple[Po
         case Position(shard, number):
             return await _find_positions(pool, await _time_of(pool, moment), shard, number)
         case _:
-            return await _checked(pool, moment)
+            return await _check(pool, moment)
 
 
 async def _find_positions(
@@ -119,7 +119,7 @@ async def _wait_for_appends(pool: Pool[Record], moment: datetime) -> None:
             raise AppendInFlight
 
 
-async def _checked(pool: Pool[Record], positions: tuple[Position, ...]) -> tuple[Position, ...]:
+async def _check(pool: Pool[Record], positions: tuple[Position, ...]) -> tuple[Position, ...]:
     heads = await read_heads(pool)
     if {position.shard for position in positions} != heads.keys():
         raise WrongPositions(shards=", ".join(map(str, heads)), how=POINT_IN_TIME_FORMATS)
