@@ -20,10 +20,10 @@ from rich.table import Table
 from domain.shared.log import Shard
 from eventstore.heads import read_heads
 from eventstore.sealed.manifest import Segment
-from eventstore.sealed.seal import Plan, due, seal
+from eventstore.sealed.seal import SealPlan, find_due_segments, seal
 from eventstore.sealed.store import Store
 from projections.engine.projection import RANGE
-from projections.replays.sealed_fold import fold_segments, listed
+from projections.replays.sealed_fold import column_list, fold_segments
 from projections.tally import TALLY
 from services.cli.commands.migrate import migrate_database
 from services.embedded.postgres import Postgres
@@ -51,7 +51,7 @@ SELECT count(*) FROM grouped, LATERAL append_casts($1::smallint, array_fill('v':
 """
 KINDS = {Shard(1): "ten votes a voter", Shard(2): "one vote a voter"}
 PARTITIONS = "SELECT extend_events(max(position) + 4194304) FROM heads"
-FOLD = f"WITH {RANGE} SELECT {listed(TALLY)} FROM ({TALLY.fold_select}) AS folded"
+FOLD = f"WITH {RANGE} SELECT {column_list(TALLY)} FROM ({TALLY.fold_select}) AS folded"
 
 
 async def main(size: int, runs: int) -> None:
@@ -71,8 +71,8 @@ async def main(size: int, runs: int) -> None:
 
 
 async def _report(pool: Pool[Record], store: Store, runs: int) -> None:
-    plan = Plan(behind=0, short=True)
-    rates = [await _sealed(pool, store, segment) for segment in await due(pool, store, plan)]
+    plan = SealPlan(behind=0, short=True)
+    rates = [await _sealed(pool, store, segment) for segment in await find_due_segments(pool, store, plan)]
     heads = await read_heads(pool)
     events = sum(heads[shard] for shard in KINDS)
 

@@ -22,7 +22,7 @@ from domain.rulebooks.presets import PRESETS
 from domain.shared.log import Position, Shard
 from domain.timeline.trials import Trial, total
 from eventstore.heads import read_heads
-from eventstore.sealed.seal import Plan, due, seal
+from eventstore.sealed.seal import SealPlan, find_due_segments, seal
 from eventstore.sealed.store import Store
 from projections.engine.advance import advance, shards_behind
 from projections.tally import TALLY
@@ -117,7 +117,7 @@ async def main(size: int, runs: int, data: Path | None, only: list[str]) -> None
         await _fill(settings.database_url, size)
         async with await open_pool(settings, session={"statement_timeout": "0"}) as pool:
             store = Store(folder / "segments")
-            for segment in await due(pool, store, Plan(behind=0, short=True)):
+            for segment in await find_due_segments(pool, store, SealPlan(behind=0, short=True)):
                 await seal(pool, store, segment)
             await _fold_tally(pool)
             await _report(pool, store, runs, only)

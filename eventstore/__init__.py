@@ -1,1 +1,1 @@
-"""The log in Postgres: append, read, heads, and the schema that keeps it."""
+"""The log in Postgres: appends, reads, heads and migrations."""

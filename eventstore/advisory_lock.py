@@ -1,4 +1,4 @@
-"""Alone: at most one process at a time does a piece of work that takes long. Whoever dies lets go of it."""
+"""A lock for long work, held by at most one process. Postgres releases it when the connection ends."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from contextlib import asynccontextmanager
 
 from asyncpg import Pool, Record
 
-TRY = "SELECT pg_try_advisory_lock(hashtext($1), hashtext($2))"
-LET_GO = "SELECT pg_advisory_unlock(hashtext($1), hashtext($2))"
+TRY_LOCK = "SELECT pg_try_advisory_lock(hashtext($1), hashtext($2))"
+UNLOCK = "SELECT pg_advisory_unlock(hashtext($1), hashtext($2))"
 
 
 @asynccontextmanager
 async def exclusively(pool: Pool[Record], work: str, id: str) -> AsyncIterator[bool]:
-    """False where another has it in hand."""
+    """Yields whether this process got the lock on ``work`` and ``id``; it does not wait for it."""
     async with pool.acquire() as conn:
-        mine = bool(await conn.fetchval(TRY, work, id))
+        locked = bool(await conn.fetchval(TRY_LOCK, work, id))
         try:
-            yield mine
+            yield locked
         finally:
-            if mine and not conn.is_closed():
-                await conn.execute(LET_GO, work, id)
+            if locked and not conn.is_closed():
+                await conn.execute(UNLOCK, work, id)

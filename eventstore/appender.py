@@ -1,4 +1,4 @@
-"""Group commit: casts that arrive while a commit is in flight form the next group of their shard."""
+"""Group commit: casts that arrive while a commit is in flight form the next batch of their shard."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ from asyncpg import Pool, Record
 from domain.shared.log import Shard, shard_of
 from eventstore.casts import CastResult, FirstVoteHeuristic, PendingCast, append_casts
 
-# One item's data is at fault, not the connection.
-REFUSED_DATA = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
+# The data of one cast is at fault, not the connection.
+REJECTED_DATA = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
 
-# How long a lane waits for the commit of another, and how much a group must grow in a turn of the loop to wait on.
-_PATIENCE_SECONDS = 0.02
-_GROWTH = 1.125
+_TURN_WAIT_SECONDS_MAX = 0.02
+_GROWTH_MIN = 1.125  # of a batch in one pass of the event loop, to wait for another pass
 
 QueuedCast = tuple[PendingCast, "Future[CastResult]"]
 OnAppended = Callable[[Shard, Sequence[CastResult]], None]
@@ -35,18 +34,18 @@ class CommitUnknown(Exception):
 
 
 class CommitTurns:
-    """One commit in flight at a time, for all lanes: what arrives meanwhile makes larger groups, which cost less.
+    """One commit in flight at a time for all shards: casts that arrive meanwhile make larger, cheaper batches.
 
-    A commit that takes long, because its shard is locked elsewhere, keeps nobody waiting for longer than a moment.
+    A shard waits at most 20 ms for its turn, so a commit that is blocked by a lock does not delay the others.
     """
 
     def __init__(self) -> None:
         self._free = asyncio.Semaphore()
 
     @asynccontextmanager
-    async def one(self) -> AsyncIterator[None]:
+    async def turn(self) -> AsyncIterator[None]:
         try:
-            await asyncio.wait_for(self._free.acquire(), _PATIENCE_SECONDS)
+            await asyncio.wait_for(self._free.acquire(), _TURN_WAIT_SECONDS_MAX)
         except TimeoutError:
             yield
             return
@@ -57,7 +56,7 @@ class CommitTurns:
 
 
 class Appender:
-    """One shard's queue, and the one task that empties it. ``append`` returns after the commit."""
+    """The queue of one shard, and the task that commits it in batches."""
 
     def __init__(
         self,
@@ -66,12 +65,12 @@ class Appender:
         on_appended: OnAppended,
         turns: CommitTurns,
         *,
-        queue: int,
-        group: int,
-        timeout: float,
+        queue_max: int,
+        batch_max: int,
+        timeout_seconds: float,
     ) -> None:
         self._pool, self._shard, self._on_appended, self._turns = pool, shard, on_appended, turns
-        self._queue_max, self._group, self._timeout = queue, group, timeout
+        self._queue_max, self._batch_max, self._timeout_seconds = queue_max, batch_max, timeout_seconds
         self._queued: deque[QueuedCast] = deque()
         self._heuristic = FirstVoteHeuristic()
         self._arrived = asyncio.Event()
@@ -79,22 +78,22 @@ class Appender:
         self._task = asyncio.create_task(self._run(), name=f"appender {shard}")
 
     @property
-    def waiting(self) -> int:
+    def queued(self) -> int:
         return len(self._queued)
 
     def append(self, cast: PendingCast) -> Future[CastResult]:
-        """The answer, after the commit. Raises Overloaded when nothing was tried; gives Unsettled if unknown."""
+        """The result, set after the commit, or CommitUnknown. Raises Overloaded when the queue is full."""
         if len(self._queued) >= self._queue_max:
             raise Overloaded
-        answer: Future[CastResult] = self._loop.create_future()
-        self._queued.append((cast, answer))
+        result: Future[CastResult] = self._loop.create_future()
+        self._queued.append((cast, result))
         self._arrived.set()
-        return answer
+        return result
 
     async def close(self) -> None:
-        """Commit what waits, then stop."""
+        """Commit what is queued, then stop."""
         while self._queued:
-            await asyncio.wait([answer for _, answer in self._queued])
+            await asyncio.wait([result for _, result in self._queued])
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
@@ -103,62 +102,59 @@ class Appender:
             await self._arrived.wait()
             self._arrived.clear()
             while self._queued:
-                async with self._turns.one():
+                async with self._turns.turn():
                     await self._collect()
                     await self._commit_next()
 
     async def _collect(self) -> None:
-        """Requests that have arrived but were not heard yet are in the next turns of the loop: take them along.
-
-        What trickles in is not waited for: each turn must bring a good part of what is there.
-        """
+        """Yield to the event loop, which reads further requests, until a pass adds less than 12.5 % to the batch."""
         seen = 0.0
-        while seen < len(self._queued) < self._group:
-            seen = len(self._queued) * _GROWTH
+        while seen < len(self._queued) < self._batch_max:
+            seen = len(self._queued) * _GROWTH_MIN
             await asyncio.sleep(0)
 
     async def _commit_next(self) -> None:
-        group = list(islice(self._queued, self._group))
-        await self._commit(group)
-        for _ in group:
+        batch = list(islice(self._queued, self._batch_max))
+        await self._commit(batch)
+        for _ in batch:
             self._queued.popleft()
 
-    async def _commit(self, group: list[QueuedCast]) -> None:
-        """Settle a group. When the database rejects an item's data, the halves are tried apart."""
+    async def _commit(self, batch: list[QueuedCast]) -> None:
+        """Commit a batch. When the database rejects a cast's data, each half is tried on its own."""
         try:
-            results = await self._append([cast for cast, _ in group])
-            _answer(group, results)
+            results = await self._append([cast for cast, _ in batch])
+            _succeed(batch, results)
             self._on_appended(self._shard, results)
-        except REFUSED_DATA as error:
-            if len(group) == 1:
-                return _fail(group, error)
-            middle = len(group) // 2
-            await self._commit(group[:middle])
-            await self._commit(group[middle:])
+        except REJECTED_DATA as error:
+            if len(batch) == 1:
+                return _fail(batch, error)
+            middle = len(batch) // 2
+            await self._commit(batch[:middle])
+            await self._commit(batch[middle:])
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
-            _fail(group, CommitUnknown(str(error)))
-        except Exception as error:  # noqa: BLE001 - callers hear of it, and the lane goes on
-            _fail(group, error)
+            _fail(batch, CommitUnknown(str(error)))
+        except Exception as error:  # noqa: BLE001 - callers receive it, and the queue goes on
+            _fail(batch, error)
 
     async def _append(self, casts: list[PendingCast]) -> list[CastResult]:
-        async with asyncio.timeout(self._timeout), self._pool.acquire() as conn:
+        async with asyncio.timeout(self._timeout_seconds), self._pool.acquire() as conn:
             return await append_casts(conn, self._shard, casts, self._heuristic)
 
 
-def _answer(group: list[QueuedCast], results: list[CastResult]) -> None:
-    for (_, waiting), answer in zip(group, results, strict=True):
+def _succeed(batch: list[QueuedCast], results: list[CastResult]) -> None:
+    for (_, waiting), result in zip(batch, results, strict=True):
         if not waiting.done():
-            waiting.set_result(answer)
+            waiting.set_result(result)
 
 
-def _fail(group: list[QueuedCast], error: Exception) -> None:
-    for _, answer in group:
-        if not answer.done():
-            answer.set_exception(error)
+def _fail(batch: list[QueuedCast], error: Exception) -> None:
+    for _, waiting in batch:
+        if not waiting.done():
+            waiting.set_exception(error)
 
 
 class Appenders:
-    """One appender per shard of people."""
+    """One appender per voter shard."""
 
     def __init__(
         self,
@@ -166,22 +162,30 @@ class Appenders:
         shards: int,
         on_appended: OnAppended,
         *,
-        queue: int = 20_000,
-        group: int = 1_000,
-        timeout: float = 3.0,
+        queue_max: int = 20_000,
+        batch_max: int = 1_000,
+        timeout_seconds: float = 3.0,
     ) -> None:
         self._shards, turns = shards, CommitTurns()
         self._appenders = {
-            shard: Appender(pool, Shard(shard), on_appended, turns, queue=queue, group=group, timeout=timeout)
+            shard: Appender(
+                pool,
+                Shard(shard),
+                on_appended,
+                turns,
+                queue_max=queue_max,
+                batch_max=batch_max,
+                timeout_seconds=timeout_seconds,
+            )
             for shard in range(1, shards + 1)
         }
 
     @property
-    def waiting(self) -> int:
-        return sum(queue.waiting for queue in self._appenders.values())
+    def queued(self) -> int:
+        return sum(appender.queued for appender in self._appenders.values())
 
     def append(self, cast: PendingCast) -> Future[CastResult]:
         return self._appenders[shard_of(cast.actor, self._shards)].append(cast)
 
     async def close(self) -> None:
-        await asyncio.gather(*(queue.close() for queue in self._appenders.values()))
+        await asyncio.gather(*(appender.close() for appender in self._appenders.values()))

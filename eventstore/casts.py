@@ -1,11 +1,9 @@
-"""Casts on their way into the log: columns to one shard in one statement, a row back for each that met a ballot."""
+"""Append casts to one shard: one statement per batch, which returns a row only for casts that met a ballot."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
-from typing import Literal
+from collections.abc import Iterator, Sequence
 from uuid import UUID
 
 from asyncpg import Record
@@ -14,10 +12,9 @@ from msgspec import Struct
 
 from domain.shared.log import Position, Shard
 from domain.voting.votes import Outcome
-from eventstore.ids import mint, mint_after
+from eventstore.cast_batch import CastBatch, Kind
+from eventstore.ids import mint_after
 
-# What is short travels as the text of an array, which costs a tenth of making an array of Python's objects.
-# A uuid is dearer to read from text than to send as one: of asyncpg's own kind, whose bytes are at hand.
 APPEND_CASTS = """
 SELECT ord, outcome, position, id, choice, replaced, changed
   FROM append_casts($1, $2::text::text[], $3::uuid[], $4::text::integer[], $5::text::text[],
@@ -26,13 +23,11 @@ SELECT ord, outcome, position, id, choice, replaced, changed
 
 APPEND_NEW_CASTS = APPEND_CASTS.replace("append_casts", "append_new_casts")
 
-Kind = Literal["v", "b"]
-
 
 class PendingCast(Struct, frozen=True):
-    """A cast on a ballot ('v') or a bookmark ('b'); ``choice`` None takes it back.
+    """A vote ('v') or a bookmark ('b') that is not in the log yet; ``choice`` None takes it back.
 
-    ``id_is_ours`` says that the id is the server's own, which may be minted anew if the ballot is ahead of it.
+    ``id_is_ours``: the server minted the id, and mints a newer one if the ballot's last id is greater.
     """
 
     kind: Kind
@@ -45,7 +40,7 @@ class PendingCast(Struct, frozen=True):
 
 
 class CastResult(Struct, frozen=True):
-    """The committed answer. Position, id and choice are the cast's, or those of the newer one it lost to."""
+    """The result of a committed cast. If it was superseded, position, id and choice are those of the newer cast."""
 
     outcome: Outcome
     position: Position
@@ -54,46 +49,11 @@ class CastResult(Struct, frozen=True):
     replaced: str | None
 
 
-class CastBatch(Struct):
-    """A group of casts as the statement takes them, in their order; tools as digits.
-
-    ``our_ids``: the numbers, from 0, of those whose id is our own.
-    """
-
-    kinds: list[Kind] = []
-    actors: list[UUID] = []
-    tools: list[str] = []
-    choices: list[str | None] = []
-    ids: list[UUID] = []
-    sources: list[str] = []
-    our_ids: set[int] = set()
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def mint(self) -> UUID:
-        """An id of our own for the next cast."""
-        self.our_ids.add(len(self))
-        return mint()
-
-    def only(self, numbers: Sequence[int]) -> CastBatch:
-        """These casts; ``our_ids`` is not told."""
-        if len(numbers) == len(self):
-            return self
-        return CastBatch(
-            [self.kinds[n] for n in numbers],
-            [self.actors[n] for n in numbers],
-            [self.tools[n] for n in numbers],
-            [self.choices[n] for n in numbers],
-            [self.ids[n] for n in numbers],
-            [self.sources[n] for n in numbers],
-        )
-
-
 class AppendedBatch(Struct, frozen=True):
-    """The casts ``numbers`` are committed. ``met_ballot`` are the rows of those that met a ballot, or left it blank.
+    """The casts at the indexes ``numbers`` are committed.
 
-    Every other one counted, replaced nothing, and has the next position after ``before``, in their order.
+    ``met_ballot`` has the rows of casts that did not simply create a new ballot. All others counted, replaced nothing,
+    and have the positions after ``before``, in their order.
     """
 
     numbers: Sequence[int]
@@ -102,10 +62,9 @@ class AppendedBatch(Struct, frozen=True):
 
 
 class FirstVoteHeuristic:
-    """Whether the next group of a shard will meet no ballot that stands, as none of the last ones has.
+    """Expects that a shard's next batch meets no existing ballot if none of its last 16 batches did.
 
-    Expecting that saves a look-up a cast; being wrong costs what was written in vain. So a ballot that was met is
-    remembered for some groups.
+    A right guess saves an index look-up per cast; a wrong one costs the rows that were written and then undone.
     """
 
     _COOLDOWN_BATCHES = 16
@@ -117,8 +76,8 @@ class FirstVoteHeuristic:
     def expects_new(self) -> bool:
         return not self._cooldown
 
-    def learn(self, *, met: bool) -> None:
-        self._cooldown = self._COOLDOWN_BATCHES if met else max(0, self._cooldown - 1)
+    def learn(self, *, met_ballot: bool) -> None:
+        self._cooldown = self._COOLDOWN_BATCHES if met_ballot else max(0, self._cooldown - 1)
 
 
 async def append_casts(
@@ -127,18 +86,20 @@ async def append_casts(
     casts: Sequence[PendingCast],
     heuristic: FirstVoteHeuristic | None = None,
 ) -> list[CastResult]:
-    """Append casts in their order; answers in the same order, after the commit."""
+    """Append casts in their order. The results, in the same order, come after the commit."""
     batch = _batch_of(casts)
-    answers: dict[int, CastResult] = {}
+    results: dict[int, CastResult] = {}
     for each in await append_batch(conn, shard, batch, heuristic):
-        answers.update(zip(each.numbers, _answers(shard, casts, each), strict=True))
-    return [answers[number] for number in range(len(casts))]
+        results.update(zip(each.numbers, _results(shard, casts, each), strict=True))
+    return [results[number] for number in range(len(casts))]
 
 
-def outcomes(rounds: Sequence[AppendedBatch]) -> Counter[Outcome]:
-    """How many casts had which outcome."""
-    counts: Counter[Outcome] = Counter(row["outcome"] for each in rounds for row in each.met_ballot.values())
-    counts["counted"] += sum(len(each.numbers) - len(each.met_ballot) for each in rounds)
+def outcomes(appended: Sequence[AppendedBatch]) -> Counter[Outcome]:
+    """The number of casts by outcome."""
+    counts: Counter[Outcome] = Counter(
+        row["outcome"] for each in appended for row in each.met_ballot.values()
+    )
+    counts["counted"] += sum(len(each.numbers) - len(each.met_ballot) for each in appended)
     return counts
 
 
@@ -150,10 +111,10 @@ async def append_batch(
 ) -> list[AppendedBatch]:
     """Append casts in their order; returns after the commit.
 
-    A ballot's casts are decided one after the other, so a group is cut into rounds in which each ballot stands
-    once: nearly always one round, one statement, one commit. Minted ids that came out behind their ballot's are
-    minted anew in ``batch``, and appended again. When a call fails, some rounds may be in the log; sending the
-    same ids again settles all of them.
+    Casts on one ballot are decided one after the other, so the batch is split into rounds that contain each ballot at
+    most once: nearly always one round, which is one statement and one commit. Where an id that we minted is not greater
+    than its ballot's last id, ``batch`` gets a new one and the cast is appended again. If a call fails, some rounds may
+    be committed; sending the same ids again is safe.
     """
     done, waiting = [], _split_by_ballot(batch)
     while waiting:
@@ -163,7 +124,7 @@ async def append_batch(
             conn, shard, batch, numbers, APPEND_NEW_CASTS if expects_new else APPEND_CASTS
         )
         if heuristic is not None:
-            heuristic.learn(met=bool(met_ballot))
+            heuristic.learn(met_ballot=bool(met_ballot))
         behind = {n for n in batch.our_ids & met_ballot.keys() if met_ballot[n]["outcome"] == "superseded"}
         if behind:
             for n in behind:
@@ -175,16 +136,16 @@ async def append_batch(
 
 
 def _split_by_ballot(batch: CastBatch) -> list[Sequence[int]]:
-    """The n-th cast of a ballot is in the n-th round."""
+    """Rounds of indexes: the n-th cast of each ballot is in the n-th round."""
     if len(set(batch.actors)) == len(batch):
         return [range(len(batch))]
     rounds: list[list[int]] = []
-    met: dict[tuple[Kind, UUID, str], int] = {}
+    last_round: dict[tuple[Kind, UUID, str], int] = {}
     for number, ballot in enumerate(zip(batch.kinds, batch.actors, batch.tools, strict=True)):
-        turn = met[ballot] = met.get(ballot, -1) + 1
-        if turn == len(rounds):
+        index = last_round[ballot] = last_round.get(ballot, -1) + 1
+        if index == len(rounds):
             rounds.append([])
-        rounds[turn].append(number)
+        rounds[index].append(number)
     return list(rounds)
 
 
@@ -195,29 +156,9 @@ async def _append(
     numbers: Sequence[int],
     statement: str,
 ) -> tuple[int, dict[int, Record]]:
-    """One round: the position before it, and the rows that answer its casts, by their numbers."""
-    sent = batch.only(numbers)
-    first, *rows = await conn.fetch(
-        statement,
-        shard,
-        _array(sent.kinds),
-        sent.actors,
-        _array(sent.tools),
-        _array(map(_quoted, sent.choices)),
-        sent.ids,
-        _array(map(_quoted, sent.sources)),
-    )
+    """Append one round. Returns the position before it, and the rows that came back, by index."""
+    first, *rows = await conn.fetch(statement, shard, *batch.only(numbers).parameters())
     return first["position"], {numbers[row["ord"] - 1]: row for row in rows}
-
-
-def _array(elements: Iterable[str]) -> str:
-    """The text of an array: PostgreSQL manual, section 8.15.6."""
-    return "{" + ",".join(elements) + "}"
-
-
-@lru_cache(1024)
-def _quoted(text: str | None) -> str:
-    return "NULL" if text is None else '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _batch_of(casts: Sequence[PendingCast]) -> CastBatch:
@@ -232,7 +173,7 @@ def _batch_of(casts: Sequence[PendingCast]) -> CastBatch:
     )
 
 
-def _answers(shard: Shard, casts: Sequence[PendingCast], each: AppendedBatch) -> Iterator[CastResult]:
+def _results(shard: Shard, casts: Sequence[PendingCast], each: AppendedBatch) -> Iterator[CastResult]:
     last = each.before
     for number in each.numbers:
         row = each.met_ballot.get(number)

@@ -1,4 +1,4 @@
-"""Decisions in the house shard: read the history of one tool, decide, append, under the head's lock."""
+"""Editorial decisions: read the history, decide and append, all under the lock on the editorial shard's head."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from domain.events.editorial import EditorialEvent
 from domain.shared.log import EDITORIAL, Event, Position, RecordedEvent
 from eventstore.ids import mint
 
-# The time is Postgres's, as for votes: places in the log are compared across shards.
+# Postgres's clock, as for votes: events are ordered by time across shards.
 LOCK_HEAD = """
-SELECT position, greatest(recorded_at, clock_timestamp()) AS moment FROM heads WHERE shard = $1 FOR NO KEY UPDATE
+SELECT position, greatest(recorded_at, clock_timestamp()) AS recorded_at FROM heads WHERE shard = $1 FOR NO KEY UPDATE
 """
 MOVE_HEAD = "UPDATE heads SET position = $2, recorded_at = $3 WHERE shard = $1"
-TOOL_NAMED = "SELECT tool FROM slugs WHERE slug = $1"
-NAME_TOOL = "INSERT INTO slugs (slug, tool) VALUES ($1, $2)"
+FIND_TOOL = "SELECT tool FROM slugs WHERE slug = $1"
+INSERT_SLUG = "INSERT INTO slugs (slug, tool) VALUES ($1, $2)"
 READ_TOOL_HISTORY = """
 SELECT data, type FROM events
  WHERE shard = $1 AND shard = 0 AND tool = $2
@@ -34,7 +34,7 @@ SELECT data, type FROM events
  WHERE shard = $1 AND shard = 0 AND tool IS NULL
  ORDER BY position
 """
-APPEND = """
+APPEND_EVENT = """
 INSERT INTO events (shard, position, recorded_at, type, tool, actor, choice, replaced, id, origin, data)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 """
@@ -44,14 +44,14 @@ Decide = Callable[[Sequence[EditorialEvent]], Sequence[EditorialEvent]]
 
 
 class Author(Struct, frozen=True):
-    """Who decided, as a pseudonym, and by which door."""
+    """The pseudonym of the person who decided, and the source of the request, such as an API key."""
 
     actor: UUID
     source: str
 
 
 class EditorialDecision(Struct, frozen=True):
-    """The history before, what was decided on it, and where the log has that."""
+    """The history a decision was based on, the events it gave, and those events as recorded."""
 
     before: Sequence[EditorialEvent]
     events: Sequence[EditorialEvent]
@@ -59,21 +59,21 @@ class EditorialDecision(Struct, frozen=True):
 
 
 async def decide_tool(conn: Connection, slug: str, decide: Decide, author: Author) -> EditorialDecision:
-    """Decide on one tool. A slug without a tool has an empty history; its first event gives it a number."""
+    """Decide on one tool. An unknown slug has an empty history; its first event gives the tool its number."""
     async with conn.transaction():
         head = await _lock(conn)
-        tool = await conn.fetchval(TOOL_NAMED, slug)
+        tool = await conn.fetchval(FIND_TOOL, slug)
         history = await conn.fetch(READ_TOOL_HISTORY, EDITORIAL, tool) if tool is not None else []
         before = [editorial.decode(row[0], row[1]) for row in history]
         events = decide(before)
         if tool is None and events:
             tool = head.position + 1
-            await conn.execute(NAME_TOOL, slug, tool)
+            await conn.execute(INSERT_SLUG, slug, tool)
         return EditorialDecision(before, events, await _append(conn, head, tool, events, author))
 
 
 async def decide_editorial(conn: Connection, decide: Decide, author: Author) -> EditorialDecision:
-    """Decide on what belongs to no tool: the panel's seats."""
+    """Decide on what belongs to no tool: panel seats, rulebooks and replays."""
     async with conn.transaction():
         head = await _lock(conn)
         before = [
@@ -85,7 +85,7 @@ async def decide_editorial(conn: Connection, decide: Decide, author: Author) -> 
 
 class Head(Struct, frozen=True):
     position: int
-    moment: datetime
+    recorded_at: datetime
 
 
 async def _lock(conn: Connection) -> Head:
@@ -97,12 +97,14 @@ async def _append(
     conn: Connection, head: Head, tool: int | None, events: Sequence[EditorialEvent], author: Author
 ) -> list[RecordedEvent]:
     recorded = [
-        RecordedEvent(Position(EDITORIAL, head.position + n), head.moment, _envelope(event, tool, author))
+        RecordedEvent(
+            Position(EDITORIAL, head.position + n), head.recorded_at, _envelope(event, tool, author)
+        )
         for n, event in enumerate(events, 1)
     ]
     if recorded:
-        await conn.executemany(APPEND, [_row(each) for each in recorded])
-        await conn.execute(MOVE_HEAD, EDITORIAL, recorded[-1].position.number, head.moment)
+        await conn.executemany(APPEND_EVENT, [_row(each) for each in recorded])
+        await conn.execute(MOVE_HEAD, EDITORIAL, recorded[-1].position.number, head.recorded_at)
     return recorded
 
 

@@ -1,4 +1,4 @@
-"""Heads: how many shards the log has, and how far each has come."""
+"""Heads: the shards of the log, and the last position of each."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ CREATE_HEADS = "INSERT INTO heads (shard) SELECT generate_series(0, $1::int) ON 
 READ_HEADS = "SELECT shard, position FROM heads ORDER BY shard"
 EXTEND_EVENTS = "SELECT extend_events(max(position) + $1) FROM heads"
 
-# One partition ahead of every head, always: see extend_events.
-AHEAD = 4_194_304
+# At least one partition beyond every head: see the SQL function extend_events.
+EVENTS_AHEAD = 4_194_304
 
 
 async def create_heads(conn: Connection[Record], shards: int) -> int:
-    """Give an empty log its house and ``shards`` shards of people; a log keeps the number it was born with."""
+    """Create the editorial shard and ``shards`` voter shards. An existing log keeps its number; returns it."""
     if not await conn.fetchval("SELECT EXISTS (SELECT FROM heads)"):
         await conn.execute(CREATE_HEADS, shards)
     return await count_shards(conn)
 
 
 async def count_shards(conn: Connection[Record] | Pool[Record]) -> int:
-    """The shards of people; the house comes on top."""
+    """The number of voter shards, without the editorial shard."""
     return int(await conn.fetchval(COUNT_SHARDS))
 
 
@@ -30,5 +30,5 @@ async def read_heads(conn: Connection[Record] | Pool[Record]) -> dict[int, int]:
 
 
 async def extend_events(conn: Connection[Record] | Pool[Record]) -> None:
-    """Keep partitions of events ahead of the heads."""
-    await conn.execute(EXTEND_EVENTS, AHEAD)
+    """Create the partitions that the next events need."""
+    await conn.execute(EXTEND_EVENTS, EVENTS_AHEAD)

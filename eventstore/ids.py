@@ -15,13 +15,13 @@ _CLOCK_SHIFT = 80  # the clock is the first 48 of 128 bits
 _BELOW_CLOCK = (1 << _CLOCK_SHIFT) - 1
 _V7 = 7 << 76 | 0b10 << 62
 _ACTOR_BITS = 22
-_OF_ACTOR = (1 << _ACTOR_BITS) - 1
+_ACTOR_MASK = (1 << _ACTOR_BITS) - 1
 
 mint = uuid_utils.compat.uuid7
 
 
 def mint_after(newest: UUID) -> UUID:
-    """An id greater than ``newest``, even when the clock of that one was ahead of ours."""
+    """An id greater than ``newest``, even if ``newest`` is from a clock that is ahead of ours."""
     fresh = mint()
     if fresh > newest:
         return fresh
@@ -29,19 +29,20 @@ def mint_after(newest: UUID) -> UUID:
 
 
 def milliseconds_of(id: UUID) -> int:
-    """Since 1970, as the id claims."""
+    """The id's time, in milliseconds since 1970."""
     return id.int >> _CLOCK_SHIFT
 
 
 def ids_at(milliseconds: int) -> Callable[[int, UUID], UUID]:
-    """Ids of one moment that ascend with a number below 2**40, and are the same whenever they are asked for.
+    """A function that makes deterministic ids of one time, which ascend with a number below 2**40.
 
-    The last 22 bits are the actor's, so that the same number in two files is hardly ever the same id.
+    The last 22 bits are the actor's, so that line n of two files hardly ever gets the same id.
     """
     first = milliseconds << _CLOCK_SHIFT | _V7
 
     def id_of(number: int, actor: UUID) -> UUID:
-        return pgproto.UUID((first | number << _ACTOR_BITS | actor.int & _OF_ACTOR).to_bytes(16))
+        # asyncpg's UUID is made in a seventh of the time of uuid.UUID, and bulk ingest makes one per line.
+        return pgproto.UUID((first | number << _ACTOR_BITS | actor.int & _ACTOR_MASK).to_bytes(16))
 
     return id_of
 

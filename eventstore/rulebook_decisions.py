@@ -1,4 +1,4 @@
-"""Adoptions in the log: decided on the house's history, under its head's lock."""
+"""Decisions on adoptions of rulebooks."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from eventstore.decisions import READ_EDITORIAL_HISTORY, Author, EditorialDecisi
 
 
 class AdoptionResult(Struct, frozen=True):
-    """What was decided, and how things stand after it."""
+    """A decision, and the state after it."""
 
-    decided: EditorialDecision
+    decision: EditorialDecision
     state: Adoptions
 
 
 async def decide_adoption(pool: Pool[Record], command: Command, author: Author) -> AdoptionResult:
-    """Raises what ``decide`` refuses with."""
+    """Raises the errors of ``domain.editorial.adoptions.decide``."""
     async with pool.acquire() as conn:
-        decided = await decide_editorial(
-            conn, lambda past: decide(command, reduce(evolve, past, INITIAL)), author
+        decision = await decide_editorial(
+            conn, lambda history: decide(command, reduce(evolve, history, INITIAL)), author
         )
-    return AdoptionResult(decided, reduce(evolve, [*decided.before, *decided.events], INITIAL))
+    return AdoptionResult(decision, reduce(evolve, [*decision.before, *decision.events], INITIAL))
 
 
 async def read_state(pool: Pool[Record]) -> Adoptions:
-    """How things stand, from the log itself."""
+    """The current state, folded from the log."""
     rows = await pool.fetch(READ_EDITORIAL_HISTORY, EDITORIAL)
     return reduce(evolve, (editorial.decode(row[0], row[1]) for row in rows), INITIAL)

@@ -1,4 +1,4 @@
-"""Names: which tool a slug names, and whether it still takes votes. Read from the log, so never behind it."""
+"""Tool directory: the tool number of each slug, and whether the tool still accepts votes. It is read from the log itself."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class DirectoryEntry(Struct, frozen=True):
 
 
 class ToolDirectory:
-    """Slugs looked up once, and again after anything happened in the house."""
+    """A cache of slugs, cleared by ``refresh`` when the editorial shard has new events."""
 
     def __init__(self, pool: Pool[Record]) -> None:
         self._pool = pool
@@ -51,12 +51,12 @@ class ToolDirectory:
         return entry.tool
 
     def known_open_for_votes(self, slug: str) -> int | None:
-        """The tool's number, if it is known without asking and takes votes."""
+        """The tool's number if it is cached and accepts votes."""
         entry = self._known.get(slug)
         return None if entry is None or entry.retired else entry.tool
 
     async def refresh(self) -> None:
-        """Forget everything if the house has moved on."""
+        """Clear the cache if the editorial shard has new events."""
         head = await self._pool.fetchval(READ_EDITORIAL_HEAD, EDITORIAL)
         if head != self._editorial_head:
             self._known.clear()

@@ -8,7 +8,7 @@ import asyncpg
 from asyncpg import Connection, Pool, Record
 from msgspec import Struct
 
-from eventstore.sealed.seal import Plan
+from eventstore.sealed.seal import SealPlan
 from eventstore.sealed.store import Store
 from services.settings import Settings, SettingsError
 
@@ -57,7 +57,7 @@ class Sealing(Struct, frozen=True):
     """Where history is sealed, in which portions, and on how many threads DuckDB works."""
 
     store: Store
-    plan: Plan
+    plan: SealPlan
     threads: int
 
 
@@ -65,7 +65,7 @@ def sealing_of(settings: Settings) -> Sealing:
     """Raises SettingsError when no folder is set."""
     if settings.segments is None:
         raise SettingsError("SHIPLOG_SEGMENTS is not set. Set it to the folder that keeps sealed history.")
-    plan = Plan(settings.segment, settings.seal_behind)
+    plan = SealPlan(settings.segment, settings.seal_behind)
     return Sealing(Store(settings.segments.resolve()), plan, settings.fold_threads)
 
 

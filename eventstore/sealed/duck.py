@@ -1,4 +1,4 @@
-"""DuckDB, as an optional extra: opened for one piece of work, on files of one folder, and never fetching anything."""
+"""DuckDB, an optional extra: a connection for one task, limited to given folders and without network access."""
 
 from __future__ import annotations
 
@@ -14,24 +14,22 @@ from eventstore.sealed.manifest import SegmentError
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-# Of segments $files, the columns of `events`. An id that no fold reads is not put together. What was sealed before there
-# was a `replaced_at` has nulls there.
-EVENTS = """(
+# The segments $files as the columns of `events`. DuckDB builds ids only for a query that reads them.
+SEGMENT_EVENTS = """(
     SELECT position, recorded_at, actor,
            CAST((CAST(id_high AS UHUGEINT) << 64) | CAST(id_low AS UHUGEINT) AS UUID) AS id,
            tool, shard, type, choice, replaced, origin, data, replaced_at
-      FROM (FROM read_parquet($files, union_by_name = true)
-             UNION ALL BY NAME SELECT CAST(NULL AS TIMESTAMPTZ) AS replaced_at WHERE false))"""
+      FROM read_parquet($files))"""
 
-STAGED = """
+CREATE_STAGED = """
 CREATE TEMP TABLE staged (
     position BIGINT, moment BIGINT, actor UUID, id UUID, tool INTEGER, shard SMALLINT,
     type VARCHAR, choice VARCHAR, replaced VARCHAR, origin VARCHAR, data JSON, replaced_moment BIGINT)
 """
-# As Postgres writes CSV: what is empty and not in quotes is null.
-READ = """(FORMAT csv, HEADER false, AUTO_DETECT false, DELIMITER ',', QUOTE '"', ESCAPE '"',
+# CSV as Postgres writes it: an empty value without quotes is null.
+CSV_OPTIONS = """(FORMAT csv, HEADER false, AUTO_DETECT false, DELIMITER ',', QUOTE '"', ESCAPE '"',
     NULLSTR '', ALLOW_QUOTED_NULLS false, NEW_LINE '\\n', MAX_LINE_SIZE 16777216)"""
-WRITE = """
+COPY_TO_PARQUET = """
 COPY (
     SELECT position, make_timestamptz(moment) AS recorded_at, actor,
            CAST(CAST(id AS UHUGEINT) >> 64 AS UBIGINT) AS id_high,
@@ -49,8 +47,8 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
 }
 
 
-class NotFolded(SegmentError):
-    """What is in a segment does not go through a fold: a value is at fault, not the file."""
+class FoldFailed(SegmentError):
+    """The fold of a segment failed on a value in it; the file is intact."""
 
 
 class DuckDBMissing(Exception):
@@ -65,8 +63,8 @@ def is_installed() -> bool:
 
 
 @contextmanager
-def opened(threads: int, *folders: Path) -> Iterator[DuckDBPyConnection]:
-    """Nothing outside the folders can be read or written, but for a place to spill to. Raises DuckDBMissing."""
+def connect(threads: int, *folders: Path) -> Iterator[DuckDBPyConnection]:
+    """A connection that can read and write only these folders and a temporary one. Raises DuckDBMissing."""
     if not is_installed():
         raise DuckDBMissing
     import duckdb
@@ -81,27 +79,34 @@ def opened(threads: int, *folders: Path) -> Iterator[DuckDBPyConnection]:
         try:
             yield duck
         except duckdb.DataError as error:
-            raise NotFolded(f"DuckDB could not fold it: {error}") from error
+            raise FoldFailed(f"DuckDB could not fold the segments: {error}") from error
         except duckdb.Error as error:
-            raise SegmentError(f"DuckDB could not do it: {error}") from error
+            raise SegmentError(f"DuckDB failed: {error}") from error
 
 
 def read_csv(duck: DuckDBPyConnection, table: str, path: Path) -> None:
-    """Fill a table from what Postgres wrote."""
-    duck.execute(f"COPY {table} FROM '{quoted(path)}' {READ}")
+    """Fill a table from CSV that Postgres wrote."""
+    duck.execute(f"COPY {table} FROM '{quote_path(path)}' {CSV_OPTIONS}")
 
 
 def write_segment(duck: DuckDBPyConnection, csv: Path, path: Path) -> None:
-    # In the order in which Postgres sent them, which COPY keeps. Staged first: a cast of a column that is read from CSV would be tried on its text.
-    duck.execute(STAGED)
+    """Rows keep the order of the CSV.
+
+    They are staged in a table first, because DuckDB would apply casts in a query over CSV to the text of the column.
+    """
+    duck.execute(CREATE_STAGED)
     read_csv(duck, "staged", csv)
-    duck.execute(WRITE.format(path=quoted(path)))
+    duck.execute(COPY_TO_PARQUET.format(path=quote_path(path)))
 
 
-def run(duck: DuckDBPyConnection, query: str, files: Sequence[Path], **values: object) -> DuckDBPyConnection:
-    """A query in which {events} are those of the files."""
-    return duck.execute(query.replace("{events}", EVENTS), {"files": [str(file) for file in files], **values})
+def query(
+    duck: DuckDBPyConnection, statement: str, files: Sequence[Path], **values: object
+) -> DuckDBPyConnection:
+    """Run a statement in which ``{events}`` stands for the events of the files."""
+    return duck.execute(
+        statement.replace("{events}", SEGMENT_EVENTS), {"files": [str(file) for file in files], **values}
+    )
 
 
-def quoted(path: Path) -> str:
+def quote_path(path: Path) -> str:
     return str(path).replace("'", "''")

@@ -1,4 +1,4 @@
-"""A segment's name and its manifest: what the file beside it holds, in bytes that have one spelling."""
+"""A segment's name and its manifest, which describes the Parquet file beside it in canonical JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from domain.shared.log import Shard
 
 FORMAT = 1
-# As Parquet has them. The view in eventstore/sealed/duck.py makes them the columns of `events` again.
+# The Parquet file's. SEGMENT_EVENTS in eventstore/sealed/duck.py turns them back into the columns of `events`.
 COLUMNS = {
     "position": "BIGINT",
     "recorded_at": "TIMESTAMPTZ",
@@ -31,11 +31,11 @@ COLUMNS = {
 
 
 class SegmentError(Exception):
-    """A segment, or the folder of them, cannot be used. Nothing was folded from it."""
+    """A segment or its folder cannot be used. Nothing was folded from it."""
 
 
 class Segment(Struct, frozen=True, order=True):
-    """The positions ``first`` to ``last`` of a shard, both included."""
+    """The positions ``first`` to ``last`` of a shard, both inclusive."""
 
     shard: Shard
     first: int
@@ -43,7 +43,7 @@ class Segment(Struct, frozen=True, order=True):
 
     @property
     def name(self) -> str:
-        """Of its files, without their ending, in the folder of its shard."""
+        """The name of its files in the shard's folder, without suffix."""
         return f"{self.first:012}-{self.last:012}"
 
     @property
@@ -58,7 +58,7 @@ _NAME = re.compile(r"(\d{12,18})-(\d{12,18})", re.ASCII)
 
 
 def parse_segment(shard: str, name: str) -> Segment | None:
-    """None for a name that no segment has."""
+    """None if it is not the name of a segment."""
     found = _NAME.fullmatch(name)
     if found is None or not (shard.isascii() and shard.isdigit()):
         return None
@@ -67,7 +67,7 @@ def parse_segment(shard: str, name: str) -> Segment | None:
 
 
 class Content(Struct, frozen=True):
-    """What both engines say of a range: its rows, the ends of it, and the sum of their digests (see rows.py)."""
+    """A range as both engines read it: row count, first and last position, and the sum of the row digests (rows.py)."""
 
     count: int
     first: int
@@ -76,7 +76,7 @@ class Content(Struct, frozen=True):
 
 
 class Manifest(Struct, frozen=True, forbid_unknown_fields=True):
-    """``sha256`` is that of the file's bytes; ``manifest`` that of this very text with an empty ``manifest``."""
+    """``sha256`` is the digest of the Parquet file, ``manifest`` that of this JSON with an empty ``manifest``."""
 
     format: int
     shard: Shard
@@ -89,24 +89,19 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True):
     def segment(self) -> Segment:
         return Segment(self.shard, self.content.first, self.content.last)
 
-    @property
-    def dated(self) -> bool:
-        """Whether it was sealed with the times of what its events replace."""
-        return "replaced_at" in self.columns
-
 
 class _Format(Struct):
     format: int
 
 
 def encode(manifest: Manifest) -> bytes:
-    """Canonical: keys in order, no spaces, digested."""
-    bare = msgspec.json.encode(replace(manifest, manifest=""), order="sorted")
-    return msgspec.json.encode(replace(manifest, manifest=sha256(bare).hexdigest()), order="sorted")
+    """Canonical JSON: sorted keys, no spaces, with its own digest."""
+    undigested = msgspec.json.encode(replace(manifest, manifest=""), order="sorted")
+    return msgspec.json.encode(replace(manifest, manifest=sha256(undigested).hexdigest()), order="sorted")
 
 
 def decode(text: bytes, name: str) -> Manifest:
-    """Raises SegmentError unless these are the bytes that ``encode`` gave, of the one format we know."""
+    """Raises SegmentError unless these are the bytes that ``encode`` gives, in a known format."""
     try:
         found = msgspec.json.decode(text, type=_Format).format
         if found != FORMAT:
@@ -115,5 +110,5 @@ def decode(text: bytes, name: str) -> Manifest:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise SegmentError(f"{name} is damaged: {error}") from None
     if encode(manifest) != text:
-        raise SegmentError(f"{name} is damaged: it is not what was written.")
+        raise SegmentError(f"{name} is damaged: its digest does not match.")
     return manifest

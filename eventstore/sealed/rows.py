@@ -1,12 +1,11 @@
-"""Rows as text, spelled alike by Postgres and DuckDB, and the sum of their digests that both can take."""
+"""Row digests that Postgres and DuckDB compute alike, from one SQL expression for a row as text."""
 
 from __future__ import annotations
 
 from eventstore.sealed.manifest import Content
 
-# One row. Times are microseconds since 1970, a null is "-", and text says its length first, so that no two rows
-# read alike. `data` is the text that Postgres has for its jsonb, on both sides. A null at the end adds nothing: rows read
-# as they did before there was a `replaced_at`.
+# One row. Times are microseconds since 1970, a null is "-", and text is preceded by its length, so that different rows
+# have different texts. `data` is Postgres's text of the jsonb in both engines. A null `replaced_moment` adds nothing.
 ROW = """concat_ws(' ', position, shard, moment, actor, id, coalesce(CAST(tool AS text), '-'),
     concat(length(type), ':', type), concat(length(origin), ':', origin),
     CASE WHEN choice IS NULL THEN '-' ELSE concat(length(choice), ':', choice) END,
@@ -14,7 +13,7 @@ ROW = """concat_ws(' ', position, shard, moment, actor, id, coalesce(CAST(tool A
     CASE WHEN data IS NULL THEN '-' ELSE concat(length(CAST(data AS text)), ':', CAST(data AS text)) END,
     replaced_moment)"""
 
-# What leaves Postgres of shard $1, from $2 to $3. The columns of eventstore/sealed/duck.py STAGED.
+# Shard $1 from position $2 to $3, with the columns of CREATE_STAGED in eventstore/sealed/duck.py.
 EXPORT = """
 SELECT position, CAST(extract(epoch FROM recorded_at) * 1000000 AS bigint) AS moment,
        actor, id, tool, shard, type, choice, replaced, origin, data,
@@ -23,12 +22,11 @@ SELECT position, CAST(extract(epoch FROM recorded_at) * 1000000 AS bigint) AS mo
  ORDER BY position
 """
 
-# With $4 false, as what was sealed before there was a `replaced_at` has it.
 SUM_IN_POSTGRES = f"""
 SELECT count(*), min(position), max(position),
        sum(CAST(CAST('x' || left(md5({ROW}), 16) AS bit(64)) AS bigint))
   FROM (SELECT *, CAST(extract(epoch FROM recorded_at) * 1000000 AS bigint) AS moment,
-               CASE WHEN $4 THEN CAST(extract(epoch FROM replaced_at) * 1000000 AS bigint) END AS replaced_moment
+               CAST(extract(epoch FROM replaced_at) * 1000000 AS bigint) AS replaced_moment
           FROM events WHERE shard = $1 AND position BETWEEN $2 AND $3) AS events
 """
 SUM_IN_DUCKDB = f"""
@@ -37,6 +35,6 @@ SELECT count(*), min(position), max(position), sum(CAST('0x' || left(md5({ROW}),
 """
 
 
-def content(count: int, first: int | None, last: int | None, rows: int | None) -> Content:
-    """``rows``: 64 bits of each row's md5, summed; modulo 2**64 the sum is the same of signed and of unsigned bits."""
+def make_content(count: int, first: int | None, last: int | None, rows: int | None) -> Content:
+    """``rows`` sums 64 bits of each row's md5; modulo 2**64 the sum is the same for signed and unsigned integers."""
     return Content(count, first or 0, last or 0, f"{int(rows or 0) % 2**64:016x}")

@@ -1,4 +1,4 @@
-"""The folder of segments: what lies in it is what is sealed. Files come whole, and are never changed."""
+"""The folder of segments, which defines what is sealed. Files appear complete, and are never changed."""
 
 from __future__ import annotations
 
@@ -18,62 +18,60 @@ _UNFINISHED = ".sealing-"
 
 
 class Store:
-    """A folder with a folder per shard. Names that begin with a dot are nobody's business but the sealer's."""
+    """A folder with one folder per shard. Names that begin with a dot are unfinished work of a sealing process."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._checked: dict[tuple[Path, int, int], str] = {}
+        self._digests: dict[tuple[Path, int, int], str] = {}
 
     def path(self, segment: Segment, ending: str = FILE) -> Path:
         return self.folder / str(segment.shard) / (segment.name + ending)
 
     def segments(self, shard: Shard | None = None) -> list[Segment]:
-        """What is sealed, in order. Raises SegmentError for a gap, an overlap, a stranger, a file without manifest."""
-        # Between a file and its manifest lies a moment: whoever looked then looks again.
-        lone = self._lone(shard) and self._lone(shard)
-        if lone:
+        """The sealed segments in order. Raises SegmentError for a gap, an overlap, a foreign file or a missing file."""
+        # A file is published just before its manifest, so one that looks unpaired is looked at again.
+        unpaired = self._unpaired(shard) and self._unpaired(shard)
+        if unpaired:
             raise SegmentError(
-                f"{lone[0]} is alone: its {_other(lone[0])} is missing. "
+                f"{unpaired[0]} has no {_other(unpaired[0])} beside it. "
                 "If sealing was interrupted, `shiplog seal` finishes it."
             )
         found = sorted(segment for path, segment in self._files(shard) if path.suffix == FILE)
-        _refuse_holes(found)
+        _check_contiguous(found)
         return found
 
-    def last(self, shard: Shard) -> int:
-        """The last sealed position of a shard, or 0; what is unfinished does not count."""
+    def last_position(self, shard: Shard) -> int:
+        """The last sealed position of a shard, or 0. Files without a manifest do not count."""
         manifests = (segment for path, segment in self._files(shard) if path.suffix == MANIFEST)
         return max((segment.last for segment in manifests), default=0)
 
     def check(self, segment: Segment) -> Manifest:
-        """The manifest, once the file's bytes are what it says. Raises SegmentError."""
+        """The manifest, after a check of the file's bytes. Raises SegmentError."""
         path = self.path(segment)
-        named = self.path(segment, MANIFEST)
-        manifest = decode(named.read_bytes(), str(named))
+        manifest_path = self.path(segment, MANIFEST)
+        manifest = decode(manifest_path.read_bytes(), str(manifest_path))
         if manifest.segment != segment or manifest.content.count != segment.count:
-            raise SegmentError(f"{named} is the manifest of another segment, {manifest.segment}.")
+            raise SegmentError(f"{manifest_path} is the manifest of another segment, {manifest.segment}.")
         if self._sha256(path) != manifest.sha256:
-            raise SegmentError(
-                f"{path} is damaged: its bytes are not those that {named.name} was written for."
-            )
+            raise SegmentError(f"{path} is damaged: its digest is not the one in {manifest_path.name}.")
         return manifest
 
-    def review(self) -> tuple[list[Manifest], list[str]]:
-        """Check everything: the manifests of what is sound, and what is wrong with the rest."""
-        sound, wrong = [], []
+    def check_all(self) -> tuple[list[Manifest], list[str]]:
+        """Check every segment. Returns the manifests of the intact ones, and the errors of the others."""
+        intact, errors = [], []
         try:
             for segment in self.segments():
                 try:
-                    sound.append(self.check(segment))
+                    intact.append(self.check(segment))
                 except SegmentError as error:
-                    wrong.append(str(error))
+                    errors.append(str(error))
         except SegmentError as error:
-            wrong.append(str(error))
-        return sound, wrong
+            errors.append(str(error))
+        return intact, errors
 
     @contextmanager
-    def making(self, segment: Segment) -> Iterator[Path]:
-        """A folder to make the segment's file in, gone afterwards."""
+    def staging_folder(self, segment: Segment) -> Iterator[Path]:
+        """A folder to write the segment's file in, removed afterwards."""
         shard = self.folder / str(segment.shard)
         shard.mkdir(parents=True, exist_ok=True)
         folder = Path(mkdtemp(prefix=_UNFINISHED, dir=shard))
@@ -82,26 +80,26 @@ class Store:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def put(self, made: Path, manifest: Manifest) -> None:
-        """Publish a made file, then its manifest, neither over another. Raises FileExistsError."""
-        written = made.with_suffix(MANIFEST)
-        written.write_bytes(encode(manifest))
-        for path in (made, written):
+    def publish(self, parquet: Path, manifest: Manifest) -> None:
+        """Publish a file, then its manifest. Raises FileExistsError instead of replacing one."""
+        staged_manifest = parquet.with_suffix(MANIFEST)
+        staged_manifest.write_bytes(encode(manifest))
+        for path in (parquet, staged_manifest):
             _sync(path)
         shard = self.path(manifest.segment).parent
         _sync(self.folder)
-        os.link(made, self.path(manifest.segment))
-        _sync(shard)  # the file's name is safe before the manifest's is
-        os.link(written, self.path(manifest.segment, MANIFEST))
+        os.link(parquet, self.path(manifest.segment))
+        _sync(shard)  # the file's name is on disk before the manifest's
+        os.link(staged_manifest, self.path(manifest.segment, MANIFEST))
         _sync(shard)
 
-    def tidy(self, shard: Shard) -> None:
-        """Remove what sealers that died have left, all of it after the last manifest. Only for who holds the shard's lock."""
+    def remove_unfinished(self, shard: Shard) -> None:
+        """Remove what interrupted sealing left after the last manifest. The caller holds the shard's seal lock."""
         for path in (self.folder / str(shard)).glob(f"{_UNFINISHED}*"):
             shutil.rmtree(path, ignore_errors=True)
-        last, lone = self.last(shard), self._lone(shard)
+        last, unpaired = self.last_position(shard), self._unpaired(shard)
         for path, segment in list(self._files(shard)):
-            if path in lone and segment.first > last:
+            if path in unpaired and segment.first > last:
                 path.unlink()
 
     def sha256(self, path: Path) -> str:
@@ -109,15 +107,15 @@ class Store:
             return file_digest(file, "sha256").hexdigest()
 
     def _sha256(self, path: Path) -> str:
-        """As long as size and time of the file stay, its digest is taken once."""
-        seen = path.stat()
-        key = (path, seen.st_size, seen.st_mtime_ns)
-        if key not in self._checked:
-            self._checked[key] = self.sha256(path)
-        return self._checked[key]
+        """The digest, cached as long as the file keeps its size and modification time."""
+        stat = path.stat()
+        key = (path, stat.st_size, stat.st_mtime_ns)
+        if key not in self._digests:
+            self._digests[key] = self.sha256(path)
+        return self._digests[key]
 
-    def _lone(self, shard: Shard | None) -> list[Path]:
-        """Files without manifest, and manifests without file."""
+    def _unpaired(self, shard: Shard | None) -> list[Path]:
+        """Files without a manifest, and manifests without a file."""
         found = {path for path, _ in self._files(shard)}
         return sorted(path for path in found if path.with_suffix(_other(path)) not in found)
 
@@ -125,7 +123,7 @@ class Store:
         for path in sorted(self.folder.glob(f"{'[!.]*' if shard is None else shard}/[!.]*")):
             segment = parse_segment(path.parent.name, path.stem)
             if segment is None or path.suffix not in (FILE, MANIFEST):
-                raise SegmentError(f"{path} is no segment. Nothing else belongs in {self.folder}.")
+                raise SegmentError(f"{path} is not a segment. Nothing else belongs in {self.folder}.")
             yield path, segment
 
 
@@ -133,13 +131,13 @@ def _other(path: Path) -> str:
     return MANIFEST if path.suffix == FILE else FILE
 
 
-def _refuse_holes(segments: Sequence[Segment]) -> None:
+def _check_contiguous(segments: Sequence[Segment]) -> None:
     last: dict[Shard, int] = {}
     for segment in segments:
         due = last.get(segment.shard, 0) + 1
         if segment.first != due:
-            what = "is missing" if segment.first > due else "is there twice"
-            raise SegmentError(f"Before {segment}{FILE} something {what}: it should begin at position {due}.")
+            what = "a gap before it" if segment.first > due else "an overlap with the one before"
+            raise SegmentError(f"{segment}{FILE} should begin at position {due}: there is {what}.")
         last[segment.shard] = segment.last
 
 

@@ -14,6 +14,7 @@ from asyncpg.pool import PoolConnectionProxy
 from msgspec import Struct
 
 from domain.shared.log import Shard
+from projections.engine.advance_lock import TRY_LOCK
 from projections.engine.blocked import (
     blocked_by_poison,
     first_unreadable,
@@ -27,11 +28,11 @@ from projections.engine.projection import RANGE, Projection
 from projections.engine.upcasting import quoted, with_upcasts
 
 # All read models of a shard are claimed, or none: those that advance together stay at one position.
-CLAIM = """
+CLAIM = f"""
 SELECT c.projection, c.position, h.position AS head
   FROM checkpoints AS c JOIN heads AS h USING (shard)
  WHERE c.shard = $1 AND c.position < h.position
-   AND (SELECT pg_try_advisory_xact_lock(hashtext('shiplog advance'), $1))
+   AND (SELECT {TRY_LOCK})
    FOR NO KEY UPDATE OF c
 """
 READ_SHARDS_BEHIND = """

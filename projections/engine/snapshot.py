@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -13,6 +11,7 @@ from asyncpg.pool import PoolConnectionProxy
 from msgspec import Struct
 
 from domain.shared.log import Position
+from eventstore.polling import poll_until
 from projections.engine.projection import Projection
 from projections.engine.upcasting import with_events
 
@@ -35,8 +34,6 @@ SELECT max(e.recorded_at)
                       WHERE events.shard = shown.shard AND events.position = shown.position LIMIT 1) AS e
 """
 REACHED = "SELECT min(position) >= $2 FROM checkpoints WHERE shard = $1 AND projection = ANY($3)"
-
-_POLL_SECONDS = 0.015
 
 
 class Freshness(Struct, frozen=True):
@@ -99,11 +96,11 @@ async def take_snapshot(pool: Pool[Record]) -> AsyncIterator[Snapshot]:
 async def wait_for_positions(
     pool: Pool[Record], projections: Sequence[Projection], wanted: Sequence[Position], seconds: float = 2.0
 ) -> None:
-    """Return once the read models have folded the wanted positions; raise NotThereYet after ``seconds``."""
+    """Return once the read models have folded the wanted positions; raise ReadModelBehind after ``seconds``."""
     names = [projection.name for projection in projections]
-    deadline = time.monotonic() + seconds
-    for position in wanted:
-        while not await pool.fetchval(REACHED, position.shard, position.number, names):
-            if time.monotonic() > deadline:
-                raise ReadModelBehind
-            await asyncio.sleep(_POLL_SECONDS)
+
+    async def reached() -> bool:
+        return all([await pool.fetchval(REACHED, at.shard, at.number, names) for at in wanted])
+
+    if not await poll_until(reached, seconds):
+        raise ReadModelBehind

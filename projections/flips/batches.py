@@ -13,6 +13,7 @@ from asyncpg import Pool, Record
 from domain.events.types import readable_types
 from domain.shared.log import Position, Shard
 from domain.timeline.flips import LogOrder
+from eventstore.as_of_positions import SEARCH_RANGES
 from projections.engine.blocked import BlockedByVersion
 from projections.flips.store import AFTER_ALL, FAMILIES, NAME
 from projections.flips.votes import Connection, PositionRanges
@@ -23,43 +24,32 @@ SELECT EXISTS (
     SELECT FROM flips_frontier AS f JOIN events AS e ON e.shard = f.shard AND e.position = f.position + 1
      WHERE e.recorded_at < (SELECT max(recorded_at) FROM flips_frontier))
 """
-# Up to the positions $2 of the shards $1, at most $3 of each, and no further than ($4, $5, $6): the place that nothing of the
-# piece lies after is looked for in each shard by halving, as in eventstore/as_of_positions.py.
-PIECE = """
-WITH RECURSIVE span AS MATERIALIZED (
-    SELECT f.shard, f.position AS after, least(u.position, f.position + $3) AS most, u.position > f.position + $3 AS more
+# From the frontier up to the positions $2 of the shards $1, at most $3 events of each. In the log's order the batch ends
+# at the earliest of these: ($4, $5, $6), the last event of a shard that has more than $3, the first adoption.
+NEXT_BATCH = f"""
+WITH RECURSIVE ranges AS MATERIALIZED (
+    SELECT f.shard, f.position AS low, least(u.position, f.position + $3) AS high, u.position > f.position + $3 AS more
       FROM flips_frontier AS f JOIN unnest($1::smallint[], $2::bigint[]) AS u (shard, position) USING (shard)
      WHERE u.position > f.position
 ), ends AS (
     SELECT e.recorded_at, e.shard, e.position
-      FROM span AS s JOIN events AS e ON e.shard = s.shard AND e.position = s.most WHERE s.more
+      FROM ranges AS r JOIN events AS e ON e.shard = r.shard AND e.position = r.high WHERE r.more
      UNION ALL
     SELECT e.recorded_at, e.shard, e.position
-      FROM span AS s
+      FROM ranges AS r
      CROSS JOIN LATERAL (
            SELECT e.recorded_at, e.shard, e.position FROM events AS e
-            WHERE e.shard = s.shard AND e.position > s.after AND e.position <= s.most
+            WHERE e.shard = r.shard AND e.position > r.low AND e.position <= r.high
               AND split_part(e.type, '.', 1) = 'RulebookAdopted'
             ORDER BY e.position LIMIT 1) AS e
-     WHERE s.shard = 0
+     WHERE r.shard = 0
      UNION ALL
     SELECT $4::timestamptz, $5::smallint, $6::bigint
-), last AS MATERIALIZED (
+), bound AS MATERIALIZED (
     SELECT recorded_at, shard, position FROM ends ORDER BY recorded_at, shard, position LIMIT 1
-), halved (shard, after, low, high) AS (
-    SELECT shard, after, after, most FROM span
-     UNION ALL
-    SELECT h.shard, h.after, CASE WHEN e.within THEN e.position ELSE h.low END,
-           CASE WHEN e.within THEN h.high ELSE e.position - 1 END
-      FROM halved AS h
-     CROSS JOIN LATERAL (
-           SELECT e.position, (e.recorded_at, e.shard, e.position) <= (l.recorded_at, l.shard, l.position) AS within
-             FROM last AS l, events AS e
-            WHERE e.shard = h.shard AND e.position = (h.low + h.high + 1) / 2
-           OFFSET 0) AS e
-     WHERE h.low < h.high
-)
-SELECT shard, after, low FROM halved WHERE low = high AND low > after ORDER BY shard
+), {SEARCH_RANGES}
+SELECT s.shard, r.low, s.low FROM searched AS s JOIN ranges AS r USING (shard)
+ WHERE s.low = s.high AND s.low > r.low ORDER BY s.shard
 """
 # The first event of a piece that this software cannot read.
 STOP = """
@@ -120,7 +110,7 @@ async def _batch(
 ) -> PositionRanges:
     shards, numbers = [each.shard for each in upto], [each.number for each in upto]
     most = _of_each(batch_events, upto)
-    return _span(await conn.fetch(PIECE, shards, numbers, most, end.recorded_at, end.shard, end.number))
+    return _span(await conn.fetch(NEXT_BATCH, shards, numbers, most, end.recorded_at, end.shard, end.number))
 
 
 def _of_each(most: int, shards: Sequence[object]) -> int:

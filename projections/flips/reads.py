@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from uuid import UUID
@@ -15,7 +13,8 @@ from domain.editorial.adoptions import PRESETS_BY_DIGEST
 from domain.rulebooks.rulebook import Label
 from domain.shared.log import Position
 from domain.timeline.flips import Flip, LogOrder
-from eventstore.as_of_positions import RECORDED_AT, NoSuchEvent
+from eventstore.as_of_positions import READ_RECORDED_AT, NoSuchEvent
+from eventstore.polling import poll_until
 from projections.engine.snapshot import Freshness, ReadModelBehind
 from projections.engine.upcasting import with_upcasts
 from projections.flips.store import Reading, flip_of, read_frontier
@@ -60,8 +59,6 @@ SELECT s.slug, coalesce(c.details->>'name', s.slug), e.id, CASE WHEN e.shard = 0
  ORDER BY f.ord
 """)
 REACHED = "SELECT position >= $2 FROM flips_frontier WHERE shard = $1"
-
-_POLL_SECONDS = 0.015
 
 
 class FlipDetails(Struct, frozen=True):
@@ -140,20 +137,20 @@ def _told(flip: Flip, row: Record) -> FlipDetails:
 
 async def order_of(pool: Pool[Record], position: Position) -> LogOrder:
     """Raises NoSuchEvent."""
-    recorded_at = await pool.fetchval(RECORDED_AT, position.shard, position.number)
+    recorded_at = await pool.fetchval(READ_RECORDED_AT, position.shard, position.number)
     if recorded_at is None:
         raise NoSuchEvent(position=position)
     return LogOrder(recorded_at, position.shard, position.number)
 
 
 async def wait_for_flips(pool: Pool[Record], wanted: Sequence[Position], seconds: float = 2.0) -> None:
-    """Return once the flips up to there are known; raise NotThereYet after ``seconds``."""
-    deadline = time.monotonic() + seconds
-    for position in wanted:
-        while not await pool.fetchval(REACHED, position.shard, position.number):
-            if time.monotonic() > deadline:
-                raise ReadModelBehind
-            await asyncio.sleep(_POLL_SECONDS)
+    """Return once the flips up to there are known; raise ReadModelBehind after ``seconds``."""
+
+    async def reached() -> bool:
+        return all([await pool.fetchval(REACHED, at.shard, at.number) for at in wanted])
+
+    if not await poll_until(reached, seconds):
+        raise ReadModelBehind
 
 
 def _columns(places: dict[int, LogOrder]) -> tuple[list[object], ...]:

@@ -11,8 +11,8 @@ from asyncpg.pool import PoolConnectionProxy
 from domain.shared.log import Position
 from projections.flips.advance import BATCH, fold_next
 from projections.flips.store import BEGIN, NAME, read_frontier
-from projections.replays.digests import Digest, shown
-from projections.replays.verify import Verified
+from projections.replays.digests import Digest, describe_rows
+from projections.replays.verify import ModelRecount
 
 # Names without a schema mean these first. A changed path has every statement that was prepared before read again.
 OWN = """
@@ -39,7 +39,7 @@ SELECT 'read model', * FROM (SELECT * FROM kept EXCEPT SELECT * FROM pg_temp.fli
 DIGEST = "SELECT count(*) AS rows, coalesce(sum(hashtextextended(f::text, 0)), 0) AS digest FROM pg_temp.flips AS f"
 
 
-async def verify_flips(pool: Pool[Record]) -> Verified:
+async def verify_flips(pool: Pool[Record]) -> ModelRecount:
     """Up to the frontier as it is now. May run beside workers; takes as long as finding all flips once."""
     frontier = await read_frontier(pool)
     async with _own_tables(pool) as conn:
@@ -49,7 +49,7 @@ async def verify_flips(pool: Pool[Record]) -> Verified:
         differing = await conn.fetch(DIFFERENCES, *columns)
         (row,) = await conn.fetch(DIGEST)
     digest = Digest(row["rows"], int(row["digest"]))
-    return Verified(NAME, str(frontier), str(digest), len(differing), shown(differing))
+    return ModelRecount(NAME, str(frontier), str(digest), len(differing), describe_rows(differing))
 
 
 @asynccontextmanager

@@ -6,16 +6,16 @@ those of the whole blocks before the position, and the fold of the events after 
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 from asyncpg import Pool, Record
 from asyncpg.pool import PoolConnectionProxy
 
 from domain.shared.errors import NotListedYet
 from domain.shared.log import EDITORIAL, Position
+from eventstore.polling import poll_until
 from projections.adoptions import ADOPTIONS
 from projections.bookmark_counts import BLOCK_BOOKMARKS, BOOKMARK_COUNTS
 from projections.catalogue import CATALOGUE
@@ -55,8 +55,7 @@ USE_INDEXES = """
 SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off
 """
 
-_PATIENCE_SECONDS = 2.0
-_POLL_SECONDS = 0.015
+WAIT_SECONDS_MAX = 2.0
 
 
 class AsOfSnapshot(Snapshot):
@@ -139,11 +138,9 @@ async def _snapshot_at(conn: PoolConnectionProxy[Record], positions: Sequence[Po
 async def _wait_for_blocks(pool: Pool[Record], positions: Sequence[Position], behind: int) -> None:
     shards, numbers = [each.shard for each in positions], [each.number for each in positions]
     names = [blocks.name for blocks in BLOCKS.values()]
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while not await pool.fetchval(BLOCKS_REACH, shards, numbers, names, behind):
-        if time.monotonic() > deadline:
-            raise ReadModelBehind
-        await asyncio.sleep(_POLL_SECONDS)
+    reached = partial(pool.fetchval, BLOCKS_REACH, shards, numbers, names, behind)
+    if not await poll_until(reached, WAIT_SECONDS_MAX):
+        raise ReadModelBehind
 
 
 def as_of(projection: Projection, query: str, first: int, *, exclude_parked: bool = False) -> str:

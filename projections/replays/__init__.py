@@ -1,1 +1,1 @@
-"""Replays: a read model rebuilt beside the live one, compared, cut over; and recounts that verify it."""
+"""Replays rebuild a read model, compare it with the live one and cut over; recounts verify read models."""

@@ -1,4 +1,4 @@
-"""Digests: what a read model holds, as one number that does not depend on order, batches or who folded it."""
+"""Digests of read models, which do not depend on the order of rows, or on the batches in which they were folded."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from msgspec import Struct
 from domain.shared.log import Position, Shard
 from projections.engine.projection import Projection
 
-CHECKPOINT = "SELECT position FROM checkpoints WHERE shard = $1 AND projection = $2"
+READ_CHECKPOINT = "SELECT position FROM checkpoints WHERE shard = $1 AND projection = $2"
 ROWS_SHOWN_MAX = 100
 
 
 class Digest(Struct, frozen=True):
-    """``total`` is the sum of the rows' hashes; written, it is that modulo 2^64, in 16 hexadecimal digits."""
+    """``total`` is the sum of the rows' hashes. As text it is ``total`` modulo 2^64, in 16 hexadecimal digits."""
 
     rows: int = 0
     total: int = 0
@@ -30,7 +30,10 @@ class Digest(Struct, frozen=True):
 
 
 class VersionComparison(Struct, frozen=True):
-    """The live version and the one beside it at ``position``. ``drift`` counts the rows that differ; the first hundred are shown."""
+    """The digests of the live version and the rebuilt one, ``shadow``, at ``position``.
+
+    ``drift`` is the number of rows that differ, ``rows`` describes the first hundred.
+    """
 
     position: str
     live: str
@@ -41,8 +44,8 @@ class VersionComparison(Struct, frozen=True):
 
 
 @asynccontextmanager
-async def one_moment(pool: Pool[Record]) -> AsyncIterator[PoolConnectionProxy[Record]]:
-    """A connection on which all reads see the same commits."""
+async def consistent_connection(pool: Pool[Record]) -> AsyncIterator[PoolConnectionProxy[Record]]:
+    """A connection on which all reads see the same snapshot."""
     async with pool.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
         yield conn
 
@@ -54,21 +57,21 @@ async def digest_of(conn: PoolConnectionProxy[Record], projection: Projection, s
 
 
 async def compare(pool: Pool[Record], projection: Projection, shards: Sequence[Shard]) -> VersionComparison:
-    """Both versions at one moment. Rows are looked for only where the digests differ."""
+    """Compare both versions in one snapshot; row by row only in shards whose digests differ."""
     live, shadow, positions, differing = Digest(), Digest(), [], list[Record]()
-    async with one_moment(pool) as conn:
+    async with consistent_connection(pool) as conn:
         for shard in shards:
-            positions.append(Position(shard, await conn.fetchval(CHECKPOINT, shard, projection.name)))
+            positions.append(Position(shard, await conn.fetchval(READ_CHECKPOINT, shard, projection.name)))
             one = await digest_of(conn, projection, shard)
             other = await digest_of(conn, projection.shadow, shard)
             if one != other:
                 differing += await conn.fetch(projection.shadow_differences, shard)
             live, shadow = live + one, shadow + other
     return VersionComparison(
-        ",".join(map(str, positions)), str(live), str(shadow), len(differing), shown(differing)
+        ",".join(map(str, positions)), str(live), str(shadow), len(differing), describe_rows(differing)
     )
 
 
-def shown(differing: Sequence[Record]) -> list[str]:
-    """The first hundred, each with who says so: the log, recounted, or the read model."""
+def describe_rows(differing: Sequence[Record]) -> list[str]:
+    """The first hundred rows as text, each with the side that has it: the recounted log or the read model."""
     return [", ".join(f"{name} {value}" for name, value in row.items()) for row in differing[:ROWS_SHOWN_MAX]]

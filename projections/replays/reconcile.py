@@ -1,6 +1,6 @@
-"""Set right: a rebuilt version differs from a live one that is incomplete; is what the live one parked the whole difference?
+"""Reconcile: does a rebuilt version differ from the live one only by events that the live one has parked?
 
-If so, it needs nobody's word to take the live one's place.
+If so, it can be cut over without an acceptance.
 """
 
 from __future__ import annotations
@@ -12,43 +12,44 @@ from asyncpg.pool import PoolConnectionProxy
 from msgspec.structs import replace
 
 from domain.shared.log import Shard
+from projections.engine.advance_lock import lock_advance
 from projections.engine.parked import parked_positions
 from projections.engine.poison import POISON_ERRORS
 from projections.engine.projection import Projection
 from projections.replays.digests import VersionComparison, digest_of
 
-HOLD_ADVANCE = "SELECT pg_advisory_xact_lock(hashtext('shiplog advance'), $1)"
-
 
 async def reconcile(
-    pool: Pool[Record], live: Projection, shards: Sequence[Shard], compared: VersionComparison
+    pool: Pool[Record], live: Projection, shards: Sequence[Shard], comparison: VersionComparison
 ) -> VersionComparison:
-    """The comparison, without the rows that differ if the rebuilt version is the live one and what it had parked."""
-    mended = 0
+    """The comparison; without drift if the live version and its parked events together are the rebuilt version."""
+    parked = 0
     for shard in shards:
-        found = await _mended(pool, live, shard)
+        found = await _count_parked(pool, live, shard)
         if found is None:
-            return compared
-        mended += found
-    reason = f"the live version was incomplete by {mended:,}; with these events put in it is the same"
-    return replace(compared, drift=0, rows=[], reason=reason)
+            return comparison
+        parked += found
+    reason = (
+        f"the live version was incomplete by {parked:,} events; with them folded in, both versions are equal"
+    )
+    return replace(comparison, drift=0, rows=[], reason=reason)
 
 
-async def _mended(pool: Pool[Record], live: Projection, shard: Shard) -> int | None:
-    """How many parked events make one version of the other; None if they do not. Nothing is kept."""
+async def _count_parked(pool: Pool[Record], live: Projection, shard: Shard) -> int | None:
+    """The number of parked events that make the versions equal, or None. The transaction is rolled back."""
     async with pool.acquire() as conn:
-        trial = conn.transaction()
-        await trial.start()
+        transaction = conn.transaction()
+        await transaction.start()
         try:
-            return await _try(conn, live, shard)
+            return await _fold_parked(conn, live, shard)
         except POISON_ERRORS:
             return None
         finally:
-            await trial.rollback()
+            await transaction.rollback()
 
 
-async def _try(conn: PoolConnectionProxy[Record], live: Projection, shard: Shard) -> int | None:
-    await conn.execute(HOLD_ADVANCE, shard)
+async def _fold_parked(conn: PoolConnectionProxy[Record], live: Projection, shard: Shard) -> int | None:
+    await lock_advance(conn, shard)
     before = set(await parked_positions(conn, shard, live.name))
     after = set(await parked_positions(conn, shard, live.shadow.name))
     if after - before:

@@ -1,4 +1,4 @@
-"""Folding sealed history: the SELECT that Postgres runs over `events`, run by DuckDB over segments."""
+"""Folds of sealed history: DuckDB runs the SELECT of a read model over segments, as Postgres runs it over `events`."""
 
 from __future__ import annotations
 
@@ -16,17 +16,7 @@ from projections.engine.upcasting import upcast_events
 
 Row: TypeAlias = tuple[object, ...]
 
-# What an event replaces was recorded with the one before it on the same ballot. Where segments do not say when, this does.
-DATED = """(
-    SELECT * EXCLUDE before_at REPLACE (coalesce(replaced_at, before_at) AS replaced_at)
-      FROM {events} LEFT JOIN (
-           SELECT shard, position,
-                  CASE WHEN replaced IS NOT NULL THEN lag(recorded_at) OVER ballot END AS before_at
-             FROM {events}
-            WHERE shard > 0 AND (shard, actor, tool) IN (SELECT (shard, actor, tool) FROM {events} WHERE replaced IS NOT NULL)
-           WINDOW ballot AS (PARTITION BY shard, actor, tool, left(type, 4) ORDER BY position)) USING (shard, position))"""
-
-# The engine's RANGE, in segments: they are of the shard already.
+# RANGE of projections/engine/projection.py for segments, which are already limited to the shard.
 SEALED_RANGE = """events AS (
     SELECT * FROM {events}
      WHERE position > $start AND position <= $upto AND NOT list_contains(CAST($parked AS BIGINT[]), position))"""
@@ -41,31 +31,26 @@ async def fold_segments(
     *,
     threads: int = 2,
 ) -> list[Row]:
-    """The read model's rows, shard and columns, over what is after ``start`` and up to ``upto``, or all that is sealed.
+    """The read model's rows, as shard and columns, folded from the positions after ``start`` up to ``upto``.
 
-    Of one shard, or of every shard that has segments. The segments it needs are checked first.
-    Raises SegmentError, also for what is not sealed.
+    Without ``upto`` all that is sealed, without ``shard`` all shards. The digests of the segments are checked first.
+    Raises SegmentError for a damaged segment, or if the positions are not sealed.
     """
 
     def fold() -> list[Row]:
-        manifests = needed(store, projection, shard, start, upto)
+        manifests = check_manifests(store, shard, start, upto)
         if not manifests:
             return []
-        with duck.opened(threads, store.folder) as connection:
+        with duck.connect(threads, store.folder) as connection:
             bounds = {"start": start, "upto": upto or manifests[-1].segment.last, "parked": []}
-            query = folded(projection, manifests)
-            return duck.run(connection, query, paths(store, manifests), **bounds).fetchall()
+            query = fold_statement(projection)
+            return duck.query(connection, query, paths(store, manifests), **bounds).fetchall()
 
     return await asyncio.to_thread(fold)
 
 
-def needed(
-    store: Store, projection: Projection, shard: Shard | None, start: int, upto: int | None
-) -> list[Manifest]:
-    """Of the segments of a range, checked; of the shard that reaches furthest, the last comes last.
-
-    Where they leave out when something was cast, it has to be found in those before them.
-    """
+def check_manifests(store: Store, shard: Shard | None, start: int, upto: int | None) -> list[Manifest]:
+    """Check the segments of a range. Returns their manifests, ordered by last position."""
     segments = store.segments(shard)
     for each in {segment.shard for segment in segments} if shard is None else {shard}:
         last = max((segment.last for segment in segments if segment.shard == each), default=0)
@@ -73,26 +58,18 @@ def needed(
             raise SegmentError(f"Shard {each} is sealed up to position {last}, not up to {upto}.")
     within = [each for each in segments if each.last > start and (upto is None or each.first <= upto)]
     manifests = [store.check(segment) for segment in within]
-    if start and not tells_all(projection, manifests):
-        return needed(store, projection, shard, 0, upto)
     return sorted(manifests, key=lambda manifest: manifest.segment.last)
-
-
-def tells_all(projection: Projection, manifests: Sequence[Manifest]) -> bool:
-    """Whether these segments have every column that the projection reads."""
-    return "replaced_at" not in projection.select or all(manifest.dated for manifest in manifests)
 
 
 def paths(store: Store, manifests: Sequence[Manifest]) -> list[Path]:
     return [store.path(manifest.segment) for manifest in manifests]
 
 
-def listed(projection: Projection) -> str:
+def column_list(projection: Projection) -> str:
     return ", ".join(("shard", *projection.columns))
 
 
-def folded(projection: Projection, manifests: Sequence[Manifest]) -> str:
-    """For ``duck.run``: what the engine merges, after $start and up to $upto, without the positions $parked."""
-    source = "{events}" if tells_all(projection, manifests) else DATED
-    events = SEALED_RANGE.replace("{events}", upcast_events(source, "duckdb"))
-    return f"WITH {events} SELECT {listed(projection)} FROM ({projection.fold_select}) AS folded"
+def fold_statement(projection: Projection) -> str:
+    """A statement for ``duck.query`` over the positions after $start up to $upto, without the positions $parked."""
+    events = SEALED_RANGE.replace("{events}", upcast_events("{events}", "duckdb"))
+    return f"WITH {events} SELECT {column_list(projection)} FROM ({projection.fold_select}) AS folded"

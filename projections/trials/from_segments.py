@@ -42,19 +42,14 @@ class SealedRange(Struct, frozen=True):
     upto: Mapping[Shard, int]
 
 
-def sealed_up_to(
-    store: Store, positions: Sequence[Position], heads: Mapping[int, int], *, by_day: bool
-) -> SealedRange:
-    """What is sealed of the people's shards. Raises SegmentError for damage, and for the segments of another log.
-
-    Segments from before events told when what they replace was cast cannot be read by day, nor what follows them.
-    """
+def sealed_up_to(store: Store, positions: Sequence[Position], heads: Mapping[int, int]) -> SealedRange:
+    """What is sealed of the people's shards. Raises SegmentError for damage, and for the segments of another log."""
     files, upto = list[Path](), dict[Shard, int]()
     for shard, head in ((each.shard, each.number) for each in positions if each.shard != EDITORIAL):
-        if store.last(shard) > heads[shard]:
+        if store.last_position(shard) > heads[shard]:
             raise SegmentError(f"Shard {shard} is sealed further than its log goes: these are another log's.")
         for segment in store.segments(shard):
-            if segment.first > head or (by_day and not store.check(segment).dated):
+            if segment.first > head:
                 break
             store.check(segment)
             files.append(store.path(segment))
@@ -76,11 +71,11 @@ class SegmentVoteDeltas:
     def _run(self, queries: Queries, ask: SliceQuery) -> None:
         if not self._sealed.files:
             return
-        with duck.opened(self._threads, self._store.folder) as connection:
+        with duck.connect(self._threads, self._store.folder) as connection:
             for query, add in queries:
                 statement = f"{ALL if ask.wanted is None else WANTED} {query}"
                 source = statement.replace("{source}", upcast_events("{events}", "duckdb"))
-                for row in duck.run(connection, source, self._sealed.files, **self._values(ask)).fetchall():
+                for row in duck.query(connection, source, self._sealed.files, **self._values(ask)).fetchall():
                     add(*row)
         self._told(sum(self._sealed.upto.values()))
 

@@ -76,7 +76,7 @@ async def try_rulebook(
     by_day = any(side.weighs_age for side in sides)
     sealed = None
     if source == "segments" and store is not None:
-        found = await asyncio.to_thread(sealed_up_to, store, positions, await read_heads(pool), by_day=by_day)
+        found = await asyncio.to_thread(sealed_up_to, store, positions, await read_heads(pool))
         sealed = SegmentVoteDeltas(store, found, told, threads)
     left = PostgresVoteDeltas(pool, ranges(positions, sealed.upto if sealed else {}), told)
     seconds = await _seconds(pool, positions, len(editorial.tools) * votes_a_stretch, sides)

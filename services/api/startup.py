@@ -41,7 +41,9 @@ async def open_app_state(settings: Settings) -> AsyncIterator[AppState]:
     rate_limiter = await RateLimiter(settings).open()
     on_committed, on_appended = _commit_hooks(signals)
     commits = BulkCommits(pool, shards, _BULK_COMMITS_MAX, on_committed)
-    appenders = Appenders(pool, shards, on_appended, queue=settings.queue_per_shard, group=settings.group)
+    appenders = Appenders(
+        pool, shards, on_appended, queue_max=settings.queue_per_shard, batch_max=settings.group
+    )
     broadcast = Broadcast(partial(read_tallies_by_slug, pool), signals, settings.connections // 2)
 
     def open_bulk_ingest(source: str) -> BulkIngest:

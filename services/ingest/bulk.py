@@ -16,7 +16,8 @@ from domain.shared.log import Shard, shard_of
 from domain.voting.identifiers import ID_REQUIREMENT, VOTER_REQUIREMENT, valid_voter
 from domain.voting.votes import Outcome
 from eventstore import ids
-from eventstore.casts import CastBatch, FirstVoteHeuristic, append_batch, outcomes
+from eventstore.cast_batch import CastBatch
+from eventstore.casts import FirstVoteHeuristic, append_batch, outcomes
 from eventstore.tool_directory import ToolDirectory
 from services.auth.identity import Identity
 from services.ingest.ndjson_votes import BadLine, DecodedLines, decode

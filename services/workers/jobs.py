@@ -20,7 +20,7 @@ from eventstore.decisions import Author
 from eventstore.heads import extend_events
 from eventstore.rulebook_decisions import decide_adoption
 from eventstore.sealed.manifest import SegmentError
-from eventstore.sealed.seal import due
+from eventstore.sealed.seal import find_due_segments
 from eventstore.sealed.seal import seal as seal_segment
 from projections.adoptions import is_due
 from projections.engine.advance import CheckpointMoved, advance, shards_behind
@@ -28,10 +28,10 @@ from projections.engine.blocked import read_blocked
 from projections.engine.registry import PROJECTIONS
 from projections.flips.advance import FrontierMoved, advance_flips
 from projections.flips.batches import read_flips_blocked
-from projections.replays.jobs import NotNow, ReplayUnderWay, begin_next, read_replays
+from projections.replays.jobs import ReplayUnderWay, WrongReplayState, begin_next, read_replays
 from projections.replays.run import run
 from projections.replays.sealed_replay import NoSegments
-from projections.replays.verify import verify_slice
+from projections.replays.verify import verify_next_shard
 from services.resources import Sealing
 from services.wakeups import Signals
 from services.webhooks.sending import Sender
@@ -123,7 +123,7 @@ async def take_effect(ctx: Context) -> int:
     try:
         if not await is_due(ctx["pool"], now):
             return 0
-        decided = (await decide_adoption(ctx["pool"], TakeEffect(now), _CLOCK)).decided
+        decided = (await decide_adoption(ctx["pool"], TakeEffect(now), _CLOCK)).decision
         await project(ctx, EDITORIAL)
     except UndecodableEvent as error:
         _log.error("a scheduled adoption cannot take effect", error=str(error))
@@ -137,14 +137,14 @@ async def take_effect(ctx: Context) -> int:
 async def replay(ctx: Context) -> int:
     """Take replays that are under way on to their end, whoever began them. Returns how many there were."""
     try:
-        going_on = [each for each in await read_replays(ctx["pool"]) if each.goes_on]
+        going_on = [each for each in await read_replays(ctx["pool"]) if each.is_active]
         sealing = ctx.get("sealing")
         for each in going_on:
             await run(ctx["pool"], PROJECTIONS, each.id, sealing.store if sealing else None)
     except (SegmentError, NoSegments) as error:
         _log.error("a replay is paused", error=str(error))
         return 0
-    except (*_UNREACHABLE, NotNow) as error:
+    except (*_UNREACHABLE, WrongReplayState) as error:
         _log.warning("a replay was interrupted; it goes on from where it was", error=str(error))
         return 0
     return len(going_on)
@@ -160,7 +160,7 @@ async def schedule(ctx: Context) -> None:
 async def recount(ctx: Context) -> None:
     """Hold one read model to the log in one shard: in turn, all of them."""
     try:
-        verified = await verify_slice(ctx["pool"], PROJECTIONS)
+        verified = await verify_next_shard(ctx["pool"], PROJECTIONS)
     except _UNREACHABLE as error:
         _log.warning("a recount did not end; what it was to find is unknown", error=str(error))
         return
@@ -174,7 +174,7 @@ async def seal(ctx: Context) -> int:
     if sealing is None:
         return 0
     try:
-        for segment in (await due(ctx["pool"], sealing.store, sealing.plan))[:_SEGMENTS_MAX]:
+        for segment in (await find_due_segments(ctx["pool"], sealing.store, sealing.plan))[:_SEGMENTS_MAX]:
             if await seal_segment(ctx["pool"], sealing.store, segment, sealing.threads):
                 _log.info("sealed", segment=str(segment), events=segment.count)
                 made += 1

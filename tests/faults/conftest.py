@@ -1,4 +1,4 @@
-"""Faults: how many, and a whole instance of two API processes and two workers to inflict them on."""
+"""Fault injection: the number of faults, and an instance with two API processes and two workers."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tests.support.ports import free_ports
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--full", action="store_true", help="Faults in the numbers that PROMISES.md states.")
+    parser.addoption("--full", action="store_true", help="Inject each fault 25 times instead of 3.")
 
 
 @pytest.fixture(scope="session")
 def kills(pytestconfig: pytest.Config) -> int:
-    """Times that a fault is inflicted: 3, or 25 with --full or SHIPLOG_FAULTS=full."""
+    """How often a fault is injected: 3 times, or 25 with --full or SHIPLOG_FAULTS=full."""
     full = pytestconfig.getoption("full", default=False) or os.environ.get("SHIPLOG_FAULTS") == "full"
     return 25 if full else 3
 
@@ -31,5 +31,5 @@ def victim(tmp_path: Path) -> Iterator[Instance]:
 
 @pytest.fixture
 def seed() -> int:
-    """A new one every time, unless SHIPLOG_SEED says which."""
+    """SHIPLOG_SEED, or a new seed for each run."""
     return int(os.environ.get("SHIPLOG_SEED") or int.from_bytes(os.urandom(4)))

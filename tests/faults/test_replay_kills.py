@@ -1,4 +1,4 @@
-"""Kills while a read model is rebuilt: the live one serves throughout, the replay ends, and both are equal."""
+"""Kills during a replay: the live read model keeps serving, the replay completes, and both versions are equal."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from services.resources import open_pool
 from services.settings import Settings
 from tests.faults.test_kills import (
     Fault,
-    Trial,
+    FaultRun,
     _kill_a_backend,
     _kill_a_worker,
     _kill_an_api_process,
+    _new_fault_run,
     _restart_postgres,
-    _trial,
-    _until_settled,
+    _wait_until_caught_up,
 )
 from tests.support.instances import Instance
 from tests.support.ports import ports_of
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.slow
 
 VOTES, GROUP = 2_000_000, 10_000
 FAULTS = (_kill_a_worker, _kill_an_api_process, _kill_a_backend, _restart_postgres)
-# Voters made by the server itself, each new, which is many times faster than sending them.
+# The server generates the voters, which is many times faster than sending them.
 FILL = """
 SELECT count(*) FROM append_casts($1::smallint, array_fill('v'::text, ARRAY[$2::integer]),
     array(SELECT gen_random_uuid() FROM generate_series(1, $2::integer)),
@@ -43,15 +43,15 @@ SELECT count(*) FROM append_casts($1::smallint, array_fill('v'::text, ARRAY[$2::
 """
 
 
-async def test_kills_while_a_read_model_is_rebuilt(victim: Instance, kills: int, seed: int) -> None:
-    trial, rng = _trial(victim, kills, seed), Random(seed)
+async def test_kills_during_a_replay(victim: Instance, kills: int, seed: int) -> None:
+    fault_run, rng = _new_fault_run(victim, kills, seed), Random(seed)
     await _fill(victim)
-    await _until_settled(victim)
+    await _wait_until_caught_up(victim)
     over = asyncio.Event()
-    reading = [asyncio.create_task(_read(port, over)) for port in ports_of(victim.url)]
+    reading = [asyncio.create_task(_read_tallies(port, over)) for port in ports_of(victim.url)]
     try:
         for number in range(kills):
-            await _replay_and_kill(trial, rng, FAULTS[number % len(FAULTS)])
+            await _replay_and_kill(fault_run, rng, FAULTS[number % len(FAULTS)])
     finally:
         over.set()
         seen = await asyncio.gather(*reading)
@@ -74,32 +74,32 @@ async def _fill(victim: Instance) -> None:
     await conn.close()
 
 
-async def _replay_and_kill(trial: Trial, rng: Random, fault: Fault) -> None:
-    """A kill at any moment of the rebuild; whichever worker lives, or comes back, goes on with it."""
-    asked = await _ask(trial.instance)
+async def _replay_and_kill(fault_run: FaultRun, rng: Random, fault: Fault) -> None:
+    """Kill at a random moment of the replay; a surviving or restarted worker continues it."""
+    replay_id = await _begin_replay(fault_run.instance)
     await asyncio.sleep(rng.random() * 2.0)
-    await fault(trial)
-    while (now := await _look(trial.instance, asked)) is None or now.goes_on:  # noqa: ASYNC110 - it is another's
+    await fault(fault_run)
+    while (now := await _read_replay(fault_run.instance, replay_id)) is None or now.is_active:  # noqa: ASYNC110 - another process runs it
         await asyncio.sleep(0.1)
     assert (now.state, now.drift, now.digest) == ("cut-over", 0, now.replaces)
 
 
-async def _ask(instance: Instance) -> UUID:
+async def _begin_replay(instance: Instance) -> UUID:
     async with await open_pool(_settings(instance), size=1) as pool:
         return await begin(pool, find(PROJECTIONS, "tally"))
 
 
-async def _look(instance: Instance, asked: UUID) -> Replay | None:
-    """None while Postgres is away."""
+async def _read_replay(instance: Instance, replay_id: UUID) -> Replay | None:
+    """None while Postgres is down."""
     try:
         async with await open_pool(_settings(instance), size=1) as pool:
-            return await read_replay(pool, asked)
+            return await read_replay(pool, replay_id)
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
         return None
 
 
-async def _read(port: int, over: asyncio.Event) -> list[tuple[int, int]]:
-    """Every tally that was shown. While a process is down, nothing is."""
+async def _read_tallies(port: int, over: asyncio.Event) -> list[tuple[int, int]]:
+    """Every tally that was served until ``over`` is set."""
     shown = []
     async with httpx.AsyncClient(timeout=10) as client:
         while not over.is_set():
@@ -120,5 +120,5 @@ def _settings(instance: Instance) -> Settings:
 def _url(instance: Instance) -> str:
     server = Postgres.attach(instance.data)
     if server is None:
-        raise OSError("Postgres is away")
+        raise OSError("Postgres is down")
     return server.url()

@@ -1,4 +1,4 @@
-"""Same log, same bytes: one digest of every read model, however and wherever it is folded."""
+"""Digests of read models do not depend on batch size, number of processes, hash seed, time zone or locale."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 
 VOTES = 30_000
 BATCHES, PROCESSES = (137, 4_096, 1_000_000), (1, 3)
-PLACES = (
+ENVIRONMENTS = (
     {"PYTHONHASHSEED": "0", "TZ": "UTC", "LC_ALL": "C"},
     {"PYTHONHASHSEED": "1", "TZ": "Pacific/Kiritimati", "LC_ALL": "C.UTF-8"},
     {"PYTHONHASHSEED": "2", "TZ": "America/St_Johns", "LC_ALL": "tr_TR.UTF-8"},
@@ -36,7 +36,7 @@ PLACES = (
 
 @pytest.fixture
 async def written(postgres: Postgres, settings: Settings, pool: Log) -> str:
-    """A log that nobody has folded, to be copied; its name."""
+    """The name of a database with a log that is not folded yet, to be copied."""
     await write_history(pool, 11)
     random = Random(11)
     actors = [UUID(int=random.getrandbits(128)) for _ in range(2_000)]
@@ -54,11 +54,13 @@ def _cast(random: Random, actors: list[UUID]) -> PendingCast:
     return PendingCast("v", random.choice(actors), random.randint(1, 40), choice, mint(), "test")
 
 
-async def test_the_digests_of_24_ways_to_fold_are_one(postgres: Postgres, written: str) -> None:
-    ways = list(product(BATCHES, PROCESSES, PLACES))
+async def test_24_ways_to_fold_give_the_same_digests(postgres: Postgres, written: str) -> None:
+    ways = list(product(BATCHES, PROCESSES, ENVIRONMENTS))
     found = {
-        tuple(sorted((await _fold(postgres, written, f"same_{number}", batch, processes, place)).items()))
-        for number, (batch, processes, place) in enumerate(ways)
+        tuple(
+            sorted((await _fold(postgres, written, f"same_{number}", batch, processes, environment)).items())
+        )
+        for number, (batch, processes, environment) in enumerate(ways)
     }
     print(f"\n{len(ways)} ways, {len(found)} set of digests of {len(PROJECTIONS)} read models")
     assert len(ways) == 24
@@ -66,16 +68,21 @@ async def test_the_digests_of_24_ways_to_fold_are_one(postgres: Postgres, writte
 
 
 async def _fold(
-    postgres: Postgres, written: str, name: str, batch: int, processes: int, place: dict[str, str]
+    postgres: Postgres, written: str, name: str, batch: int, processes: int, environment: dict[str, str]
 ) -> dict[str, str | None]:
-    """The digest of each read model, of a copy of the log folded in this way."""
+    """The digest of each read model, after folding a copy of the log in this way."""
     owner = await asyncpg.connect(postgres.url("postgres"))
     await owner.execute(f"CREATE DATABASE {name} TEMPLATE {written}")
     try:
         url = postgres.url(name)
         folding = [
             await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "tests.support.fold_all", url, str(batch), env={**os.environ, **place}
+                sys.executable,
+                "-m",
+                "tests.support.fold_all",
+                url,
+                str(batch),
+                env={**os.environ, **environment},
             )
             for _ in range(processes)
         ]

@@ -1,4 +1,4 @@
-"""Kills while verdicts flip: every flip reaches the receiver, as one message, however often that has to be sent."""
+"""Kills while verdicts flip: the receiver gets every flip, with one message id, however often it is sent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import httpx
 import pytest
 from standardwebhooks.webhooks import Webhook
 
-from tests.faults.test_kills import _kill_a_backend, _kill_a_worker, _poll, _trial
+from tests.faults.test_kills import _kill_a_backend, _kill_a_worker, _new_fault_run, _poll
 from tests.support.instances import Instance
 
 pytestmark = pytest.mark.slow
@@ -27,16 +27,16 @@ TOOL = {
 }
 FLIPS_A_FAULT = 20
 FAULTS = (_kill_a_worker, _kill_a_worker, _kill_a_backend)
-PATIENCE_SECONDS = 120  # a claim runs out after thirty
+WAIT_SECONDS_MAX = 120  # a claim expires after 30
 
 
 class Receiver(ThreadingHTTPServer):
-    """Takes its time, answers 503 to the first attempt of every seventh message, and keeps the others."""
+    """Answers after 50 ms: 503 to the first attempt of every seventh message, else 200, and stores the message."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Answer)
         self.attempts: list[str] = []
-        self.came: list[tuple[dict[str, str], bytes]] = []
+        self.received: list[tuple[dict[str, str], bytes]] = []
 
 
 class _Answer(BaseHTTPRequestHandler):
@@ -49,12 +49,12 @@ class _Answer(BaseHTTPRequestHandler):
         time.sleep(0.05)
         status = 503 if fresh and len(set(self.server.attempts)) % 7 == 0 else 200
         if status == 200:
-            self.server.came.append((dict(self.headers), body))
+            self.server.received.append((dict(self.headers), body))
         self.send_response(status)
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -65,10 +65,10 @@ def receiver() -> Iterator[Receiver]:
         receiver.shutdown()
 
 
-async def test_kills_while_flips_are_told(
+async def test_kills_while_flips_are_delivered(
     victim: Instance, receiver: Receiver, kills: int, seed: int
 ) -> None:
-    trial, rng = _trial(victim, kills, seed), Random(seed)
+    fault_run, rng = _new_fault_run(victim, kills, seed), Random(seed)
     made = json.loads(victim.command("users", "create", "teller", "--role", "editor", "--json"))
     async with httpx.AsyncClient(base_url=victim.url, timeout=10) as editor:
         login = {"name": "teller", "password": made["password"]}
@@ -78,22 +78,22 @@ async def test_kills_while_flips_are_told(
         secret = (await editor.post("/v1/webhooks", json={"url": url, "tools": ["flipper"]})).json()["secret"]
         choices = cycle(("ship", "skip"))
         for number in range(kills):
-            fault = asyncio.create_task(FAULTS[number % len(FAULTS)](trial))
+            fault = asyncio.create_task(FAULTS[number % len(FAULTS)](fault_run))
             for _ in range(FLIPS_A_FAULT):
-                await _take(editor, next(choices))
+                await _publish_take(editor, next(choices))
                 await asyncio.sleep(rng.random() * 0.1)
             await fault
     wanted = await _flips(victim, kills * FLIPS_A_FAULT)
-    await _until_told(receiver, wanted)
-    ids = {headers["webhook-id"]: body for headers, body in receiver.came}
+    await _wait_until_received(receiver, wanted)
+    ids = {headers["webhook-id"]: body for headers, body in receiver.received}
     assert len(ids) == len(wanted)
-    assert [Webhook(secret).verify(body, headers) for headers, body in receiver.came[-3:]]
-    assert all(ids[headers["webhook-id"]] == body for headers, body in receiver.came)
+    assert [Webhook(secret).verify(body, headers) for headers, body in receiver.received[-3:]]
+    assert all(ids[headers["webhook-id"]] == body for headers, body in receiver.received)
     print(f"\n{kills} kills, {len(wanted)} flips, {len(receiver.attempts)} attempts, seed {seed}")
 
 
-async def _take(editor: httpx.AsyncClient, choice: str) -> None:
-    """Until it is acknowledged; sent again it changes nothing."""
+async def _publish_take(editor: httpx.AsyncClient, choice: str) -> None:
+    """Publish the take, and repeat the request until it is acknowledged."""
     body = {"score": 90 if choice == "ship" else 10, "choice": choice, "text": ""}
     while True:
         answer = await editor.put("/v1/tools/flipper/takes/builder", json=body)
@@ -104,8 +104,8 @@ async def _take(editor: httpx.AsyncClient, choice: str) -> None:
 
 
 async def _flips(victim: Instance, count: int) -> set[str]:
-    """The positions of all flips, once they have been found."""
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    """The positions of all flips, once ``count`` have been found."""
+    async with asyncio.timeout(WAIT_SECONDS_MAX):
         while True:
             positions, cursor = set[str](), None
             while cursor is not None or not positions:
@@ -120,7 +120,7 @@ async def _flips(victim: Instance, count: int) -> set[str]:
             await asyncio.sleep(0.1)
 
 
-async def _until_told(receiver: Receiver, wanted: set[str]) -> None:
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while {json.loads(body)["data"]["position"] for _, body in list(receiver.came)} != wanted:  # noqa: ASYNC110 - others send
+async def _wait_until_received(receiver: Receiver, wanted: set[str]) -> None:
+    async with asyncio.timeout(WAIT_SECONDS_MAX):
+        while {json.loads(body)["data"]["position"] for _, body in list(receiver.received)} != wanted:  # noqa: ASYNC110 - workers send
             await asyncio.sleep(0.1)

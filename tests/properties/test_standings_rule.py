@@ -1,4 +1,4 @@
-"""The SQL rule and domain/voting/votes.py are one rule: any casts, in any groups, get the same answers from both."""
+"""The SQL functions and domain/voting/votes.py decide alike: any casts, in any batches, get the same results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from domain.shared.log import Shard
 from domain.voting.votes import BLANK, Ballot, Cast, CastDecision, decide, evolve
 from eventstore import ids
-from eventstore.casts import CastResult, FirstVoteHeuristic, Kind, PendingCast, append_casts
+from eventstore.cast_batch import Kind
+from eventstore.casts import CastResult, FirstVoteHeuristic, PendingCast, append_casts
 
 SHARD = Shard(1)
 IDS = sorted(ids.mint() for _ in range(12))
@@ -24,39 +25,39 @@ casts = st.tuples(
     st.sampled_from(IDS),
     st.sampled_from(["ship", "skip", None]),
 )
-groups = st.lists(st.lists(casts, min_size=1, max_size=12), min_size=1, max_size=5)
+batches = st.lists(st.lists(casts, min_size=1, max_size=12), min_size=1, max_size=5)
 _tools = count(1_000, 2)
 
 
-class Hopeful(FirstVoteHeuristic):
+class AlwaysExpectsNew(FirstVoteHeuristic):
     expects_new = True  # type: ignore[assignment]
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(groups=groups, hopeful=st.lists(st.booleans(), min_size=5, max_size=5))
-async def test_sql_and_domain_answer_alike(
-    module_pool: Pool[Record], groups: list[list[tuple[Key, UUID, str | None]]], hopeful: list[bool]
+@given(batches=batches, expects_new=st.lists(st.booleans(), min_size=5, max_size=5))
+async def test_sql_and_domain_give_the_same_results(
+    module_pool: Pool[Record], batches: list[list[tuple[Key, UUID, str | None]]], expects_new: list[bool]
 ) -> None:
-    """Whether a group is expected to meet no ballot or not, rightly or wrongly."""
+    """Whether or not a batch is expected to meet no ballot, rightly or wrongly."""
     log = module_pool
     actors, tool = [uuid4(), uuid4()], next(_tools)
     before = await head(log)
     ballots: dict[Key, Ballot] = {}
     positions: dict[tuple[Key, UUID], str] = {}
-    for group, hope in zip(groups, hopeful, strict=False):
-        submitted = [
+    for batch, new in zip(batches, expects_new, strict=False):
+        pending = [
             PendingCast(key[0], actors[key[1]], tool + key[2], choice, vote_id, "test")
-            for key, vote_id, choice in group
+            for key, vote_id, choice in batch
         ]
         async with log.acquire() as conn:
-            result = await append_casts(conn, SHARD, submitted, Hopeful() if hope else None)
-        for (key, vote_id, choice), answer in zip(group, result, strict=True):
+            results = await append_casts(conn, SHARD, pending, AlwaysExpectsNew() if new else None)
+        for (key, vote_id, choice), result in zip(batch, results, strict=True):
             ballot, cast = ballots.get(key, BLANK), Cast(vote_id, choice)
-            assert as_domain(answer) == decide(ballot, cast)
+            assert as_domain(result) == decide(ballot, cast)
             ballots[key] = evolve(ballot, cast)
-            assert answer.id == ballots[key].id
-            if answer.outcome == "counted":  # the same id again answers the same position
-                assert positions.setdefault((key, vote_id), str(answer.position)) == str(answer.position)
+            assert result.id == ballots[key].id
+            if result.outcome == "counted":  # the same id again has the same position
+                assert positions.setdefault((key, vote_id), str(result.position)) == str(result.position)
     assert await standings(log, actors, tool) == {
         key: (ballot.id, ballot.choice) for key, ballot in ballots.items()
     }
@@ -89,7 +90,7 @@ async def standings(log: Pool[Record], actors: list[UUID], tool: int) -> dict[Ke
 async def check_events(
     log: Pool[Record], actors: list[UUID], tool: int, ballots: dict[Key, Ballot], counted: int
 ) -> None:
-    """Each event replaces what the one before it chose and says when that was, and the last says what stands."""
+    """Each event has the choice and the time of the event it replaces, and the last one has the ballot's choice."""
     rows = await log.fetch(
         """SELECT type, actor, tool, choice, replaced, recorded_at, replaced_at FROM events
             WHERE shard = $1 AND actor = ANY($2) ORDER BY position""",

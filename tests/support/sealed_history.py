@@ -1,4 +1,4 @@
-"""A random history, with everything in it that could trip one engine and not the other, and where it is sealed."""
+"""A random history with values that the two engines might treat differently, and a function that seals it."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from eventstore.casts import PendingCast, append_casts
 from eventstore.decisions import decide_editorial, decide_tool
 from eventstore.ids import mint
 from eventstore.sealed.manifest import Segment
-from eventstore.sealed.seal import Plan, due, seal
+from eventstore.sealed.seal import SealPlan, find_due_segments, seal
 from eventstore.sealed.store import Store
 from tests.support.stage import AUTHOR, Log
 
-NASTY = [
+TRICKY_TEXTS = [
     "",
     " ",
     '"',
@@ -52,16 +52,16 @@ NASTY = [
     "👩‍👧 e\u0301 \u202e",
     "-",
 ]
-# Time does not go back along a shard: what comes next is recorded at its head's time, if that is ahead of the clock.
-LATER = (
+# The next event gets the head's time if that is ahead of the clock.
+ADVANCE_HEAD_TIME = (
     "UPDATE heads SET recorded_at = greatest(recorded_at, clock_timestamp()) + $2::interval WHERE shard = $1"
 )
-PEOPLE = [Shard(1), Shard(2), Shard(3)]
+VOTER_SHARDS = [Shard(1), Shard(2), Shard(3)]
 
 
 async def write_history(log: Log, seed: int, casts: int = 300) -> None:
     random, hours = Random(seed), Random(seed)
-    for slug in NASTY[4:12]:
+    for slug in TRICKY_TEXTS[4:12]:
         await _editorial(log, random, slug)
     await _seats_and_rulebooks(log, random)
     actors = [UUID(int=random.getrandbits(128)) for _ in range(20)]
@@ -73,31 +73,33 @@ async def write_history(log: Log, seed: int, casts: int = 300) -> None:
                 random.randint(1, 5),
                 random.choice(["ship", "skip", None]),
                 mint(),
-                random.choice(["k1", "web", *NASTY]),
+                random.choice(["k1", "web", *TRICKY_TEXTS]),
             )
             for _ in range(10)
         ]
-        shard = random.choice(PEOPLE)
+        shard = random.choice(VOTER_SHARDS)
         async with log.acquire() as conn:
-            await conn.execute(LATER, shard, timedelta(hours=hours.choice([0, 1, 30])))
+            await conn.execute(ADVANCE_HEAD_TIME, shard, timedelta(hours=hours.choice([0, 1, 30])))
             await append_casts(conn, shard, group)
 
 
 async def _editorial(log: Log, random: Random, slug: str) -> None:
     def details() -> Details:
-        one = lambda: random.choice(NASTY)  # noqa: E731
+        one = lambda: random.choice(TRICKY_TEXTS)  # noqa: E731
         return Details(name=one(), tagline=one(), category=Category(one(), one()), pricing=Pricing(one()))
 
     def take(revision: int) -> TakePublished:
         choice, replaced = random.choice(["ship", "skip"]), random.choice(["ship", "skip", None])
-        return TakePublished(random.choice(NASTY), revision, 70, choice, random.choice(NASTY), replaced)
+        return TakePublished(
+            random.choice(TRICKY_TEXTS), revision, 70, choice, random.choice(TRICKY_TEXTS), replaced
+        )
 
     events: list[EditorialEvent] = [
         ToolListed(slug, 1, details()),
         take(1),
         take(2),
         ToolRevised(slug, 2, details()),
-        TakeWithdrawn(random.choice(NASTY), 3, "ship"),
+        TakeWithdrawn(random.choice(TRICKY_TEXTS), 3, "ship"),
     ]
     if random.random() < 0.5:
         events.append(ToolRetired(slug, 3, details()))
@@ -107,27 +109,30 @@ async def _editorial(log: Log, random: Random, slug: str) -> None:
 
 async def _seats_and_rulebooks(log: Log, random: Random) -> None:
     events: list[EditorialEvent] = [
-        ReviewerSeated(slug, seat, random.choice(NASTY), "", random.choice(NASTY))
-        for seat, slug in enumerate(NASTY)
+        ReviewerSeated(slug, seat, random.choice(TRICKY_TEXTS), "", random.choice(TRICKY_TEXTS))
+        for seat, slug in enumerate(TRICKY_TEXTS)
     ] + _rulebooks(random)
     async with log.acquire() as conn:
         await decide_editorial(conn, lambda _: events, AUTHOR)
 
 
 def _rulebooks(random: Random) -> list[EditorialEvent]:
-    """Digests stand twice, so that a newer row meets an older one."""
+    """Digests repeat, so that newer rows replace older ones."""
     at = datetime(2027, 1, 1, 12, 30, 15, 123456, tzinfo=UTC)
-    digests = [random.choice(NASTY) for _ in NASTY]
+    digests = [random.choice(TRICKY_TEXTS) for _ in TRICKY_TEXTS]
     return [
-        *(RulebookWritten(each, Rulebook("mine", title=random.choice(NASTY))) for each in digests),
-        *(RulebookAdopted(each, random.choice(NASTY), random.choice(NASTY)) for each in digests),
-        *(AdoptionScheduled(each, at, random.choice(NASTY)) for each in digests),
+        *(RulebookWritten(each, Rulebook("mine", title=random.choice(TRICKY_TEXTS))) for each in digests),
+        *(
+            RulebookAdopted(each, random.choice(TRICKY_TEXTS), random.choice(TRICKY_TEXTS))
+            for each in digests
+        ),
+        *(AdoptionScheduled(each, at, random.choice(TRICKY_TEXTS)) for each in digests),
         *(AdoptionCalledOff(each) for each in digests),
-        RulebookAdopted(digests[0], digests[1], random.choice(NASTY), rolls_back=True),
+        RulebookAdopted(digests[0], digests[1], random.choice(TRICKY_TEXTS), rolls_back=True),
     ]
 
 
 async def seal_all(log: Log, store: Store, size: int = 64) -> list[Segment]:
-    segments = await due(log, store, Plan(size, short=True))
+    segments = await find_due_segments(log, store, SealPlan(size, short=True))
     assert all([await seal(log, store, segment) for segment in segments])
     return segments

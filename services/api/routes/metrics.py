@@ -24,7 +24,7 @@ from services.webhooks.registry import read_health
 @get("/metrics", guards=[open_to_all], include_in_schema=False)
 async def metrics(request: AnyRequest) -> Response[bytes]:
     """Metrics in the Prometheus text format."""
-    WAITING.set(app_state(request).appenders.waiting)
+    WAITING.set(app_state(request).appenders.queued)
     for gauge in (BEHIND, LAG, DRIFT, PARKED, STOPPED, WEBHOOKS):
         gauge.clear()  # while the database is away, no value instead of 0
     with suppress(PostgresError, InterfaceError, OSError, TimeoutError):

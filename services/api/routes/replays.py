@@ -15,7 +15,7 @@ from projections.engine.registry import PROJECTIONS
 from projections.replays import cut_over
 from projections.replays import jobs as replays
 from projections.replays.jobs import Source
-from projections.replays.verify import read_verifications, verify_all
+from projections.replays.verify import read_recounts, verify_all
 from services.api.http.app_state import app_state
 from services.api.http.auth import author_of, for_editors, open_to_all
 from services.api.http.caching import NO_STORE
@@ -125,7 +125,7 @@ async def cut_over_replay(
     """Replace the live version by the rebuilt one. A reason is required where rows differ."""
     pool = app_state(request).pool
     live = replays.find(PROJECTIONS, (await replays.read_replay(pool, id)).projection)
-    accepted = cut_over.Accepted(data.reason, await author_of(request)) if data.reason else None
+    accepted = cut_over.Acceptance(data.reason, await author_of(request)) if data.reason else None
     await cut_over.cut_over(pool, live, id, accepted)
     return await _answer(request, id)
 
@@ -155,7 +155,7 @@ async def verify(request: AnyRequest) -> Response[Items[RecountResult]]:
 async def show_drift(request: AnyRequest) -> Response[Drift]:
     """The results of the continuous recount, by read model and shard."""
     pool = app_state(request).pool
-    drift = present_drift(await read_verifications(pool), await count_parked(pool))
+    drift = present_drift(await read_recounts(pool), await count_parked(pool))
     return Response(drift, headers=NO_STORE)
 
 

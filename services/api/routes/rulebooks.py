@@ -101,7 +101,7 @@ class AdoptionStateResponse(Struct, frozen=True):
 )
 async def put_rulebook(request: AnyRequest, data: JSONBody[Rulebook]) -> Response[PutRulebookResponse]:
     """Write a rulebook as JSON, or as TOML (`application/toml`): 201 if it is new, 200 if it is known already."""
-    decided = (await _decide(request, WriteRulebook(data))).decided
+    decided = (await _decide(request, WriteRulebook(data))).decision
     answer = PutRulebookResponse(data.digest, data.canonical.decode(), position_of(decided))
     headers = {"Location": f"/v1/rulebooks/{data.digest}"}
     return Response(answer, status_code=201 if decided.recorded else 200, headers=headers)
@@ -197,12 +197,12 @@ async def roll_back_adoption(
 async def _answer(request: AnyRequest, command: Command) -> Response[AdoptionStateResponse]:
     result = await _decide(request, command)
     times = {digest: each.effective_at for digest, each in result.state.scheduled.items()}
-    return Response(AdoptionStateResponse(result.state.in_force, times, position_of(result.decided)))
+    return Response(AdoptionStateResponse(result.state.in_force, times, position_of(result.decision)))
 
 
 async def _decide(request: AnyRequest, command: Command) -> AdoptionResult:
     result = await decide_adoption(app_state(request).pool, command, await author_of(request))
-    await announce_editorial(request, result.decided)
+    await announce_editorial(request, result.decision)
     return result
 
 

@@ -14,7 +14,8 @@ from domain.shared.log import shard_of
 from domain.shared.types import Choice, Slug
 from domain.voting.identifiers import ID_REQUIREMENT
 from eventstore import ids
-from eventstore.casts import CastResult, Kind, PendingCast
+from eventstore.cast_batch import Kind
+from eventstore.casts import CastResult, PendingCast
 from projections.my_votes import read_votes
 from services.api.http.app_state import app_state
 from services.api.http.auth import Voter, open_to_all, reader_of, voter_of, with_own_credentials

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
-from projections.replays.verify import Verification, Verified
+from projections.replays.verify import ModelRecount, ShardRecount
 
 DriftStatus: TypeAlias = Literal["equal", "drifting", "unknown"]
 
@@ -46,24 +46,24 @@ class RecountResult(Struct, frozen=True):
     rows: list[str]
 
 
-def present_drift(verifications: Sequence[Verification], incomplete: dict[str, int]) -> Drift:
+def present_drift(verifications: Sequence[ShardRecount], incomplete: dict[str, int]) -> Drift:
     return Drift(_status(verifications), [_read_model(each) for each in verifications], incomplete)
 
 
-def present_recount(verified: Verified) -> RecountResult:
+def present_recount(verified: ModelRecount) -> RecountResult:
     return RecountResult(
         verified.projection, verified.position, verified.digest, verified.drift, verified.rows
     )
 
 
-def _status(verifications: Sequence[Verification]) -> DriftStatus:
+def _status(verifications: Sequence[ShardRecount]) -> DriftStatus:
     if any(each.drift for each in verifications):
         return "drifting"
     unknown = not verifications or any(each.drift is None for each in verifications)
     return "unknown" if unknown else "equal"
 
 
-def _read_model(each: Verification) -> ReadModelDrift:
+def _read_model(each: ShardRecount) -> ReadModelDrift:
     return ReadModelDrift(
         each.projection,
         each.shard,

@@ -124,7 +124,7 @@ async def _decide(settings: Settings, pool: Pool[Record], commands: list[Command
 
 
 def _adopted(outcome: AdoptionResult) -> AdoptionReport:
-    state, recorded = outcome.state, outcome.decided.recorded
+    state, recorded = outcome.state, outcome.decision.recorded
     return AdoptionReport(
         state.in_force,
         state.known[state.in_force].name,

@@ -28,7 +28,7 @@ from projections.engine.projection import Projection
 from projections.engine.registry import PROJECTIONS
 from projections.replays import jobs as replays
 from projections.replays import run as replaying
-from projections.replays.cut_over import Accepted, cut_over, roll_back
+from projections.replays.cut_over import Acceptance, cut_over, roll_back
 from projections.replays.jobs import Replay, Source
 from services.auth.identity import Identity
 from services.cli.instance import data_option, instance
@@ -120,15 +120,15 @@ async def _replay(
     hold: bool,
     source: Source,
 ) -> Replayed:
-    mine = await replays.unfinished(pool, live)
+    mine = await replays.find_unfinished(pool, live)
     mine = mine or await replays.begin(pool, live, hold=hold, source=source)
-    with suppress(replays.NotNow):
+    with suppress(replays.WrongReplayState):
         await replays.resume(pool, mine)
     store = sealing_of(settings).store if settings.segments else None
     found = await _to_the_end(pool, mine, store)
     if accept and found.state in ("equal", "different"):
         by = Author(Identity(settings, pool).pseudonym("user", b"command"), "command")
-        await cut_over(pool, live, mine, Accepted(accept, by))
+        await cut_over(pool, live, mine, Acceptance(accept, by))
         found = await replays.read_replay(pool, mine)
     return _replayed(found)
 
@@ -137,11 +137,11 @@ async def _to_the_end(pool: Pool[Record], id: UUID, store: Store | None) -> Repl
     """Here, or in the worker that was quicker to take it. Stopped, it waits to be called again."""
     showing = asyncio.create_task(_show(pool, id))
     try:
-        while (found := await replaying.run(pool, PROJECTIONS, id, store)).goes_on:
+        while (found := await replaying.run(pool, PROJECTIONS, id, store)).is_active:
             await asyncio.sleep(_LOOK_SECONDS)
         return found
     except asyncio.CancelledError:
-        with suppress(replays.NotNow):
+        with suppress(replays.WrongReplayState):
             await replays.pause(pool, id)
         click.echo("Stopped. Call the same again to go on, or with --cancel to give it up.", err=True)
         raise
@@ -171,7 +171,7 @@ async def _roll_back(pool: Pool[Record], live: Projection) -> str:
 
 
 async def _cancel(pool: Pool[Record], live: Projection) -> str:
-    under_way = await replays.unfinished(pool, live)
+    under_way = await replays.find_unfinished(pool, live)
     if under_way is None:
         return f"no replay of {live.name} is under way"
     await replays.cancel(pool, PROJECTIONS, under_way)

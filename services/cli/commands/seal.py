@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from eventstore.sealed.manifest import Manifest, Segment
-from eventstore.sealed.seal import due
+from eventstore.sealed.seal import find_due_segments
 from eventstore.sealed.seal import seal as seal_segment
 from eventstore.sealed.store import Store
 from services.cli.commands.seal_progress import Show, shown
@@ -64,7 +64,7 @@ async def _seal(settings: Settings, everything: bool, quiet: bool) -> list[Segme
     if everything:
         sealing = replace(sealing, plan=replace(sealing.plan, short=True))
     async with await open_pool(settings, session=_SESSION, size=2) as pool:
-        segments = await due(pool, sealing.store, sealing.plan)
+        segments = await find_due_segments(pool, sealing.store, sealing.plan)
         with shown(sum(segment.count for segment in segments), quiet=quiet) as show:
             return await _seal_each(pool, sealing, segments, show)
 
@@ -97,7 +97,7 @@ def segments(data: Path, as_json: bool) -> None:
     folder = segments_folder(data)
     if not folder.is_dir():
         raise click.UsageError(f"There are no segments in {folder}. Name the folder in SHIPLOG_SEGMENTS.")
-    sound, damaged = Store(folder).review()
+    sound, damaged = Store(folder).check_all()
     found = Segments(not damaged, sound, damaged)
     if as_json:
         click.echo(msgspec.json.encode(found))

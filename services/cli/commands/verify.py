@@ -13,7 +13,7 @@ from msgspec import Struct
 from projections.engine.registry import PROJECTIONS
 from projections.flips.verify import verify_flips
 from projections.replays.sealed_verify import verify_segments
-from projections.replays.verify import Verified, verify_all
+from projections.replays.verify import ModelRecount, verify_all
 from services.cli.instance import data_option, instance
 from services.resources import open_pool, sealing_of
 from services.settings import Settings
@@ -21,7 +21,7 @@ from services.settings import Settings
 
 class VerifyReport(Struct, frozen=True):
     equal: bool
-    read_models: list[Verified]
+    read_models: list[ModelRecount]
 
 
 @click.command()
@@ -45,7 +45,7 @@ def verify(data: Path, sealed: bool, as_json: bool) -> None:
     sys.exit(0 if report.equal else 1)
 
 
-async def _verify(settings: Settings, sealed: bool) -> list[Verified]:
+async def _verify(settings: Settings, sealed: bool) -> list[ModelRecount]:
     async with await open_pool(settings, session={"statement_timeout": "0"}, size=2) as pool:
         if sealed:
             sealing = sealing_of(settings)

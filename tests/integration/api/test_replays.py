@@ -11,10 +11,10 @@ from litestar import Litestar
 from litestar.testing import AsyncTestClient
 
 from projections.engine.registry import PROJECTIONS
-from projections.replays.verify import verify_slice
+from projections.replays.verify import verify_next_shard
 from services.cli.commands.users import create_user
 from services.workers.jobs import Context, replay
-from tests.integration.projections.test_replay import SPOIL, cast_votes
+from tests.integration.projections.test_replay import CORRUPT_TALLY, cast_votes
 from tests.support.stage import catch_up
 
 Client = AsyncTestClient[Litestar]
@@ -53,7 +53,7 @@ async def test_a_worker_runs_the_replay_that_an_editor_started(editor: Client, p
 async def test_a_cut_over_with_differences_requires_a_reason(editor: Client, pool: Pool[Record]) -> None:
     await cast_votes(pool, 40)
     await catch_up(pool)
-    await pool.execute(SPOIL)
+    await pool.execute(CORRUPT_TALLY)
     address = (await start(editor)).headers["location"]
     await work(pool)
     assert (await editor.get(address)).json()["equal"] is False
@@ -110,14 +110,14 @@ async def test_drift_is_unknown_then_equal_then_found(editor: Client, pool: Pool
     await cast_votes(pool, 20)
     await catch_up(pool)
     for _ in range(len(PROJECTIONS) * 4):
-        await verify_slice(pool, PROJECTIONS)
+        await verify_next_shard(pool, PROJECTIONS)
     assert (await editor.get("/v1/health/drift")).json()["status"] == "equal"
-    await pool.execute(SPOIL)
+    await pool.execute(CORRUPT_TALLY)
     recounted = {each["projection"]: each for each in (await editor.post("/v1/verify")).json()["items"]}
     assert recounted["tally"]["drift"] > 0
     assert recounted["hourly_tally"]["drift"] == 0
     for _ in range(len(PROJECTIONS) * 4):
-        await verify_slice(pool, PROJECTIONS)
+        await verify_next_shard(pool, PROJECTIONS)
     drift = (await editor.get("/v1/health/drift")).json()
     assert drift["status"] == "drifting"
     assert {each["projection"] for each in drift["read_models"] if each["drift"]} == {"tally"}

@@ -15,7 +15,7 @@ import pytest
 
 from domain.rulebooks.presets import DEFAULT, PRESETS
 from domain.timeline.trials import Trial
-from eventstore.sealed.seal import Plan
+from eventstore.sealed.seal import SealPlan
 from eventstore.sealed.store import Store
 from projections.trials import jobs as trials
 from projections.trials import worker as trial_runs
@@ -246,7 +246,7 @@ async def test_a_killed_workers_trial_is_begun_anew_by_another(editor: Client, l
 async def test_sealed_history_is_read_where_it_is_whole_and_postgres_where_not(
     editor: Client, pool: Log, tmp_path: Path
 ) -> None:
-    sealing = Sealing(Store(tmp_path), Plan(), threads=1)
+    sealing = Sealing(Store(tmp_path), SealPlan(), threads=1)
     last = (await seal_all(pool, sealing.store))[-1]
     found = []
     for damage in (b"", b"damage"):

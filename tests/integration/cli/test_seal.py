@@ -122,7 +122,7 @@ async def test_a_worker_seals_without_redis(settings: Settings, pool: Log, folde
         assert made is not None
 
         async def sealed() -> bool:
-            return made.store.last(SHARD) == 20
+            return made.store.last_position(SHARD) == 20
 
         await until(sealed)
         working.cancel()

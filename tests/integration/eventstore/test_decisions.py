@@ -1,4 +1,4 @@
-"""Decisions in the house: one after the other, each on top of the history it read."""
+"""Editorial decisions are serialized: each is appended directly after the history it read."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def details(name: str) -> Details:
 
 
 async def put(log: Log, name: str, expected: int | None = None, slug: str = "quill") -> EditorialDecision:
-    def on(past: Sequence[EditorialEvent]) -> list[EditorialEvent]:
-        return decide(PutTool(slug, details(name), expected), reduce(evolve, past, None))
+    def decide_put(history: Sequence[EditorialEvent]) -> list[EditorialEvent]:
+        return decide(PutTool(slug, details(name), expected), reduce(evolve, history, None))
 
     async with log.acquire() as conn:
-        return await decide_tool(conn, slug, on, AUTHOR)
+        return await decide_tool(conn, slug, decide_put, AUTHOR)
 
 
-async def test_a_decision_is_recorded_where_it_says(pool: Log) -> None:
+async def test_a_decision_returns_the_position_and_time_of_its_event(pool: Log) -> None:
     decided = await put(pool, "Quill")
     assert (decided.before, decided.events) == ([], [ToolListed("quill", 1, details("Quill"))])
     assert [each.position for each in decided.recorded] == [Position(EDITORIAL, 1)]
@@ -45,20 +45,20 @@ async def test_a_decision_is_recorded_where_it_says(pool: Log) -> None:
     assert row["recorded_at"] == decided.recorded[0].recorded_at
 
 
-async def test_the_next_decision_reads_what_the_last_one_left(pool: Log) -> None:
+async def test_a_decision_reads_the_events_of_the_one_before(pool: Log) -> None:
     await put(pool, "Quill")
     decided = await put(pool, "Quill 2")
     assert decided.before == [ToolListed("quill", 1, details("Quill"))]
     assert decided.events == [ToolRevised("quill", 2, details("Quill 2"))]
 
 
-async def test_no_event_moves_nothing(pool: Log) -> None:
+async def test_a_decision_without_events_leaves_the_head_unchanged(pool: Log) -> None:
     await put(pool, "Quill")
     assert (await put(pool, "Quill")).recorded == []
     assert await pool.fetchval("SELECT position FROM heads WHERE shard = 0") == 1
 
 
-async def test_two_at_once_on_a_new_slug_give_one_tool(pool: Log) -> None:
+async def test_concurrent_decisions_on_a_new_slug_create_one_tool(pool: Log) -> None:
     decided = await asyncio.gather(*(put(pool, f"Quill {n}") for n in range(8)))
     types = sorted(type(event).__name__ for each in decided for event in each.events)
     assert types == ["ToolListed", *["ToolRevised"] * 7]
@@ -68,7 +68,7 @@ async def test_two_at_once_on_a_new_slug_give_one_tool(pool: Log) -> None:
     assert [msgspec.json.decode(row["data"])["revision"] for row in rows] == list(range(1, 9))
 
 
-async def test_of_those_who_expect_the_same_revision_one_is_first(pool: Log) -> None:
+async def test_only_one_of_several_decisions_on_the_same_revision_succeeds(pool: Log) -> None:
     await put(pool, "Quill")
     decided = await asyncio.gather(
         *(put(pool, f"Quill {n}", expected=1) for n in range(8)), return_exceptions=True
@@ -77,7 +77,7 @@ async def test_of_those_who_expect_the_same_revision_one_is_first(pool: Log) -> 
     assert sum(isinstance(each, RevisionConflict) for each in decided) == 7
 
 
-async def test_two_puts_at_once_over_http_list_the_tool_once(client: Client, catalogue_key: Headers) -> None:
+async def test_concurrent_puts_over_http_list_the_tool_once(client: Client, catalogue_key: Headers) -> None:
     answers = await asyncio.gather(
         *(
             new_visitor(client).put(
@@ -90,14 +90,14 @@ async def test_two_puts_at_once_over_http_list_the_tool_once(client: Client, cat
     assert sorted(answer.json()["revision"] for answer in answers) == list(range(1, 7))
 
 
-async def test_a_refused_decision_leaves_no_trace(pool: Log) -> None:
+async def test_a_rejected_decision_changes_nothing(pool: Log) -> None:
     with pytest.raises(RevisionConflict):
         await put(pool, "Quill", expected=4)
     assert await pool.fetchval("SELECT count(*) FROM slugs") == 0
     assert await pool.fetchval("SELECT position FROM heads WHERE shard = 0") == 0
 
 
-async def test_a_decision_that_fails_while_it_is_made_leaves_no_trace(pool: Log) -> None:
+async def test_a_decision_that_raises_changes_nothing(pool: Log) -> None:
     def failing(_: Sequence[EditorialEvent]) -> list[EditorialEvent]:
         raise ZeroDivisionError
 
@@ -107,24 +107,24 @@ async def test_a_decision_that_fails_while_it_is_made_leaves_no_trace(pool: Log)
     assert (await put(pool, "Quill")).recorded[0].position == Position(EDITORIAL, 1)
 
 
-async def test_a_slug_names_one_tool_for_ever(pool: Log) -> None:
+async def test_the_tool_of_a_slug_cannot_be_changed(pool: Log) -> None:
     await put(pool, "Quill")
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await pool.execute("UPDATE slugs SET tool = 9")
 
 
-async def test_time_does_not_go_back_within_the_house(pool: Log) -> None:
-    """A head from a clock that was ahead holds the next event's time."""
+async def test_time_never_decreases_in_the_editorial_shard(pool: Log) -> None:
+    """If the head's time is ahead of the clock, the next event gets the head's time."""
     await put(pool, "Quill")
     await pool.execute("UPDATE heads SET recorded_at = now() + interval '1 hour' WHERE shard = 0")
     ahead = await pool.fetchval("SELECT recorded_at FROM heads WHERE shard = 0")
     assert (await put(pool, "Quill 2")).recorded[0].recorded_at == ahead
 
 
-async def test_an_event_of_an_unknown_type_stops_its_own_tool_only(
+async def test_an_event_of_an_unknown_type_blocks_decisions_on_its_own_tool_only(
     client: Client, catalogue_key: Headers, pool: Log
 ) -> None:
-    """As a newer version may have written it: this one must neither skip nor overwrite it."""
+    """A newer release may have written it: this one must neither skip nor overwrite it."""
     await put(pool, "Quill")
     await put(pool, "Pen", slug="pen")
     await pool.execute(
@@ -135,7 +135,7 @@ async def test_an_event_of_an_unknown_type_stops_its_own_tool_only(
         b'{"type": "ToolExploded"}',
     )
     await pool.execute("UPDATE heads SET position = 3 WHERE shard = 0")
-    stopped = await client.put("/v1/tools/quill", json=TOOL, headers=dict(catalogue_key))
-    assert_problem(stopped, 409)
+    blocked = await client.put("/v1/tools/quill", json=TOOL, headers=dict(catalogue_key))
+    assert_problem(blocked, 409)
     other = await client.put("/v1/tools/pen", json=TOOL, headers=dict(catalogue_key))
     assert (other.status_code, other.json()["position"]) == (200, "0.4")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from projections.flips.batches import PIECE, STOP, UNCOUNTED
+from projections.flips.batches import NEXT_BATCH, STOP, UNCOUNTED
 from projections.flips.reads import NEWEST, NEWEST_OF_TOOL, SINCE, TELL
 from projections.flips.store import AFTER
 from projections.flips.votes import COUNT, DATE, VOTES
@@ -46,7 +46,7 @@ async def log(postgres: Any, template: str) -> AsyncIterator[Log]:
 
 
 async def test_a_piece_is_found_by_halving(log: Log) -> None:
-    plan = await plan_of(log, PIECE, "'{0,1,2}'", "'{10000,10000,10000}'", "50", *END, settings=USE_INDEXES)
+    plan = await plan_of(log, NEXT_BATCH, "'{0,1,2}'", "'{10000,10000,10000}'", "50", *END, settings=USE_INDEXES)
     assert seq_scanned(plan) == set()
     assert rows_read(plan) <= 3 + 50 + 3 * 8  # the ends, the house's part, and the halves
 

@@ -14,7 +14,7 @@ from projections.engine.registry import PROJECTIONS
 from projections.my_votes import MY_VOTES
 from projections.replays.jobs import begin, read_replays
 from projections.replays.run import run
-from projections.replays.verify import read_verifications, verify_slice
+from projections.replays.verify import read_recounts, verify_next_shard
 from projections.tally import TALLY
 from services.cli.commands.migrate import migrate_database
 from services.cli.commands.status import _read, _table
@@ -46,7 +46,7 @@ async def upgraded(settings: Settings, pool: Log) -> Log:
         pass
     await run(pool, BEFORE, await begin(pool, OBSOLETE))
     for _ in range(4 * len(BEFORE)):
-        await verify_slice(pool, BEFORE)
+        await verify_next_shard(pool, BEFORE)
     return pool
 
 
@@ -72,7 +72,7 @@ async def test_lag_drift_and_status_do_not_show_them(upgraded: Log, settings: Se
     await migrate_database(settings)
     known = {"flips", *(each.name for each in PROJECTIONS)}
     assert {each.projection for each in await read_lag(log)} <= known
-    assert {each.projection for each in await read_verifications(log)} <= known
+    assert {each.projection for each in await read_recounts(log)} <= known
     assert "weekday_tally" not in _table(await _read(log))
     assert {each.id: each.state for each in await read_replays(log)}[unfinished] == "cancelled"
 

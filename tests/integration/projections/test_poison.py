@@ -24,6 +24,7 @@ from projections.engine.parked import ParkedEvent, park, read_parked
 from projections.engine.projection import Projection
 from projections.engine.snapshot import take_snapshot
 from projections.reads.as_of import snapshot_as_of
+from projections.replays import ranges
 from projections.replays import run as replaying
 from projections.replays.cut_over import cut_over, roll_back
 from projections.replays.jobs import begin, cancel
@@ -58,8 +59,8 @@ SCORES = [(1, "5"), (1, "x"), (2, "20"), (2, "0"), (1, "50"), (1_000_000, None),
 
 @pytest.fixture(autouse=True)
 async def grades(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replaying, "RANGE_EVENTS", 3)
-    monkeypatch.setattr(replaying, "NEAR", 4)
+    monkeypatch.setattr(ranges, "RANGE_EVENTS", 3)
+    monkeypatch.setattr(replaying, "JOIN_EVENTS_MAX", 4)
     await install_grades(settings)
 
 
@@ -86,7 +87,10 @@ async def test_a_replay_after_a_fix_cuts_over_by_itself(pool: Pool[Record]) -> N
     await catch_up_with(pool, BROKEN)
     done = await run(pool, MENDED, await begin(pool, FIXED))
     assert (done.state, done.drift) == ("cut-over", 0)
-    assert done.reason == "the live version was incomplete by 3; with these events put in it is the same"
+    assert (
+        done.reason
+        == "the live version was incomplete by 3 events; with them folded in, both versions are equal"
+    )
     assert done.digest != done.replaces
     assert await kept(pool) == fold(written, poison=0)
     assert await parked(pool) == []

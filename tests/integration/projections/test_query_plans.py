@@ -11,7 +11,7 @@ import pytest
 
 from domain.shared.log import Shard
 from domain.verdicts.activity import WEIGHTS
-from eventstore.as_of_positions import PREFIXES
+from eventstore.as_of_positions import FIND_POSITIONS
 from eventstore.decisions import READ_TOOL_HISTORY
 from eventstore.tool_directory import FIND_TOOL
 from projections import adoptions, bookmark_counts, catalogue, daily_votes, panel, rulebooks, scorecard
@@ -270,7 +270,7 @@ async def test_a_past_editorial_read_reads_only_its_events(
 
 
 async def test_a_moment_is_found_by_halving(log: Log) -> None:
-    plan = await plan_of(log, PREFIXES, "now()", "1", "5", settings=USE_INDEXES)
+    plan = await plan_of(log, FIND_POSITIONS, "now()", "1", "5", settings=USE_INDEXES)
     assert seq_scanned(plan) <= {"heads"}
     assert rows_read(plan) <= 4 * 15
 

@@ -1,4 +1,4 @@
-"""Sealed history folds to the same rows: one SELECT, two engines; and what differs is named."""
+"""DuckDB folds sealed history to the same rows as Postgres folds the log, and differences are reported."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ from pathlib import Path
 from uuid import UUID
 
 import asyncpg
-import duckdb
 import pytest
 
 from domain.shared.log import Shard
 from eventstore.heads import read_heads
-from eventstore.sealed.manifest import Manifest, Segment, SegmentError, encode
-from eventstore.sealed.seal import Plan, due, read_content
-from eventstore.sealed.store import MANIFEST, Store
-from projections.daily_votes import DAILY_VOTES
+from eventstore.sealed.manifest import SegmentError
+from eventstore.sealed.seal import SealPlan, find_due_segments
+from eventstore.sealed.store import Store
 from projections.engine.projection import RANGE, Projection
 from projections.engine.registry import PROJECTIONS
 from projections.replays.sealed_fold import fold_segments
@@ -36,7 +34,7 @@ async def in_postgres(log: Log, projection: Projection, shard: int, start: int, 
 
 
 def plain(row: tuple[object, ...]) -> object:
-    """As both clients can give it: JSON by what it says."""
+    """Values as both clients give them; JSON without regard to its spaces."""
     return tuple(_plain(value) for value in row)
 
 
@@ -52,12 +50,12 @@ def _plain(value: object) -> object:
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_every_read_model_folds_alike_in_both_engines(pool: Log, tmp_path: Path, seed: int) -> None:
+async def test_every_read_model_is_the_same_in_both_engines(pool: Log, tmp_path: Path, seed: int) -> None:
     await write_history(pool, seed)
     store = Store(tmp_path)
     await seal_all(pool, store)
     for projection in PROJECTIONS:
-        met = 0
+        rows = 0
         for shard, head in (await read_heads(pool)).items():
             for start, upto in [(0, head), (0, head // 2), (head // 3, head - 1)]:
                 if not start <= upto or not upto:
@@ -65,20 +63,20 @@ async def test_every_read_model_folds_alike_in_both_engines(pool: Log, tmp_path:
                 expected = await in_postgres(pool, projection, shard, start, upto)
                 folded = await fold_segments(store, projection, Shard(shard), start, upto)
                 assert Counter(map(plain, folded)) == Counter(expected), projection.name
-                met += len(expected)
-        assert met, f"{projection.name} has folded nothing: the test has not happened"
+                rows += len(expected)
+        assert rows, f"{projection.name} has folded nothing, so nothing was compared"
 
 
-async def test_all_shards_fold_at_once(pool: Log, tmp_path: Path) -> None:
+async def test_all_shards_together_are_the_sum_of_each(pool: Log, tmp_path: Path) -> None:
     await write_history(pool, 7)
     store = Store(tmp_path)
     await seal_all(pool, store)
     heads = await read_heads(pool)
-    apart = [row for shard in heads for row in await fold_segments(store, TALLY, Shard(shard))]
-    assert Counter(await fold_segments(store, TALLY)) == Counter(apart)
+    separately = [row for shard in heads for row in await fold_segments(store, TALLY, Shard(shard))]
+    assert Counter(await fold_segments(store, TALLY)) == Counter(separately)
 
 
-async def test_what_is_not_sealed_is_not_folded(pool: Log, tmp_path: Path) -> None:
+async def test_positions_that_are_not_sealed_raise(pool: Log, tmp_path: Path) -> None:
     await cast_votes(pool, 10)
     store = Store(tmp_path)
     assert await fold_segments(store, TALLY) == []
@@ -89,18 +87,29 @@ async def test_what_is_not_sealed_is_not_folded(pool: Log, tmp_path: Path) -> No
         await fold_segments(store, TALLY, Shard(2), 0, 1)
 
 
-async def test_only_full_ranges_well_behind_the_head_are_due(pool: Log, tmp_path: Path) -> None:
+async def test_only_full_segments_far_enough_behind_the_head_are_due(pool: Log, tmp_path: Path) -> None:
     await cast_votes(pool, 25)
     store = Store(tmp_path)
-    assert [str(each) for each in await due(pool, store, Plan(10, 6))] == ["1/000000000001-000000000010"]
-    assert [each.last for each in await due(pool, store, Plan(10, 5))] == [10, 20]
-    assert [each.last for each in await due(pool, store, Plan(10, 99, short=True))] == [10, 20, 25]
+    assert [str(each) for each in await find_due_segments(pool, store, SealPlan(10, 6))] == [
+        "1/000000000001-000000000010"
+    ]
+    assert [each.last for each in await find_due_segments(pool, store, SealPlan(10, 5))] == [10, 20]
+    assert [each.last for each in await find_due_segments(pool, store, SealPlan(10, 99, short=True))] == [
+        10,
+        20,
+        25,
+    ]
     await seal_all(pool, store, 10)
     await cast_votes(pool, 20)
-    assert [(each.first, each.last) for each in await due(pool, store, Plan(10, 5))] == [(26, 30), (31, 40)]
+    assert [(each.first, each.last) for each in await find_due_segments(pool, store, SealPlan(10, 5))] == [
+        (26, 30),
+        (31, 40),
+    ]
 
 
-async def test_sealed_history_is_held_to_the_log(settings: Settings, pool: Log, tmp_path: Path) -> None:
+async def test_verify_finds_no_difference_in_a_sealed_log(
+    settings: Settings, pool: Log, tmp_path: Path
+) -> None:
     await write_history(pool, 11)
     store = Store(tmp_path)
     await seal_all(pool, store)
@@ -110,15 +119,15 @@ async def test_sealed_history_is_held_to_the_log(settings: Settings, pool: Log, 
 
 
 @pytest.mark.parametrize(
-    ("change", "named"),
+    ("change", "drifting"),
     [
         ("UPDATE events SET choice = 'skip' WHERE shard = 1 AND position = 3", {"segments", "tally"}),
         ("UPDATE events SET origin = 'k2' WHERE shard = 1 AND position = 3", {"segments"}),
         ("DELETE FROM events WHERE shard = 1 AND position = 3", {"segments", "tally"}),
     ],
 )
-async def test_a_log_that_was_changed_differs_from_what_was_sealed(
-    settings: Settings, pool: Log, tmp_path: Path, change: str, named: set[str]
+async def test_verify_reports_a_log_that_was_changed_after_sealing(
+    settings: Settings, pool: Log, tmp_path: Path, change: str, drifting: set[str]
 ) -> None:
     await cast_votes(pool, 5)
     store = Store(tmp_path)
@@ -127,35 +136,6 @@ async def test_a_log_that_was_changed_differs_from_what_was_sealed(
     await owner.execute(change)
     await owner.close()
     verified = await verify_segments(pool, store, [TALLY])
-    assert {each.projection for each in verified if each.drift} == named
+    assert {each.projection for each in verified if each.drift} == drifting
     assert str(store.path(segment)) in verified[0].rows[0]
     assert all(row.startswith("says ") for row in verified[1].rows)
-
-
-async def test_what_was_sealed_before_there_was_a_replaced_at_folds_to_the_same_rows(
-    pool: Log, tmp_path: Path
-) -> None:
-    """All of it, or half of it beside segments of now; also a range whose beginning is in neither."""
-    await write_history(pool, 13)
-    store = Store(tmp_path)
-    segments = await seal_all(pool, store)
-    for some in (segments[::2], segments[1::2]):
-        for segment in some:
-            as_sealed_before(store, segment)
-        verified = await verify_segments(pool, store, [TALLY, DAILY_VOTES])
-        assert [each.rows for each in verified] == [[] for _ in verified]
-        head = (await read_heads(pool))[1]
-        folded = await fold_segments(store, DAILY_VOTES, Shard(1), head // 2, head - 3)
-        expected = await in_postgres(pool, DAILY_VOTES, 1, head // 2, head - 3)
-        assert Counter(map(plain, folded)) == Counter(expected)
-    assert not any(store.check(segment).dated for segment in segments)
-
-
-def as_sealed_before(store: Store, segment: Segment) -> None:
-    path, manifest = store.path(segment), store.check(segment)
-    columns = {name: kind for name, kind in manifest.columns.items() if name != "replaced_at"}
-    duckdb.sql(f"FROM '{path}' SELECT * EXCLUDE replaced_at").write_parquet(f"{path}.old")
-    path.with_name(f"{path.name}.old").rename(path)
-    content = read_content(store.folder, path, 1)
-    older = Manifest(1, segment.shard, content, columns, store.sha256(path))
-    store.path(segment, MANIFEST).write_bytes(encode(older))

@@ -1,4 +1,4 @@
-"""Replay from sealed history: every read model comes out the same, and a damaged segment stops it, not the live one."""
+"""Replay from sealed history: every read model is equal, and a damaged segment pauses the replay, not the live model."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FOLDED = [projection for projection in PROJECTIONS if projection.view is None]
 
 
 @pytest.mark.parametrize("projection", FOLDED, ids=lambda each: each.name)
-async def test_what_is_sealed_and_what_is_not_make_the_same_read_model(
+async def test_segments_and_log_together_rebuild_the_same_read_model(
     pool: Log, tmp_path: Path, projection: Projection
 ) -> None:
     await write_history(pool, 3)
@@ -37,21 +37,21 @@ async def test_what_is_sealed_and_what_is_not_make_the_same_read_model(
     assert done.total == done.done >= sum(segment.count for segment in sealed)
 
 
-async def test_it_reads_segments_and_not_the_log(pool: Log, tmp_path: Path) -> None:
-    """All of a shard is one range, as no range of Postgres is."""
+async def test_a_replay_from_segments_does_not_read_the_log(pool: Log, tmp_path: Path) -> None:
+    """The whole shard is one range; ranges of Postgres are shorter."""
     await write_history(pool, 3)
     store = Store(tmp_path)
     await seal_all(pool, store)
     await catch_up(pool)
     head = await pool.fetchval("SELECT position FROM heads WHERE shard = 1")
-    found = await run(pool, PROJECTIONS, await begin(pool, TALLY, source="segments", hold=True), store)
+    replay = await run(pool, PROJECTIONS, await begin(pool, TALLY, source="segments", hold=True), store)
     covered = await pool.fetch(
-        "SELECT after, upto FROM replay_ranges WHERE shard = 1 AND replay = $1", found.id
+        "SELECT after, upto FROM replay_ranges WHERE shard = 1 AND replay = $1", replay.id
     )
     assert [tuple(row) for row in covered] == [(0, head)]
 
 
-async def test_one_flipped_byte_pauses_it_and_it_goes_on_when_the_segment_is_whole_again(
+async def test_a_flipped_bit_pauses_the_replay_until_the_segment_is_restored(
     pool: Log, tmp_path: Path
 ) -> None:
     await write_history(pool, 3)
@@ -59,26 +59,26 @@ async def test_one_flipped_byte_pauses_it_and_it_goes_on_when_the_segment_is_who
     sealed = await seal_all(pool, store)
     await catch_up(pool)
     file = store.path(sealed[-1])
-    whole = file.read_bytes()
-    file.write_bytes(whole[:40] + bytes([whole[40] ^ 1]) + whole[41:])
-    asked = await begin(pool, TALLY, source="segments")
+    intact = file.read_bytes()
+    file.write_bytes(intact[:40] + bytes([intact[40] ^ 1]) + intact[41:])
+    replay_id = await begin(pool, TALLY, source="segments")
     with pytest.raises(SegmentError):
-        await run(pool, PROJECTIONS, asked, Store(tmp_path))
-    assert (await read_replay(pool, asked)).state == "paused"
+        await run(pool, PROJECTIONS, replay_id, Store(tmp_path))
+    assert (await read_replay(pool, replay_id)).state == "paused"
     assert (await verify(pool, TALLY)).drift == 0
-    file.write_bytes(whole)
-    await resume(pool, asked)
-    assert (await run(pool, PROJECTIONS, asked, Store(tmp_path))).state == "cut-over"
+    file.write_bytes(intact)
+    await resume(pool, replay_id)
+    assert (await run(pool, PROJECTIONS, replay_id, Store(tmp_path))).state == "cut-over"
 
 
-async def test_without_a_store_it_says_what_to_set(pool: Log) -> None:
-    asked = await begin(pool, TALLY, source="segments")
+async def test_without_a_store_the_replay_is_paused(pool: Log) -> None:
+    replay_id = await begin(pool, TALLY, source="segments")
     with pytest.raises(NoSegments):
-        await run(pool, PROJECTIONS, asked)
-    assert (await read_replay(pool, asked)).state == "paused"
+        await run(pool, PROJECTIONS, replay_id)
+    assert (await read_replay(pool, replay_id)).state == "paused"
 
 
-async def test_segments_of_another_log_are_refused(pool: Log, module_pool: Log, tmp_path: Path) -> None:
+async def test_segments_of_another_log_are_rejected(pool: Log, module_pool: Log, tmp_path: Path) -> None:
     await write_history(module_pool, 3)
     await seal_all(module_pool, Store(tmp_path))
     with pytest.raises(SegmentError, match="another log"):

@@ -1,4 +1,4 @@
-"""Ids of votes: time-ordered, and never behind the one they must follow."""
+"""Ids of votes: time-ordered, and greater than the id they must follow."""
 
 from __future__ import annotations
 
@@ -41,31 +41,31 @@ def test_an_id_minted_after_another_is_greater(newest: UUID) -> None:
     assert after.version == 7
 
 
-def test_after_an_id_of_the_past_comes_one_of_now() -> None:
+def test_an_id_minted_after_one_of_the_past_has_the_time_of_now() -> None:
     before = now_ms()
     assert milliseconds_of(mint_after(uuid7_at(1))) >= before
 
 
-def test_after_an_id_of_the_future_comes_the_next_millisecond() -> None:
+def test_an_id_minted_after_one_of_the_future_is_a_millisecond_later() -> None:
     future = uuid7_at(now_ms() + _HOUR_MS, random=_RANDOM)
     assert milliseconds_of(mint_after(future)) == milliseconds_of(future) + 1
 
 
 @given(st.integers(0, 2**48 - 1))
-def test_an_id_says_its_milliseconds(milliseconds: int) -> None:
+def test_an_id_contains_its_milliseconds(milliseconds: int) -> None:
     assert milliseconds_of(uuid7_at(milliseconds, random=_RANDOM)) == milliseconds
 
 
-def test_a_minute_ahead_is_accepted() -> None:
+def test_an_id_a_minute_ahead_is_accepted() -> None:
     assert is_acceptable(uuid7_at(now_ms() + AHEAD_MILLISECONDS_MAX, random=_RANDOM))
 
 
-def test_more_than_a_minute_ahead_is_not() -> None:
+def test_an_id_more_than_a_minute_ahead_is_rejected() -> None:
     assert not is_acceptable(uuid7_at(now_ms() + AHEAD_MILLISECONDS_MAX + _HOUR_MS))
     assert not is_acceptable(uuid7_at(2**48 - 1))
 
 
-def test_any_time_in_the_past_is_accepted() -> None:
+def test_an_id_of_any_past_time_is_accepted() -> None:
     assert is_acceptable(uuid7_at(0))
 
 
@@ -79,5 +79,5 @@ def test_any_time_in_the_past_is_accepted() -> None:
         "018f3c5e-0000-7000-c000-000000000000",  # version 7 of another variant
     ],
 )
-def test_other_uuids_are_not_accepted(id: str) -> None:
+def test_other_uuids_are_rejected(id: str) -> None:
     assert not is_acceptable(UUID(id))

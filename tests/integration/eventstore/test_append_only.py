@@ -1,4 +1,4 @@
-"""The log is append-only for the role that Shiplog works under."""
+"""The log is append-only for the database role that Shiplog uses."""
 
 from __future__ import annotations
 
@@ -26,5 +26,5 @@ async def test_history_cannot_be_rewritten(pool: Pool[Record], statement: str) -
         await pool.execute(statement)
 
 
-async def test_the_role_is_not_the_owner(pool: Pool[Record]) -> None:
+async def test_the_pool_does_not_connect_as_the_owner(pool: Pool[Record]) -> None:
     assert await pool.fetchval("SELECT current_user") == "shiplog_app"
