@@ -1,4 +1,4 @@
-"""Trials on a large log: three years of votes and takes, tried under every named rulebook, from Postgres and from segments."""
+"""Trials on a large log: three years of votes and takes, tried under every preset, from Postgres and from segments."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ from services.embedded.postgres import Postgres
 from services.resources import open_pool
 from services.settings import Settings
 
-TOOLS, SHARDS, PORTION = 1_000, 2, 100_000
+TOOLS, SHARDS, BATCH_VOTES = 1_000, 2, 100_000
 
-# What follows from a number is the same in every statement. Shares lie within 0.2..0.8, those of every tenth tool at 0.5.
-FUNCTIONS = """
+# Pseudo-random functions of a number. The shares of ship lie within 0.2..0.8, those of every tenth tool at 0.5.
+CREATE_FUNCTIONS = """
 CREATE FUNCTION pg_temp.u(n bigint, seed bigint) RETURNS double precision IMMUTABLE PARALLEL SAFE LANGUAGE sql
     RETURN (hashint8extended(n, seed) & 1048575) / 1048576.0::double precision;
 CREATE FUNCTION pg_temp.tool(n bigint) RETURNS integer IMMUTABLE LANGUAGE sql
@@ -47,9 +47,9 @@ CREATE FUNCTION pg_temp.choice(n bigint) RETURNS text IMMUTABLE LANGUAGE sql
 CREATE FUNCTION pg_temp.at(n bigint, votes bigint) RETURNS timestamptz IMMUTABLE LANGUAGE sql
     RETURN timestamptz '2023-01-01 00:00:00+00' + n * (interval '1095 days' / votes);
 """
-# Of shard $1, the votes $2 to $3 of $4 in all, which take turns among the shards. Every twentieth changes or retracts one
-# that was cast before: 1,000 votes before, 40,000 or 1,000,000, each of them once.
-VOTES = """
+# The votes $2 to $3 of shard $1; $4 votes alternate between $5 shards. Every twentieth changes or retracts a vote that was
+# cast 1,000, 40,000 or 1,000,000 votes earlier, each of them once.
+FILL_VOTES = """
 WITH numbered AS (
     SELECT n, n * $5::bigint + $1 AS k,
            CASE WHEN n % 20 = 19 THEN n - 1 - (n / 20) % 3 - (ARRAY[500, 20000, 500000])[1 + (n / 20) % 3] END AS before
@@ -67,8 +67,8 @@ SELECT n, pg_temp.at(k, $4), CAST(md5(CAST(coalesce(before, k) AS text)) AS uuid
        CASE WHEN before IS NOT NULL THEN pg_temp.at(before, $4) END
   FROM aimed
 """
-# Seven reviewers take every tool within the first year, and say something new twice more. They lean as the community does, or not.
-EDITORIAL = """
+# Seven reviewers publish a take of every tool within the first year, and revise it twice. Scores follow a bias of the tool.
+FILL_EDITORIAL = """
 WITH tools AS (
     SELECT n AS tool, NULL AS reviewer, NULL AS take, timestamptz '2022-12-31 00:00:00+00' AS at
       FROM generate_series(1, $1::integer) AS n
@@ -80,7 +80,7 @@ WITH tools AS (
            timestamptz '2023-01-01 00:00:00+00' + (take - 1 + pg_temp.u(k, 5)) * interval '365 days' AS at,
            least(100, greatest(0, floor(100 * (0.25 + 0.75 * pg_temp.u(tool, 6)) + 50 * (pg_temp.u(k, 7) - 0.5))))::integer AS score
       FROM takes
-), house AS (
+), editorial AS (
     SELECT row_number() OVER (ORDER BY at, tool) AS position, *
       FROM (SELECT *, NULL::integer AS score FROM tools UNION ALL
             SELECT tool, reviewer, take::text, at, score FROM timed) AS every
@@ -94,9 +94,9 @@ SELECT position, at, CAST(md5('') AS uuid), uuidv7(), tool, 0,
                                               'pricing', jsonb_build_object('entry', 'Free')))
             ELSE jsonb_build_object('type', 'TakePublished', 'reviewer', reviewer, 'revision', take::integer, 'score', score,
                 'choice', CASE WHEN score >= 60 THEN 'ship' ELSE 'skip' END, 'text', repeat('Said again. ', 20)) END
-  FROM house
+  FROM editorial
 """
-HEADS = """
+MOVE_HEADS = """
 UPDATE heads AS h SET position = e.position, recorded_at = e.recorded_at
   FROM (SELECT shard, max(position) AS position, max(recorded_at) AS recorded_at FROM events GROUP BY shard) AS e
  WHERE h.shard = e.shard
@@ -124,7 +124,7 @@ async def main(size: int, runs: int, data: Path | None, only: list[str]) -> None
 
 
 async def _fold_tally(pool: Pool[Record]) -> None:
-    """As workers do: what the tally has passed is known to be readable, and a trial does not look through it."""
+    """As workers do: a trial does not check what the tally has folded."""
     for shard in await shards_behind(pool):
         while (moved := await advance(pool, [TALLY], shard, batch=500_000)) and moved.events:
             pass
@@ -145,7 +145,7 @@ async def _report(pool: Pool[Record], store: Store, runs: int, only: list[str]) 
         found = total(trials[0])
         counts = (found.flips_now, found.flips, found.rank_moves, found.disagreements)
         table.add_row(name, *taken, *(f"{count:,}" for count in counts))
-    table.title = f"{sum(heads.values()):,} events, {heads[0]:,} of them the house's; medians of {runs} runs"
+    table.title = f"{sum(heads.values()):,} events, {heads[0]:,} of them editorial; medians of {runs} runs"
     Console(width=120).print(table, highlight=False)
 
 
@@ -166,17 +166,17 @@ async def _fill(url: str, size: int) -> None:
     conn = await asyncpg.connect(url)
     if not await conn.fetchval("SELECT position FROM heads WHERE shard = 0"):
         await conn.execute(EXTEND.replace("$1", str(size // SHARDS)))
-        await conn.execute(FUNCTIONS.replace("$tools", str(TOOLS)))
-        await conn.execute(EDITORIAL, TOOLS)
+        await conn.execute(CREATE_FUNCTIONS.replace("$tools", str(TOOLS)))
+        await conn.execute(FILL_EDITORIAL, TOOLS)
         with Progress(console=Console(stderr=True)) as progress:
             task = progress.add_task("filling", total=size)
             await asyncio.gather(
                 *(
-                    _fill_shard(url, shard, size, lambda: progress.advance(task, PORTION))
+                    _fill_shard(url, shard, size, lambda: progress.advance(task, BATCH_VOTES))
                     for shard in range(1, SHARDS + 1)
                 )
             )
-        await conn.execute(HEADS)
+        await conn.execute(MOVE_HEADS)
         await conn.execute("VACUUM ANALYZE")
         await conn.execute("CHECKPOINT")
     await conn.close()
@@ -184,10 +184,10 @@ async def _fill(url: str, size: int) -> None:
 
 async def _fill_shard(url: str, shard: int, size: int, advance: Callable[[], None]) -> None:
     conn = await asyncpg.connect(url)
-    await conn.execute(FUNCTIONS.replace("$tools", str(TOOLS)))
+    await conn.execute(CREATE_FUNCTIONS.replace("$tools", str(TOOLS)))
     last = size // SHARDS
-    for first in range(1, last + 1, PORTION):
-        await conn.execute(VOTES, shard, first, min(first + PORTION - 1, last), size, SHARDS)
+    for first in range(1, last + 1, BATCH_VOTES):
+        await conn.execute(FILL_VOTES, shard, first, min(first + BATCH_VOTES - 1, last), size, SHARDS)
         advance()
     await conn.close()
 
@@ -196,7 +196,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="benchmarks.trial", description=__doc__)
     parser.add_argument("--size", type=int, default=10_000_000, help="votes")
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--data", type=Path, help="keep the log in this folder, and use what is there")
-    parser.add_argument("--only", nargs="*", default=[], help="these rulebooks")
+    parser.add_argument("--data", type=Path, help="keep the log in this folder, or use the one there")
+    parser.add_argument("--only", nargs="*", default=[], help="only these presets")
     options = parser.parse_args()
     uvloop.run(main(options.size, options.runs, options.data, options.only))

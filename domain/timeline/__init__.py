@@ -1,1 +1,1 @@
-"""One tool's verdict along the log: where it changes, and where it would have under another rulebook."""
+"""The verdict of one tool along the log: where it flips, and where it would have flipped under another rulebook."""

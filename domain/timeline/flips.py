@@ -1,21 +1,21 @@
-"""Flips: verdicts that changed, each with the event that caused it.
+"""Flips: changes of a verdict, each with the event that caused it.
 
-They are defined on the log's own order across shards, (recorded_at, shard, position), so that live working and any
-replay, in any batches, give the same ones.
+They are defined on the order of the log across shards, so finding them live and in any replay, in batches of any size,
+gives the same flips.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from domain.rulebooks.rulebook import Label
 from domain.shared.log import Position, Shard
 
 
 class LogOrder(Struct, frozen=True, order=True):
-    """Where in the log's own order."""
+    """The sort key of an event among the events of all shards."""
 
     recorded_at: datetime
     shard: Shard
@@ -27,11 +27,11 @@ class LogOrder(Struct, frozen=True, order=True):
 
 
 class Flip(Struct, frozen=True):
-    """``event`` is the type of the event at ``place``; ``rulebook`` the digest of the one in force from there on."""
+    """``event`` is the type of the event that caused it, ``rulebook`` the digest of the rulebook in force from there on."""
 
     tool: int
     before: Label
     after: Label
-    place: LogOrder
+    order: LogOrder = field(name="place")
     event: str
     rulebook: str

@@ -1,4 +1,4 @@
-"""Sides of a trial: every tool's verdicts under the rulebooks that were in force, and under the one that is tried."""
+"""Scenarios of a trial: every tool's verdicts under the rulebooks that were in force, or under the one that is tried."""
 
 from __future__ import annotations
 
@@ -6,21 +6,44 @@ from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import TypeAlias
 
+from msgspec import Struct
+
 from domain.rulebooks.rulebook import Rulebook
+from domain.timeline.changes import Change, RulebookChange
 from domain.timeline.flips import Flip
 from domain.timeline.running_votes import RunningVotes
-from domain.timeline.search import AmbiguousSlice, TimeSlice, fold, scan
-from domain.timeline.timeline import RulebookChange, VerdictTimeline
+from domain.timeline.timeline import VerdictTimeline
 from domain.timeline.transitions import VoteEvent
 from domain.timeline.trials import ScenarioResult, ToolComparison
+from domain.timeline.vote_delta import VoteDelta
 from domain.verdicts.comparisons import value_of_clause
 from domain.verdicts.verdict import BriefVerdict, judge_briefly
 
-Rank: TypeAlias = tuple[tuple[bool, Fraction], ...]
+RankKey: TypeAlias = tuple[tuple[bool, Fraction], ...]
+
+
+class TimeSlice(Struct, frozen=True):
+    """The events of one tool within a span of time: its votes in numbers, and the changes one by one."""
+
+    number: int
+    delta: VoteDelta
+    changes: tuple[Change, ...] = ()
+
+
+class AmbiguousSlice(Struct, frozen=True):
+    """A slice that may contain flips of a scenario, with the timeline as it was before the slice."""
+
+    scenario: Scenario
+    slice: TimeSlice
+    timeline: VerdictTimeline
+
+    @property
+    def tool(self) -> int:
+        return self.timeline.tool
 
 
 class Scenario:
-    """It begins with a rulebook and goes on with those that are adopted."""
+    """Begins with a rulebook and follows the adoptions. Collects the verdict and the flips of every tool."""
 
     def __init__(self, rulebook: Rulebook, adoptions: Sequence[RulebookChange] = ()) -> None:
         self.adoptions = tuple(adoptions)
@@ -30,7 +53,7 @@ class Scenario:
 
     @property
     def rulebook(self) -> Rulebook:
-        """The one that it ends with."""
+        """The one in force at the end."""
         return self.rulebooks[-1]
 
     @property
@@ -42,65 +65,74 @@ class Scenario:
         return any(book.weighs_age for book in self.rulebooks)
 
     def scan(self, tool: int, slices: Iterable[TimeSlice]) -> list[AmbiguousSlice]:
-        """Judge a tool through all of its history, but for the flips that hide in the doubtful stretches."""
-        timeline = self._begin(tool)
-        found, still_ambiguous = scan(timeline, slices)
-        self.flips[tool] = found
-        takes, votes = list(timeline.takes.values()), timeline.votes
+        """Judge a tool, and find the flips of its whole history but for those within the slices returned."""
+        votes = RunningVotes(days={} if self.weighs_age else None)
+        timeline = VerdictTimeline(tool, self.rulebooks[0], votes=votes)
+        ambiguous = self._scan(timeline, slices)
         days = votes.weighed_days(self.rulebook.community)
-        self.verdicts[tool] = judge_briefly(takes, votes.ship, votes.skip, days, self.rulebook)
-        return still_ambiguous
+        self.verdicts[tool] = judge_briefly(
+            list(timeline.takes.values()), votes.ship, votes.skip, days, self.rulebook
+        )
+        return ambiguous
 
     def scan_finer(self, ambiguous: AmbiguousSlice, slices: Iterable[TimeSlice]) -> list[AmbiguousSlice]:
-        found, still_ambiguous = scan(ambiguous.timeline, slices)
-        self.flips[ambiguous.timeline.tool] += found
-        return still_ambiguous
+        """The same for the shorter slices that an ambiguous one is divided into."""
+        return self._scan(ambiguous.timeline, slices)
 
     def fold(self, ambiguous: AmbiguousSlice, votes: Sequence[VoteEvent]) -> None:
-        self.flips[ambiguous.timeline.tool] += fold(ambiguous.timeline, votes, ambiguous.slice.changes)
+        """Find the flips of an ambiguous slice by its single votes."""
+        self.flips[ambiguous.tool] += ambiguous.timeline.fold(votes, ambiguous.slice.changes)
 
-    def _begin(self, tool: int) -> VerdictTimeline:
-        votes = RunningVotes(days={} if self.weighs_age else None)
-        return VerdictTimeline(tool, self.rulebooks[0], votes=votes)
+    def _scan(self, timeline: VerdictTimeline, slices: Iterable[TimeSlice]) -> list[AmbiguousSlice]:
+        found, ambiguous = self.flips.setdefault(timeline.tool, []), list[AmbiguousSlice]()
+        for each in slices:
+            weights = timeline.votes.weigh(each.delta)
+            flips = timeline.fast_forward(each.delta, weights, each.changes)
+            if flips is None:
+                ambiguous.append(AmbiguousSlice(self, each, timeline.copy(each.changes)))
+                timeline.advance_past(each.delta, weights, each.changes)
+            else:
+                found += flips
+        return ambiguous
 
 
 def compare(in_force: Scenario, tried: Scenario) -> tuple[ToolComparison, ...]:
-    """In the order of the tools' numbers."""
-    before, after = _tried(in_force), _tried(tried)
+    """By the numbers of the tools."""
+    before, after = _results(in_force), _results(tried)
     return tuple(
-        ToolComparison(tool, before[tool], after[tool], _disagree(verdict, tried.rulebook))
+        ToolComparison(tool, before[tool], after[tool], _panel_and_crowd_differ(verdict, tried.rulebook))
         for tool, verdict in sorted(tried.verdicts.items())
     )
 
 
-def _tried(side: Scenario) -> dict[int, ScenarioResult]:
-    ranks = rank_all(side.verdicts, side.rulebook)
+def _results(scenario: Scenario) -> dict[int, ScenarioResult]:
+    ranks = rank_all(scenario.verdicts, scenario.rulebook)
     return {
-        tool: ScenarioResult(verdict.label, verdict.margin, ranks[tool], _in_order(side.flips[tool]))
-        for tool, verdict in side.verdicts.items()
+        tool: ScenarioResult(verdict.label, verdict.margin, ranks[tool], _in_order(scenario.flips[tool]))
+        for tool, verdict in scenario.verdicts.items()
     }
 
 
 def _in_order(flips: Iterable[Flip]) -> tuple[Flip, ...]:
-    return tuple(sorted(flips, key=lambda flip: flip.place))
+    return tuple(sorted(flips, key=lambda flip: flip.order))
 
 
 def rank_all(verdicts: Mapping[int, BriefVerdict], rulebook: Rulebook) -> dict[int, int]:
-    """By the rulebook's clauses, from 1. Tools that no clause tells apart share a rank."""
-    values = {tool: _values(verdict, rulebook) for tool, verdict in verdicts.items()}
-    ranks: dict[Rank, int] = {}
-    for place, value in enumerate(sorted(values.values(), reverse=True), 1):
-        ranks.setdefault(value, place)
-    return {tool: ranks[value] for tool, value in values.items()}
+    """Ranks by the rulebook's clauses, from 1. Tools that are equal by every clause share a rank."""
+    keys = {tool: _rank_key(verdict, rulebook) for tool, verdict in verdicts.items()}
+    ranks: dict[RankKey, int] = {}
+    for rank, key in enumerate(sorted(keys.values(), reverse=True), 1):
+        ranks.setdefault(key, rank)
+    return {tool: ranks[key] for tool, key in keys.items()}
 
 
-def _values(verdict: BriefVerdict, rulebook: Rulebook) -> Rank:
-    """What is missing comes after what is there."""
+def _rank_key(verdict: BriefVerdict, rulebook: Rulebook) -> RankKey:
+    """A missing value ranks below every other."""
     values = [value_of_clause(clause, verdict, rulebook) for clause in rulebook.comparison]
     return tuple((value is not None, value or Fraction(0)) for value in values)
 
 
-def _disagree(verdict: BriefVerdict, rulebook: Rulebook) -> bool:
+def _panel_and_crowd_differ(verdict: BriefVerdict, rulebook: Rulebook) -> bool:
     panel, votes = verdict.panel, verdict.community
     opposed = (panel.ship - panel.skip) * (votes.ship - votes.skip) < 0
     return opposed and votes.total >= rulebook.community.minimum

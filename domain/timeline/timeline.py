@@ -1,45 +1,27 @@
-"""Courses: the verdict of one tool along the log, event by event, or in one leap over what cannot flip it.
+"""Timelines: the verdict of one tool along the log, event by event, or slice by slice where a slice cannot contain a flip.
 
-A label only rises with votes for ship and only falls with votes for skip (labels.py). If it is the same at the best and
-at the worst that the votes can have come to in a stretch of events, it was the same all along, in whatever order they came.
+A label only rises with votes for ship and only falls with votes for skip (domain/verdicts/labels.py). If it is the same
+at the highest and at the lowest tally that a slice can reach, no vote of the slice flips it, in whatever order they came.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 
-from msgspec import Struct
-
 from domain.rulebooks.rulebook import Label, Rulebook
+from domain.timeline.changes import Change, RulebookChange, with_take
 from domain.timeline.flips import Flip, LogOrder
 from domain.timeline.running_votes import RunningVotes
-from domain.timeline.transitions import DAY, VoteEvent, order_of
-from domain.timeline.vote_delta import VoteDelta, label_within
+from domain.timeline.transitions import DAY_MICROSECONDS, VoteEvent, order_of_vote, vote_key
+from domain.timeline.vote_delta import DeltaWeights, VoteDelta, label_within
 from domain.verdicts.labels import Rule, rule_at
 from domain.verdicts.verdict import Judgement, counted_takes
 
 
-class TakeChange(Struct, frozen=True):
-    """A take was published, or withdrawn where ``judgement`` is None. ``event`` is the type of the event at the place."""
-
-    place: LogOrder
-    event: str
-    reviewer: str
-    judgement: Judgement | None
-
-
-class RulebookChange(Struct, frozen=True):
-    place: LogOrder
-    event: str
-    rulebook: Rulebook
-
-
-Change = TakeChange | RulebookChange
-
-
 class VerdictTimeline:
-    """Everything that a verdict depends on, and its label. ``votes`` may be given to it as they stand."""
+    """The label of one tool and everything it depends on: the rulebook in force, the takes and the votes."""
 
     def __init__(
         self,
@@ -52,52 +34,70 @@ class VerdictTimeline:
     ) -> None:
         self.tool, self.label, self.takes = tool, label, dict(takes)
         self.votes = votes or RunningVotes(days={} if rulebook.weighs_age else None)
-        self._weigh_by(rulebook)
+        self._follow_rulebook(rulebook)
 
     def copy(self, changes: Sequence[Change] = ()) -> VerdictTimeline:
-        """As it is, to be followed through a stretch with these changes, and no others."""
+        """An independent copy, to be followed through a slice with these changes and no others."""
         other = copy(self)
-        aged = any(isinstance(each, RulebookChange) and each.rulebook.weighs_age for each in changes)
-        other.votes = self.votes.copy(whole=aged)
+        needs_all_days = any(
+            isinstance(each, RulebookChange) and each.rulebook.weighs_age for each in changes
+        )
+        other.votes = self.votes.copy(all_days=needs_all_days)
         return other
 
-    def follow(self, votes: Sequence[VoteEvent]) -> list[Flip]:
-        """Vote by vote, in the log's order."""
+    def fold(self, votes: Sequence[VoteEvent], changes: Iterable[Change] = ()) -> list[Flip]:
+        """Advance event by event. Votes and changes are each in the order of the log."""
+        flips: list[Flip] = []
+        done = 0
+        for change in changes:
+            before = bisect_left(votes, vote_key(change.order), done)
+            flips += self._fold_votes(votes[done:before])
+            if (flip := self.change(change)) is not None:
+                flips.append(flip)
+            done = before
+        return flips + self._fold_votes(votes[done:])
+
+    def _fold_votes(self, votes: Sequence[VoteEvent]) -> list[Flip]:
         flips: list[Flip] = []
         label = self._rule.label
         for vote in votes:
-            moved = vote[3]
-            self.votes.count(moved, vote[0] // DAY, vote[4])
+            transition = vote[3]
+            self.votes.count(transition, vote[0] // DAY_MICROSECONDS, vote[4])
             after = label(self.votes.weighed())
             if after != self.label:
-                flips.append(self._turn(after, order_of(vote), moved.event))
+                flips.append(self._flip(after, order_of_vote(vote), transition.event))
         return flips
 
     def change(self, change: Change) -> Flip | None:
         if isinstance(change, RulebookChange):
-            self._weigh_by(change.rulebook)
+            self._follow_rulebook(change.rulebook)
         else:
-            self.takes = with_take(self.takes, change.reviewer, change.judgement)
+            self.takes = with_take(self.takes, change)
             self._rule = rule_of(self.rulebook, self.takes)
         after = self._rule.label(self.votes.weighed())
-        return None if after == self.label else self._turn(after, change.place, change.event)
+        return None if after == self.label else self._flip(after, change.order, change.event)
 
-    def can_flip(self, delta: VoteDelta) -> bool:
-        """Whether, for all that is known, the votes of such a stretch can flip the verdict on the way."""
-        return label_within(self._rule, self.votes.bounds(delta)) != self.label
+    def fast_forward(
+        self, delta: VoteDelta, weights: DeltaWeights | None, changes: Sequence[Change] = ()
+    ) -> list[Flip] | None:
+        """Advance past a slice by its numbers, and give the flips of its changes. ``weights`` are ``votes.weigh(delta)``.
 
-    def fast_forward(self, delta: VoteDelta) -> None:
-        """Over a stretch of votes that cannot flip the verdict."""
-        self.votes.fast_forward(delta)
-
-    def fast_forward_through(self, delta: VoteDelta, changes: Sequence[Change]) -> list[Flip] | None:
-        """Over a stretch in which these changes happened too, wherever among the votes; None where it cannot be leapt.
-
-        Each change is judged with the votes anywhere within the bounds of the stretch.
+        Returns None, and stays where it is, if the numbers do not say at which event, if any, the verdict flipped.
         """
-        bounds, standing = self.votes.bounds(delta), self._rule
-        book, takes, flips = self.rulebook, self.takes, list[Flip]()
-        before = label_within(standing, bounds)
+        if changes:
+            return self._fast_forward_through(delta, weights, changes)
+        if label_within(self._rule, self.votes.bounds(delta, weights)) != self.label:
+            return None
+        self.votes.fast_forward(delta, weights)
+        return []
+
+    def _fast_forward_through(
+        self, delta: VoteDelta, weights: DeltaWeights | None, changes: Sequence[Change]
+    ) -> list[Flip] | None:
+        """Each change is judged with the votes anywhere within the bounds of the slice."""
+        book, takes, rule, flips = self.rulebook, self.takes, self._rule, list[Flip]()
+        bounds = self.votes.bounds(delta, weights)
+        before = label_within(rule, bounds)
         if before != self.label:
             return None
         for change in changes:
@@ -105,46 +105,56 @@ class VerdictTimeline:
                 book = change.rulebook
                 bounds = self.votes.bounds_under(book, delta)
             else:
-                takes = with_take(takes, change.reviewer, change.judgement)
-            standing = rule_of(book, takes)
-            after = label_within(standing, bounds)
+                takes = with_take(takes, change)
+            rule = rule_of(book, takes)
+            after = label_within(rule, bounds)
             if after is None:
                 return None
             if after != before:
-                flips.append(Flip(self.tool, before, after, change.place, change.event, book.digest))
+                flips.append(Flip(self.tool, before, after, change.order, change.event, book.digest))
             before = after
-        self._go_on(delta, book, takes, standing)
+        self._advance_to(delta, weights, book, takes, rule)
         return flips
 
-    def advance_past(self, delta: VoteDelta, changes: Sequence[Change]) -> None:
-        """To the end of a stretch, whatever flipped on the way."""
+    def advance_past(self, delta: VoteDelta, weights: DeltaWeights | None, changes: Sequence[Change]) -> None:
+        """Advance to the end of a slice, whatever flipped within it."""
         book, takes = self.rulebook, self.takes
         for change in changes:
             if isinstance(change, RulebookChange):
                 book = change.rulebook
             else:
-                takes = with_take(takes, change.reviewer, change.judgement)
-        self._go_on(delta, book, takes, rule_of(book, takes) if changes else self._rule)
+                takes = with_take(takes, change)
+        self._advance_to(delta, weights, book, takes, rule_of(book, takes) if changes else self._rule)
 
-    def _go_on(self, delta: VoteDelta, book: Rulebook, takes: dict[str, Judgement], standing: Rule) -> None:
+    def _advance_to(
+        self,
+        delta: VoteDelta,
+        weights: DeltaWeights | None,
+        book: Rulebook,
+        takes: dict[str, Judgement],
+        rule: Rule,
+    ) -> None:
+        """``book``, ``takes`` and ``rule`` are those at the end of the slice."""
         self.takes = takes
         if book is not self.rulebook:
-            self._weigh_by(book)
-        self._rule = standing
-        self.votes.fast_forward(delta)
-        self.label = standing.label(self.votes.weighed())
+            self._follow_rulebook(book)
+            weights = self.votes.weigh(delta)
+        self._rule = rule
+        self.votes.fast_forward(delta, weights)
+        self.label = rule.label(self.votes.weighed())
 
-    def _weigh_by(self, rulebook: Rulebook) -> None:
+    def _follow_rulebook(self, rulebook: Rulebook) -> None:
         self.rulebook = rulebook
         self.votes.follow(rulebook)
         self._rule = rule_of(rulebook, self.takes)
 
-    def _turn(self, after: Label, place: LogOrder, event: str) -> Flip:
+    def _flip(self, after: Label, order: LogOrder, event: str) -> Flip:
         before, self.label = self.label, after
-        return Flip(self.tool, before, after, place, event, self.rulebook.digest)
+        return Flip(self.tool, before, after, order, event, self.rulebook.digest)
 
 
 def rule_of(rulebook: Rulebook, takes: Mapping[str, Judgement]) -> Rule:
+    """The rulebook for the panel that these takes make."""
     panel = rulebook.panel
     if panel.weight == 0:
         return rule_at(rulebook, 0, 0)
@@ -156,14 +166,3 @@ def rule_of(rulebook: Rulebook, takes: Mapping[str, Judgement]) -> Rule:
         total += weight
         worth += weight * each
     return rule_at(rulebook, worth, 100 * total)
-
-
-def with_take(
-    takes: Mapping[str, Judgement], reviewer: str, judgement: Judgement | None
-) -> dict[str, Judgement]:
-    """The takes after one was published or withdrawn."""
-    after = dict(takes)
-    after.pop(reviewer, None)
-    if judgement is not None:
-        after[reviewer] = judgement
-    return after

@@ -1,4 +1,4 @@
-"""Single votes: the events of votes as a course follows them, one after the other."""
+"""Vote events as a timeline follows them, one after the other in the order of the log."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from domain.timeline.flips import LogOrder
 
 
 class Transition(Struct, frozen=True):
-    """A cast that came, the one that it replaces, and what that does to the two counts."""
+    """What one event does to a ballot: its choice before and after, and by how much the two counts change."""
 
     choice: Choice | None
     replaced: Choice | None
@@ -25,33 +25,35 @@ class Transition(Struct, frozen=True):
         return "VoteCast" if self.choice else "VoteRetracted"
 
 
-def _moved(choice: Choice | None, replaced: Choice | None) -> Transition:
+def _transition(choice: Choice | None, replaced: Choice | None) -> Transition:
     ship = (choice == "ship") - (replaced == "ship")
     skip = (choice == "skip") - (replaced == "skip")
     return Transition(choice, replaced, ship, skip)
 
 
 _CHOICES: tuple[Choice | None, ...] = (None, "ship", "skip")
-# By number: 1 for a ship that came and 2 for a skip, 3 for a ship that went and 6 for a skip.
-TRANSITIONS = [_moved(choice, replaced) for replaced in _CHOICES for choice in _CHOICES]
+# By (choice, replaced), as an event has them.
+TRANSITIONS = {
+    (choice, replaced): _transition(choice, replaced) for replaced in _CHOICES for choice in _CHOICES
+}
 
-# (microseconds since 1970, shard, position, what moved, day of the replaced cast): in the log's order when sorted.
+# (microseconds since 1970, shard, number, transition, day of the replaced cast): sorting gives the order of the log.
 VoteEvent: TypeAlias = tuple[int, int, int, Transition, int | None]
 
-DAY = 86_400_000_000  # microseconds
+DAY_MICROSECONDS = 86_400_000_000
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def order_of(vote: VoteEvent) -> LogOrder:
+def order_of_vote(vote: VoteEvent) -> LogOrder:
     return LogOrder(_EPOCH + timedelta(microseconds=vote[0]), Shard(vote[1]), vote[2])
 
 
-def key_of(place: LogOrder) -> tuple[int, int, int]:
-    """As votes have it."""
-    return moment_of(place.recorded_at), place.shard, place.number
+def vote_key(order: LogOrder) -> tuple[int, int, int]:
+    """The first three fields of a vote event with this sort key."""
+    return microseconds(order.recorded_at), order.shard, order.number
 
 
-def moment_of(time: datetime) -> int:
-    """Microseconds since 1970."""
+def microseconds(time: datetime) -> int:
+    """Since 1970."""
     return (time - _EPOCH) // timedelta(microseconds=1)

@@ -1,8 +1,8 @@
-"""Trials: what all verdicts are, and would have been, under another rulebook."""
+"""Results of a trial: what all verdicts are, and what they would have been under another rulebook."""
 
 from __future__ import annotations
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from domain.rulebooks.rulebook import Label
 from domain.shared.log import Position
@@ -11,7 +11,7 @@ from domain.verdicts.verdict import Margin
 
 
 class ScenarioResult(Struct, frozen=True):
-    """One tool under a rulebook: its verdict now, its rank by the rulebook's clauses from 1, and every flip up to now."""
+    """One tool in one scenario: its verdict at the end, its rank by the rulebook's clauses from 1, and all its flips."""
 
     label: Label
     margin: Margin
@@ -20,23 +20,27 @@ class ScenarioResult(Struct, frozen=True):
 
 
 class ToolComparison(Struct, frozen=True):
-    """``in_force``: under the rulebooks that were in force, each in its time. ``tried``: had the other always been.
+    """``in_force``: under the rulebooks that were in force, each in its time. ``tried``: under the other one throughout.
 
-    ``disagree``: most takes say one thing, and most of at least the minimum of votes the other.
+    ``panel_and_crowd_differ``: most takes and most votes disagree, and there are enough votes for the rulebook tried.
     """
 
     tool: int
     in_force: ScenarioResult
     tried: ScenarioResult
-    disagree: bool
+    panel_and_crowd_differ: bool = field(name="disagree")
 
     @property
     def flips_now(self) -> bool:
+        """Whether the verdict would be another now."""
         return self.in_force.label != self.tried.label
 
 
 class Trial(Struct, frozen=True):
-    """Of every listed tool that is not retired, in the order of their numbers, up to ``positions``, one per shard."""
+    """All listed tools that are not retired, by number, up to ``positions``, one per shard.
+
+    ``rulebook`` is the digest of the one tried, ``against`` of the one in force at the end.
+    """
 
     rulebook: str
     against: str
@@ -46,7 +50,7 @@ class Trial(Struct, frozen=True):
 
 
 class Totals(Struct, frozen=True):
-    """Of a trial: verdicts that would be others now, flips up to now on both sides, and tools that change their rank."""
+    """``flips_now`` and ``rank_moves`` are tools, ``flips`` are those under the rulebook tried."""
 
     tools: int
     flips_now: int
@@ -64,5 +68,5 @@ def total(trial: Trial) -> Totals:
         flips=sum(len(each.tried.flips) for each in tools),
         flips_in_force=sum(len(each.in_force.flips) for each in tools),
         rank_moves=sum(each.in_force.rank != each.tried.rank for each in tools),
-        disagreements=sum(each.disagree for each in tools),
+        disagreements=sum(each.panel_and_crowd_differ for each in tools),
     )

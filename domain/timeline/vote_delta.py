@@ -1,4 +1,4 @@
-"""Cells: what a stretch of one tool's events did to its votes, in numbers, and how far votes can have been on the way."""
+"""Vote deltas: what a time slice did to the votes of one tool, in numbers, and the bounds of the votes within the slice."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from domain.verdicts.labels import Rule
 
 
 class VotesByDay(Struct, frozen=True):
-    """Votes by the day of their casts: three columns. A day may be there more than once."""
+    """Votes by the day of their casts, as three columns. A day may occur more than once."""
 
     days: Sequence[int] = ()
     ship: Sequence[int] = ()
@@ -27,10 +27,10 @@ NO_DAYS = VotesByDay()
 
 
 class VoteDelta(Struct, frozen=True):
-    """How many casts brought a ship or a skip, and how many took one back: whose replacement or retraction came.
+    """``*_in`` are votes that were added, ``*_out`` votes that were removed by a replacement or a retraction.
 
-    ``until`` is the day of the last event; ``added`` and ``removed`` have the four numbers by the day of the casts that came
-    or went. These are needed only where a rulebook weighs age.
+    ``until`` is the day of the last event. ``added`` and ``removed`` are the same votes by the day of their casts; they
+    are needed only where a rulebook weighs age.
     """
 
     ship_in: int = 0
@@ -42,7 +42,7 @@ class VoteDelta(Struct, frozen=True):
     removed: VotesByDay = NO_DAYS
 
     def __add__(self, other: VoteDelta) -> VoteDelta:
-        """Both together, of one stretch."""
+        """Two deltas of the same slice, of different shards or ranges."""
         ends = [each for each in (self.until, other.until) if each is not None]
         return VoteDelta(
             self.ship_in + other.ship_in,
@@ -55,8 +55,17 @@ class VoteDelta(Struct, frozen=True):
         )
 
 
+class DeltaWeights(Struct, frozen=True):
+    """The weights of the votes of a delta, on the scale of the sums they were weighed for."""
+
+    ship_in: int
+    ship_out: int
+    skip_in: int
+    skip_out: int
+
+
 class Bounds(Struct, frozen=True):
-    """Between what the votes lie: their number, what those of each side weigh, and what one cast today would weigh."""
+    """Lowest and highest: the number of votes, the weight of each side, and the weight of a vote cast today."""
 
     count: tuple[int, int]
     ship: tuple[int, int]
@@ -65,7 +74,7 @@ class Bounds(Struct, frozen=True):
 
 
 def bounds_of(ship: tuple[int, int], skip: tuple[int, int]) -> Bounds:
-    """Where no age is weighed. There are no fewer than none."""
+    """Bounds where age is not weighed. A count below 0 is raised to 0."""
     if ship[0] < 0:
         ship = 0, ship[1]
     if skip[0] < 0:
@@ -73,43 +82,43 @@ def bounds_of(ship: tuple[int, int], skip: tuple[int, int]) -> Bounds:
     return Bounds((ship[0] + skip[0], ship[1] + skip[1]), ship, skip)
 
 
-def label_within(standing: Rule, bounds: Bounds) -> Label | None:
-    """The label wherever in these bounds the votes are; None where it may be one or another.
+def label_within(rule: Rule, bounds: Bounds) -> Label | None:
+    """The label if it is the same everywhere within the bounds, else None.
 
-    As if there were enough votes, it is the same everywhere if it is at the best and at the worst, each with the
-    narrowest interval and with the widest. Where there may be too few, the label without votes has to be the same too.
+    With a quorum everywhere, the label is the same if it is the same at the highest and at the lowest tally, each with
+    the narrowest interval and with the widest. Where the quorum may be missed, it must also be the panel's label.
     """
     narrow, wide = bounds.vote_weight_today
-    if narrow != wide and _is_torn(standing.book):
+    if narrow != wide and _interval_raises_and_lowers(rule.book):
         return None
-    first = _label_between(standing, bounds.count, bounds.ship, bounds.skip, narrow)
+    first = _label_at_weight(rule, bounds.count, bounds.ship, bounds.skip, narrow)
     if narrow == wide or first is None:
         return first
-    return first if _label_between(standing, bounds.count, bounds.ship, bounds.skip, wide) == first else None
+    return first if _label_at_weight(rule, bounds.count, bounds.ship, bounds.skip, wide) == first else None
 
 
-def _label_between(
-    standing: Rule,
+def _label_at_weight(
+    rule: Rule,
     count: tuple[int, int],
     ship: tuple[int, int],
     skip: tuple[int, int],
     vote_weight_today: int,
 ) -> Label | None:
-    """The same, where a vote cast today weighs this much all along."""
-    minimum = standing.book.community.minimum
-    if count[1] < minimum or not standing.book.weighs_votes:
-        return standing.panel_label
-    best, worst = ship[1] + skip[0], ship[0] + skip[1]
-    if not (best and worst):
+    """``label_within`` where a vote cast today weighs this much throughout."""
+    minimum = rule.book.community.minimum
+    if count[1] < minimum or not rule.book.weighs_votes:
+        return rule.panel_label
+    total_at_highest, total_at_lowest = ship[1] + skip[0], ship[0] + skip[1]
+    if not (total_at_highest and total_at_lowest):
         return None
-    found = standing.label_of(ship[0], worst, vote_weight_today)
-    if found != "Ship" and found != standing.label_of(ship[1], best, vote_weight_today):
+    found = rule.label_of(ship[0], total_at_lowest, vote_weight_today)
+    if found != "Ship" and found != rule.label_of(ship[1], total_at_highest, vote_weight_today):
         return None
-    return found if count[0] >= minimum or found == standing.panel_label else None
+    return found if count[0] >= minimum or found == rule.panel_label else None
 
 
-def _is_torn(book: Rulebook) -> bool:
-    """Where the interval both makes the label and vetoes it, a wider one can first raise it and then lower it."""
+def _interval_raises_and_lowers(book: Rulebook) -> bool:
+    """Whether the interval both makes the label and vetoes it: a wider one can first raise the label and then lower it."""
     return (
         book.community.bound == "interval" and book.community.weight > 0 and book.veto_threshold is not None
     )

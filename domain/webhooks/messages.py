@@ -90,17 +90,17 @@ DeliveryOutcome: TypeAlias = Delivered | Retry | GiveUp | Gone
 
 def flip_message(flip: Flip, tool: ToolPayload, site: str) -> bytes:
     """The bytes to sign and send."""
-    place = flip.place
+    order = flip.order
     payload = FlipPayload(
         tool,
         flip.before,
         flip.after,
-        str(place.position),
+        str(order.position),
         flip.event,
         flip.rulebook,
         f"{site}/tools/{tool.slug}",
     )
-    return msgspec.json.encode(Message(FLIPPED, place.recorded_at.astimezone(UTC), payload))
+    return msgspec.json.encode(Message(FLIPPED, order.recorded_at.astimezone(UTC), payload))
 
 
 def ping_message(at: datetime, site: str) -> bytes:

@@ -1,8 +1,7 @@
-"""The flip engine: moves the flip log on by one piece of the log's own order across shards, exactly once.
+"""The flip engine: advances the flip log by one batch of the order of the log across shards, exactly once.
 
-A piece ends at a place, so that everything before that place has been folded and nothing after it, and at the latest at an
-adoption. So one rulebook is in force all through it. Where that one does not weigh votes they are not read: they are
-counted, in portions of their own, before a rulebook is adopted that does.
+A batch ends at the latest at an adoption, so one rulebook is in force throughout. If it does not weigh votes they are not
+read; before a rulebook is adopted that does, they are counted in batches of their own.
 """
 
 from __future__ import annotations
@@ -14,16 +13,17 @@ from asyncpg import Pool, Record
 
 from domain.rulebooks.rulebook import Rulebook
 from domain.shared.log import EDITORIAL, Position
+from domain.timeline.changes import RulebookChange
 from domain.timeline.flips import Flip
-from domain.timeline.search import fold
-from domain.timeline.timeline import RulebookChange, VerdictTimeline
+from domain.timeline.timeline import VerdictTimeline
 from eventstore.as_of_positions import resolve_positions
 from projections.engine.parked import PARK_EVENT
 from projections.flips.batches import is_late, next_batch, uncounted, undated
-from projections.flips.editorial_changes import EditorialChanges, read_changes, rulebook_at
+from projections.flips.editorial_history import EditorialHistory, read_editorial_history, rulebook_at
 from projections.flips.store import NAME, begin
 from projections.flips.timelines import (
-    advance_past_votes,
+    ToolBatch,
+    count_batch,
     read_all_timelines,
     read_timelines,
     save_sums,
@@ -31,13 +31,13 @@ from projections.flips.timelines import (
 )
 from projections.flips.votes import Connection, PositionRanges, count_votes, date_votes, read_votes
 
-# A time up to which something is to be folded, if anything is.
-BEHIND = """
+# The time now, if there are events to fold.
+READ_CLOCK_IF_BEHIND = """
 SELECT clock_timestamp()
  WHERE EXISTS (SELECT FROM flips_frontier AS f JOIN heads AS h USING (shard) WHERE f.position < h.position)
 """
 READ_EDITORIAL_FRONTIER = "SELECT position FROM flips_frontier WHERE shard = 0"
-CLAIM = "SELECT pg_try_advisory_xact_lock(hashtext('shiplog flips'))"
+CLAIM_FLIPS = "SELECT pg_try_advisory_xact_lock(hashtext('shiplog flips'))"
 MOVE_COUNTED = """
 UPDATE flips_frontier AS f SET counted = r.upto
   FROM unnest($1::smallint[], $2::bigint[], $3::bigint[]) AS r (shard, after, upto)
@@ -48,7 +48,7 @@ UPDATE flips_frontier AS f SET dated = r.upto
   FROM unnest($1::smallint[], $2::bigint[], $3::bigint[]) AS r (shard, after, upto)
  WHERE f.shard = r.shard AND f.dated = r.after
 """
-MOVE = """
+MOVE_FRONTIER = """
 WITH r AS MATERIALIZED (
     SELECT r.*, e.recorded_at FROM unnest($1::smallint[], $2::bigint[], $3::bigint[]) AS r (shard, after, upto)
       JOIN events AS e ON e.shard = r.shard AND e.position = r.upto
@@ -60,110 +60,116 @@ WITH r AS MATERIALIZED (
     RETURNING f.shard)
 SELECT count(*) FROM moved
 """
-WRITE = """
+WRITE_FLIPS = """
 INSERT INTO flips (shard, recorded_at, cause_shard, cause_position, tool, event, before, after, rulebook)
 SELECT 0, * FROM unnest($1::timestamptz[], $2::smallint[], $3::bigint[], $4::integer[], $5::text[], $6::text[],
                         $7::text[], $8::text[])
 """
 
-NOTHING = PositionRanges([], [], [])
-# In one transaction: folded, or only counted.
-BATCH = 50_000
-BATCH_COUNTED = 1_000_000
+NO_RANGES = PositionRanges([], [], [])
+# Events in one transaction: folded, or only counted.
+BATCH_EVENTS = 50_000
+COUNT_BATCH_EVENTS = 1_000_000
 
 
 class FrontierMoved(Exception):
-    """Another worker has found these flips. Nothing was kept; try again from the frontier."""
+    """Another worker has moved the frontier. Nothing was written; try again from the frontier."""
 
 
-async def advance_flips(pool: Pool[Record], *, batch_events: int = BATCH) -> int | None:
-    """Move the flip log on by one piece, in one transaction. Gives the events it went past or counted; None when there
-    is nothing to do, or somebody else does it. Raises StillOpen while an append is under way that began long ago.
+async def advance_flips(pool: Pool[Record], *, batch_events: int = BATCH_EVENTS) -> int | None:
+    """Advance by one batch, in one transaction. Returns the number of events folded or counted; None if there is nothing to
+    do or another worker holds the lock. Raises AppendInFlight while an append that began long ago is not committed.
     """
-    moment = await pool.fetchval(BEHIND)
+    moment = await pool.fetchval(READ_CLOCK_IF_BEHIND)
     if moment is None:
         return None
     upto = await resolve_positions(pool, moment)
     async with pool.acquire() as conn, conn.transaction():
-        return await fold_next(conn, upto, batch_events) if await conn.fetchval(CLAIM) else None
+        return await fold_next(conn, upto, batch_events) if await conn.fetchval(CLAIM_FLIPS) else None
 
 
 async def fold_next(conn: Connection, upto: Sequence[Position], batch_events: int) -> int | None:
-    """In a transaction of whoever alone may do so: fold the next piece of what lies up to these positions."""
+    """Fold the next batch up to these positions, in the transaction of a caller who holds the lock."""
     if await is_late(conn):
         await begin(conn)
     batch = await next_batch(conn, upto, batch_events)
     if not batch.shards:
         return None
     after, last = batch.range_of(EDITORIAL) or (await conn.fetchval(READ_EDITORIAL_FRONTIER),) * 2
-    book, changes = await rulebook_at(conn, after), await read_changes(conn, after, last)
-    if counted := await _count_first(conn, batch, book, changes):
+    book, history = await rulebook_at(conn, after), await read_editorial_history(conn, after, last)
+    if counted := await _count_earlier_votes(conn, batch, book, history):
         return counted
-    await _write(conn, await _fold(conn, batch, book, changes))
-    for each in changes.unread:
-        await conn.execute(PARK_EVENT, EDITORIAL, NAME, each.position.number, each.error[:500])
-    if await conn.fetchval(MOVE, *batch.columns, book.weighs_votes, book.weighs_age) != len(batch.shards):
+    await _write(conn, await _fold(conn, batch, book, history))
+    for each in history.unreadable:
+        await conn.execute(PARK_EVENT, EDITORIAL, NAME, each.position.number, str(each.error)[:500])
+    moved = await conn.fetchval(MOVE_FRONTIER, *batch.columns, book.weighs_votes, book.weighs_age)
+    if moved != len(batch.shards):
         raise FrontierMoved
     return batch.events
 
 
-async def _count_first(
-    conn: Connection, batch: PositionRanges, book: Rulebook, changes: EditorialChanges
+async def _count_earlier_votes(
+    conn: Connection, batch: PositionRanges, book: Rulebook, history: EditorialHistory
 ) -> int:
-    """What the rulebook in force, or the one that is adopted, has to know of votes that nobody has read."""
-    adopted = changes.adoptions[-1].rulebook if changes.adoptions else book
+    """Count votes that were not read so far, if the rulebook in force or the one adopted weighs them. Returns their events."""
+    adopted = history.adoptions[-1].rulebook if history.adoptions else book
     if book.weighs_votes or adopted.weighs_votes:
-        span = await uncounted(conn, NOTHING if book.weighs_votes else batch, BATCH_COUNTED)
-        if span.shards:
-            await count_votes(conn, span)
-            await conn.execute(MOVE_COUNTED, *span.columns)
-            return span.events
+        ranges = await uncounted(conn, NO_RANGES if book.weighs_votes else batch, COUNT_BATCH_EVENTS)
+        if ranges.shards:
+            await count_votes(conn, ranges)
+            await conn.execute(MOVE_COUNTED, *ranges.columns)
+            return ranges.events
     if book.weighs_age or adopted.weighs_age:
-        span = await undated(conn, NOTHING if book.weighs_age else batch, BATCH_COUNTED)
-        if span.shards:
-            await date_votes(conn, span)
-            await conn.execute(MOVE_DATED, *span.columns)
-            return span.events
+        ranges = await undated(conn, NO_RANGES if book.weighs_age else batch, COUNT_BATCH_EVENTS)
+        if ranges.shards:
+            await date_votes(conn, ranges)
+            await conn.execute(MOVE_DATED, *ranges.columns)
+            return ranges.events
     return 0
 
 
 async def _fold(
-    conn: Connection, batch: PositionRanges, book: Rulebook, changes: EditorialChanges
+    conn: Connection, batch: PositionRanges, book: Rulebook, history: EditorialHistory
 ) -> list[Flip]:
-    passed = await advance_past_votes(conn, batch, book) if book.weighs_votes else {}
-    takes = changes.takes_by_tool()
-    skipped = {
-        tool: found
-        for tool, each in passed.items()
-        if (found := each.fast_forward(takes.get(tool, []))) is not None
-    }
-    followed = {tool: each.timeline for tool, each in passed.items() if tool not in skipped}
-    still = await _without_votes(conn, book, takes.keys() - passed.keys())
-
-    votes = await read_votes(conn, batch, followed) if followed else {}
-    moved = followed | still
-    flips = [flip for found in skipped.values() for flip in found]
-    for tool, timeline in moved.items():
-        flips += fold(timeline, votes.get(tool, []), takes.get(tool, []))
-    await save_timelines(
-        conn, [*moved.values(), *(passed[tool].timeline for tool in takes.keys() & skipped.keys())]
-    )
-    await save_sums(conn, [each.timeline for each in passed.values()])
-    for adopted in changes.adoptions:
+    tools = await count_batch(conn, batch, book) if book.weighs_votes else {}
+    flips, ambiguous = _fast_forward(tools, history)
+    votes = await read_votes(conn, batch, ambiguous) if ambiguous else {}
+    without_votes = await _read_or_begin(conn, book, history.takes.keys() - tools.keys())
+    folded = ambiguous | without_votes
+    for tool, timeline in folded.items():
+        flips += timeline.fold(votes.get(tool, []), history.takes.get(tool, []))
+    skipped_with_takes = (tools.keys() & history.takes.keys()) - folded.keys()
+    await save_timelines(conn, [*folded.values(), *(tools[tool].timeline for tool in skipped_with_takes)])
+    await save_sums(conn, [each.timeline for each in tools.values()])
+    for adopted in history.adoptions:
         flips += await _adopt(conn, book, adopted)
     return flips
 
 
-async def _without_votes(
+def _fast_forward(
+    tools: dict[int, ToolBatch], history: EditorialHistory
+) -> tuple[list[Flip], dict[int, VerdictTimeline]]:
+    """The flips of tools whose votes flip nothing, and the timelines of those that have to be folded vote by vote."""
+    flips, ambiguous = list[Flip](), dict[int, VerdictTimeline]()
+    for tool, each in tools.items():
+        weights = each.timeline.votes.weigh(each.delta)
+        found = each.timeline.fast_forward(each.delta, weights, history.takes.get(tool, []))
+        if found is None:
+            ambiguous[tool] = each.timeline
+        else:
+            flips += found
+    return flips, ambiguous
+
+
+async def _read_or_begin(
     conn: Connection, book: Rulebook, tools: AbstractSet[int]
 ) -> dict[int, VerdictTimeline]:
-    """The courses of tools that only takes moved, the new ones too."""
-    begun = await read_timelines(conn, book, tools)
-    return begun | {tool: VerdictTimeline(tool, book) for tool in tools - begun.keys()}
+    stored = await read_timelines(conn, book, tools)
+    return stored | {tool: VerdictTimeline(tool, book) for tool in tools - stored.keys()}
 
 
 async def _adopt(conn: Connection, book: Rulebook, adopted: RulebookChange) -> list[Flip]:
-    """Every tool is judged anew, at this one place."""
+    """Judge every tool again. All flips have the adoption as their cause."""
     timelines = await read_all_timelines(conn, book, dated=adopted.rulebook.weighs_age)
     flips = [flip for timeline in timelines.values() if (flip := timeline.change(adopted)) is not None]
     await save_timelines(conn, [timelines[flip.tool] for flip in flips])
@@ -173,8 +179,8 @@ async def _adopt(conn: Connection, book: Rulebook, adopted: RulebookChange) -> l
 
 async def _write(conn: Connection, flips: Sequence[Flip]) -> None:
     rows = [
-        (f.place.recorded_at, f.place.shard, f.place.number, f.tool, f.event, f.before, f.after, f.rulebook)
+        (f.order.recorded_at, f.order.shard, f.order.number, f.tool, f.event, f.before, f.after, f.rulebook)
         for f in flips
     ]
     if rows:
-        await conn.execute(WRITE, *zip(*rows, strict=True))
+        await conn.execute(WRITE_FLIPS, *zip(*rows, strict=True))

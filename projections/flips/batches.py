@@ -1,7 +1,7 @@
-"""Flip pieces: how much of the log is folded next, as a piece of its own order across shards.
+"""Batches of the flip engine: which events are folded next, a section of the order of the log across shards.
 
-Nothing of a piece lies after a place, and everything before that place is in it or in an earlier one. It ends at the latest
-at an adoption, and before what this software cannot read.
+A batch ends at some event of that order: all events up to it are in this batch or in an earlier one, and none after it. It
+ends at the latest at an adoption, and before an event that this release cannot read.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from projections.engine.blocked import BlockedByVersion
 from projections.flips.store import AFTER_ALL, FAMILIES, NAME
 from projections.flips.votes import Connection, PositionRanges
 
-# An event that came with an earlier time than what has been folded: the clock was set back.
-LATE = """
+# Whether the next event of a shard is older than one already folded, as after the clock was set back.
+FIND_LATE = """
 SELECT EXISTS (
     SELECT FROM flips_frontier AS f JOIN events AS e ON e.shard = f.shard AND e.position = f.position + 1
      WHERE e.recorded_at < (SELECT max(recorded_at) FROM flips_frontier))
@@ -51,25 +51,25 @@ WITH RECURSIVE ranges AS MATERIALIZED (
 SELECT s.shard, r.low, s.low FROM searched AS s JOIN ranges AS r USING (shard)
  WHERE s.low = s.high AND s.low > r.low ORDER BY s.shard
 """
-# The first event of a piece that this software cannot read.
-STOP = """
+# The position before the first event of a batch that this release cannot read.
+FIND_UNREADABLE = """
 SELECT e.recorded_at, e.shard, e.position - 1
   FROM unnest($1::smallint[], $2::bigint[], $3::bigint[]) AS r (shard, after, upto)
   JOIN events AS e ON e.shard = r.shard AND e.position > r.after AND e.position <= r.upto
  WHERE e.type <> ALL ($4) AND split_part(e.type, '.', 1) = ANY ($5)
  ORDER BY 1, 2, 3 LIMIT 1
 """
-STOPPED_AT = """
+READ_BLOCKED = """
 SELECT e.shard, e.position, e.type FROM flips_frontier AS f JOIN events AS e ON e.shard = f.shard AND e.position = f.position + 1
  WHERE e.type <> ALL ($1) AND split_part(e.type, '.', 1) = ANY ($2) ORDER BY e.shard
 """
-# Some $3 of the votes that are in no course, up to the positions $2 of the shards $1, and of others to the frontier.
-UNCOUNTED = """
+# At most $3 events whose votes are not in the timelines, up to the positions $2 of the shards $1, or else to the frontier.
+FIND_UNCOUNTED = """
 SELECT f.shard, f.counted, least(coalesce(u.position, f.position), f.counted + $3 / (SELECT count(*) FROM flips_frontier))
   FROM flips_frontier AS f LEFT JOIN unnest($1::smallint[], $2::bigint[]) AS u (shard, position) USING (shard)
  WHERE coalesce(u.position, f.position) > f.counted ORDER BY f.shard
 """
-UNDATED = """
+FIND_UNDATED = """
 SELECT f.shard, f.dated, least(coalesce(u.position, f.position), f.dated + $3 / (SELECT count(*) FROM flips_frontier))
   FROM flips_frontier AS f LEFT JOIN unnest($1::smallint[], $2::bigint[]) AS u (shard, position) USING (shard)
  WHERE coalesce(u.position, f.position) > f.dated ORDER BY f.shard
@@ -77,45 +77,45 @@ SELECT f.shard, f.dated, least(coalesce(u.position, f.position), f.dated + $3 / 
 
 
 async def is_late(conn: Connection) -> bool:
-    """Whether an event has come that belongs before what has been folded."""
-    return bool(await conn.fetchval(LATE))
+    """Whether an event was appended that belongs before one already folded."""
+    return bool(await conn.fetchval(FIND_LATE))
 
 
 async def next_batch(conn: Connection, upto: Sequence[Position], batch_events: int) -> PositionRanges:
-    """From the frontier on, no further than ``upto``, some ``batch_events``. Empty where it cannot go on."""
+    """From the frontier up to ``upto``, about ``batch_events``. Empty where nothing can be folded."""
     batch = await _batch(conn, upto, batch_events, AFTER_ALL)
-    stop = await conn.fetchrow(STOP, *batch.columns, readable_types(FAMILIES), FAMILIES)
-    if stop is None:
+    unreadable = await conn.fetchrow(FIND_UNREADABLE, *batch.columns, readable_types(FAMILIES), FAMILIES)
+    if unreadable is None:
         return batch
-    return await _batch(conn, upto, batch_events, LogOrder(stop[0], Shard(stop[1]), stop[2]))
+    return await _batch(
+        conn, upto, batch_events, LogOrder(unreadable[0], Shard(unreadable[1]), unreadable[2])
+    )
 
 
 async def read_flips_blocked(pool: Pool[Record]) -> list[BlockedByVersion]:
-    """Where no flip is found any more, as far as this software can tell."""
-    rows = await pool.fetch(STOPPED_AT, readable_types(FAMILIES), FAMILIES)
+    """The events, newer than this release, that the flip engine waits at."""
+    rows = await pool.fetch(READ_BLOCKED, readable_types(FAMILIES), FAMILIES)
     return [BlockedByVersion(NAME, Position(Shard(row[0]), row[1]), row[2]) for row in rows]
 
 
-async def uncounted(conn: Connection, upto: PositionRanges, most: int) -> PositionRanges:
-    """Of the votes up to there, some ``most`` that no course has."""
-    return _span(await conn.fetch(UNCOUNTED, upto.shards, upto.upto, most))
+async def uncounted(conn: Connection, upto: PositionRanges, batch_events: int) -> PositionRanges:
+    """At most ``batch_events`` whose votes are not in the timelines yet."""
+    return _ranges(await conn.fetch(FIND_UNCOUNTED, upto.shards, upto.upto, batch_events))
 
 
-async def undated(conn: Connection, upto: PositionRanges, most: int) -> PositionRanges:
-    return _span(await conn.fetch(UNDATED, upto.shards, upto.upto, most))
+async def undated(conn: Connection, upto: PositionRanges, batch_events: int) -> PositionRanges:
+    """At most ``batch_events`` whose votes are not in the days of the timelines yet."""
+    return _ranges(await conn.fetch(FIND_UNDATED, upto.shards, upto.upto, batch_events))
 
 
 async def _batch(
     conn: Connection, upto: Sequence[Position], batch_events: int, end: LogOrder
 ) -> PositionRanges:
     shards, numbers = [each.shard for each in upto], [each.number for each in upto]
-    most = _of_each(batch_events, upto)
-    return _span(await conn.fetch(NEXT_BATCH, shards, numbers, most, end.recorded_at, end.shard, end.number))
+    shard_events = max(batch_events // max(len(upto), 1), 1)
+    rows = await conn.fetch(NEXT_BATCH, shards, numbers, shard_events, end.recorded_at, end.shard, end.number)
+    return _ranges(rows)
 
 
-def _of_each(most: int, shards: Sequence[object]) -> int:
-    return max(most // max(len(shards), 1), 1)
-
-
-def _span(rows: Sequence[Record]) -> PositionRanges:
+def _ranges(rows: Sequence[Record]) -> PositionRanges:
     return PositionRanges([row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows])

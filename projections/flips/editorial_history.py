@@ -1,79 +1,142 @@
-"""The house's history, as verdicts read it: which tools there are, how takes changed, which rulebooks were adopted."""
+"""Editorial history: what the editorial shard did to verdicts, take changes and adoptions, in a range of the log."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
+from typing import TypeAlias
 
 from asyncpg import Pool, Record
+from asyncpg.pool import PoolConnectionProxy
 from msgspec import Struct
 
 from domain.editorial.adoptions import PRESETS_BY_DIGEST
+from domain.events import editorial
 from domain.events.editorial import (
+    EditorialEvent,
     RulebookAdopted,
     RulebookWritten,
     TakePublished,
     TakeWithdrawn,
     ToolListed,
     ToolRetired,
-    decode,
 )
-from domain.events.upcasts import family
+from domain.events.upcasts import family, stored_names
+from domain.rulebooks.presets import DEFAULT
 from domain.rulebooks.rulebook import Rulebook
-from domain.shared.errors import Unknown
-from domain.shared.log import EDITORIAL
+from domain.shared.errors import UndecodableEvent
+from domain.shared.log import EDITORIAL, Position
+from domain.timeline.changes import RulebookChange, TakeChange
 from domain.timeline.flips import LogOrder
-from domain.timeline.timeline import RulebookChange, TakeChange
-from projections.flips.editorial_changes import take_change
+from domain.verdicts.verdict import Judgement
 
-FAMILIES = [
-    each.__name__
-    for each in (ToolListed, ToolRetired, TakePublished, TakeWithdrawn, RulebookWritten, RulebookAdopted)
-]
-READ = """
+Reading: TypeAlias = "PoolConnectionProxy[Record] | Pool[Record]"
+
+CHANGES = ("TakePublished", "TakeWithdrawn", "RulebookAdopted")
+CHANGES_AND_TOOLS = (*CHANGES, "ToolListed", "ToolRetired")
+
+READ_EVENTS = """
 SELECT recorded_at, position, tool, type, data FROM events
- WHERE shard = 0 AND position <= $1 AND split_part(type, '.', 1) = ANY ($2)
+ WHERE shard = $1 AND shard = 0 AND position > $2 AND position <= $3 AND split_part(type, '.', 1) = ANY($4)
+ ORDER BY position
+"""
+READ_ADOPTIONS = """
+SELECT type, data FROM events
+ WHERE shard = $1 AND shard = 0 AND tool IS NULL AND position <= $2 AND type = ANY($3)
+ ORDER BY position DESC
+"""
+FIND_RULEBOOK = """
+SELECT type, data FROM events
+ WHERE shard = $1 AND shard = 0 AND tool IS NULL AND type = ANY($2) AND data->>'digest' = $3
  ORDER BY position
 """
 
 
+class UnreadableEvent(Struct, frozen=True):
+    position: Position
+    error: UndecodableEvent
+
+
 class EditorialHistory(Struct, frozen=True):
-    """``tools`` are those that are listed and not retired; takes are theirs. In the order of the log."""
+    """In the order of the log; takes by tool. ``tools`` are listed and not retired at the end of the range.
 
-    tools: tuple[int, ...]
+    Unreadable events are left out of the rest. The flip engine parks them; a trial raises the first.
+    """
+
+    tools: set[int]
     takes: dict[int, list[TakeChange]]
-    adoptions: tuple[RulebookChange, ...]
+    adoptions: list[RulebookChange]
+    unreadable: list[UnreadableEvent]
+
+    def raise_unreadable(self) -> None:
+        """Raises UndecodableEvent if there are unreadable events."""
+        for each in self.unreadable:
+            raise each.error
 
 
-async def read_editorial_history(pool: Pool[Record], upto: int) -> EditorialHistory:
-    """Raises UndecodableEvent for what a newer version wrote, and Unknown for a rulebook that nobody wrote."""
-    return _fold(await pool.fetch(READ, upto, FAMILIES))
-
-
-def _fold(rows: Iterable[Record]) -> EditorialHistory:
-    tools = dict[int, None]()
-    takes = defaultdict[int, list[TakeChange]](list)
+async def read_editorial_history(
+    conn: Reading, after: int, upto: int, families: Sequence[str] = CHANGES
+) -> EditorialHistory:
+    """The events after a position and up to another. ``tools`` need CHANGES_AND_TOOLS, and a range from the start."""
+    history = EditorialHistory(set(), defaultdict(list), [], [])
     rulebooks = dict(PRESETS_BY_DIGEST)
-    adoptions: list[RulebookChange] = []
-    for recorded_at, position, tool, stored, data in rows:
-        place, kind = LogOrder(recorded_at, EDITORIAL, position), family(stored)
-        match decode(data, stored):
-            case ToolListed():
-                tools[tool] = None
-            case ToolRetired():
-                tools.pop(tool, None)
-            case TakePublished() | TakeWithdrawn() as event:
-                takes[tool].append(take_change(place, kind, event))
-            case RulebookWritten(digest, rulebook):
-                rulebooks[digest] = rulebook
-            case RulebookAdopted(digest):
-                adoptions.append(RulebookChange(place, kind, _known(digest, rulebooks)))
-            case _:
-                pass
-    return EditorialHistory(tuple(sorted(tools)), takes, tuple(adoptions))
+    rows = await conn.fetch(READ_EVENTS, EDITORIAL, after, upto, families)
+    for recorded_at, number, tool, stored, data in rows:
+        order = LogOrder(recorded_at, EDITORIAL, number)
+        try:
+            event = editorial.decode(data or b"null", stored)
+            if isinstance(event, RulebookAdopted) and event.digest not in rulebooks:
+                rulebooks[event.digest] = await _find_rulebook(conn, event.digest)
+            _add(history, order, family(stored), tool, event, rulebooks)
+        except UndecodableEvent as error:
+            history.unreadable.append(UnreadableEvent(order.position, error))
+    return history
 
 
-def _known(digest: str, rulebooks: Mapping[str, Rulebook]) -> Rulebook:
-    if digest not in rulebooks:
-        raise Unknown(kind="rulebook", name=digest)
-    return rulebooks[digest]
+def _add(
+    history: EditorialHistory,
+    order: LogOrder,
+    kind: str,
+    tool: int,
+    event: EditorialEvent,
+    rulebooks: dict[str, Rulebook],
+) -> None:
+    match event:
+        case TakePublished(reviewer, _, score, choice):
+            judgement = Judgement(reviewer, score, choice)
+            history.takes[tool].append(TakeChange(order, kind, reviewer, judgement))
+        case TakeWithdrawn(reviewer):
+            history.takes[tool].append(TakeChange(order, kind, reviewer, None))
+        case RulebookAdopted(digest):
+            history.adoptions.append(RulebookChange(order, kind, rulebooks[digest]))
+        case ToolListed():
+            history.tools.add(tool)
+        case ToolRetired():
+            history.tools.discard(tool)
+        case _:
+            raise UndecodableEvent(data=type(event).__name__, error=f"it is stored as {kind}")
+
+
+async def rulebook_at(conn: Reading, position: int) -> Rulebook:
+    """The rulebook in force after this position of the editorial shard. Unreadable adoptions are passed over."""
+    for stored, data in await conn.fetch(READ_ADOPTIONS, EDITORIAL, position, _stored("RulebookAdopted")):
+        try:
+            event = editorial.decode(data, stored)
+            assert isinstance(event, RulebookAdopted)
+            return PRESETS_BY_DIGEST.get(event.digest) or await _find_rulebook(conn, event.digest)
+        except UndecodableEvent:
+            continue
+    return DEFAULT
+
+
+async def _find_rulebook(conn: Reading, digest: str) -> Rulebook:
+    """Raises UndecodableEvent."""
+    for stored, data in await conn.fetch(FIND_RULEBOOK, EDITORIAL, _stored("RulebookWritten"), digest):
+        event = editorial.decode(data, stored)
+        if isinstance(event, RulebookWritten):
+            return event.rulebook
+    raise UndecodableEvent(data=digest, error="no rulebook of this digest was written")
+
+
+def _stored(name: str) -> list[str]:
+    return stored_names(name, editorial.UPCASTERS)

@@ -1,4 +1,4 @@
-"""Flip reads: flips as they are told, newest first, with the tool's name, the reviewer whose take it was, and the event's id."""
+"""Flips as the API shows them: newest first, with the name of the tool, the reviewer of the take, and the id of the event."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from projections.engine.snapshot import Freshness, ReadModelBehind
 from projections.engine.upcasting import with_upcasts
 from projections.flips.store import Reading, flip_of, read_frontier
 
-NEWEST = """
+READ_NEWEST = """
 SELECT tool, before, after, recorded_at, cause_shard, cause_position, event, rulebook FROM flips
  WHERE shard = 0 AND (recorded_at, cause_shard, cause_position) > ($1, $2, $3)
    AND (recorded_at, cause_shard, cause_position, tool) < ($4, $5, $6, $7)
  ORDER BY recorded_at DESC, cause_shard DESC, cause_position DESC, tool DESC LIMIT $8
 """
-NEWEST_OF_TOOL = """
+READ_NEWEST_OF_TOOL = """
 SELECT tool, before, after, recorded_at, cause_shard, cause_position, event, rulebook FROM flips
  WHERE shard = 0 AND tool = $8 AND (recorded_at, cause_shard, cause_position) > ($1, $2, $3)
    AND (recorded_at, cause_shard, cause_position) < ($4, $5, $6)
  ORDER BY recorded_at DESC, cause_shard DESC, cause_position DESC LIMIT $7
 """
-# Of each tool $1 after the place ($2, $3, $4) the newest $5; and the first of all these.
-SINCE = """
+# The newest $5 flips of each tool $1 after the event ($2, $3, $4).
+READ_SINCE = """
 SELECT f.* FROM unnest($1::integer[], $2::timestamptz[], $3::smallint[], $4::bigint[]) AS t (tool, recorded_at, shard, position)
  CROSS JOIN LATERAL (
        SELECT tool, before, after, recorded_at, cause_shard, cause_position, event, rulebook FROM flips
@@ -40,7 +40,7 @@ SELECT f.* FROM unnest($1::integer[], $2::timestamptz[], $3::smallint[], $4::big
           AND (recorded_at, cause_shard, cause_position) > (t.recorded_at, t.shard, t.position)
         ORDER BY recorded_at DESC, cause_shard DESC, cause_position DESC LIMIT $5) AS f
 """
-LABELS_AT = """
+READ_LABELS_AT = """
 SELECT f.tool, f.after FROM unnest($1::integer[], $2::timestamptz[], $3::smallint[], $4::bigint[]) AS t (tool, recorded_at, shard, position)
  CROSS JOIN LATERAL (
        SELECT tool, after FROM flips
@@ -48,7 +48,7 @@ SELECT f.tool, f.after FROM unnest($1::integer[], $2::timestamptz[], $3::smallin
           AND (recorded_at, cause_shard, cause_position) <= (t.recorded_at, t.shard, t.position)
         ORDER BY recorded_at DESC, cause_shard DESC, cause_position DESC LIMIT 1) AS f
 """
-TELL = with_upcasts("""
+READ_DETAILS = with_upcasts("""
 SELECT s.slug, coalesce(c.details->>'name', s.slug), e.id, CASE WHEN e.shard = 0 THEN e.data->>'reviewer' END, r.name
   FROM unnest($1::integer[], $2::smallint[], $3::bigint[], $4::text[]) WITH ORDINALITY
        AS f (tool, shard, position, rulebook, ord)
@@ -58,11 +58,11 @@ SELECT s.slug, coalesce(c.details->>'name', s.slug), e.id, CASE WHEN e.shard = 0
   JOIN public.events AS e ON e.shard = f.shard AND e.position = f.position
  ORDER BY f.ord
 """)
-REACHED = "SELECT position >= $2 FROM flips_frontier WHERE shard = $1"
+IS_REACHED = "SELECT position >= $2 FROM flips_frontier WHERE shard = $1"
 
 
 class FlipDetails(Struct, frozen=True):
-    """``id`` is the event's; ``reviewer`` is None where the event is no take; ``rulebook`` is the name of the one in force."""
+    """``id`` is that of the event, ``reviewer`` None unless the event is a take, ``rulebook`` the name of the one in force."""
 
     flip: Flip
     slug: str
@@ -73,7 +73,7 @@ class FlipDetails(Struct, frozen=True):
 
     @property
     def sentence(self) -> str:
-        """What made the verdict change."""
+        """The cause in words."""
         match self.flip.event:
             case "TakePublished":
                 return f"{self.reviewer} published a take."
@@ -96,42 +96,44 @@ async def flips_at_one_moment(pool: Pool[Record]) -> AsyncIterator[tuple[Reading
 async def newest_flips(
     conn: Reading, since: LogOrder, before: tuple[LogOrder, int], limit: int, tool: int | None = None
 ) -> list[FlipDetails]:
-    """After one place and before another; what is at that one only of lower tools than the one given with it."""
-    place, above = before
-    at = (since.recorded_at, since.shard, since.number, place.recorded_at, place.shard, place.number)
+    """After ``since`` and before an event and a tool: of the flips that this event caused, those of lower tool numbers."""
+    end, end_tool = before
+    span = (since.recorded_at, since.shard, since.number, end.recorded_at, end.shard, end.number)
     if tool is None:
-        rows = await conn.fetch(NEWEST, *at, above, limit)
+        rows = await conn.fetch(READ_NEWEST, *span, end_tool, limit)
     else:
-        rows = await conn.fetch(NEWEST_OF_TOOL, *at, limit, tool)
+        rows = await conn.fetch(READ_NEWEST_OF_TOOL, *span, limit, tool)
     return await with_details(conn, [flip_of(row) for row in rows])
 
 
-async def flips_since(conn: Reading, places: dict[int, LogOrder], most: int) -> dict[int, list[FlipDetails]]:
-    """By tool, of each the newest so many after its place, newest first; tools without any are left out."""
-    rows = await conn.fetch(SINCE, *_columns(places), most)
+async def flips_since(
+    conn: Reading, since: dict[int, LogOrder], tool_limit: int
+) -> dict[int, list[FlipDetails]]:
+    """By tool, at most ``tool_limit`` each, newest first. Tools without flips since then are left out."""
+    rows = await conn.fetch(READ_SINCE, *_columns(since), tool_limit)
     found: dict[int, list[FlipDetails]] = {}
     for each in await with_details(conn, [flip_of(row) for row in rows]):
         found.setdefault(each.flip.tool, []).append(each)
     return found
 
 
-async def labels_at(conn: Reading, places: dict[int, LogOrder]) -> dict[int, Label]:
-    """The label of each tool at its place; tools that never flipped up to there are left out."""
-    return {row[0]: row[1] for row in await conn.fetch(LABELS_AT, *_columns(places))}
+async def labels_at(conn: Reading, orders: dict[int, LogOrder]) -> dict[int, Label]:
+    """The label of each tool at an event. Tools that had not flipped by then are left out."""
+    return {row[0]: row[1] for row in await conn.fetch(READ_LABELS_AT, *_columns(orders))}
 
 
 async def with_details(conn: Reading, flips: Sequence[Flip]) -> list[FlipDetails]:
-    """With what the house says of each, in the order given."""
-    columns = [(flip.tool, flip.place.shard, flip.place.number, flip.rulebook) for flip in flips]
-    rows = await conn.fetch(TELL, *(zip(*columns, strict=True) if columns else ([],) * 4))
-    return [_told(flip, row) for flip, row in zip(flips, rows, strict=True)]
+    """In the same order."""
+    columns = [(flip.tool, flip.order.shard, flip.order.number, flip.rulebook) for flip in flips]
+    rows = await conn.fetch(READ_DETAILS, *(zip(*columns, strict=True) if columns else ([],) * 4))
+    return [_details(flip, row) for flip, row in zip(flips, rows, strict=True)]
 
 
-def _told(flip: Flip, row: Record) -> FlipDetails:
-    slug, name, event, reviewer, written = row
-    of_shiplog = PRESETS_BY_DIGEST.get(flip.rulebook)
+def _details(flip: Flip, row: Record) -> FlipDetails:
+    slug, name, event, reviewer, written_name = row
+    preset = PRESETS_BY_DIGEST.get(flip.rulebook)
     return FlipDetails(
-        flip, slug, name, event, reviewer, of_shiplog.name if of_shiplog else written or flip.rulebook
+        flip, slug, name, event, reviewer, preset.name if preset else written_name or flip.rulebook
     )
 
 
@@ -144,15 +146,15 @@ async def order_of(pool: Pool[Record], position: Position) -> LogOrder:
 
 
 async def wait_for_flips(pool: Pool[Record], wanted: Sequence[Position], seconds: float = 2.0) -> None:
-    """Return once the flips up to there are known; raise ReadModelBehind after ``seconds``."""
+    """Return once the flips up to these positions are known. Raises ReadModelBehind after ``seconds``."""
 
     async def reached() -> bool:
-        return all([await pool.fetchval(REACHED, at.shard, at.number) for at in wanted])
+        return all([await pool.fetchval(IS_REACHED, at.shard, at.number) for at in wanted])
 
     if not await poll_until(reached, seconds):
         raise ReadModelBehind
 
 
-def _columns(places: dict[int, LogOrder]) -> tuple[list[object], ...]:
-    rows = [(tool, at.recorded_at, at.shard, at.number) for tool, at in places.items()]
+def _columns(orders: dict[int, LogOrder]) -> tuple[list[object], ...]:
+    rows = [(tool, each.recorded_at, each.shard, each.number) for tool, each in orders.items()]
     return tuple(map(list, zip(*rows, strict=True))) if rows else ([], [], [], [])

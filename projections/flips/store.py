@@ -1,6 +1,7 @@
-"""Flips: the log of verdicts that changed, each with its cause. Its tables, and what is read of it.
+"""The flip log: every change of a verdict with its cause, its tables, and what workers read of it.
 
-A flip is no sum over events and no newest row, so flip_engine.py folds them, in the log's own order across shards.
+A flip is neither a sum over events nor a newest row, so no projection can fold it; advance.py does, in the order of the
+log across shards.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from asyncpg.pool import PoolConnectionProxy
 
 from domain.shared.log import EDITORIAL, Position, Shard
 from domain.timeline.flips import Flip, LogOrder
+from eventstore.sql import read_sql
 from projections.engine.install import READ_DEFINITIONS, WRITE_DEFINITION
 from projections.engine.parked import delete_parked
 from projections.engine.snapshot import Freshness
@@ -33,68 +35,32 @@ FAMILIES = (
     "VoteCast",
     "VoteRetracted",
 )
-# What flips are changes with the code that finds them: count this up, and they are found anew.
+# Increase it when the code finds other flips than before: all flips are then found again.
 VERSION = 1
 
-# All in the house's shard, but the frontier, which has a row for every shard: its flips are found up to ``position``,
-# and votes are in ``courses`` up to ``counted``, in ``course_days`` up to ``dated``. The last event was at recorded_at.
-TABLES = """
-CREATE TABLE read_models.flips (
-    shard           smallint     NOT NULL,
-    recorded_at     timestamptz  NOT NULL,
-    cause_shard     smallint     NOT NULL,
-    cause_position  bigint       NOT NULL,
-    tool            integer      NOT NULL,
-    event           text         NOT NULL,
-    before          text         NOT NULL,
-    after           text         NOT NULL,
-    rulebook        text         NOT NULL,
-    PRIMARY KEY (shard, recorded_at, cause_shard, cause_position, tool)
-);
-CREATE INDEX ON read_models.flips (shard, tool, recorded_at, cause_shard, cause_position);
-CREATE TABLE read_models.courses (
-    shard           smallint     NOT NULL,
-    tool            integer      NOT NULL,
-    label           text         NOT NULL DEFAULT 'Unreviewed',
-    ship            bigint       NOT NULL DEFAULT 0,
-    skip            bigint       NOT NULL DEFAULT 0,
-    today           integer,
-    takes           jsonb        NOT NULL DEFAULT '[]',
-    first_day       integer,
-    aged_count      bigint,
-    aged_ship       numeric,
-    aged_skip       numeric,
-    PRIMARY KEY (shard, tool)
-) WITH (fillfactor = 70);
-CREATE TABLE read_models.course_days (
-    shard           smallint     NOT NULL,
-    tool            integer      NOT NULL,
-    day             integer      NOT NULL,
-    ship            bigint       NOT NULL,
-    skip            bigint       NOT NULL,
-    PRIMARY KEY (shard, tool, day)
-) WITH (fillfactor = 70);
-CREATE TABLE read_models.flips_frontier (
-    shard           smallint     PRIMARY KEY,
-    position        bigint       NOT NULL DEFAULT 0,
-    counted         bigint       NOT NULL DEFAULT 0,
-    dated           bigint       NOT NULL DEFAULT 0,
-    recorded_at     timestamptz  NOT NULL DEFAULT 'epoch'
-) WITH (fillfactor = 10);
+# All rows are in the editorial shard, but for the frontier, which has a row for every shard: flips are found up to
+# ``position``, votes are in verdict_timelines up to ``counted`` and in timeline_days up to ``dated``; the last event folded
+# was recorded at ``recorded_at``.
+CREATE_TABLES = read_sql(__file__, "tables")
+# The last two are names of earlier definitions.
+DROP_TABLES = """
+DROP TABLE IF EXISTS read_models.flips, read_models.verdict_timelines, read_models.timeline_days,
+                     read_models.flips_frontier, read_models.courses, read_models.course_days
 """
-DROP = "DROP TABLE IF EXISTS read_models.flips, read_models.courses, read_models.course_days, read_models.flips_frontier"
-BEGIN = "INSERT INTO flips_frontier (shard) SELECT shard FROM heads ORDER BY shard"
-EMPTY = "DELETE FROM flips; DELETE FROM courses; DELETE FROM course_days; DELETE FROM flips_frontier"
+START_FRONTIER = "INSERT INTO flips_frontier (shard) SELECT shard FROM heads ORDER BY shard"
+EMPTY_TABLES = (
+    "DELETE FROM flips; DELETE FROM verdict_timelines; DELETE FROM timeline_days; DELETE FROM flips_frontier"
+)
 
-# With ties: whoever goes on from a place has seen every flip at it. One adoption flips many tools, in their order.
-AFTER = """
+# With ties, so that a reader who goes on from the last flip has seen all flips of that event: an adoption flips many tools.
+READ_FLIPS_AFTER = """
 SELECT * FROM (
     SELECT tool, before, after, recorded_at, cause_shard, cause_position, event, rulebook FROM flips
      WHERE shard = 0 AND (recorded_at, cause_shard, cause_position) > ($1, $2, $3)
      ORDER BY recorded_at, cause_shard, cause_position FETCH FIRST $4 ROWS WITH TIES) AS next
  ORDER BY recorded_at, cause_shard, cause_position, tool
 """
-FRONTIER = """
+READ_FRONTIER = """
 SELECT f.shard, f.position, f.recorded_at,
        CASE WHEN f.position < h.position THEN
             (SELECT extract(epoch FROM clock_timestamp() - e.recorded_at) * 1000
@@ -107,46 +73,46 @@ SELECT f.shard, f.position, f.recorded_at,
 
 
 async def install_flips(conn: Connection[Record]) -> list[str]:
-    """Create the tables; drop and start again those of another definition. Returns what starts from position 0."""
+    """Create the tables again if their definition changed. Returns the names of what starts from position 0."""
     known = {row[0]: row[1] for row in await conn.fetch(READ_DEFINITIONS)}
     if known.get(NAME) == definition():
         return []
     async with conn.transaction():
         await conn.execute("SET LOCAL ROLE shiplog_app; SET LOCAL search_path = public, read_models")
-        await conn.execute(DROP)
-        await conn.execute(TABLES)
+        await conn.execute(DROP_TABLES)
+        await conn.execute(CREATE_TABLES)
         await begin(conn)
         await conn.execute(WRITE_DEFINITION, NAME, definition())
     return [NAME]
 
 
 def definition() -> str:
-    """A digest: of the tables, of the version, and of the upcasts through which events are read."""
-    return sha256(f"{VERSION} {TABLES}".encode() + upcasts_of(FAMILIES)).hexdigest()
+    """A digest of the tables, the version, and the upcasts through which events are read."""
+    return sha256(f"{VERSION} {CREATE_TABLES}".encode() + upcasts_of(FAMILIES)).hexdigest()
 
 
 async def begin(conn: Writing) -> None:
-    """With nothing found, before the first event. Whoever has been told of flips keeps a place of their own."""
-    await conn.execute(EMPTY)
-    await conn.execute(BEGIN)
+    """Empty the flip log and start before the first event. The places that readers have reached stay valid."""
+    await conn.execute(EMPTY_TABLES)
+    await conn.execute(START_FRONTIER)
     await delete_parked(conn, NAME)
 
 
-async def flips_after(conn: Reading, place: LogOrder | None, limit: int) -> list[Flip]:
-    """In the log's order: so many, and those that have their cause with the last of them."""
-    at = place or BEFORE_ALL
-    rows = await conn.fetch(AFTER, at.recorded_at, at.shard, at.number, limit)
+async def flips_after(conn: Reading, order: LogOrder | None, limit: int) -> list[Flip]:
+    """In the order of the log: ``limit`` flips, and those with the same cause as the last of them."""
+    after = order or BEFORE_ALL
+    rows = await conn.fetch(READ_FLIPS_AFTER, after.recorded_at, after.shard, after.number, limit)
     return [flip_of(row) for row in rows]
 
 
 def flip_of(row: Record) -> Flip:
-    place = LogOrder(row["recorded_at"], Shard(row["cause_shard"]), row["cause_position"])
-    return Flip(row["tool"], row["before"], row["after"], place, row["event"], row["rulebook"])
+    order = LogOrder(row["recorded_at"], Shard(row["cause_shard"]), row["cause_position"])
+    return Flip(row["tool"], row["before"], row["after"], order, row["event"], row["rulebook"])
 
 
 async def read_frontier(conn: Reading) -> Freshness:
-    """Up to where all flips are known."""
-    rows = await conn.fetch(FRONTIER)
+    """The positions up to which all flips are known."""
+    rows = await conn.fetch(READ_FRONTIER)
     positions = tuple(Position(Shard(row["shard"]), row["position"]) for row in rows)
     lag_ms = max((row["lag_ms"] or 0 for row in rows), default=0)
     return Freshness(positions, lag_ms, sum(row["parked"] for row in rows))

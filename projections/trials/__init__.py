@@ -1,1 +1,1 @@
-"""Trials: a rulebook tried on the whole log, from Postgres or from sealed segments."""
+"""Trials: a rulebook is tried over the whole log, in Postgres or in sealed segments."""

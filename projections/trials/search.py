@@ -1,4 +1,4 @@
-"""Walks of a trial: every tool through its history on both sides, closer and closer where a flip may hide."""
+"""The search of a trial: cut the history of every tool into slices, and read ambiguous slices more closely."""
 
 from __future__ import annotations
 
@@ -7,105 +7,102 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
-from msgspec import Struct
-
-from domain.timeline.scenarios import Scenario
-from domain.timeline.search import AmbiguousSlice, TimeSlice
-from domain.timeline.timeline import Change
-from domain.timeline.transitions import moment_of
+from domain.timeline.changes import Change
+from domain.timeline.scenarios import AmbiguousSlice, Scenario, TimeSlice
+from domain.timeline.transitions import microseconds
 from domain.timeline.vote_delta import VoteDelta
 from projections.flips.editorial_history import EditorialHistory
-from projections.trials.vote_deltas import FINER, Key, SliceQuery, SliceVotes, VoteDeltas
-
-
-class Reader(Protocol):
-    """Where moves and votes are read."""
-
-    async def read_moves(self, moves: VoteDeltas, ask: SliceQuery) -> None: ...
-    async def read_votes(self, votes: SliceVotes, ask: SliceQuery) -> None: ...
-
+from projections.trials.vote_deltas import (
+    FINER_BITS,
+    Queries,
+    SliceQuery,
+    SliceVotes,
+    ToolSlice,
+    VoteDeltas,
+)
 
 _NO_VOTES = VoteDelta()
 
 
-class AmbiguousScenarioSlice(Struct, frozen=True):
-    side: Scenario
-    ambiguous: AmbiguousSlice
+class VoteReader(Protocol):
+    """A source of vote events: Postgres or segments."""
 
-    @property
-    def key(self) -> Key:
-        return self.ambiguous.timeline.tool, self.ambiguous.slice.number
+    async def read(self, queries: Queries, selection: SliceQuery) -> None: ...
 
 
 class FlipSearch:
-    """``seconds`` is how long the wider stretches are."""
+    """``seconds`` is the length of the longer slices. Scenarios collect verdicts and flips."""
 
-    def __init__(self, editorial: EditorialHistory, sides: Sequence[Scenario], seconds: float) -> None:
-        self._editorial, self._sides, self._seconds = editorial, sides, seconds
-        self._finer_seconds = seconds / (1 << FINER)
-        self._wide, self._fine, self._votes = VoteDeltas(), VoteDeltas(), SliceVotes()
+    def __init__(self, history: EditorialHistory, scenarios: Sequence[Scenario], seconds: float) -> None:
+        self._history, self._scenarios, self._seconds = history, scenarios, seconds
+        self._finer_seconds = seconds / (1 << FINER_BITS)
+        self._deltas, self._finer_deltas, self._votes = VoteDeltas(), VoteDeltas(), SliceVotes()
 
-    async def run(self, readers: Sequence[Reader], *, by_day: bool) -> None:
-        """Until every flip is found, and every tool is judged, on every side."""
-        for reader in readers:
-            await reader.read_moves(self._wide, SliceQuery(self._seconds, by_day))
-        wide = await asyncio.to_thread(self._explore)
-        for reader in readers if wide else ():
-            await reader.read_moves(self._fine, SliceQuery(self._finer_seconds, by_day, _keys(wide), FINER))
-        fine = await asyncio.to_thread(self._explore_finer, wide)
-        for reader in readers if fine else ():
-            await reader.read_votes(self._votes, SliceQuery(self._finer_seconds, by_day, _keys(fine)))
-        await asyncio.to_thread(self._fold, fine)
+    async def run(self, readers: Sequence[VoteReader], *, by_day: bool) -> None:
+        """Find every flip and judge every tool, in every scenario."""
+        deltas, finer = self._deltas.queries(by_day=by_day), self._finer_deltas.queries(by_day=by_day)
+        await _read(readers, deltas, SliceQuery(self._seconds))
+        if ambiguous := await asyncio.to_thread(self._scan):
+            await _read(readers, finer, SliceQuery(self._finer_seconds, _keys(ambiguous), FINER_BITS))
+            ambiguous = await asyncio.to_thread(self._scan_finer, ambiguous)
+        if ambiguous:
+            await _read(readers, self._votes.queries, SliceQuery(self._finer_seconds, _keys(ambiguous)))
+            await asyncio.to_thread(self._fold, ambiguous)
 
-    def _explore(self) -> list[AmbiguousScenarioSlice]:
+    def _scan(self) -> list[AmbiguousSlice]:
         return [
-            AmbiguousScenarioSlice(side, ambiguous)
-            for tool in self._editorial.tools
-            for side in self._sides
-            for ambiguous in side.scan(tool, self._stretches(tool, side))
+            ambiguous
+            for tool in sorted(self._history.tools)
+            for scenario in self._scenarios
+            for ambiguous in scenario.scan(tool, self._slices(tool, scenario))
         ]
 
-    def _explore_finer(self, doubtful: Sequence[AmbiguousScenarioSlice]) -> list[AmbiguousScenarioSlice]:
+    def _scan_finer(self, slices: Sequence[AmbiguousSlice]) -> list[AmbiguousSlice]:
         return [
-            AmbiguousScenarioSlice(each.side, ambiguous)
-            for each in doubtful
-            for ambiguous in each.side.scan_finer(each.ambiguous, self._finer(each.ambiguous))
+            ambiguous
+            for each in slices
+            for ambiguous in each.scenario.scan_finer(each, self._finer_slices(each))
         ]
 
-    def _fold(self, doubtful: Sequence[AmbiguousScenarioSlice]) -> None:
-        for each in doubtful:
-            each.side.fold(each.ambiguous, self._votes.of(*each.key))
+    def _fold(self, slices: Sequence[AmbiguousSlice]) -> None:
+        for each in slices:
+            each.scenario.fold(each, self._votes.of(each.tool, each.slice.number))
 
-    def _stretches(self, tool: int, side: Scenario) -> Iterator[TimeSlice]:
-        """Of a side that weighs no votes, it does not matter when they were cast: all is one."""
-        happened: list[Change] = [*self._editorial.takes.get(tool, ()), *side.adoptions]
-        happened.sort(key=lambda each: each.place.number)  # all are the house's
-        if not side.weighs_votes:
-            yield TimeSlice(0, self._wide.all_of(tool), tuple(happened))
+    def _slices(self, tool: int, scenario: Scenario) -> Iterator[TimeSlice]:
+        """One for the whole history if the scenario does not weigh votes."""
+        changes: list[Change] = [*self._history.takes.get(tool, ()), *scenario.adoptions]
+        changes.sort(key=lambda each: each.order.number)  # all are in the editorial shard
+        if not scenario.weighs_votes:
+            yield TimeSlice(0, self._deltas.total(tool), tuple(changes))
             return
-        deltas, changes = self._wide.of(tool), _grouped(happened, self._seconds)
-        for number in sorted(deltas.keys() | changes.keys()):
-            yield TimeSlice(number, deltas.get(number, _NO_VOTES), tuple(changes.get(number, ())))
+        deltas, by_slice = self._deltas.by_slice(tool), _by_slice(changes, self._seconds)
+        for number in sorted(deltas.keys() | by_slice.keys()):
+            yield TimeSlice(number, deltas.get(number, _NO_VOTES), tuple(by_slice.get(number, ())))
 
-    def _finer(self, ambiguous: AmbiguousSlice) -> Iterator[TimeSlice]:
-        deltas, first = self._fine.of(ambiguous.timeline.tool), ambiguous.slice.number << FINER
-        changes = _grouped(ambiguous.slice.changes, self._finer_seconds)
-        for number in range(first, first + (1 << FINER)):
+    def _finer_slices(self, ambiguous: AmbiguousSlice) -> Iterator[TimeSlice]:
+        deltas, first = self._finer_deltas.by_slice(ambiguous.tool), ambiguous.slice.number << FINER_BITS
+        by_slice = _by_slice(ambiguous.slice.changes, self._finer_seconds)
+        for number in range(first, first + (1 << FINER_BITS)):
             delta = deltas.get(number)
-            if number in changes:
-                yield TimeSlice(number, delta or _NO_VOTES, tuple(changes[number]))
+            if number in by_slice:
+                yield TimeSlice(number, delta or _NO_VOTES, tuple(by_slice[number]))
             elif delta is not None:
                 yield TimeSlice(number, delta)
 
 
-def _keys(doubtful: Sequence[AmbiguousScenarioSlice]) -> tuple[Key, ...]:
-    return tuple(sorted({each.key for each in doubtful}))
+async def _read(readers: Sequence[VoteReader], queries: Queries, selection: SliceQuery) -> None:
+    for reader in readers:
+        await reader.read(queries, selection)
 
 
-def _grouped(changes: Iterable[Change], seconds: float) -> dict[int, list[Change]]:
-    """By the stretch that they lie in, as SELECTs have it."""
+def _keys(slices: Sequence[AmbiguousSlice]) -> tuple[ToolSlice, ...]:
+    return tuple(sorted({(each.tool, each.slice.number) for each in slices}))
+
+
+def _by_slice(changes: Iterable[Change], seconds: float) -> dict[int, list[Change]]:
+    """By the numbers of the slices, computed as the SELECTs do."""
     grouped: dict[int, list[Change]] = {}
     for change in changes:
-        number = math.floor(moment_of(change.place.recorded_at) / 1_000_000 / seconds)
+        number = math.floor(microseconds(change.order.recorded_at) / 1_000_000 / seconds)
         grouped.setdefault(number, []).append(change)
     return grouped

@@ -1,8 +1,7 @@
-"""Moves: what votes did to every tool, stretch of time by stretch, and the single votes of the stretches that are asked for.
+"""Vote deltas by tool and time slice, and the single votes of the slices selected.
 
-A stretch is a number: the time since 1970 over its length. The same SELECTs are run by Postgres over ranges and by DuckDB
-over segments. `votes` are the events of votes, all of them or those of the tools and stretches that are asked for, with
-the number of the stretch that each lies in.
+The number of a slice is the time since 1970 divided by its length. Postgres runs these SELECTs over ranges of the log, and
+DuckDB over segments. Both define ``votes``: the vote events selected, each with the number of its ``slice``.
 """
 
 from __future__ import annotations
@@ -14,97 +13,101 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
+from domain.shared.types import Choice
 from domain.timeline.transitions import TRANSITIONS, VoteEvent
 from domain.timeline.vote_delta import VoteDelta, VotesByDay
 
-MOVES = """
-SELECT tool, stretch,
+SUM_VOTES = """
+SELECT tool, slice,
        count(*) FILTER (WHERE choice = 'ship') AS ship_in, count(*) FILTER (WHERE replaced = 'ship') AS ship_out,
        count(*) FILTER (WHERE choice = 'skip') AS skip_in, count(*) FILTER (WHERE replaced = 'skip') AS skip_out
-  FROM votes GROUP BY tool, stretch
+  FROM votes GROUP BY tool, slice
 """
-# The same by days: of the casts that came, and of those that were taken back.
-DAYS_CAME = """
-SELECT tool, stretch, array_agg(day), array_agg(ship), array_agg(skip)
-  FROM (SELECT tool, stretch, CAST(floor(date_part('epoch', recorded_at) / 86400) AS integer) AS day,
+SUM_ADDED_BY_DAY = """
+SELECT tool, slice, array_agg(day), array_agg(ship), array_agg(skip)
+  FROM (SELECT tool, slice, CAST(floor(date_part('epoch', recorded_at) / 86400) AS integer) AS day,
                count(*) FILTER (WHERE choice = 'ship') AS ship, count(*) FILTER (WHERE choice = 'skip') AS skip
           FROM votes GROUP BY 1, 2, 3) AS days
- GROUP BY tool, stretch
+ GROUP BY tool, slice
 """
-DAYS_GONE = """
-SELECT tool, stretch, array_agg(day), array_agg(ship), array_agg(skip)
-  FROM (SELECT tool, stretch, CAST(floor(date_part('epoch', replaced_at) / 86400) AS integer) AS day,
+SUM_REMOVED_BY_DAY = """
+SELECT tool, slice, array_agg(day), array_agg(ship), array_agg(skip)
+  FROM (SELECT tool, slice, CAST(floor(date_part('epoch', replaced_at) / 86400) AS integer) AS day,
                count(*) FILTER (WHERE replaced = 'ship') AS ship, count(*) FILTER (WHERE replaced = 'skip') AS skip
           FROM votes WHERE replaced IS NOT NULL GROUP BY 1, 2, 3) AS days
- GROUP BY tool, stretch
+ GROUP BY tool, slice
 """
-# What moved has its number in ``domain.timeline.transitions.MOVED``.
-VOTES = """
-SELECT tool, stretch, shard,
+# Transitions as numbers, 3 * replaced + choice: arrays of text take twice the time to decode.
+READ_VOTES = """
+SELECT tool, slice, shard,
        array_agg(CAST(extract(epoch FROM recorded_at) * 1000000 AS bigint)), array_agg(position),
        array_agg(CASE choice WHEN 'ship' THEN 1 WHEN 'skip' THEN 2 ELSE 0 END
-                 + CASE replaced WHEN 'ship' THEN 3 WHEN 'skip' THEN 6 ELSE 0 END),
+                 + 3 * CASE replaced WHEN 'ship' THEN 1 WHEN 'skip' THEN 2 ELSE 0 END),
        array_agg(CAST(floor(date_part('epoch', replaced_at) / 86400) AS integer))
-  FROM votes GROUP BY tool, stretch, shard
+  FROM votes GROUP BY tool, slice, shard
 """
 
-Column: TypeAlias = Sequence[int]
-Queries: TypeAlias = "tuple[tuple[str, Callable[..., None]], ...]"  # each with what takes its rows
-Key: TypeAlias = tuple[int, int]  # a tool, and the number of a stretch
+_CHOICES: tuple[Choice | None, ...] = (None, "ship", "skip")
+_TRANSITIONS = [TRANSITIONS[choice, replaced] for replaced in _CHOICES for choice in _CHOICES]
 
-# A stretch that is looked at more closely is divided into so many; a power of two, so that their numbers nest.
-FINER = 4  # bits
+Column: TypeAlias = Sequence[int]
+# Each statement with the function that takes a row of its result.
+Queries: TypeAlias = "tuple[tuple[str, Callable[..., None]], ...]"
+ToolSlice: TypeAlias = tuple[int, int]  # the numbers of a tool and of a slice
+
+# An ambiguous slice is divided into 2**FINER_BITS, so that its number is that of each of them without its last bits.
+FINER_BITS = 4
 
 
 class SliceQuery(Struct, frozen=True):
-    """Stretches of ``seconds``; of ``wanted``, which are numbered as ``bits`` wider, or all."""
+    """Slices of ``seconds``: all, or those within the ``wanted`` ones, which are longer by ``bits``."""
 
     seconds: float
-    by_day: bool
-    wanted: tuple[Key, ...] | None = None
+    wanted: tuple[ToolSlice, ...] | None = None
     bits: int = 0
 
     @property
     def columns(self) -> tuple[list[int], list[int]]:
-        """The tools and the stretches that are wanted."""
+        """The tools and the slices wanted."""
         wanted = self.wanted or ()
         return [tool for tool, _ in wanted], [number for _, number in wanted]
 
 
 class VoteDeltas:
-    """What was read of each tool, added up over shards and ranges."""
+    """The deltas of each tool and slice, added up over shards and ranges."""
 
     def __init__(self) -> None:
         self._deltas = defaultdict[int, dict[int, VoteDelta]](dict)
 
     def queries(self, *, by_day: bool) -> Queries:
         if by_day:
-            return (DAYS_CAME, self._add_came), (DAYS_GONE, self._add_gone)
-        return ((MOVES, self._add_counts),)
+            return (SUM_ADDED_BY_DAY, self._add_added), (SUM_REMOVED_BY_DAY, self._add_removed)
+        return ((SUM_VOTES, self._add_counts),)
 
     def _add_counts(
         self, tool: int, slice: int, ship_in: int, ship_out: int, skip_in: int, skip_out: int
     ) -> None:
         self._add(tool, slice, VoteDelta(ship_in, ship_out, skip_in, skip_out))
 
-    def _add_came(self, tool: int, slice: int, days: Column, ship: Column, skip: Column) -> None:
-        delta = VoteDelta(
-            ship_in=sum(ship), skip_in=sum(skip), until=max(days), added=VotesByDay(days, ship, skip)
-        )
-        self._add(tool, slice, delta)
+    def _add_added(self, tool: int, slice: int, days: Column, ship: Column, skip: Column) -> None:
+        votes = VotesByDay(days, ship, skip)
+        self._add(tool, slice, VoteDelta(ship_in=sum(ship), skip_in=sum(skip), until=max(days), added=votes))
 
-    def _add_gone(self, tool: int, slice: int, days: Column, ship: Column, skip: Column) -> None:
-        delta = VoteDelta(ship_out=sum(ship), skip_out=sum(skip), removed=VotesByDay(days, ship, skip))
-        self._add(tool, slice, delta)
+    def _add_removed(self, tool: int, slice: int, days: Column, ship: Column, skip: Column) -> None:
+        votes = VotesByDay(days, ship, skip)
+        self._add(tool, slice, VoteDelta(ship_out=sum(ship), skip_out=sum(skip), removed=votes))
 
     def _add(self, tool: int, slice: int, delta: VoteDelta) -> None:
         deltas = self._deltas[tool]
         before = deltas.get(slice)
         deltas[slice] = delta if before is None else before + delta
 
-    def all_of(self, tool: int) -> VoteDelta:
-        """Without days."""
-        deltas = self.of(tool).values()
+    def by_slice(self, tool: int) -> dict[int, VoteDelta]:
+        return self._deltas.get(tool, {})
+
+    def total(self, tool: int) -> VoteDelta:
+        """Of all slices, without days."""
+        deltas = self.by_slice(tool).values()
         return VoteDelta(
             sum(each.ship_in for each in deltas),
             sum(each.ship_out for each in deltas),
@@ -112,34 +115,32 @@ class VoteDeltas:
             sum(each.skip_out for each in deltas),
         )
 
-    def of(self, tool: int) -> dict[int, VoteDelta]:
-        """By stretch."""
-        return self._deltas.get(tool, {})
-
 
 class SliceVotes:
-    """The single votes of stretches, as they are read."""
+    """The single votes of each tool and slice."""
 
     def __init__(self) -> None:
-        self._votes = defaultdict[Key, list[VoteEvent]](list)
+        self._votes = defaultdict[ToolSlice, list[VoteEvent]](list)
 
     @property
     def queries(self) -> Queries:
-        return ((VOTES, self._add),)
+        return ((READ_VOTES, self._add),)
 
     def _add(
         self,
         tool: int,
         slice: int,
         shard: int,
-        moments: Column,
-        positions: Column,
-        moves: Column,
+        times: Column,
+        numbers: Column,
+        codes: Column,
         replaced_days: Sequence[int | None],
     ) -> None:
-        moved = map(TRANSITIONS.__getitem__, moves)
-        self._votes[tool, slice] += zip(moments, repeat(shard), positions, moved, replaced_days, strict=False)
+        transitions = map(_TRANSITIONS.__getitem__, codes)
+        self._votes[tool, slice] += zip(
+            times, repeat(shard), numbers, transitions, replaced_days, strict=False
+        )
 
     def of(self, tool: int, slice: int) -> list[VoteEvent]:
-        """In the log's order."""
+        """In the order of the log."""
         return sorted(self._votes[tool, slice])

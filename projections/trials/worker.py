@@ -1,4 +1,4 @@
-"""Trial runs: a worker takes a trial to its end, tells how far it is, and stops once nobody wants it any more."""
+"""The worker of trials: runs a trial to its end, stores its progress, and stops when it is cancelled."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from uuid import UUID
 import msgspec
 from asyncpg import Pool, Record
 
-from domain.rulebooks.rulebook import Rulebook
 from domain.shared.errors import Rejected
 from domain.shared.log import Position, parse_position
 from domain.timeline.trials import Trial, total
@@ -21,28 +20,28 @@ from projections.trials.run import try_rulebook
 
 ATTEMPTS_MAX = 5
 
-TAKE_UP = """
+CLAIM_TRIAL = """
 UPDATE trials SET attempts = attempts + 1, begun_at = clock_timestamp(), done = 0, total = 0
  WHERE id = $1 AND state = 'running' RETURNING rulebook, position, attempts
 """
-MOVE = "UPDATE trials SET done = $2, total = $3 WHERE id = $1 AND state = 'running' RETURNING id"
-FINISH = """
+SAVE_PROGRESS = "UPDATE trials SET done = $2, total = $3 WHERE id = $1 AND state = 'running' RETURNING id"
+SAVE_RESULT = """
 UPDATE trials SET state = 'done', ended_at = clock_timestamp(), done = $2, total = $2, against = $3, totals = $4, result = $5
  WHERE id = $1 AND state = 'running'
 """
-FAIL = """
+FAIL_TRIAL = """
 UPDATE trials SET state = 'failed', ended_at = clock_timestamp(), error = $2 WHERE id = $1 AND state = 'running'
 """
 
-_TELL_SECONDS = 0.3
+_PROGRESS_SECONDS = 0.3
 
 
-class NeverEnded(Rejected):
-    """Workers began this trial {attempts} times and none came to its end. Their logs say why."""
+class AttemptsExhausted(Rejected):
+    """Workers began this trial {attempts} times and none finished it. Their logs say why."""
 
 
 class TrialProgress:
-    """How far a trial is, in events, as its engine last said."""
+    """Events read and their total, as last reported."""
 
     def __init__(self) -> None:
         self.done = self.total = 0
@@ -52,55 +51,52 @@ class TrialProgress:
 
 
 async def run(pool: Pool[Record], id: UUID, store: Store | None = None) -> None:
-    """Try the rulebook from the start, unless another process is at it. Ends early when it is cancelled.
+    """Run a trial from the start, unless another process runs it. Returns early when it is cancelled.
 
-    Whatever dies on the way, the next call begins anew, to the same end: the positions are the trial's own.
+    After a crash the next call starts again and finds the same: the positions are stored with the trial.
     """
     async with exclusively(pool, "shiplog trial", str(id)) as mine:
-        taken = await pool.fetchrow(TAKE_UP, id) if mine else None
-        if taken is None:
+        claimed = await pool.fetchrow(CLAIM_TRIAL, id) if mine else None
+        if claimed is None:
             return
-        if taken["attempts"] > ATTEMPTS_MAX:
-            await fail(pool, id, str(NeverEnded(attempts=ATTEMPTS_MAX)))
+        if claimed["attempts"] > ATTEMPTS_MAX:
+            await fail(pool, id, str(AttemptsExhausted(attempts=ATTEMPTS_MAX)))
             return
-        heard = TrialProgress()
-        positions = [parse_position(each) for each in taken["position"].split(",")]
-        trying = _try(pool, taken["rulebook"], positions, store, heard)
-        if (trial := await _while_wanted(pool, id, trying, heard)) is not None:
+        progress = TrialProgress()
+        positions = [parse_position(each) for each in claimed["position"].split(",")]
+        trial_run = _try(pool, claimed["rulebook"], positions, store, progress)
+        if (trial := await _run_until_cancelled(pool, id, trial_run, progress)) is not None:
             await _finish(pool, id, trial)
 
 
 async def fail(pool: Pool[Record], id: UUID, error: str) -> None:
-    """Nobody takes it up again."""
-    await pool.execute(FAIL, id, error)
+    """End a trial with an error. It is not tried again."""
+    await pool.execute(FAIL_TRIAL, id, error)
 
 
 async def _try(
-    pool: Pool[Record], digest: str, positions: list[Position], store: Store | None, heard: TrialProgress
+    pool: Pool[Record], digest: str, positions: list[Position], store: Store | None, progress: TrialProgress
 ) -> Trial:
+    async with take_snapshot(pool) as snapshot:
+        rulebook = await find_rulebook(snapshot, digest)
     return await try_rulebook(
         pool,
-        await _find(pool, digest),
+        rulebook,
         positions,
         source="segments" if store else "postgres",
         store=store,
-        progress=heard.report,
+        progress=progress.report,
     )
 
 
-async def _find(pool: Pool[Record], digest: str) -> Rulebook:
-    async with take_snapshot(pool) as snapshot:
-        return await find_rulebook(snapshot, digest)
-
-
-async def _while_wanted(
-    pool: Pool[Record], id: UUID, trying: Coroutine[object, object, Trial], heard: TrialProgress
+async def _run_until_cancelled(
+    pool: Pool[Record], id: UUID, trial_run: Coroutine[object, object, Trial], progress: TrialProgress
 ) -> Trial | None:
-    """Its result, or None if it was cancelled meanwhile."""
-    task = asyncio.create_task(trying)
+    """None if the trial was cancelled meanwhile. Stores the progress every 0.3 seconds."""
+    task = asyncio.create_task(trial_run)
     try:
-        while not (await asyncio.wait([task], timeout=_TELL_SECONDS))[0]:
-            if await pool.fetchval(MOVE, id, heard.done, heard.total) is None:
+        while not (await asyncio.wait([task], timeout=_PROGRESS_SECONDS))[0]:
+            if await pool.fetchval(SAVE_PROGRESS, id, progress.done, progress.total) is None:
                 return None
         return task.result()
     finally:
@@ -110,4 +106,4 @@ async def _while_wanted(
 
 async def _finish(pool: Pool[Record], id: UUID, trial: Trial) -> None:
     totals, result = msgspec.json.encode(total(trial)), msgspec.json.encode(trial)
-    await pool.execute(FINISH, id, trial.events, trial.against, totals, result)
+    await pool.execute(SAVE_RESULT, id, trial.events, trial.against, totals, result)

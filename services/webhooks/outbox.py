@@ -59,7 +59,7 @@ async def _tell(pool: Pool[Record], id: UUID, flips_after: FlipsAfter, at_a_time
             return None
         meant = [flip for flip in flips if held["tools"] is None or flip.tool in held["tools"]]
         await conn.executemany(PUT_DELIVERY, await _deliveries(conn, id, held["site"], meant))
-        last = flips[-1].place
+        last = flips[-1].order
         await conn.execute(MOVE_ON, id, last.recorded_at, last.shard, last.number)
         return len(meant)
 
@@ -75,9 +75,9 @@ async def _deliveries(
             webhook,
             FLIPPED,
             flip.tool,
-            flip.place.recorded_at,
-            flip.place.shard,
-            flip.place.number,
+            flip.order.recorded_at,
+            flip.order.shard,
+            flip.order.number,
             flip_message(flip, tools[flip.tool], site).decode(),
         )
         for flip in flips

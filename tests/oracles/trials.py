@@ -1,4 +1,4 @@
-"""What a trial must find, by judging every tool anew after every event of the log that can concern it."""
+"""What a trial must find: every tool is judged again after every event that can concern it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EVENTS = """
 SELECT shard, position, recorded_at, actor, tool, type, choice, data FROM events ORDER BY recorded_at, shard, position
 """
 EPOCH = date(1970, 1, 1)
-OfFlip = tuple[datetime, int, int, str, str, str, str]
+FlipRow = tuple[datetime, int, int, str, str, str, str]
 
 
 @dataclass
@@ -28,7 +28,7 @@ class PlainTool:
     ballots: dict[object, tuple[str, int]] = field(default_factory=dict)
     today: int | None = None
     label: str = "Unreviewed"
-    flips: list[OfFlip] = field(default_factory=list)
+    flips: list[FlipRow] = field(default_factory=list)
 
     def vote(self, actor: object, choice: str | None, day: int) -> None:
         self.ballots.pop(actor, None)
@@ -46,8 +46,8 @@ class PlainTool:
 
 
 @dataclass
-class PlainSide:
-    """``tried`` is the rulebook that always was; None follows the adoptions."""
+class PlainScenario:
+    """``tried`` is the rulebook throughout; None follows the adoptions."""
 
     tried: Rulebook | None
     rulebook: Rulebook = DEFAULT
@@ -58,11 +58,11 @@ class PlainSide:
     retired: set[int] = field(default_factory=set)
 
     def add(self, row: Mapping[str, object]) -> None:
-        self._move(row, msgspec.json.decode(row["data"] or b"{}"))
+        self._apply(row, msgspec.json.decode(row["data"] or b"{}"))
         for tool in list(self.tools) if row["type"] == "RulebookAdopted" else [row["tool"]]:
             self._judge(tool, row)
 
-    def _move(self, row: Mapping[str, object], data: dict[str, object]) -> None:
+    def _apply(self, row: Mapping[str, object], data: dict[str, object]) -> None:
         match row["type"]:
             case "VoteCast" | "VoteRetracted":
                 day = (row["recorded_at"].date() - EPOCH).days
@@ -87,22 +87,24 @@ class PlainSide:
             book = self.tried or self.rulebook
             before, tool.label = tool.label, tool.verdict(book).label
             if tool.label != before:
-                place = row["recorded_at"], row["shard"], row["position"]
-                tool.flips.append((*place, before, tool.label, row["type"], book.digest))
+                order = row["recorded_at"], row["shard"], row["position"]
+                tool.flips.append((*order, before, tool.label, row["type"], book.digest))
 
-    def found(self) -> dict[int, tuple[str, object, list[OfFlip]]]:
+    def found(self) -> dict[int, tuple[str, object, list[FlipRow]]]:
         book = self.tried or self.rulebook
-        standing = {number: tool for number, tool in self.tools.items() if number not in self.retired}
+        listed = {number: tool for number, tool in self.tools.items() if number not in self.retired}
         return {
-            number: (tool.label, tool.verdict(book).margin, tool.flips) for number, tool in standing.items()
+            number: (tool.label, tool.verdict(book).margin, tool.flips) for number, tool in listed.items()
         }
 
 
-async def plain_trial(log: Log, tried: Rulebook, upto: Mapping[int, int]) -> tuple[PlainSide, PlainSide]:
-    """In force, and tried."""
-    sides = PlainSide(None), PlainSide(tried)
+async def plain_trial(
+    log: Log, tried: Rulebook, upto: Mapping[int, int]
+) -> tuple[PlainScenario, PlainScenario]:
+    """The scenario in force, and the one tried."""
+    scenarios = PlainScenario(None), PlainScenario(tried)
     for row in await log.fetch(EVENTS):
         if row["position"] <= upto[row["shard"]]:
-            for side in sides:
-                side.add(row)
-    return sides
+            for scenario in scenarios:
+                scenario.add(row)
+    return scenarios

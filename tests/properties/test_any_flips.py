@@ -1,4 +1,4 @@
-"""The flip log is what judging every prefix of the log gives: in any batches, by any workers, live or from the start."""
+"""The flip log is what judging every prefix of the log gives, in batches of any size, by any workers, live or from the start."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ steps = st.one_of(
     st.tuples(st.just("take"), tools, st.sampled_from(REVIEWERS), st.integers(0, 100) | st.none(), choices),
     st.tuples(st.just("adopt"), rulebooks),
 )
-# Long enough that votes flip verdicts, from some rulebook on that weighs them or does not.
+# Long enough for votes to flip verdicts, some of them under a rulebook adopted at the start.
 histories = st.builds(
     lambda book, steps: [("adopt", book), *steps], rulebooks, st.lists(steps, min_size=30, max_size=120)
 ) | st.lists(steps, min_size=1, max_size=20)
@@ -113,7 +113,7 @@ async def found(log: Pool[Record]) -> list[Flip]:
 
 @examples(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(history=histories, batches=batches, ends=st.sets(st.integers(1, 120), max_size=6))
-async def test_flips_are_those_of_every_prefix(
+async def test_flips_are_those_of_judging_every_prefix(
     log: tuple[Pool[Record], Settings], history: list[tuple[object, ...]], batches: list[int], ends: set[int]
 ) -> None:
     pool, settings = log
@@ -124,8 +124,8 @@ async def test_flips_are_those_of_every_prefix(
 
     before = 0
     for end in [*sorted(end for end in ends if end < len(rows)), len(rows)]:
-        if end < len(rows) and rows[end].place.recorded_at == rows[end - 1].place.recorded_at:
-            continue  # what comes at the same time as what was folded would come too late
+        if end < len(rows) and rows[end].order.recorded_at == rows[end - 1].order.recorded_at:
+            continue  # an event appended with the time of one already folded is late
         await append(pool, rows[before:end])
         await fold(pool, next(sizes))
         before = end

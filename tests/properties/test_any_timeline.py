@@ -1,4 +1,4 @@
-"""A course, event by event or in leaps over any stretches, has the flips that judging every prefix anew has."""
+"""A timeline, cut into slices of any lengths, has the flips that judging every prefix of the history gives."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from domain.rulebooks.rulebook import Label, Rulebook
 from domain.shared.log import Shard
 from domain.shared.types import Choice
+from domain.timeline.changes import Change, RulebookChange, TakeChange
 from domain.timeline.flips import Flip, LogOrder
 from domain.timeline.running_votes import RunningVotes
-from domain.timeline.search import fold
-from domain.timeline.timeline import Change, RulebookChange, TakeChange, VerdictTimeline, rule_of
-from domain.timeline.transitions import TRANSITIONS, key_of
-from domain.timeline.transitions import VoteEvent as SingleVote
+from domain.timeline.timeline import VerdictTimeline, rule_of
+from domain.timeline.transitions import TRANSITIONS, vote_key
+from domain.timeline.transitions import VoteEvent as VoteRow
 from domain.timeline.vote_delta import VoteDelta, VotesByDay
 from domain.verdicts.decay import Ballots, DayVotes, weigh
 from domain.verdicts.verdict import Judgement
@@ -26,7 +26,7 @@ from tests.support.instances import day_of
 from tests.support.random_rulebooks import rulebooks
 
 VoteEvent: TypeAlias = tuple[LogOrder, Choice | None, Choice | None, int, int | None]
-Happened: TypeAlias = VoteEvent | Change
+Event: TypeAlias = VoteEvent | Change
 
 choices = st.sampled_from(["ship", "ship", "skip", None, None])
 takes = st.tuples(
@@ -44,41 +44,43 @@ steps = st.tuples(
     steps=st.lists(steps, min_size=50, max_size=100),
     slices=st.lists(st.integers(1, 12), min_size=3, max_size=5),
 )
-def test_any_stretches(books: list[Rulebook], steps: list[tuple[int, object]], slices: list[int]) -> None:
+def test_flips_are_the_same_for_any_slices(
+    books: list[Rulebook], steps: list[tuple[int, object]], slices: list[int]
+) -> None:
     history = list(_history(books, steps))
     expected, ballots = _judged(history, books[0])
     timeline = VerdictTimeline(1, books[0], votes=RunningVotes(days={}))
-    found, left, turn = [], iter(history), 0
+    found, left, turn = list[Flip](), iter(history), 0
     while part := list(islice(left, slices[turn % len(slices)])):
-        found += _moved(timeline, part)
+        found += _advance(timeline, part)
         turn += 1
-    assert [(flip.place, flip.before, flip.after) for flip in found] == expected
+    assert [(flip.order, flip.before, flip.after) for flip in found] == expected
     votes = timeline.votes
     days = tuple(DayVotes(day, *counts) for day, counts in (votes.days or {}).items())
-    assert _standing(Ballots(votes.ship, votes.skip, votes.today, days)) == _standing(ballots)
+    assert _current(Ballots(votes.ship, votes.skip, votes.today, days)) == _current(ballots)
 
 
-def _history(books: list[Rulebook], steps: list[tuple[int, object]]) -> list[Happened]:
-    time, standing, happened = datetime(2025, 1, 1, tzinfo=UTC), dict[int, tuple[Choice, int]](), []
-    for number, (hours, what) in enumerate(steps, 1):
+def _history(books: list[Rulebook], steps: list[tuple[int, object]]) -> list[Event]:
+    time, ballots, history = datetime(2025, 1, 1, tzinfo=UTC), dict[int, tuple[Choice, int]](), []
+    for number, (hours, step) in enumerate(steps, 1):
         time += timedelta(hours=hours)
-        place, day = LogOrder(time, Shard(1), number), day_of(time)
-        match what:
+        order, day = LogOrder(time, Shard(1), number), day_of(time)
+        match step:
             case int(book):
-                happened.append(RulebookChange(place, "RulebookAdopted", books[book]))
+                history.append(RulebookChange(order, "RulebookAdopted", books[book]))
             case (str(reviewer), take):
                 judgement = take and Judgement(reviewer, *take)
-                happened.append(TakeChange(place, "Take", reviewer, judgement))
+                history.append(TakeChange(order, "Take", reviewer, judgement))
             case (voter, choice):
-                before, before_day = standing.pop(voter, (None, None))
+                before, before_day = ballots.pop(voter, (None, None))
                 if choice != before:
-                    happened.append((place, choice, before, day, before_day))
+                    history.append((order, choice, before, day, before_day))
                 if choice:
-                    standing[voter] = choice, (day if choice != before else before_day)
-    return happened
+                    ballots[voter] = choice, (day if choice != before else before_day)
+    return history
 
 
-def _judged(history: list[Happened], book: Rulebook) -> tuple[list[tuple[LogOrder, Label, Label]], Ballots]:
+def _judged(history: list[Event], book: Rulebook) -> tuple[list[tuple[LogOrder, Label, Label]], Ballots]:
     votes, judgements = Counter[tuple[int | None, str | None]](), dict[str, Judgement]()
     today, label, flips, ballots = None, "Unreviewed", [], Ballots()
     for event in history:
@@ -97,31 +99,26 @@ def _judged(history: list[Happened], book: Rulebook) -> tuple[list[tuple[LogOrde
         ballots = Ballots(ship, skip, today, tuple(days))
         after = rule_of(book, judgements).label(weigh(ballots, book.community))
         if after != label:
-            place = event[0] if isinstance(event, tuple) else event.place
-            flips.append((place, label, after))
+            order = event[0] if isinstance(event, tuple) else event.order
+            flips.append((order, label, after))
             label = after
     return flips, ballots
 
 
-def _moved(timeline: VerdictTimeline, slice: list[Happened]) -> list[Flip]:
+def _advance(timeline: VerdictTimeline, slice: list[Event]) -> list[Flip]:
     changes = [event for event in slice if not isinstance(event, tuple)]
-    delta = _cell([event for event in slice if isinstance(event, tuple)])
-    if not changes and not timeline.can_flip(delta):
-        timeline.fast_forward(delta)
-        return []
-    skipped = timeline.fast_forward_through(delta, changes)
-    if skipped is not None:
-        return skipped
-    return list(fold(timeline, [_single(event) for event in slice if isinstance(event, tuple)], changes))
+    votes = [event for event in slice if isinstance(event, tuple)]
+    delta = _delta(votes)
+    flips = timeline.fast_forward(delta, timeline.votes.weigh(delta), changes)
+    return timeline.fold([_row(vote) for vote in votes], changes) if flips is None else flips
 
 
-def _single(vote: VoteEvent) -> SingleVote:
-    place, choice, before, _, before_day = vote
-    moved = next(each for each in TRANSITIONS if (each.choice, each.replaced) == (choice, before))
-    return *key_of(place), moved, before_day
+def _row(vote: VoteEvent) -> VoteRow:
+    order, choice, before, _, before_day = vote
+    return *vote_key(order), TRANSITIONS[choice, before], before_day
 
 
-def _cell(votes: list[VoteEvent]) -> VoteDelta:
+def _delta(votes: list[VoteEvent]) -> VoteDelta:
     moved = Counter[tuple[int | None, str, str | None]]()
     for _, choice, before, day, before_day in votes:
         moved.update([(day, "in", choice), (before_day, "out", before)])
@@ -136,6 +133,6 @@ def _cell(votes: list[VoteEvent]) -> VoteDelta:
     return VoteDelta(*totals, until=votes[-1][3] if votes else None, added=added, removed=removed)
 
 
-def _standing(ballots: Ballots) -> tuple[int, int, int | None, list[DayVotes]]:
+def _current(ballots: Ballots) -> tuple[int, int, int | None, list[DayVotes]]:
     days = sorted(each for each in ballots.days if each.ship or each.skip)
     return ballots.ship, ballots.skip, ballots.today, days

@@ -1,4 +1,4 @@
-"""Any rulebook on any log, from Postgres, from segments, in any stretches and ranges: the flips of judging every prefix."""
+"""A trial of any rulebook on any log finds the flips of judging every prefix: from Postgres, from segments, in any slices and ranges."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from projections.trials.run import Source, try_rulebook
 from services.embedded.postgres import Postgres
 from services.resources import open_pool
 from tests.conftest import _new_log
-from tests.oracles.trials import OfFlip, plain_trial
+from tests.oracles.trials import FlipRow, plain_trial
 from tests.support.random_rulebooks import rulebooks
 from tests.support.sealed_history import seal_all
 from tests.support.written_log import WrittenLog, empty
@@ -58,16 +58,16 @@ async def writable(
     steps=st.lists(steps, min_size=80, max_size=150),
     tried=books,
     slice=st.sampled_from([0, 1, 5, 30, 10_000]),
-    span=st.sampled_from([5, 40, 1_000]),
+    range_events=st.sampled_from([5, 40, 1_000]),
     sealed=st.sampled_from([0, 0, 15, 40]),
     left_out=st.integers(0, 5) | st.integers(20, 40),
 )
-async def test_any_trial(
+async def test_a_trial_finds_what_judging_every_prefix_finds(
     writable: tuple[Pool[Record], Connection[Record]],
     steps: list[tuple[int, tuple[object, ...]]],
     tried: Rulebook,
     slice: int,
-    span: int,
+    range_events: int,
     sealed: int,
     left_out: int,
 ) -> None:
@@ -75,14 +75,14 @@ async def test_any_trial(
     await empty(owner)
     log = _written(steps)
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(from_postgres, "RANGE_EVENTS", span)
+        patch.setattr(from_postgres, "RANGE_EVENTS", range_events)
         source, store = await _put(pool, log, sealed, Path(folder))
         upto = {shard: max(log.heads[shard] - (left_out if shard else 0), 0) for shard in range(4)}
         positions = [Position(Shard(shard), number) for shard, number in upto.items()]
-        trial = await try_rulebook(pool, tried, positions, source=source, store=store, votes_a_stretch=slice)
+        trial = await try_rulebook(pool, tried, positions, source=source, store=store, slice_votes=slice)
     in_force, other = await plain_trial(pool, tried, upto)
-    assert _told({each.tool: each.in_force for each in trial.tools}) == in_force.found()
-    assert _told({each.tool: each.tried for each in trial.tools}) == other.found()
+    assert _found({each.tool: each.in_force for each in trial.tools}) == in_force.found()
+    assert _found({each.tool: each.tried for each in trial.tools}) == other.found()
     assert (trial.rulebook, trial.against) == (tried.digest, in_force.rulebook.digest)
     assert trial.events == sum(upto.values())
 
@@ -92,14 +92,14 @@ def _written(steps: list[tuple[int, tuple[object, ...]]]) -> WrittenLog:
     for tool in TOOLS:
         log.list_tool(tool)
     log.retire(TOOLS[-1])
-    for hours, (kind, *what) in steps:
+    for hours, (method, *arguments) in steps:
         log.wait(hours)
-        getattr(log, str(kind))(*what)
+        getattr(log, str(method))(*arguments)
     return log
 
 
 async def _put(pool: Pool[Record], log: WrittenLog, sealed: int, folder: Path) -> tuple[Source, Store | None]:
-    """Half of the log sealed in segments of so many events, and the rest not; or all of it in Postgres alone."""
+    """Half of the log sealed in segments of ``sealed`` events and the rest in Postgres; all in Postgres if 0."""
     if not sealed:
         await log.put(pool)
         return "postgres", None
@@ -110,13 +110,13 @@ async def _put(pool: Pool[Record], log: WrittenLog, sealed: int, folder: Path) -
     return "segments", Store(folder)
 
 
-def _told(tools: dict[int, ScenarioResult]) -> dict[int, tuple[str, object, list[OfFlip]]]:
+def _found(tools: dict[int, ScenarioResult]) -> dict[int, tuple[str, object, list[FlipRow]]]:
     return {
-        tool: (tried.label, tried.margin, [_of_flip(flip) for flip in tried.flips])
+        tool: (tried.label, tried.margin, [_flip_row(flip) for flip in tried.flips])
         for tool, tried in tools.items()
     }
 
 
-def _of_flip(flip: Flip) -> OfFlip:
-    place = flip.place
-    return place.recorded_at, place.shard, place.number, flip.before, flip.after, flip.event, flip.rulebook
+def _flip_row(flip: Flip) -> FlipRow:
+    order = flip.order
+    return order.recorded_at, order.shard, order.number, flip.before, flip.after, flip.event, flip.rulebook

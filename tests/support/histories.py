@@ -1,6 +1,6 @@
-"""Histories: logs written row by row, with times of one's own, and the flips a plain fold finds in them.
+"""Histories: logs written row by row with times that a test chooses, and the flips that a plain fold finds in them.
 
-The fold judges every prefix of the log's own order anew, by the domain's verdict; it knows no batch, no frontier and no leap.
+The fold judges every prefix of the order of the log with the domain's verdict, without batches, frontier or fast forward.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from domain.verdicts.labels import rule_for
 from domain.verdicts.verdict import Judgement, counted_takes, panel_share_of
 from tests.support.instances import day_of
 
-# So long ago that no history reaches the present: what has not come yet is not folded.
+# So long ago that no history reaches the present: events of the future are not folded.
 START = datetime(2016, 1, 1, tzinfo=UTC)
 APPEND = """
 INSERT INTO events (shard, position, recorded_at, type, tool, actor, choice, replaced, replaced_at, id, origin, data)
@@ -50,9 +50,9 @@ TRUNCATE events, parked_events; UPDATE heads SET position = 0, recorded_at = 'ep
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """An event of a history: a vote by ``actor``, or what the house did."""
+    """A vote by ``actor``, or an editorial event."""
 
-    place: LogOrder
+    order: LogOrder
     type: str
     tool: int | None
     actor: UUID
@@ -64,14 +64,15 @@ class Row:
     @property
     def columns(self) -> tuple[object, ...]:
         data = editorial.encode(self.event) if self.event else None
-        at = self.place
-        said = (self.choice, self.replaced, self.replaced_at)
-        return (at.shard, at.number, at.recorded_at, self.type, self.tool, self.actor, *said, uuid4(), data)
+        order = self.order
+        ballot = (self.choice, self.replaced, self.replaced_at)
+        key = (order.shard, order.number, order.recorded_at)
+        return (*key, self.type, self.tool, self.actor, *ballot, uuid4(), data)
 
 
 @dataclass(slots=True)
 class Writer:
-    """Makes rows that belong together: gapless by shard, each vote naming what it replaces and when that was cast."""
+    """Makes consistent rows: gapless by shard, each vote with the one it replaces and the time of that cast."""
 
     now: datetime = START
     rows: list[Row] = field(default_factory=list)
@@ -82,7 +83,7 @@ class Writer:
         self.now += time
 
     def vote(self, shard: int, actor: UUID, tool: int, choice: Choice | None) -> None:
-        """Nothing is logged where that changes nothing."""
+        """Adds no row if the ballot does not change."""
         before, cast_at = self._ballots.pop((actor, tool), (None, None))
         if choice is not None:
             self._ballots[actor, tool] = choice, (cast_at if choice == before and cast_at else self.now)
@@ -91,7 +92,7 @@ class Writer:
             self.rows.append(Row(self._next(shard), kind, tool, actor, choice, before, cast_at))
 
     def take(self, tool: int, reviewer: str, score: int | None, choice: Choice = "ship") -> None:
-        """Withdrawn where there is no score."""
+        """Withdrawn without a score."""
         event: EditorialEvent = TakePublished(reviewer, 1, score or 0, choice, "")
         if score is None:
             event = TakeWithdrawn(reviewer, 2, choice)
@@ -119,7 +120,7 @@ async def append(log: Pool[Record], rows: Iterable[Row]) -> None:
 
 
 async def empty(database_url: str) -> None:
-    """As its owner, who alone may."""
+    """As the owner of the tables, who alone may truncate them."""
     owner = await asyncpg.connect(database_url)
     try:
         await owner.execute(EMPTY)
@@ -128,21 +129,21 @@ async def empty(database_url: str) -> None:
 
 
 def flips_of(rows: Sequence[Row]) -> list[Flip]:
-    """Of every prefix, in the log's own order."""
+    """Judges every prefix, in the order of the log."""
     books = {row.event.digest: row.event.rulebook for row in rows if isinstance(row.event, RulebookWritten)}
     prefix, labels, found = Prefix(books), defaultdict[int, Label](lambda: "Unreviewed"), list[Flip]()
-    for row in sorted(rows, key=lambda row: row.place):
+    for row in sorted(rows, key=lambda row: row.order):
         for tool in prefix.extend(row):
             before, after = labels[tool], prefix.label(tool)
             if before != after:
-                found.append(Flip(tool, before, after, row.place, row.type, prefix.book.digest))
+                found.append(Flip(tool, before, after, row.order, row.type, prefix.book.digest))
                 labels[tool] = after
     return found
 
 
 @dataclass(slots=True)
 class Prefix:
-    """What the log up to a place says of every tool: the takes, and the votes with the days of their casts."""
+    """The state of every tool at the end of a prefix: takes, and votes with the days of their casts."""
 
     books: Mapping[str, Rulebook]
     book: Rulebook = DEFAULT
@@ -151,12 +152,12 @@ class Prefix:
     today: dict[int, int] = field(default_factory=dict)
 
     def extend(self, row: Row) -> Sequence[int]:
-        """The tools that have to be judged anew."""
+        """Returns the tools to judge again."""
         match row.event:
-            case TakePublished(reviewer=who, score=score, choice=choice):
-                self.takes[row.tool or 0][who] = Judgement(who, score, choice)
-            case TakeWithdrawn(reviewer=who):
-                self.takes[row.tool or 0].pop(who, None)
+            case TakePublished(reviewer=reviewer, score=score, choice=choice):
+                self.takes[row.tool or 0][reviewer] = Judgement(reviewer, score, choice)
+            case TakeWithdrawn(reviewer=reviewer):
+                self.takes[row.tool or 0].pop(reviewer, None)
             case RulebookAdopted(digest=digest):
                 self.book = self.books[digest]
                 return sorted({*self.takes, *self.votes})
@@ -165,7 +166,7 @@ class Prefix:
         return [row.tool] if row.tool else []
 
     def _vote(self, row: Row, tool: int) -> None:
-        self.today[tool] = day_of(row.place.recorded_at)
+        self.today[tool] = day_of(row.order.recorded_at)
         self.votes[tool].pop(row.actor, None)
         if row.choice is not None:
             self.votes[tool][row.actor] = row.choice, self.today[tool]
@@ -176,7 +177,7 @@ class Prefix:
 
 
 def _label(takes: Iterable[Judgement], ballots: Ballots, book: Rulebook) -> Label:
-    """As ``judge`` finds it, without margins and words."""
+    """The label of ``judge``, without the rest of the verdict."""
     panel = panel_share_of(counted_takes(list(takes), book.panel), book.panel)
     return rule_for(book, panel).label(weigh(ballots, book.community))
 

@@ -1,4 +1,4 @@
-"""A log written as a test wants it, times and all, past the code that appends; and what verdicts it had, plainly told."""
+"""A log whose events and times a test chooses, inserted without the code that appends."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from domain.rulebooks.rulebook import Rulebook
 from tests.support.stage import Log
 
 EMPTY = "TRUNCATE events; UPDATE heads SET position = 0, recorded_at = 'epoch'"
-INSERT = """
+APPEND = """
 INSERT INTO events (shard, position, recorded_at, actor, id, tool, type, choice, replaced, origin, data, replaced_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'test', $10, $11)
 """
-HEADS = """
+MOVE_HEADS = """
 UPDATE heads AS h SET position = e.position, recorded_at = e.recorded_at
   FROM (SELECT shard, max(position) AS position, max(recorded_at) AS recorded_at FROM events GROUP BY shard) AS e
  WHERE h.shard = e.shard
@@ -41,13 +41,13 @@ DETAILS = Details(name="Any", category=Category("any", "Any"), pricing=Pricing("
 
 @dataclass
 class WrittenLog:
-    """Events that are to be in the log, each a row of it. Tools are known by their numbers from the start."""
+    """Collects the rows of the log. Tools have the numbers that the test gives them."""
 
     shards: int = 3
     time: datetime = START
     rows: list[tuple[object, ...]] = field(default_factory=list)
     heads: Counter[int] = field(default_factory=Counter)
-    standing: dict[tuple[int, int], tuple[str, datetime]] = field(default_factory=dict)
+    ballots: dict[tuple[int, int], tuple[str, datetime]] = field(default_factory=dict)
     written: dict[str, Rulebook] = field(default_factory=dict)
     in_force: str = ""
 
@@ -77,14 +77,14 @@ class WrittenLog:
         self.in_force = rulebook.digest
 
     def vote(self, tool: int, voter: int, choice: str | None) -> None:
-        before, at = self.standing.pop((tool, voter), (None, None))
+        before, at = self.ballots.pop((tool, voter), (None, None))
         if choice != before:
             kind = "VoteCast" if choice else "VoteRetracted"
             shard = 1 + voter % self.shards
             self._add(shard, UUID(int=voter), tool, kind, choice, before, None, at)
             at = self.time
         if choice and at:
-            self.standing[tool, voter] = choice, at
+            self.ballots[tool, voter] = choice, at
 
     def _add(self, shard: int, actor: UUID, tool: int | None, *rest: object) -> None:
         self.heads[shard] += 1
@@ -93,9 +93,9 @@ class WrittenLog:
         self.rows.append((*row, choice, replaced, data, replaced_at))
 
     async def put(self, log: Log, after: int = 0) -> None:
-        """The rows after so many."""
-        await log.executemany(INSERT, self.rows[after:])
-        await log.execute(HEADS)
+        """Insert all rows but the first ``after``."""
+        await log.executemany(APPEND, self.rows[after:])
+        await log.execute(MOVE_HEADS)
 
 
 async def empty(owner: Connection[Record]) -> None:

@@ -155,7 +155,7 @@ def _newest_first(
     shelf: Sequence[ShelfEntry], flips: Mapping[int, Sequence[FlipDetails]]
 ) -> list[ShelfEntry]:
     flipped = [saved for saved in shelf if saved.tool in flips]
-    return sorted(flipped, key=lambda saved: flips[saved.tool][0].flip.place, reverse=True)
+    return sorted(flipped, key=lambda saved: flips[saved.tool][0].flip.order, reverse=True)
 
 
 def _change(saved: ShelfEntry, card: Card, before: Label, flips: Sequence[FlipDetails]) -> BookmarkChange:

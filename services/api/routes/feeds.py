@@ -76,7 +76,7 @@ def _title(details: FlipDetails) -> str:
 
 def _content(details: FlipDetails) -> str:
     flip = details.flip
-    return f"The verdict was {flip.before} and is {flip.after} from log position {flip.place.position} on. {details.sentence}"
+    return f"The verdict was {flip.before} and is {flip.after} from log position {flip.order.position} on. {details.sentence}"
 
 
 def _id(details: FlipDetails) -> str:
@@ -85,7 +85,7 @@ def _id(details: FlipDetails) -> str:
 
 
 def _item(request: AnyRequest, details: FlipDetails) -> FeedItem:
-    at = details.flip.place.recorded_at
+    at = details.flip.order.recorded_at
     return FeedItem(
         _id(details), _page(request, details), _title(details), _content(details), at, present_flip(details)
     )
@@ -121,7 +121,7 @@ def _add(parent: ET.Element, name: str, text: str, **attributes: str) -> None:
 
 
 def _time(details: FlipDetails) -> str:
-    return details.flip.place.recorded_at.isoformat().replace("+00:00", "Z")
+    return details.flip.order.recorded_at.isoformat().replace("+00:00", "Z")
 
 
 def _home(request: AnyRequest) -> str:

@@ -89,7 +89,7 @@ def _before(cursor: str | None) -> tuple[LogOrder, int]:
 
 
 def _cursor(details: FlipDetails) -> str:
-    place = details.flip.place
+    place = details.flip.order
     return write_cursor(
         ((place.recorded_at - _EPOCH) // _MICROSECOND, place.shard, place.number, details.flip.tool)
     )

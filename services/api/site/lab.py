@@ -92,7 +92,9 @@ async def trial(request: AnyRequest, id: FromPath[UUID]) -> Page:
         return await _closed(request)
     pool = app_state(request).pool
     summary, found = await read_trial_results(pool, id, _FLIPS_MAX)
-    disagreeing = [each.tool for each in found[0].tools if each.disagree][:_ROWS_MAX] if found else []
+    disagreeing = (
+        [each.tool for each in found[0].tools if each.panel_and_crowd_differ][:_ROWS_MAX] if found else []
+    )
     async with take_snapshot(pool) as snapshot:
         in_force = await rulebook_in_force(snapshot)
         cards = await read_cards(snapshot, in_force, disagreeing)
@@ -174,8 +176,8 @@ def _plots(trial: Trial, results: TrialResults) -> Plots:
     in_force, tried = [each.in_force.margin for each in margins], [each.tried.margin for each in margins]
     return Plots(
         timeline(
-            [flip.place.recorded_at for each in trial.tools for flip in each.tried.flips],
-            [flip.place.recorded_at for each in trial.tools for flip in each.in_force.flips],
+            [flip.order.recorded_at for each in trial.tools for flip in each.tried.flips],
+            [flip.order.recorded_at for each in trial.tools for flip in each.in_force.flips],
         ),
         dumbbells(results.rank_moves[:_RANK_MOVES_MAX], len(trial.tools)),
         votes_distribution([each.votes for each in in_force], [each.votes for each in tried]),

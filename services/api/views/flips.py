@@ -59,8 +59,8 @@ def present_flip(details: FlipDetails) -> FlipResponse:
         details.name,
         flip.before,
         flip.after,
-        flip.place.recorded_at,
-        str(flip.place.position),
+        flip.order.recorded_at,
+        str(flip.order.position),
         Cause(flip.event, details.reviewer, adopted),
         flip.rulebook,
     )

@@ -144,7 +144,7 @@ def present_results(trial: Trial, entries: Entries, flips_max: int) -> TrialResu
         ],
         rank_moves=[_rank_move(each, entries) for each in sorted(moved, key=_rank_distance, reverse=True)],
         margins=[_margins(each, entries) for each in tools],
-        disagreements=[_disagreement(each, entries) for each in tools if each.disagree],
+        disagreements=[_disagreement(each, entries) for each in tools if each.panel_and_crowd_differ],
     )
 
 
@@ -165,14 +165,14 @@ def _flip_now(each: ToolComparison, entries: Entries) -> FlipNow:
 
 
 def _tool_flips(each: ToolComparison, entries: Entries, flips_max: int) -> ToolFlips:
-    newest = sorted(each.tried.flips, key=lambda flip: flip.place, reverse=True)[:flips_max]
+    newest = sorted(each.tried.flips, key=lambda flip: flip.order, reverse=True)[:flips_max]
     counts = len(each.tried.flips), len(each.in_force.flips)
     return ToolFlips(*name_of(each.tool, entries), *counts, [_trial_flip(flip) for flip in newest])
 
 
 def _trial_flip(flip: Flip) -> TrialFlip:
-    place = flip.place
-    return TrialFlip(flip.before, flip.after, place.recorded_at, str(place.position), flip.event)
+    order = flip.order
+    return TrialFlip(flip.before, flip.after, order.recorded_at, str(order.position), flip.event)
 
 
 def _rank_move(each: ToolComparison, entries: Entries) -> RankMove:

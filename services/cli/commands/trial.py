@@ -26,7 +26,8 @@ from eventstore.rulebook_decisions import read_state
 from eventstore.sealed.store import Store
 from eventstore.tool_directory import ToolDirectory
 from projections.engine.snapshot import ReadModelBlocked
-from projections.trials.run import NOW, Progress, Source, try_rulebook
+from projections.trials.jobs import READ_CLOCK
+from projections.trials.run import Progress, Source, try_rulebook
 from services.cli.commands.rulebooks import read_file
 from services.cli.commands.trial_tables import print_tables
 from services.cli.instance import data_option, instance
@@ -102,7 +103,7 @@ async def _report(
     session = {"statement_timeout": "60s"}
     async with await open_pool(settings, session=session, size=4) as pool:
         rulebooks, known = await _find(pool, named)
-        positions = await resolve_positions(pool, moment or await pool.fetchval(NOW))
+        positions = await resolve_positions(pool, moment or await pool.fetchval(READ_CLOCK))
         store = sealing_of(settings).store if source == "segments" else None
         tried = [await _try(pool, each, known, positions, source, store) for each in rulebooks]
         tools = [each.tool for each in tried[0].trial.tools]

@@ -72,7 +72,7 @@ def _tools(
             table.add_column(part, justify="right")
     for row in rows:
         cells = [cell for each in row for cell in _cells(each)]
-        doubt = " (!)" if any(each.disagree for each in row) else ""
+        doubt = " (!)" if any(each.panel_and_crowd_differ for each in row) else ""
         table.add_row(escape(slugs.get(row[0].tool, str(row[0].tool))) + doubt, row[0].in_force.label, *cells)
     table.caption = "(!): panel and community disagree. Margins: the fewest votes, or takes, whose removal flips. Flips: how many, and the last."
     return table
@@ -93,11 +93,11 @@ def _margin(margin: Margin) -> str:
 def _flips(tried: ScenarioResult) -> str:
     if not tried.flips:
         return "0"
-    return f"{len(tried.flips)}, {tried.flips[-1].place.recorded_at:%Y-%m-%d}"
+    return f"{len(tried.flips)}, {tried.flips[-1].order.recorded_at:%Y-%m-%d}"
 
 
 def _has_news(each: ToolComparison) -> bool:
-    return each.flips_now or each.disagree or _moved(each) > 0
+    return each.flips_now or each.panel_and_crowd_differ or _moved(each) > 0
 
 
 def _moved(each: ToolComparison) -> int:

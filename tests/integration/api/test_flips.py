@@ -1,4 +1,4 @@
-"""Flips over HTTP: newest first with what caused each, as feeds, on a page, and of the bookmarks somebody keeps."""
+"""Flips over HTTP: newest first with their causes, as feeds, on a page, and of bookmarked tools."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def items(client: Client, query: str = "") -> list[dict[str, Any]]:
 
 @pytest.fixture
 async def flipped(client: Client, catalogue_key: Headers, vote_key: Headers, pool: Log) -> None:
-    """quill shipped by a take; pen skipped by one; then quill flipped by a rulebook, and pen by a vote."""
+    """A take makes quill Ship and another makes pen Skip; then an adoption flips both."""
     for tool in ("quill", "pen"):
         await list_tool(client, catalogue_key, tool, name=tool.title())
     await seat_panel(pool, "builder", "skeptic")
@@ -62,7 +62,7 @@ async def flipped(client: Client, catalogue_key: Headers, vote_key: Headers, poo
 
 
 @pytest.mark.usefixtures("flipped")
-async def test_flips_are_listed_newest_first_with_what_caused_them(client: Client) -> None:
+async def test_flips_are_listed_newest_first_with_their_causes(client: Client) -> None:
     found = await items(client)
     book = PRESETS["four-in-five"].digest
     assert [(each["slug"], each["before"], each["after"]) for each in found] == [
@@ -81,7 +81,7 @@ async def test_flips_are_listed_newest_first_with_what_caused_them(client: Clien
 
 
 @pytest.mark.usefixtures("flipped")
-async def test_pages_follow_one_another_also_within_one_event(client: Client) -> None:
+async def test_a_page_can_end_between_two_flips_of_one_event(client: Client) -> None:
     seen, address = [], "/v1/verdicts/flips?limit=1"
     while address:
         answer = await client.get(address)
@@ -101,7 +101,7 @@ async def test_flips_of_a_tool_and_since_a_moment(client: Client) -> None:
 
 
 @pytest.mark.usefixtures("flipped")
-async def test_an_answer_says_how_far_flips_are_known(
+async def test_a_response_has_the_position_up_to_which_flips_are_known(
     client: Client, pool: Log, catalogue_key: Headers
 ) -> None:
     answer = await client.get("/v1/verdicts/flips")
@@ -131,12 +131,12 @@ async def test_an_answer_says_how_far_flips_are_known(
         ("?min_position=here", 400),
     ],
 )
-async def test_what_cannot_be_asked_is_refused(client: Client, query: str, status: int) -> None:
+async def test_invalid_queries_are_rejected(client: Client, query: str, status: int) -> None:
     assert_problem(await client.get(f"/v1/verdicts/flips{query}"), status)
 
 
 @pytest.mark.usefixtures("flipped")
-async def test_the_atom_feed_has_what_rfc_4287_asks_for(client: Client) -> None:
+async def test_the_atom_feed_conforms_to_rfc_4287(client: Client) -> None:
     answer = await client.get("/v1/verdicts/flips.atom")
     assert answer.headers["content-type"] == "application/atom+xml; charset=utf-8"
     feed = ET.fromstring(answer.content)
@@ -167,7 +167,7 @@ async def test_the_atom_feed_has_what_rfc_4287_asks_for(client: Client) -> None:
 
 
 @pytest.mark.usefixtures("flipped")
-async def test_the_json_feed_has_what_version_1_1_asks_for(client: Client) -> None:
+async def test_the_json_feed_conforms_to_version_1_1(client: Client) -> None:
     answer = await client.get("/v1/verdicts/flips.json?tool=quill")
     assert answer.headers["content-type"] == "application/feed+json"
     feed = answer.json()
@@ -181,7 +181,7 @@ async def test_the_json_feed_has_what_version_1_1_asks_for(client: Client) -> No
     assert "builder published a take" in feed["items"][-1]["content_text"]
 
 
-async def test_empty_feeds_are_feeds(client: Client) -> None:
+async def test_feeds_without_flips_are_valid(client: Client) -> None:
     feed = ET.fromstring((await client.get("/v1/verdicts/flips.atom")).content)
     assert feed.findtext(f"{ATOM}updated") == "1970-01-01T00:00:00Z"
     assert (await client.get("/v1/verdicts/flips.json")).json()["items"] == []
@@ -190,7 +190,7 @@ async def test_empty_feeds_are_feeds(client: Client) -> None:
 
 @pytest.mark.usefixtures("flipped")
 @pytest.mark.parametrize("kind", ["atom", "json"])
-async def test_a_feed_that_has_not_changed_is_not_sent_again(
+async def test_an_unchanged_feed_is_not_sent_again(
     client: Client, pool: Log, catalogue_key: Headers, kind: str
 ) -> None:
     address = f"/v1/verdicts/flips.{kind}"
@@ -214,7 +214,7 @@ async def test_names_are_escaped_in_feeds_and_on_the_page(
 
 
 @pytest.mark.usefixtures("flipped")
-async def test_pages_name_the_feeds_and_the_list_shows_each_flip(client: Client) -> None:
+async def test_pages_link_the_feeds_and_the_page_of_flips_lists_each_flip(client: Client) -> None:
     page = (await client.get("/flips")).text
     assert page.count('<a href="/tools/quill">') == 2
     assert "builder published a take" in page
@@ -223,7 +223,7 @@ async def test_pages_name_the_feeds_and_the_list_shows_each_flip(client: Client)
         assert f'<link rel="alternate" type="application/{kind}"' in (await client.get("/")).text
 
 
-async def test_a_vote_that_flips_is_named_and_its_voter_is_not(
+async def test_a_flip_names_the_vote_that_caused_it_and_not_the_voter(
     client: Client, catalogue_key: Headers, vote_key: Headers, pool: Log
 ) -> None:
     await list_tool(client, catalogue_key)
@@ -251,7 +251,7 @@ async def changes(client: Client) -> list[dict[str, Any]]:
     return found
 
 
-async def test_bookmarks_tell_what_flipped_since_they_were_saved(
+async def test_bookmarked_tools_are_listed_with_their_flips_since_they_were_saved(
     client: Client, catalogue_key: Headers, pool: Log
 ) -> None:
     for tool in ("quill", "pen", "ink"):

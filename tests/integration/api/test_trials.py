@@ -1,4 +1,4 @@
-"""Trials over HTTP: an editor asks, a worker does it, and what it found is what judging anew finds; nobody else may."""
+"""Trials over HTTP: an editor asks for one, a worker runs it, and the result is shown; nobody else may."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from domain.timeline.trials import Trial
 from eventstore.sealed.seal import SealPlan
 from eventstore.sealed.store import Store
 from projections.trials import jobs as trials
-from projections.trials import worker as trial_runs
+from projections.trials import worker as trial_worker
 from services.embedded.postgres import Postgres
 from services.resources import Sealing
 from services.workers.jobs import Context
@@ -47,7 +47,7 @@ CHOICES = {"quill": ("ship", "ship", "skip"), "slate": ("ship", "ship", "ship"),
 
 @pytest.fixture(scope="module")
 async def lab(postgres: Postgres, template: str) -> AsyncIterator[Stage]:
-    """Three tools: two thirds, all and half of the takes ship; one has twelve votes, all skip. And an editor."""
+    """Three tools of whose takes two thirds, all and half say ship; one has twelve votes for skip. The client is an editor."""
     async with fresh_database(postgres, template, "lab") as settings, stage_on(settings) as stage:
         await fill(stage)
         await log_in(stage.client, stage.log, "ed", "editor")
@@ -56,7 +56,7 @@ async def lab(postgres: Postgres, template: str) -> AsyncIterator[Stage]:
 
 @pytest.fixture
 async def editor(lab: Stage) -> Client:
-    """Nothing is tried yet."""
+    """Without trials."""
     await lab.log.execute("DELETE FROM trials")
     return lab.client
 
@@ -79,27 +79,27 @@ async def fill(stage: Stage) -> None:
     await catch_up(stage.log)
 
 
-async def ask(editor: Client, rulebook: str = FOUR_IN_FIVE.digest) -> httpx.Response:
+async def ask_for_trial(editor: Client, rulebook: str = FOUR_IN_FIVE.digest) -> httpx.Response:
     return await editor.post(f"/v1/rulebooks/{rulebook}/trial")
 
 
-async def work(pool: Log) -> int:
+async def run_trials(pool: Log) -> int:
     return await try_out(Context(pool=pool, signals=None))  # type: ignore[typeddict-item]
 
 
-async def tried(editor: Client, pool: Log, rulebook: str) -> dict[str, Any]:
-    address = (await ask(editor, rulebook)).headers["location"]
-    await work(pool)
+async def result_of(editor: Client, pool: Log, rulebook: str) -> dict[str, Any]:
+    address = (await ask_for_trial(editor, rulebook)).headers["location"]
+    await run_trials(pool)
     answer: dict[str, Any] = (await editor.get(address)).json()
     assert answer["state"] == "done", answer
     return answer
 
 
-async def test_an_editor_asks_and_a_worker_finds_what_would_flip(editor: Client, pool: Log) -> None:
-    asked = await ask(editor, "four-in-five")
+async def test_a_trial_lists_the_verdicts_that_would_flip(editor: Client, pool: Log) -> None:
+    asked = await ask_for_trial(editor, "four-in-five")
     assert (asked.status_code, asked.json()["state"], asked.json()["totals"]) == (202, "running", None)
     assert (await editor.get(asked.headers["location"])).json()["flips_now"] is None
-    assert await work(pool) == 1
+    assert await run_trials(pool) == 1
     done = (await editor.get(asked.headers["location"])).json()
     assert (done["state"], done["progress"]["done"]) == ("done", done["progress"]["total"])
     assert (done["rulebook"]["digest"], done["against"]["name"]) == (FOUR_IN_FIVE.digest, "default")
@@ -113,8 +113,8 @@ async def test_an_editor_asks_and_a_worker_finds_what_would_flip(editor: Client,
     assert done["totals"]["tools"] == 3
 
 
-async def test_votes_decide_where_the_rulebook_says_so(editor: Client, pool: Log) -> None:
-    found = await tried(editor, pool, LOWER_BOUND.digest)
+async def test_votes_decide_under_a_rulebook_that_weighs_them(editor: Client, pool: Log) -> None:
+    found = await result_of(editor, pool, LOWER_BOUND.digest)
     after = {each["slug"]: each["after"] for each in found["flips_now"]}
     assert after == {"chalk": "Unreviewed", "quill": "Unreviewed", "slate": "Skip"}
     assert [each["slug"] for each in found["disagreements"]] == ["slate"]
@@ -123,21 +123,21 @@ async def test_votes_decide_where_the_rulebook_says_so(editor: Client, pool: Log
     assert {each["slug"] for each in found["rank_moves"]} <= {"chalk", "quill", "slate"}
 
 
-async def test_the_rulebook_in_force_flips_nothing(editor: Client, pool: Log) -> None:
-    found = await tried(editor, pool, DEFAULT.digest)
+async def test_a_trial_of_the_rulebook_in_force_flips_nothing(editor: Client, pool: Log) -> None:
+    found = await result_of(editor, pool, DEFAULT.digest)
     assert (found["flips_now"], found["rank_moves"]) == ([], [])
     assert found["totals"]["flips"] == found["totals"]["flips_in_force"] > 0
     assert all(each["in_force"] == each["tried"] for each in found["margins"])
 
 
-async def test_flips_of_a_tool_are_as_many_as_are_asked_for(editor: Client, pool: Log) -> None:
-    found = await tried(editor, pool, FOUR_IN_FIVE.digest)
+async def test_flips_of_a_tool_are_limited_by_a_parameter(editor: Client, pool: Log) -> None:
+    found = await result_of(editor, pool, FOUR_IN_FIVE.digest)
     few = (await editor.get(f"/v1/trials/{found['id']}?flips=1")).json()["flips"]
     assert [(each["count"], len(each["items"])) for each in few if each["slug"] == "quill"] == [(2, 1)]
 
 
-async def test_trials_side_by_side_have_a_row_a_tool(editor: Client, pool: Log) -> None:
-    ids = [(await tried(editor, pool, each.digest))["id"] for each in (FOUR_IN_FIVE, LOWER_BOUND)]
+async def test_compared_trials_have_a_row_a_tool(editor: Client, pool: Log) -> None:
+    ids = [(await result_of(editor, pool, each.digest))["id"] for each in (FOUR_IN_FIVE, LOWER_BOUND)]
     found = (await editor.get("/v1/trials/compare", params={"ids": ",".join(ids)})).json()
     assert [each["id"] for each in found["trials"]] == ids
     labels = {row["slug"]: [cell["tried"] for cell in row["cells"]] for row in found["items"]}
@@ -151,34 +151,34 @@ async def test_trials_side_by_side_have_a_row_a_tool(editor: Client, pool: Log) 
     assert [each["id"] for each in listed] == ids[::-1]
 
 
-async def test_trials_that_cannot_be_compared_are_refused(editor: Client) -> None:
-    running = (await ask(editor)).json()["id"]
+async def test_trials_that_cannot_be_compared_are_rejected(editor: Client) -> None:
+    running = (await ask_for_trial(editor)).json()["id"]
     for ids, status in ((running, 409), (str(uuid4()), 404), ("seven", 400), (",".join([running] * 2), 409)):
         assert_problem(await editor.get("/v1/trials/compare", params={"ids": ids}), status)
     many = ",".join(str(uuid4()) for _ in range(9))
     assert_problem(await editor.get("/v1/trials/compare", params={"ids": many}), 400)
 
 
-async def test_one_trial_of_a_rulebook_at_a_time_until_it_is_cancelled(editor: Client, pool: Log) -> None:
-    first = (await ask(editor)).json()
-    again = await ask(editor)
+async def test_a_rulebook_has_one_trial_at_a_time_until_it_is_cancelled(editor: Client, pool: Log) -> None:
+    first = (await ask_for_trial(editor)).json()
+    again = await ask_for_trial(editor)
     assert (again.status_code, again.json()["type"]) == (409, "urn:shiplog:under-way")
     assert first["id"] in again.json()["detail"]
-    assert (await ask(editor, LOWER_BOUND.digest)).status_code == 202
+    assert (await ask_for_trial(editor, LOWER_BOUND.digest)).status_code == 202
     cancelled = await editor.post(f"/v1/trials/{first['id']}/cancel")
     assert (cancelled.status_code, cancelled.json()["state"]) == (200, "cancelled")
     assert_problem(await editor.post(f"/v1/trials/{first['id']}/cancel"), 409)
-    assert await work(pool) == 1
+    assert await run_trials(pool) == 1
     assert (await editor.get(f"/v1/trials/{first['id']}")).json()["state"] == "cancelled"
-    assert (await ask(editor)).status_code == 202
+    assert (await ask_for_trial(editor)).status_code == 202
 
 
-async def test_cancelled_it_stops_in_the_middle(editor: Client, pool: Log) -> None:
-    asked = UUID((await ask(editor)).json()["id"])
-    begun, stopped, heard = asyncio.Event(), asyncio.Event(), trial_runs.TrialProgress()
+async def test_a_running_trial_stops_when_it_is_cancelled(editor: Client, pool: Log) -> None:
+    asked = UUID((await ask_for_trial(editor)).json()["id"])
+    begun, stopped, progress = asyncio.Event(), asyncio.Event(), trial_worker.TrialProgress()
 
-    async def without_end() -> Trial:
-        heard.report(3, 7)
+    async def endless_trial() -> Trial:
+        progress.report(3, 7)
         begun.set()
         try:
             await asyncio.Event().wait()
@@ -186,24 +186,24 @@ async def test_cancelled_it_stops_in_the_middle(editor: Client, pool: Log) -> No
             stopped.set()
         raise AssertionError
 
-    trying = asyncio.create_task(trial_runs._while_wanted(pool, asked, without_end(), heard))
+    task = asyncio.create_task(trial_worker._run_until_cancelled(pool, asked, endless_trial(), progress))
     await begun.wait()
     while (now := await trials.read_trial(pool, asked)).done == 0:
         pass
     assert (now.state, now.done, now.total) == ("running", 3, 7)
-    assert now.eta_seconds is None  # nobody has taken it up from the start
+    assert now.eta_seconds is None  # no worker has claimed it
     await editor.post(f"/v1/trials/{asked}/cancel")
-    assert await trying is None
+    assert await task is None
     assert stopped.is_set()
 
 
-async def test_what_is_not_there_is_not_found(editor: Client) -> None:
-    assert_problem(await ask(editor, "sha256:" + "0" * 64), 404)
+async def test_unknown_rulebooks_and_trials_are_not_found(editor: Client) -> None:
+    assert_problem(await ask_for_trial(editor, "sha256:" + "0" * 64), 404)
     assert_problem(await editor.get(f"/v1/trials/{uuid4()}"), 404)
     assert_problem(await editor.post(f"/v1/trials/{uuid4()}/cancel"), 404)
 
 
-async def test_nobody_but_an_editor(lab: Stage) -> None:
+async def test_only_editors_may_see_trials(lab: Stage) -> None:
     client = new_visitor(lab.client)
     for headers, status in (({}, 401), (dict(lab.catalogue_key), 403)):
         trial = f"/v1/rulebooks/{FOUR_IN_FIVE.digest}/trial"
@@ -212,20 +212,22 @@ async def test_nobody_but_an_editor(lab: Stage) -> None:
             assert_problem(await client.get(address, headers=headers), status)
 
 
-async def test_it_is_over_the_log_as_it_was_when_it_was_asked_for(editor: Client, lab: Stage) -> None:
-    asked = (await ask(editor)).json()
+async def test_a_trial_ends_at_the_position_at_which_it_was_asked_for(editor: Client, lab: Stage) -> None:
+    asked = (await ask_for_trial(editor)).json()
     await list_tool(editor, lab.catalogue_key, "ink")
     await catch_up(lab.log)
-    await work(lab.log)
+    await run_trials(lab.log)
     await retire_tool(editor, lab.catalogue_key, "ink")
     await catch_up(lab.log)
     done = (await editor.get(f"/v1/trials/{asked['id']}")).json()
     assert (done["position"], done["totals"]["tools"]) == (asked["position"], 3)
 
 
-async def test_a_killed_workers_trial_is_begun_anew_by_another(editor: Client, lab: Stage, pool: Log) -> None:
-    """It is killed in the middle, where it waits for a table that somebody else holds."""
-    asked = UUID((await ask(editor)).json()["id"])
+async def test_the_trial_of_a_killed_worker_is_run_again_by_another(
+    editor: Client, lab: Stage, pool: Log
+) -> None:
+    """It is killed while it waits for a locked table."""
+    asked = UUID((await ask_for_trial(editor)).json()["id"])
     holder = await asyncpg.connect(lab.settings.database_url)
     async with holder.transaction():
         await holder.execute("LOCK TABLE checkpoints IN ACCESS EXCLUSIVE MODE")
@@ -237,13 +239,15 @@ async def test_a_killed_workers_trial_is_begun_anew_by_another(editor: Client, l
         assert (await trials.read_trial(pool, asked)).state == "running"
     await holder.close()
     begun = await attempts(pool, asked)
-    while (await trials.read_trial(pool, asked)).state == "running":  # until Postgres sees that it is gone
-        await work(pool)
+    while (
+        await trials.read_trial(pool, asked)
+    ).state == "running":  # until Postgres notices that the connection is closed
+        await run_trials(pool)
     assert (await trials.read_trial(pool, asked)).state == "done"
     assert await attempts(pool, asked) == begun + 1
 
 
-async def test_sealed_history_is_read_where_it_is_whole_and_postgres_where_not(
+async def test_segments_are_read_if_they_are_whole_and_else_postgres(
     editor: Client, pool: Log, tmp_path: Path
 ) -> None:
     sealing = Sealing(Store(tmp_path), SealPlan(), threads=1)
@@ -252,7 +256,7 @@ async def test_sealed_history_is_read_where_it_is_whole_and_postgres_where_not(
     for damage in (b"", b"damage"):
         with sealing.store.path(last).open("ab") as file:
             file.write(damage)
-        asked = UUID((await ask(editor, LOWER_BOUND.digest)).json()["id"])
+        asked = UUID((await ask_for_trial(editor, LOWER_BOUND.digest)).json()["id"])
         await try_out(Context(pool=pool, signals=None, sealing=sealing))  # type: ignore[typeddict-item]
         found.append((await trials.read_results(pool, [asked]))[asked])
         assert await attempts(pool, asked) == (2 if damage else 1)
@@ -276,19 +280,19 @@ async def start_worker(lab: Stage) -> asyncio.subprocess.Process:
     )
 
 
-async def test_a_trial_that_never_ends_is_given_up(editor: Client, pool: Log) -> None:
-    asked = UUID((await ask(editor)).json()["id"])
-    await pool.execute("UPDATE trials SET attempts = $2 WHERE id = $1", asked, trial_runs.ATTEMPTS_MAX)
-    await work(pool)
+async def test_a_trial_fails_after_too_many_attempts(editor: Client, pool: Log) -> None:
+    asked = UUID((await ask_for_trial(editor)).json()["id"])
+    await pool.execute("UPDATE trials SET attempts = $2 WHERE id = $1", asked, trial_worker.ATTEMPTS_MAX)
+    await run_trials(pool)
     failed = (await editor.get(f"/v1/trials/{asked}")).json()
     assert (failed["state"], failed["flips_now"]) == ("failed", None)
     assert "began this trial 5 times" in failed["error"]
 
 
-async def test_a_trial_that_cannot_be_ended_is_told_and_harms_no_other(editor: Client, pool: Log) -> None:
-    broken = UUID((await ask(editor)).json()["id"])
-    other = (await ask(editor, LOWER_BOUND.digest)).json()["id"]
+async def test_a_failing_trial_does_not_stop_the_others(editor: Client, pool: Log) -> None:
+    broken = UUID((await ask_for_trial(editor)).json()["id"])
+    other = (await ask_for_trial(editor, LOWER_BOUND.digest)).json()["id"]
     await pool.execute("UPDATE trials SET rulebook = 'sha256:gone' WHERE id = $1", broken)
-    await work(pool)
+    await run_trials(pool)
     assert (await trials.read_trial(pool, broken)).state == "failed"
     assert (await editor.get(f"/v1/trials/{other}")).json()["state"] == "done"

@@ -1,4 +1,4 @@
-"""Query plans of flips: a piece is found by halving and read by position, and no list reads the whole flip log."""
+"""Query plans of flips: a batch is found by halving and read by position, and no list reads the whole flip log."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from projections.flips.batches import NEXT_BATCH, STOP, UNCOUNTED
-from projections.flips.reads import NEWEST, NEWEST_OF_TOOL, SINCE, TELL
-from projections.flips.store import AFTER
-from projections.flips.votes import COUNT, DATE, VOTES
+from projections.flips.batches import FIND_UNCOUNTED, FIND_UNREADABLE, NEXT_BATCH
+from projections.flips.reads import READ_DETAILS, READ_NEWEST, READ_NEWEST_OF_TOOL, READ_SINCE
+from projections.flips.store import READ_FLIPS_AFTER
+from projections.flips.votes import COUNT_VOTES, DATE_VOTES, READ_VOTES
 from tests.integration.projections.test_query_plans import (
     _fill,
     asyncpg,
@@ -22,15 +22,15 @@ from tests.integration.projections.test_query_plans import (
 )
 from tests.support.stage import Log
 
-FLIPS = """
+FILL_FLIPS = """
 INSERT INTO flips (shard, recorded_at, cause_shard, cause_position, tool, event, before, after, rulebook)
 SELECT 0, timestamptz '2026-01-01' + n * interval '1 minute', 1, n, n % 50, 'VoteCast', 'Ship', 'Skip', 'sha256:'
   FROM generate_series(1, 20000) AS n
 """
-FRONTIER = "UPDATE flips_frontier SET position = 9900, counted = 9900, dated = 9900, recorded_at = now()"
-USE_INDEXES = "SET LOCAL enable_seqscan = off"  # as the worker's sessions have it
-SPAN = ("'{0,1,2}'", "'{9900,9900,9900}'", "'{10000,9950,9950}'")
-AT, END = ("'2026-01-10'", "1", "0"), ("'2026-02-01'", "3", "0")
+MOVE_FRONTIER = "UPDATE flips_frontier SET position = 9900, counted = 9900, dated = 9900, recorded_at = now()"
+USE_INDEXES = "SET LOCAL enable_seqscan = off"  # as in the sessions of workers
+RANGES = ("'{0,1,2}'", "'{9900,9900,9900}'", "'{10000,9950,9950}'")
+START, END = ("'2026-01-10'", "1", "0"), ("'2026-02-01'", "3", "0")
 
 
 @pytest.fixture(scope="module")
@@ -40,57 +40,61 @@ async def log(postgres: Any, template: str) -> AsyncIterator[Log]:
         async with asyncpg.create_pool(
             settings.database_url, min_size=1, server_settings={"search_path": "public, read_models"}
         ) as pool:
-            for statement in (FLIPS, FRONTIER, "VACUUM ANALYZE read_models.flips"):
+            for statement in (FILL_FLIPS, MOVE_FRONTIER, "VACUUM ANALYZE read_models.flips"):
                 await pool.execute(statement)
             yield pool
 
 
-async def test_a_piece_is_found_by_halving(log: Log) -> None:
-    plan = await plan_of(log, NEXT_BATCH, "'{0,1,2}'", "'{10000,10000,10000}'", "50", *END, settings=USE_INDEXES)
+async def test_a_batch_is_found_by_halving(log: Log) -> None:
+    plan = await plan_of(
+        log, NEXT_BATCH, "'{0,1,2}'", "'{10000,10000,10000}'", "50", *END, settings=USE_INDEXES
+    )
     assert seq_scanned(plan) == set()
-    assert rows_read(plan) <= 3 + 50 + 3 * 8  # the ends, the house's part, and the halves
+    assert rows_read(plan) <= 3 + 50 + 3 * 8  # the ends, the editorial shard's events, and the halves
 
 
 @pytest.mark.parametrize(
-    ("query", "more", "most"),
+    ("query", "more", "rows_max"),
     [
-        (COUNT, (), 200),
-        (DATE, (), 400),
-        (VOTES, ("'{3}'",), 200),
-        (STOP, ("'{VoteCast}'", "'{VoteCast}'"), 210),
+        (COUNT_VOTES, (), 200),
+        (DATE_VOTES, (), 400),
+        (READ_VOTES, ("'{3}'",), 200),
+        (FIND_UNREADABLE, ("'{VoteCast}'", "'{VoteCast}'"), 210),
     ],
-    ids=["count", "date", "votes", "stop"],
+    ids=["count", "date", "votes", "unreadable"],
 )
-async def test_a_span_is_read_by_position(log: Log, query: str, more: tuple[str, ...], most: int) -> None:
-    plan = await plan_of(log, query, *SPAN, *more, settings=USE_INDEXES)
+async def test_a_batch_is_read_by_position(
+    log: Log, query: str, more: tuple[str, ...], rows_max: int
+) -> None:
+    plan = await plan_of(log, query, *RANGES, *more, settings=USE_INDEXES)
     assert seq_scanned(plan) == set()
-    assert rows_read(plan) <= most
+    assert rows_read(plan) <= rows_max
 
 
-async def test_what_is_not_counted_is_known_without_the_log(log: Log) -> None:
-    plan = await plan_of(log, UNCOUNTED, "'{1}'", "'{10000}'", "10", settings=USE_INDEXES)
+async def test_uncounted_events_are_found_without_reading_the_log(log: Log) -> None:
+    plan = await plan_of(log, FIND_UNCOUNTED, "'{1}'", "'{10000}'", "10", settings=USE_INDEXES)
     assert rows_read(plan) == 0
 
 
 @pytest.mark.parametrize(
     ("query", "arguments", "index"),
     [
-        (AFTER, (*AT, "20"), "flips_pkey"),
-        (NEWEST, (*AT, *END, "5", "20"), "flips_pkey"),
+        (READ_FLIPS_AFTER, (*START, "20"), "flips_pkey"),
+        (READ_NEWEST, (*START, *END, "5", "20"), "flips_pkey"),
         (
-            NEWEST_OF_TOOL,
-            (*AT, *END, "20", "3"),
+            READ_NEWEST_OF_TOOL,
+            (*START, *END, "20", "3"),
             "flips_shard_tool_recorded_at_cause_shard_cause_position_idx",
         ),
         (
-            SINCE,
+            READ_SINCE,
             ("'{3,4}'", "'{2026-01-10,2026-01-11}'", "'{1,1}'", "'{0,0}'", "20"),
             "flips_shard_tool_recorded_at_cause_shard_cause_position_idx",
         ),
     ],
     ids=["after", "newest", "of a tool", "since"],
 )
-async def test_a_list_of_flips_reads_what_it_shows(
+async def test_a_list_of_flips_reads_only_the_rows_shown(
     log: Log, query: str, arguments: tuple[str, ...], index: str
 ) -> None:
     plan = await plan_of(log, query, *arguments)
@@ -100,6 +104,6 @@ async def test_a_list_of_flips_reads_what_it_shows(
     )
 
 
-async def test_causes_are_found_by_key(log: Log) -> None:
-    plan = await plan_of(log, TELL, "'{3}'", "'{1}'", "'{9950}'", "'{any}'", settings=USE_INDEXES)
+async def test_the_details_of_flips_are_found_by_key(log: Log) -> None:
+    plan = await plan_of(log, READ_DETAILS, "'{3}'", "'{1}'", "'{9950}'", "'{any}'", settings=USE_INDEXES)
     assert rows_read(plan) <= 1

@@ -1,4 +1,4 @@
-"""The flip engine: exactly once whoever runs it, again from the start when it must, past poison, and before what is too new."""
+"""The flip engine: finds each flip once with any workers, starts again when it must, parks poison, waits at newer events."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def writer() -> Writer:
 
 
 def fill(writer: Writer, votes: int = 40) -> None:
-    """Two tools, a take on each, a rulebook that the votes decide, and votes that flip the tools and one another."""
+    """Two tools with a take each, then a rulebook under which votes decide, and votes that flip both tools."""
     writer.take(1, "builder", 90)
     writer.take(2, "skeptic", 20, "skip")
     writer.wait(SECOND)
@@ -51,9 +51,7 @@ async def fold(log: Log, batch: int = 100_000) -> list[Flip]:
     return await flips_after(log, None, 1_000)
 
 
-async def test_the_first_flips_are_of_takes_then_of_the_rulebook_then_of_votes(
-    pool: Log, writer: Writer
-) -> None:
+async def test_flips_are_caused_by_takes_then_by_an_adoption_then_by_votes(pool: Log, writer: Writer) -> None:
     fill(writer)
     await append(pool, writer.rows)
     found = await fold(pool)
@@ -70,26 +68,26 @@ async def test_the_first_flips_are_of_takes_then_of_the_rulebook_then_of_votes(
     assert {each.rulebook for each in found[2:]} == {PRESETS["lower-bound"].digest}
 
 
-async def test_flips_are_given_from_a_place_on_and_never_part_of_an_adoption(
+async def test_flips_are_read_on_from_a_flip_and_those_of_one_adoption_together(
     pool: Log, writer: Writer
 ) -> None:
     fill(writer)
     await append(pool, writer.rows)
     found = await fold(pool)
     assert await flips_after(pool, None, 1) == found[:1]
-    assert await flips_after(pool, found[1].place, 1) == found[2:4]
-    assert await flips_after(pool, found[3].place, 100) == found[4:]
-    assert await flips_after(pool, found[-1].place, 100) == []
+    assert await flips_after(pool, found[1].order, 1) == found[2:4]
+    assert await flips_after(pool, found[3].order, 100) == found[4:]
+    assert await flips_after(pool, found[-1].order, 100) == []
 
 
-async def test_workers_at_once_find_each_flip_once(pool: Log, writer: Writer) -> None:
+async def test_each_flip_is_found_once_by_concurrent_workers(pool: Log, writer: Writer) -> None:
     fill(writer)
     await append(pool, writer.rows)
     await asyncio.gather(*(fold(pool, batch) for batch in (1, 3, 7, 11)))
     assert await fold(pool) == flips_of(writer.rows)
 
 
-async def test_the_frontier_is_told_as_lag_and_freshness(pool: Log, writer: Writer) -> None:
+async def test_the_frontier_is_reported_as_lag_and_freshness(pool: Log, writer: Writer) -> None:
     fill(writer)
     await append(pool, writer.rows)
     (lag,) = [each for each in await read_lag(pool) if each.projection == "flips"]
@@ -103,7 +101,7 @@ async def test_the_frontier_is_told_as_lag_and_freshness(pool: Log, writer: Writ
     assert (frontier.lag_ms, frontier.incomplete) == (0, 0)
 
 
-async def test_from_the_start_gives_the_same_rows(pool: Log, writer: Writer) -> None:
+async def test_starting_again_gives_the_same_flips(pool: Log, writer: Writer) -> None:
     fill(writer)
     await append(pool, writer.rows)
     before = await fold(pool)
@@ -113,7 +111,7 @@ async def test_from_the_start_gives_the_same_rows(pool: Log, writer: Writer) -> 
     assert await fold(pool, 5) == before
 
 
-async def test_another_definition_starts_again_and_the_same_one_does_not(
+async def test_only_a_changed_definition_starts_again(
     settings: Settings, pool: Log, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(writer)
@@ -128,10 +126,23 @@ async def test_another_definition_starts_again_and_the_same_one_does_not(
     assert await fold(pool) == before
 
 
-async def test_an_event_that_comes_with_an_earlier_time_is_put_where_it_belongs(
-    pool: Log, writer: Writer
-) -> None:
-    """As when Postgres's clock is set back: nothing is appended late otherwise."""
+async def test_tables_of_an_earlier_definition_are_dropped(settings: Settings, pool: Log) -> None:
+    owner = await asyncpg.connect(settings.database_url)
+    await owner.execute("SET ROLE shiplog_app")
+    await owner.execute("CREATE TABLE read_models.courses (tool integer)")
+    await owner.execute("CREATE TABLE read_models.course_days (tool integer)")
+    await owner.execute("RESET ROLE")
+    await owner.execute("UPDATE definitions SET digest = 'earlier' WHERE projection = 'flips'")
+    assert await install_flips(owner) == ["flips"]
+    tables = "SELECT tablename FROM pg_tables WHERE schemaname = 'read_models'"
+    names = {row[0] for row in await owner.fetch(tables)}
+    await owner.close()
+    assert {"flips", "flips_frontier", "verdict_timelines", "timeline_days"} <= names
+    assert not {"courses", "course_days"} & names
+
+
+async def test_an_event_with_an_earlier_time_is_folded_in_its_place(pool: Log, writer: Writer) -> None:
+    """As after the clock of Postgres was set back; otherwise nothing is appended late."""
     writer.take(1, "builder", 90)
     writer.wait(SECOND)
     writer.take(2, "builder", 90)
@@ -144,7 +155,7 @@ async def test_an_event_that_comes_with_an_earlier_time_is_put_where_it_belongs(
     assert str(await read_frontier(pool)) == "0.2,1.1,2.0,3.0"
 
 
-async def test_an_event_nobody_can_make_out_is_parked_and_the_rest_goes_on(pool: Log, writer: Writer) -> None:
+async def test_an_unreadable_event_is_parked_and_the_others_are_folded(pool: Log, writer: Writer) -> None:
     writer.take(1, "builder", 90)
     writer.take(2, "builder", 90)
     await append(pool, [replace(writer.rows[0], event=None), writer.rows[1]])
@@ -155,23 +166,25 @@ async def test_an_event_nobody_can_make_out_is_parked_and_the_rest_goes_on(pool:
     assert (await read_frontier(pool)).incomplete == 1
 
 
-async def test_flips_wait_before_what_is_newer_than_this_software(pool: Log, writer: Writer) -> None:
+async def test_flips_wait_at_an_event_of_a_newer_release(pool: Log, writer: Writer) -> None:
     writer.take(1, "builder", 90)
     writer.wait(SECOND)
     writer.vote(2, UUID(int=5), 1, "skip")
     writer.wait(SECOND)
     writer.vote(1, UUID(int=6), 1, "skip")
     writer.take(2, "builder", 90)
-    rows = [row if row.place.shard != 2 else replace(row, type="VoteCast.2") for row in writer.rows]
+    rows = [row if row.order.shard != 2 else replace(row, type="VoteCast.2") for row in writer.rows]
     await append(pool, rows)
     assert [each.tool for each in await fold(pool)] == [1]
     assert str(await read_frontier(pool)) == "0.1,1.0,2.0,3.0"
-    assert [(stop.projection, stop.position, stop.type) for stop in await read_flips_blocked(pool)] == [
-        ("flips", Position(Shard(2), 1), "VoteCast.2")
-    ]
+    assert [
+        (blocked.projection, blocked.position, blocked.type) for blocked in await read_flips_blocked(pool)
+    ] == [("flips", Position(Shard(2), 1), "VoteCast.2")]
 
 
-async def test_verify_holds_the_flip_log_to_the_events(settings: Settings, pool: Log, writer: Writer) -> None:
+async def test_verify_names_rows_that_differ_from_the_events(
+    settings: Settings, pool: Log, writer: Writer
+) -> None:
     fill(writer)
     await append(pool, writer.rows)
     before = await fold(pool)
@@ -189,11 +202,11 @@ async def test_verify_holds_the_flip_log_to_the_events(settings: Settings, pool:
         "says log",
         "says read model",
     ]
-    assert len(await flips_after(pool, None, 100)) == len(before) - 1, "a recount changes nothing"
+    assert len(await flips_after(pool, None, 100)) == len(before) - 1, "verify changes nothing"
     assert await advance_flips(pool) is None
 
 
-async def test_a_worker_finds_flips_by_itself(pool: Log, writer: Writer) -> None:
+async def test_the_worker_job_finds_flips(pool: Log, writer: Writer) -> None:
     ctx = Context(pool=pool, signals=Signals(None))
     fill(writer)
     await append(pool, writer.rows)

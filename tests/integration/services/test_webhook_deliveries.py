@@ -119,8 +119,8 @@ class FlipLog:
     flips: list[Flip]
 
     async def after(self, conn: PoolConnectionProxy[Record], place: LogOrder, limit: int) -> list[Flip]:
-        ahead = [flip for flip in self.flips if flip.place > place]
-        return [flip for flip in ahead if flip.place <= ahead[:limit][-1].place]
+        ahead = [flip for flip in self.flips if flip.order > place]
+        return [flip for flip in ahead if flip.order <= ahead[:limit][-1].order]
 
 
 def flips(rng: Random, count: int, begin: datetime) -> list[Flip]:
@@ -136,7 +136,7 @@ def flips(rng: Random, count: int, begin: datetime) -> list[Flip]:
 
 
 def identities(flips: Sequence[Flip]) -> list[tuple[object, ...]]:
-    return [(flip.place.recorded_at, flip.place.shard, flip.place.number, flip.tool) for flip in flips]
+    return [(flip.order.recorded_at, flip.order.shard, flip.order.number, flip.tool) for flip in flips]
 
 
 async def test_each_flip_once_whoever_tells_and_in_whatever_portions(pool: Log, keys: WebhookSecrets) -> None:
@@ -147,7 +147,7 @@ async def test_each_flip_once_whoever_tells_and_in_whatever_portions(pool: Log, 
     while len(log.flips) < len(whole):
         # The read model moves on by whole events, as it does.
         upto = rng.randrange(len(log.flips) + 1, len(whole) + 1)
-        log.flips = [flip for flip in whole if flip.place <= whole[upto - 1].place]
+        log.flips = [flip for flip in whole if flip.order <= whole[upto - 1].order]
         await asyncio.gather(*(tell(pool, log.after, rng.choice((2, 7, 50))) for _ in range(3)))
     assert await tell(pool, log.after) == 0
     assert [tuple(row) for row in await pool.fetch(TOLD, everything)] == identities(whole)

@@ -1,0 +1,21 @@
+-- Adds the votes of the shards $1, after the positions $2 and up to $3, to the timelines of their tools.
+-- Gives a row a tool: the timeline as it was before, and the numbers of the delta. A day is counted from 1970-01-01, UTC.
+WITH casts AS NOT MATERIALIZED (
+    SELECT e.*, CAST(floor(date_part('epoch', recorded_at) / 86400) AS integer) AS day
+      FROM unnest($1::smallint[], $2::bigint[], $3::bigint[]) AS r (shard, after, upto)
+      JOIN public.events AS e ON e.shard = r.shard AND e.position > r.after AND e.position <= r.upto
+     WHERE e.type IN ('VoteCast', 'VoteRetracted')
+), deltas AS MATERIALIZED (
+    SELECT tool, count(*) FILTER (WHERE choice = 'ship') AS ship_in, count(*) FILTER (WHERE replaced = 'ship') AS ship_out,
+           count(*) FILTER (WHERE choice = 'skip') AS skip_in, count(*) FILTER (WHERE replaced = 'skip') AS skip_out,
+           max(day) AS today
+      FROM casts GROUP BY tool
+), counted AS (
+    INSERT INTO verdict_timelines AS t (shard, tool, ship, skip, today)
+    SELECT 0, tool, ship_in - ship_out, skip_in - skip_out, today FROM deltas ORDER BY tool
+    ON CONFLICT (shard, tool) DO UPDATE
+       SET ship = t.ship + excluded.ship, skip = t.skip + excluded.skip, today = greatest(t.today, excluded.today)
+    RETURNING new.tool, new.label, new.takes, coalesce(old.ship, 0) AS ship, coalesce(old.skip, 0) AS skip, old.today,
+              new.first_day, new.aged_count, new.aged_ship, new.aged_skip
+)
+SELECT c.*, d.ship_in, d.ship_out, d.skip_in, d.skip_out, d.today AS until FROM deltas AS d JOIN counted AS c USING (tool)
