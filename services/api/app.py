@@ -62,7 +62,7 @@ from services.ingest.bulk import BulkCommits, BulkIngest
 from services.logs import configure_logs
 from services.resources import open_pool
 from services.settings import Settings, from_environment
-from services.wakeups import Signals
+from services.wakeups import Wakeups
 from services.webhooks.secrets import WebhookSecrets
 
 ROUTES: list[ControllerRouterHandler] = [
@@ -203,24 +203,24 @@ def create_server() -> Litestar:
 def _lifespan(settings: Settings, admission: AdmissionControl) -> _Lifespan:
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        pool, signals = await open_pool(settings), Signals(settings.redis_url)
+        pool, wakeups = await open_pool(settings), Wakeups(settings.redis_url)
         shards, tool_directory = await count_shards(pool), ToolDirectory(pool)
         identity, rate_limiter = Identity(settings, pool), await RateLimiter(settings).open()
 
-        on_committed, on_appended = _wake_by(signals)
+        on_committed, on_appended = _wake_by(wakeups)
 
         def open_bulk_ingest(source: str) -> BulkIngest:
             return BulkIngest(commits, tool_directory, identity, source=source, group=settings.bulk_group)
 
         commits = BulkCommits(pool, shards, BULK_COMMITS, on_committed)
         appenders = Appenders(pool, shards, on_appended, queue=settings.queue_per_shard, group=settings.group)
-        streams = Broadcast(partial(read_tallies_by_slug, pool), signals, settings.connections // 2)
+        streams = Broadcast(partial(read_tallies_by_slug, pool), wakeups, settings.connections // 2)
         app.state.update(
             pool=pool,
             shards=shards,
             tool_directory=tool_directory,
             identity=identity,
-            signals=signals,
+            wakeups=wakeups,
             appenders=appenders,
             broadcast=streams,
             rate_limiter=rate_limiter,
@@ -235,19 +235,19 @@ def _lifespan(settings: Settings, admission: AdmissionControl) -> _Lifespan:
         finally:
             for task in going_on:
                 task.cancel()
-            for part in (streams, appenders, signals, rate_limiter, pool):
+            for part in (streams, appenders, wakeups, rate_limiter, pool):
                 await part.close()
 
     return lifespan
 
 
 def _wake_by(
-    signals: Signals,
+    wakeups: Wakeups,
 ) -> tuple[Callable[[Shard, Counter[Outcome]], None], Callable[[Shard, Sequence[CastResult]], None]]:
     """What follows on a commit of lines, and on one of a group."""
 
     def on_committed(shard: Shard, outcomes: Counter[Outcome]) -> None:
-        signals.wake(shard)
+        wakeups.wake(shard)
         observe_group(outcomes)
 
     def on_appended(shard: Shard, results: Sequence[CastResult]) -> None:

@@ -33,7 +33,7 @@ from projections.replays.run import run
 from projections.replays.sealed_replay import NoSegments
 from projections.replays.verify import verify_slice
 from services.resources import Sealing
-from services.wakeups import Signals
+from services.wakeups import Wakeups
 from services.webhooks.sending import Sender
 
 # In one run of `seal`, so that a log that grows fast keeps its cores for votes: a segment takes some ten seconds of one.
@@ -48,7 +48,7 @@ class Context(TypedDict):
     """What arq hands to every job."""
 
     pool: Pool[Record]
-    signals: Signals
+    wakeups: Wakeups
     sealing: NotRequired[Sealing | None]
     replay_every: NotRequired[timedelta | None]
     sender: NotRequired[Sender]
@@ -65,7 +65,7 @@ async def project(ctx: Context, shard: int) -> int:
             folded += advanced.events
             for parked in advanced.parked:
                 _log.error("an event was parked: the read model is incomplete", parked=str(parked))
-            await ctx["signals"].announce(advanced.shard, advanced.position)
+            await ctx["wakeups"].announce(advanced.shard, advanced.position)
             if advanced.caught_up:
                 break
     except CheckpointMoved:

@@ -19,7 +19,7 @@ from eventstore.sealed.duck import is_installed
 from services.logs import configure_logs
 from services.resources import Sealing, open_pool, sealing_of
 from services.settings import Settings
-from services.wakeups import QUEUE, Signals, decode_job, encode_job, redis_settings
+from services.wakeups import QUEUE, Wakeups, decode_job, encode_job, redis_settings
 from services.webhooks.sending import open_sender
 from services.workers.jobs import (
     Context,
@@ -83,18 +83,18 @@ async def work(settings: Settings) -> None:
 @asynccontextmanager
 async def _context(settings: Settings) -> AsyncIterator[Context]:
     pool = await open_pool(settings, session=FOLDING)
-    signals = Signals(settings.redis_url)
+    wakeups = Wakeups(settings.redis_url)
     try:
         every = timedelta(hours=settings.replay_hours) if settings.replay_hours else None
         yield Context(
             pool=pool,
-            signals=signals,
+            wakeups=wakeups,
             sealing=_sealing(settings),
             replay_every=every,
             sender=open_sender(settings),
         )
     finally:
-        await signals.close()
+        await wakeups.close()
         await asyncio.wait_for(pool.close(), 5)
 
 

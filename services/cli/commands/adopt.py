@@ -30,7 +30,7 @@ from services.cli.commands.keys import in_database
 from services.cli.commands.rulebooks import read_file
 from services.cli.instance import data_option, instance
 from services.settings import Settings
-from services.wakeups import Signals
+from services.wakeups import Wakeups
 
 
 class AdoptionReport(Struct, frozen=True):
@@ -115,11 +115,11 @@ def _time(text: str) -> datetime:
 
 async def _decide(settings: Settings, pool: Pool[Record], commands: list[Command]) -> AdoptionReport:
     by = Author(Identity(settings, pool).pseudonym("user", b"command"), "command")
-    signals = Signals(settings.redis_url)
+    wakeups = Wakeups(settings.redis_url)
     for command in commands:
         outcome = await decide_adoption(pool, command, by)
-    await signals.wake_now(EDITORIAL)
-    await signals.close()
+    await wakeups.wake_now(EDITORIAL)
+    await wakeups.close()
     return _adopted(outcome)
 
 

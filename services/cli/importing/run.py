@@ -25,7 +25,7 @@ from services.ingest.ndjson_votes import BadLine
 from services.logs import configure_logs
 from services.resources import open_pool
 from services.settings import Settings
-from services.wakeups import Signals
+from services.wakeups import Wakeups
 
 ORIGIN = "import"
 COMMITS = 3  # in flight: one waits for the disk while two have a core each
@@ -122,6 +122,6 @@ def _stopping(history: History) -> Iterator[None]:
 
 async def _wake(settings: Settings, moved: set[Shard]) -> None:
     """Workers look once a second anyway."""
-    signals = Signals(settings.redis_url)
-    await asyncio.gather(*map(signals.wake_now, moved))
-    await signals.close()
+    wakeups = Wakeups(settings.redis_url)
+    await asyncio.gather(*map(wakeups.wake_now, moved))
+    await wakeups.close()

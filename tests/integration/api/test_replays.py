@@ -33,7 +33,7 @@ async def ask(editor: Client, projection: str = "tally", **more: object) -> http
 
 
 async def work(pool: Pool[Record]) -> None:
-    await replay(Context(pool=pool, signals=None))  # type: ignore[typeddict-item]
+    await replay(Context(pool=pool, wakeups=None))  # type: ignore[typeddict-item]
 
 
 async def test_an_editor_asks_a_worker_does_it_and_progress_is_told(

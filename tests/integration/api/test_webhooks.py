@@ -13,7 +13,7 @@ from projections.flips.advance import advance_flips
 from projections.flips.store import begin
 from services.embedded.postgres import Postgres
 from services.settings import Settings
-from services.wakeups import Signals
+from services.wakeups import Wakeups
 from services.webhooks import deliveries
 from services.webhooks.sending import open_sender
 from services.workers.jobs import Context
@@ -108,7 +108,7 @@ async def test_from_a_take_to_a_receiver(editor: Client, pool: Log, settings: Se
     async with receiving(answer(200)) as receiver:
         secret = (await make(editor, receiver.url)).json()["secret"]
         await publish(editor, stage.catalogue_key, "quill", "skeptic", 10, "skip")
-        ctx = Context(pool=pool, signals=Signals(None), sender=open_sender(settings))
+        ctx = Context(pool=pool, wakeups=Wakeups(None), sender=open_sender(settings))
         await find_flips(pool)
         assert (await tell_flips(ctx), await send_due(ctx)) == (1, 1)
         async with pool.acquire() as conn, conn.transaction():

@@ -21,7 +21,7 @@ from projections.flips.batches import read_flips_blocked
 from projections.flips.store import begin, flips_after, install_flips, read_frontier
 from projections.flips.verify import verify_flips
 from services.settings import Settings
-from services.wakeups import Signals
+from services.wakeups import Wakeups
 from services.workers.jobs import Context, flip
 from tests.support.histories import Writer, append, flips_of
 from tests.support.stage import Log
@@ -194,7 +194,7 @@ async def test_verify_holds_the_flip_log_to_the_events(settings: Settings, pool:
 
 
 async def test_a_worker_finds_flips_by_itself(pool: Log, writer: Writer) -> None:
-    ctx = Context(pool=pool, signals=Signals(None))
+    ctx = Context(pool=pool, wakeups=Wakeups(None))
     fill(writer)
     await append(pool, writer.rows)
     assert await flip(ctx) >= len(writer.rows)

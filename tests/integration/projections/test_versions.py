@@ -257,8 +257,8 @@ async def test_a_stop_is_told_in_readyz_the_metrics_and_the_log(
     jobs._tell.cache_clear()
     monkeypatch.setattr(jobs, "_log", structlog.get_logger())  # one that no other test has used yet
     with capture_logs() as logs:
-        await sweep(Context(pool=pool, signals=Silent()))  # type: ignore[typeddict-item]
-        await sweep(Context(pool=pool, signals=Silent()))  # type: ignore[typeddict-item]
+        await sweep(Context(pool=pool, wakeups=Silent()))  # type: ignore[typeddict-item]
+        await sweep(Context(pool=pool, wakeups=Silent()))  # type: ignore[typeddict-item]
     ready = (await client.get("/readyz")).json()
     assert ready["status"] == "ready"
     assert len(ready["stopped"]) == 2

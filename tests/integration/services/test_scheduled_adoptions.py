@@ -12,7 +12,7 @@ from eventstore.rulebook_decisions import decide_adoption
 from projections.adoptions import rulebook_in_force
 from projections.engine.snapshot import take_snapshot
 from services.settings import Settings
-from services.wakeups import Signals
+from services.wakeups import Wakeups
 from services.workers.jobs import Context, take_effect
 from services.workers.run import _repeat
 from tests.integration.services.test_wakeups_and_worker import until, worker
@@ -59,7 +59,7 @@ async def test_several_workers_adopt_it_once(pool: Log) -> None:
     await decide(pool, soon(FOUR, 1))
     await decide(pool, soon(SCORE, 1))
     await catch_up(pool)
-    ctx = Context(pool=pool, signals=Signals(None))
+    ctx = Context(pool=pool, wakeups=Wakeups(None))
 
     async def look() -> bool:
         made = await asyncio.gather(*(take_effect(ctx) for _ in range(4)))
@@ -72,12 +72,12 @@ async def test_several_workers_adopt_it_once(pool: Log) -> None:
 
 
 async def _in_force_is(log: Log, book: Rulebook) -> bool:
-    await take_effect(Context(pool=log, signals=Signals(None)))
+    await take_effect(Context(pool=log, wakeups=Wakeups(None)))
     return await in_force(log) == book
 
 
 async def test_nothing_is_due_before_its_time_or_after_it_was_adopted(pool: Log) -> None:
-    ctx = Context(pool=pool, signals=Signals(None))
+    ctx = Context(pool=pool, wakeups=Wakeups(None))
     assert await take_effect(ctx) == 0
     await decide(pool, soon(FOUR, 3_600_000))
     await catch_up(pool)

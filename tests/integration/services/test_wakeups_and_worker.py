@@ -1,4 +1,4 @@
-"""Signals and the worker: a wake is soon, and whatever a lost wake meant is found by looking again."""
+"""Wakeups and the worker: a wake is soon, and whatever a lost wake meant is found by looking again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from domain.shared.log import Shard
 from projections.engine.advance import behind
 from services.embedded.valkey import Valkey
 from services.settings import Settings
-from services.wakeups import Signals
+from services.wakeups import Wakeups
 from services.workers.jobs import Context, project, sweep
 from services.workers.run import _context, _work
 from tests.integration.projections.test_advance import SHARD, cast_votes, tally
@@ -62,26 +62,26 @@ async def until_folded(log: Log) -> None:
 @pytest.mark.usefixtures("redis")
 async def test_a_wake_makes_a_worker_advance(settings: Settings, pool: Log, valkey: Valkey) -> None:
     settings = replace(settings, redis_url=valkey.url())
-    signals = Signals(settings.redis_url)
+    wakeups = Wakeups(settings.redis_url)
     async with worker(settings):
         await cast_votes(pool, 3)
-        signals.wake(SHARD)
+        wakeups.wake(SHARD)
         await until_folded(pool)
-    await signals.close()
+    await wakeups.close()
     assert await tally(pool) == (3, 0)
 
 
 async def test_a_wake_leaves_one_job_for_its_shard(settings: Settings, valkey: Valkey, redis: Redis) -> None:
-    signals = Signals(valkey.url())
+    wakeups = Wakeups(valkey.url())
     for _ in range(50):
-        signals.wake(SHARD)
-        signals.wake(Shard(2))
+        wakeups.wake(SHARD)
+        wakeups.wake(Shard(2))
 
     async def queued() -> bool:
         return cast(int, await redis.zcard("shiplog:jobs")) == 2
 
     await until(queued)
-    await signals.close()
+    await wakeups.close()
     assert await redis.zcard("shiplog:jobs") == 2
 
 
@@ -103,20 +103,20 @@ async def test_emptying_redis_loses_nothing(
     settings: Settings, pool: Log, valkey: Valkey, redis: Redis
 ) -> None:
     settings = replace(settings, redis_url=valkey.url())
-    signals = Signals(settings.redis_url)
+    wakeups = Wakeups(settings.redis_url)
     async with worker(settings):
         for _ in range(5):
             await cast_votes(pool, 2)
-            signals.wake(SHARD)
+            wakeups.wake(SHARD)
             await redis.flushall()
         await until_folded(pool)
-    await signals.close()
+    await wakeups.close()
     assert await tally(pool) == (10, 0)
 
 
 @pytest.mark.usefixtures("redis")
 async def test_an_announcement_is_heard(valkey: Valkey) -> None:
-    speaking, hearing = Signals(valkey.url()), Signals(valkey.url())
+    speaking, hearing = Wakeups(valkey.url()), Wakeups(valkey.url())
     heard = hearing.listen()
     async with asyncio.timeout(PATIENCE_SECONDS):
         await speaking.announce(SHARD, 5)
@@ -128,24 +128,24 @@ async def test_an_announcement_is_heard(valkey: Valkey) -> None:
 
 @pytest.mark.parametrize("url", [None, "redis://127.0.0.1:1/0"])
 async def test_without_redis_there_are_hints_to_look_all_the_same(url: str | None) -> None:
-    signals = Signals(url)
-    heard = signals.listen()
+    wakeups = Wakeups(url)
+    heard = wakeups.listen()
     async with asyncio.timeout(PATIENCE_SECONDS):
         await anext(heard)
     await heard.aclose()  # type: ignore[attr-defined]
-    await signals.close()
+    await wakeups.close()
 
 
 @pytest.mark.parametrize("url", [None, "redis://127.0.0.1:1/0"])
 async def test_no_signal_raises_or_waits(url: str | None) -> None:
-    signals = Signals(url)
-    signals.wake(SHARD)
-    await signals.announce(SHARD, 1)
-    assert not await signals.is_up()
-    await signals.close()
+    wakeups = Wakeups(url)
+    wakeups.wake(SHARD)
+    await wakeups.announce(SHARD, 1)
+    assert not await wakeups.is_up()
+    await wakeups.close()
 
 
-class _Chased(Signals):
+class _Chased(Wakeups):
     """With each announcement more votes are there."""
 
     def __init__(self, pool: Log) -> None:
@@ -158,7 +158,7 @@ class _Chased(Signals):
 
 async def test_a_job_ends_at_the_head_that_it_found(settings: Settings, pool: Log) -> None:
     """A head that is always ahead is not chased: who moved it knocks again."""
-    ctx = Context(pool=pool, signals=_Chased(pool))
+    ctx = Context(pool=pool, wakeups=_Chased(pool))
     await cast_votes(pool, 5)
     async with asyncio.timeout(PATIENCE_SECONDS):
         assert await project(ctx, SHARD) == 5
@@ -166,7 +166,7 @@ async def test_a_job_ends_at_the_head_that_it_found(settings: Settings, pool: Lo
 
 
 async def test_a_job_folds_all_there_is_and_says_how_much(settings: Settings, pool: Log) -> None:
-    ctx = Context(pool=pool, signals=Signals(None))
+    ctx = Context(pool=pool, wakeups=Wakeups(None))
     await cast_votes(pool, 5)
     await cast_votes(pool, 4, shard=Shard(2))
     assert await project(ctx, SHARD) == 5
