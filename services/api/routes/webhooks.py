@@ -20,7 +20,7 @@ from services.api.http.pagination import SLUGS_MAX, Items, read_cursor, write_cu
 from services.api.http.problems import problem_responses
 from services.api.http.requests import AnyRequest
 from services.webhooks import deliveries, registry
-from services.webhooks.deliveries import Delivery, name_of
+from services.webhooks.deliveries import Delivery, message_id
 from services.webhooks.registry import Webhook
 
 _UNSEEN = {"Cache-Control": "no-store"}
@@ -161,7 +161,7 @@ async def enable_webhook(request: AnyRequest, id: FromPath[UUID]) -> Response[We
 )
 async def ping_webhook(request: AnyRequest, id: FromPath[UUID]) -> Response[DeliveryShown]:
     """Send a message of the type `webhook.ping`. A worker does it; ask in the deliveries what came of it."""
-    return await _delivery(request, id, await deliveries.put_ping(app_state(request).pool, id))
+    return await _delivery(request, id, await deliveries.enqueue_ping(app_state(request).pool, id))
 
 
 @get("/v1/webhooks/{id:uuid}/deliveries", guards=[for_editors], responses=problem_responses(401, 403, 404))
@@ -235,7 +235,7 @@ async def _deliveries_shown(request: AnyRequest, found: list[Delivery]) -> list[
     return [
         DeliveryShown(
             each.id,
-            name_of(each.id),
+            message_id(each.id),
             each.type,
             None if each.tool is None else slugs[each.tool],
             each.state,

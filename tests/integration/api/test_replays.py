@@ -13,7 +13,7 @@ from litestar.testing import AsyncTestClient
 from projections.engine.registry import PROJECTIONS
 from projections.replays.verify import verify_slice
 from services.cli.commands.users import create_user
-from services.workers.jobs import Context, replay
+from services.workers.jobs import Context, run_replays
 from tests.integration.projections.test_replay import SPOIL, cast_votes
 from tests.support.stage import catch_up
 
@@ -33,7 +33,7 @@ async def ask(editor: Client, projection: str = "tally", **more: object) -> http
 
 
 async def work(pool: Pool[Record]) -> None:
-    await replay(Context(pool=pool, wakeups=None))  # type: ignore[typeddict-item]
+    await run_replays(Context(pool=pool, wakeups=None))  # type: ignore[typeddict-item]
 
 
 async def test_an_editor_asks_a_worker_does_it_and_progress_is_told(

@@ -22,7 +22,7 @@ from projections.trials import worker as trial_runs
 from services.embedded.postgres import Postgres
 from services.resources import Sealing
 from services.workers.jobs import Context
-from services.workers.trials import try_out
+from services.workers.trials import run_trials
 from tests.integration.conftest import fresh_database, stage_on
 from tests.support.instances import COMMAND
 from tests.support.sealed_history import seal_all
@@ -84,7 +84,7 @@ async def ask(editor: Client, rulebook: str = FOUR_IN_FIVE.digest) -> httpx.Resp
 
 
 async def work(pool: Log) -> int:
-    return await try_out(Context(pool=pool, wakeups=None))  # type: ignore[typeddict-item]
+    return await run_trials(Context(pool=pool, wakeups=None))  # type: ignore[typeddict-item]
 
 
 async def tried(editor: Client, pool: Log, rulebook: str) -> dict[str, Any]:
@@ -253,7 +253,7 @@ async def test_sealed_history_is_read_where_it_is_whole_and_postgres_where_not(
         with sealing.store.path(last).open("ab") as file:
             file.write(damage)
         asked = UUID((await ask(editor, LOWER_BOUND.digest)).json()["id"])
-        await try_out(Context(pool=pool, wakeups=None, sealing=sealing))  # type: ignore[typeddict-item]
+        await run_trials(Context(pool=pool, wakeups=None, sealing=sealing))  # type: ignore[typeddict-item]
         found.append((await trials.read_results(pool, [asked]))[asked])
         assert await attempts(pool, asked) == (2 if damage else 1)
     assert found[0].tools == found[1].tools

@@ -16,7 +16,7 @@ import pytest
 from msgspec.structs import replace
 
 from services.settings import Settings
-from services.workers.jobs import seal
+from services.workers.jobs import seal_due
 from services.workers.run import _context, _repeat
 from tests.integration.projections.test_advance import SHARD, cast_votes
 from tests.integration.services.test_wakeups_and_worker import until
@@ -117,7 +117,7 @@ async def test_a_worker_seals_without_redis(settings: Settings, pool: Log, folde
     await cast_votes(pool, 25)
     sealing = replace(settings, segments=folder, segment=10, seal_behind=5)
     async with _context(sealing) as ctx:
-        working = asyncio.create_task(_repeat(seal, ctx, 0.05))
+        working = asyncio.create_task(_repeat(seal_due, ctx, 0.05))
         made = ctx.get("sealing")
         assert made is not None
 

@@ -19,8 +19,7 @@ from projections.replays.sealed_fold import fold_segments
 from projections.tally import TALLY
 from services.resources import Sealing
 from services.wakeups import Wakeups
-from services.workers.jobs import Context
-from services.workers.jobs import seal as seal_job
+from services.workers.jobs import Context, seal_due
 from tests.integration.projections.test_advance import SHARD, cast_votes
 from tests.support.sealed_history import seal_all
 from tests.support.stage import Log
@@ -214,9 +213,9 @@ async def test_rows_that_postgres_lacks_are_not_sealed(pool: Log, tmp_path: Path
 async def test_the_job_seals_what_is_due_and_nothing_without_a_folder(pool: Log, tmp_path: Path) -> None:
     await cast_votes(pool, 25)
     store, wakeups = Store(tmp_path), Wakeups(None)
-    assert await seal_job(Context(pool=pool, wakeups=wakeups)) == 0
+    assert await seal_due(Context(pool=pool, wakeups=wakeups)) == 0
     ctx = Context(pool=pool, wakeups=wakeups, sealing=Sealing(store, Plan(10, 5), 1))
-    assert [await seal_job(ctx) for _ in range(3)] == [1, 1, 0]
+    assert [await seal_due(ctx) for _ in range(3)] == [1, 1, 0]
     assert store.last(SHARD) == 20
 
 
@@ -225,7 +224,7 @@ async def test_the_job_says_that_a_folder_is_damaged_and_goes_on(pool: Log, tmp_
     (tmp_path / "1").mkdir()
     (tmp_path / "1" / "notes.txt").write_text("")
     ctx = Context(pool=pool, wakeups=Wakeups(None), sealing=Sealing(Store(tmp_path), Plan(10, 5), 1))
-    assert await seal_job(ctx) == 0
+    assert await seal_due(ctx) == 0
 
 
 @pytest.mark.parametrize(

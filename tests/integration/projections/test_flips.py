@@ -22,7 +22,7 @@ from projections.flips.store import begin, flips_after, install_flips, read_fron
 from projections.flips.verify import verify_flips
 from services.settings import Settings
 from services.wakeups import Wakeups
-from services.workers.jobs import Context, flip
+from services.workers.jobs import Context, find_flips
 from tests.support.histories import Writer, append, flips_of
 from tests.support.stage import Log
 
@@ -197,6 +197,6 @@ async def test_a_worker_finds_flips_by_itself(pool: Log, writer: Writer) -> None
     ctx = Context(pool=pool, wakeups=Wakeups(None))
     fill(writer)
     await append(pool, writer.rows)
-    assert await flip(ctx) >= len(writer.rows)
-    assert await flip(ctx) == 0
+    assert await find_flips(ctx) >= len(writer.rows)
+    assert await find_flips(ctx) == 0
     assert await flips_after(pool, None, 100) == flips_of(writer.rows)

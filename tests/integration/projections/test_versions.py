@@ -254,7 +254,7 @@ async def test_a_stop_is_told_in_readyz_the_metrics_and_the_log(
 ) -> None:
     await list_tool(client, catalogue_key)  # type: ignore[arg-type]
     await put(pool, "TakePublished.2", take(8))
-    jobs._tell.cache_clear()
+    jobs._log_blocked_once.cache_clear()
     monkeypatch.setattr(jobs, "_log", structlog.get_logger())  # one that no other test has used yet
     with capture_logs() as logs:
         await sweep(Context(pool=pool, wakeups=Silent()))  # type: ignore[typeddict-item]

@@ -13,7 +13,7 @@ from projections.adoptions import rulebook_in_force
 from projections.engine.snapshot import take_snapshot
 from services.settings import Settings
 from services.wakeups import Wakeups
-from services.workers.jobs import Context, take_effect
+from services.workers.jobs import Context, adopt_due
 from services.workers.run import _repeat
 from tests.integration.services.test_wakeups_and_worker import until, worker
 from tests.support.stage import SOMEBODY, Log, catch_up
@@ -43,7 +43,7 @@ async def adopted(log: Log) -> list[str]:
 
 async def test_a_running_worker_adopts_what_is_due(settings: Settings, pool: Log) -> None:
     async with worker(settings) as ctx:
-        looking = asyncio.create_task(_repeat(take_effect, ctx, 0.02))
+        looking = asyncio.create_task(_repeat(adopt_due, ctx, 0.02))
         await decide(pool, soon(FOUR, 60))
 
         async def took_effect() -> bool:
@@ -62,30 +62,30 @@ async def test_several_workers_adopt_it_once(pool: Log) -> None:
     ctx = Context(pool=pool, wakeups=Wakeups(None))
 
     async def look() -> bool:
-        made = await asyncio.gather(*(take_effect(ctx) for _ in range(4)))
+        made = await asyncio.gather(*(adopt_due(ctx) for _ in range(4)))
         return sum(made) > 0
 
     await until(look)
     await until(lambda: _in_force_is(pool, SCORE))
-    assert await take_effect(ctx) == 0
+    assert await adopt_due(ctx) == 0
     assert await adopted(pool) == ["worker", "worker"]
 
 
 async def _in_force_is(log: Log, book: Rulebook) -> bool:
-    await take_effect(Context(pool=log, wakeups=Wakeups(None)))
+    await adopt_due(Context(pool=log, wakeups=Wakeups(None)))
     return await in_force(log) == book
 
 
 async def test_nothing_is_due_before_its_time_or_after_it_was_adopted(pool: Log) -> None:
     ctx = Context(pool=pool, wakeups=Wakeups(None))
-    assert await take_effect(ctx) == 0
+    assert await adopt_due(ctx) == 0
     await decide(pool, soon(FOUR, 3_600_000))
     await catch_up(pool)
-    assert await take_effect(ctx) == 0
+    assert await adopt_due(ctx) == 0
     await decide(pool, soon(SCORE, 1))
     await catch_up(pool)  # the read model says that it is due, and the log that it was done
     await decide(pool, AdoptRulebook(SCORE.digest, "At once."))
-    assert await take_effect(ctx) == 0
+    assert await adopt_due(ctx) == 0
     await catch_up(pool)
-    assert await take_effect(ctx) == 0
+    assert await adopt_due(ctx) == 0
     assert await adopted(pool) == ["test"]

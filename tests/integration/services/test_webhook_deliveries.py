@@ -31,11 +31,11 @@ from services.embedded.postgres import Postgres
 from services.resources import open_pool
 from services.settings import Settings
 from services.webhooks import deliveries, registry
-from services.webhooks.deliveries import Delivery, put_ping, read_deliveries, send_again
-from services.webhooks.outbox import tell
+from services.webhooks.deliveries import Delivery, enqueue_ping, read_deliveries, send_again
+from services.webhooks.outbox import write_deliveries
 from services.webhooks.registry import Disabled, TooMany, enable, open_webhook, read_webhook, rotate
 from services.webhooks.secrets import WebhookSecrets
-from services.webhooks.sending import BODY_BYTES, Sender, open_sender
+from services.webhooks.sending import BODY_BYTES_MAX, Sender, open_sender
 from tests.integration.conftest import fresh_database
 from tests.support.receiver import Respond, answer, certified, endless, never, receiving, stalled
 
@@ -103,7 +103,7 @@ async def open_to(
 async def attempt(pool: Log, sender: Sender, url: str) -> Delivery:
     """What became of one attempt to send a ping there."""
     made, _ = await open_to(pool, sender.keys, url)
-    await put_ping(pool, made)
+    await enqueue_ping(pool, made)
     assert await sender.deliver(pool)
     (delivery,) = await read_deliveries(pool, made, None, 10)
     return delivery
@@ -148,8 +148,8 @@ async def test_each_flip_once_whoever_tells_and_in_whatever_portions(pool: Log, 
         # The read model moves on by whole events, as it does.
         upto = rng.randrange(len(log.flips) + 1, len(whole) + 1)
         log.flips = [flip for flip in whole if flip.place <= whole[upto - 1].place]
-        await asyncio.gather(*(tell(pool, log.after, rng.choice((2, 7, 50))) for _ in range(3)))
-    assert await tell(pool, log.after) == 0
+        await asyncio.gather(*(write_deliveries(pool, log.after, rng.choice((2, 7, 50))) for _ in range(3)))
+    assert await write_deliveries(pool, log.after) == 0
     assert [tuple(row) for row in await pool.fetch(TOLD, everything)] == identities(whole)
     assert [tuple(row) for row in await pool.fetch(TOLD, some)] == identities(
         [flip for flip in whole if flip.tool in (1, 2, 3)]
@@ -159,10 +159,10 @@ async def test_each_flip_once_whoever_tells_and_in_whatever_portions(pool: Log, 
 async def test_a_rebuilt_flip_log_fires_nothing_again(pool: Log, keys: WebhookSecrets) -> None:
     made, _ = await open_to(pool, keys, "https://hooks.example.com/")
     whole = flips(Random(6), 60, datetime.now(UTC) + timedelta(seconds=1))
-    assert await tell(pool, FlipLog(whole).after) == len(whole)
+    assert await write_deliveries(pool, FlipLog(whole).after) == len(whole)
     for upto in (0, 20, len(whole)):  # empty, half built, whole again, and other flips than before
         rebuilt = [replace(flip, tool=flip.tool % 40 + 1) for flip in whole[:upto]]
-        assert await tell(pool, FlipLog(rebuilt).after) == 0
+        assert await write_deliveries(pool, FlipLog(rebuilt).after) == 0
     assert await pool.fetchval(COUNT, made) == len(whole)
 
 
@@ -170,7 +170,7 @@ async def test_a_new_webhook_is_not_told_of_what_was_before_it(pool: Log, keys: 
     before = flips(Random(7), 20, datetime.now(UTC) - timedelta(days=3))
     made, _ = await open_to(pool, keys, "https://hooks.example.com/")
     after = flips(Random(8), 20, datetime.now(UTC) + timedelta(seconds=1))
-    assert await tell(pool, FlipLog(before + after).after) == len(after)
+    assert await write_deliveries(pool, FlipLog(before + after).after) == len(after)
     assert [tuple(row) for row in await pool.fetch(TOLD, made)] == identities(after)
 
 
@@ -185,14 +185,14 @@ async def test_a_disabled_webhook_misses_what_happens_meanwhile(
     assert webhook.disabled_at is not None
     missed = LogOrder(webhook.disabled_at + timedelta(microseconds=1), Shard(1), 1)
     log = FlipLog([Flip(1, "Ship", "Skip", missed, "VoteCast", "rulebook")])
-    assert await tell(pool, log.after) == 0
+    assert await write_deliveries(pool, log.after) == 0
     with pytest.raises(Disabled, match=r"410 Gone\. Enable it first"):
-        await put_ping(pool, webhook.id)
+        await enqueue_ping(pool, webhook.id)
     with pytest.raises(Disabled):
         await send_again(pool, webhook.id, gone.id)
     assert (await enable(pool, webhook.id)).disabled_at is None
     later = flips(Random(9), 5, datetime.now(UTC) + timedelta(seconds=1))
-    assert await tell(pool, FlipLog(log.flips + later).after) == len(later)
+    assert await write_deliveries(pool, FlipLog(log.flips + later).after) == len(later)
 
 
 async def test_the_read_model_gives_an_adoption_whole(pool: Log, keys: WebhookSecrets) -> None:
@@ -200,7 +200,7 @@ async def test_the_read_model_gives_an_adoption_whole(pool: Log, keys: WebhookSe
     whole = flips(Random(10), 100, datetime.now(UTC) + timedelta(seconds=1))
     rows = [(*identity, "RulebookAdopted", "Ship", "Skip", "rulebook") for identity in identities(whole)]
     await pool.executemany(PUT_FLIP, rows)
-    assert await tell(pool, flips_after, 2) == len(whole)
+    assert await write_deliveries(pool, flips_after, 2) == len(whole)
     assert [tuple(row) for row in await pool.fetch(TOLD, made)] == identities(whole)
 
 
@@ -212,7 +212,7 @@ async def test_a_flip_arrives_signed(pool: Log, keys: WebhookSecrets, sender: Se
         made, secret = await open_to(pool, keys, receiver.url)
         place = LogOrder(datetime.now(UTC) + timedelta(seconds=1), Shard(2), 7)
         labels: tuple[Label, Label] = ("Split", "Skip")
-        await tell(pool, FlipLog([Flip(3, *labels, place, "VoteCast", "a1b2")]).after)
+        await write_deliveries(pool, FlipLog([Flip(3, *labels, place, "VoteCast", "a1b2")]).after)
         assert await sender.deliver(pool)
         assert not await sender.deliver(pool)
     (request,) = receiver.requests
@@ -229,18 +229,18 @@ async def test_a_flip_arrives_signed(pool: Log, keys: WebhookSecrets, sender: Se
     (delivery,) = await read_deliveries(pool, made, None, 10)
     assert (delivery.state, delivery.attempts, delivery.status) == ("delivered", 1, 204)
     assert delivery.payload.encode() == request.body
-    assert deliveries.name_of(delivery.id) == request.headers["webhook-id"]
+    assert deliveries.message_id(delivery.id) == request.headers["webhook-id"]
 
 
 async def test_both_secrets_sign_for_a_day(pool: Log, keys: WebhookSecrets, sender: Sender) -> None:
     async with receiving(answer(200)) as receiver:
         made, old = await open_to(pool, keys, receiver.url)
         new = write_secret(await rotate(pool, keys, made))
-        await put_ping(pool, made)
+        await enqueue_ping(pool, made)
         assert await sender.deliver(pool)
         assert receiver.requests[0].verified(old) == receiver.requests[0].verified(new)
         await pool.execute("UPDATE webhooks SET old_until = now()")
-        await put_ping(pool, made)
+        await enqueue_ping(pool, made)
         assert await sender.deliver(pool)
         assert receiver.requests[1].verified(new)["type"] == "webhook.ping"
         assert len(receiver.requests[1].headers["webhook-signature"].split()) == 1
@@ -253,7 +253,7 @@ async def test_secrets_are_not_in_the_database_and_another_servers_key_opens_non
         made, secret = await open_webhook(pool, sender.keys, receiver.url, "", None, SITE)
         stored = await pool.fetchval("SELECT secret FROM webhooks")
         assert secret not in stored
-        await put_ping(pool, made)
+        await enqueue_ping(pool, made)
         other = replace(sender, keys=WebhookSecrets(replace(settings, secret=b"x" * 32)))
         assert await other.deliver(pool)
         assert receiver.requests == []
@@ -390,9 +390,9 @@ async def test_the_next_address_is_tried_when_one_takes_no_connection(pool: Log,
 )
 async def test_slow_and_endless_answers_end(pool: Log, sender: Sender, respond: Respond, state: str) -> None:
     async with receiving(respond) as receiver:
-        made = await attempt(pool, replace(sender, patience=0.4), receiver.url)
+        made = await attempt(pool, replace(sender, timeout=0.4), receiver.url)
     assert made.state == state
-    assert len(made.response.encode()) <= BODY_BYTES
+    assert len(made.response.encode()) <= BODY_BYTES_MAX
     assert made.response.isprintable()
 
 
@@ -401,7 +401,7 @@ async def test_a_connection_is_not_waited_for_longer_than_an_attempt(pool: Log, 
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
         address = full.getsockname()
         with socket.create_connection(address):
-            made = await attempt(pool, replace(sender, patience=0.3), f"http://127.0.0.1:{address[1]}/")
+            made = await attempt(pool, replace(sender, timeout=0.3), f"http://127.0.0.1:{address[1]}/")
     assert (made.state, made.error) == ("pending", "no answer within 0.3 s")
 
 
@@ -442,7 +442,7 @@ async def test_it_is_tried_again_under_the_same_id_until_it_is_through(
 async def test_days_of_failures_disable(pool: Log, sender: Sender) -> None:
     async with receiving(answer(500)) as receiver:
         made, _ = await open_to(pool, sender.keys, receiver.url)
-        await put_ping(pool, made)
+        await enqueue_ping(pool, made)
         for attempts in range(1, ATTEMPTS_MAX + 1):
             (before,) = await read_deliveries(pool, made, None, 10)
             assert (before.state, before.attempts) == ("pending", attempts - 1)
@@ -453,8 +453,8 @@ async def test_days_of_failures_disable(pool: Log, sender: Sender) -> None:
         assert (
             await read_webhook(pool, made)
         ).disabled_at is None  # the ten attempts took no three days here
-        await put_ping(pool, made)
-        await put_ping(pool, made)
+        await enqueue_ping(pool, made)
+        await enqueue_ping(pool, made)
         await pool.execute(AGE, timedelta(days=3))
         await pool.execute(LAST_ATTEMPT, ATTEMPTS_MAX - 1)
         assert await sender.deliver(pool)
@@ -467,7 +467,7 @@ async def test_days_of_failures_disable(pool: Log, sender: Sender) -> None:
 async def test_what_failed_is_sent_again_by_hand_with_all_its_attempts(pool: Log, sender: Sender) -> None:
     async with receiving(answer(500)) as receiver:
         made, _ = await open_to(pool, sender.keys, receiver.url)
-        sent = await put_ping(pool, made)
+        sent = await enqueue_ping(pool, made)
         await pool.execute(LAST_ATTEMPT, ATTEMPTS_MAX - 1)
         assert await sender.deliver(pool)
         assert (await deliveries.read_delivery(pool, made, sent)).state == "failed"
@@ -482,7 +482,7 @@ async def test_a_slow_receiver_has_one_message_in_hand_and_others_go_on(pool: Lo
     async with receiving(never) as slow, receiving(answer(200)) as quick:
         stuck, _ = await open_to(pool, sender.keys, slow.url)
         for _ in range(3):
-            await put_ping(pool, stuck)
+            await enqueue_ping(pool, stuck)
         waiting = asyncio.create_task(sender.deliver(pool))
         await slow.came.wait()
         assert not await sender.deliver(pool)
@@ -495,7 +495,7 @@ async def test_an_answer_that_comes_after_the_claim_has_gone_is_not_written_down
     pool: Log, sender: Sender
 ) -> None:
     made, _ = await open_to(pool, sender.keys, "http://127.0.0.1:9/")
-    sent = await put_ping(pool, made)
+    sent = await enqueue_ping(pool, made)
     late = await deliveries.claim(pool)
     assert late is not None
     await pool.execute(LET_TIME_PASS)
@@ -510,7 +510,7 @@ async def test_a_killed_workers_message_is_sent_by_the_next(
 ) -> None:
     async with receiving(never) as receiver:
         made, secret = await open_to(pool, sender.keys, receiver.url)
-        sent = await put_ping(pool, made)
+        sent = await enqueue_ping(pool, made)
         worker = await start_worker(settings)
         async with asyncio.timeout(30):
             await receiver.came.wait()
@@ -540,10 +540,10 @@ async def start_worker(settings: Settings) -> asyncio.subprocess.Process:
 async def test_old_deliveries_are_forgotten(pool: Log, sender: Sender) -> None:
     async with receiving(answer(200)) as receiver:
         await attempt(pool, sender, receiver.url)
-    await deliveries.forget_old(pool)
+    await deliveries.delete_old(pool)
     assert await pool.fetchval("SELECT count(*) FROM webhook_deliveries") == 1
     await pool.execute("UPDATE webhook_deliveries SET updated_at = now() - interval '31 days'")
-    await deliveries.forget_old(pool)
+    await deliveries.delete_old(pool)
     assert await pool.fetchval("SELECT count(*) FROM webhook_deliveries") == 0
 
 
