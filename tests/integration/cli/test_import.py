@@ -22,7 +22,7 @@ from domain.shared.log import shard_of
 from eventstore.casts import PendingCast, append_casts
 from eventstore.ids import mint
 from services.auth.identity import Identity
-from services.cli.commands.sample import put_sample
+from services.cli.commands.sample import load_sample
 from services.embedded.postgres import Postgres
 from services.ingest.decompression import zstd
 from services.resources import open_pool
@@ -95,7 +95,7 @@ class Ended:
 
 @pytest.fixture
 async def place(settings: Settings, pool: Log, tmp_path: Path) -> LogOrder:
-    await put_sample(settings, pool)
+    await load_sample(settings, pool)
     return LogOrder(settings, pool, tmp_path)
 
 
@@ -107,7 +107,7 @@ async def other(
     async with fresh_database(postgres, template, "other") as fresh:
         same = Settings(database_url=fresh.database_url, secret=settings.secret)
         async with await open_pool(same) as log:
-            await put_sample(same, log)
+            await load_sample(same, log)
             yield LogOrder(same, log, tmp_path)
 
 

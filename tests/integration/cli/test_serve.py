@@ -23,6 +23,6 @@ def test_a_port_that_is_taken_is_told_in_a_line() -> None:
     assert served.returncode == 1
     told = " ".join(served.stderr.replace("│", " ").split())  # a box of some lines
     assert f"Cannot listen on 127.0.0.1, port {port}: Address already in use (os error 98)." in told
-    assert "Give another --host or --port." in told
+    assert "Choose another --host or --port." in told
     assert "backtrace" not in told
     assert "Traceback" not in told
