@@ -15,7 +15,7 @@ from benchmarks.peers.packages import NotHere
 from benchmarks.peers.peer import Peer, Setting
 from benchmarks.peers.processes import said
 from eventstore.migrations import migrate
-from services.embedded.binaries import POSTGRES, account, runnable
+from services.embedded.binaries import POSTGRES, find_folder, server_account
 from services.embedded.postgres import Postgres
 
 INSERT = Path(__file__).with_suffix(".sql")
@@ -23,7 +23,7 @@ COUNTS = ("SELECT count(*) FROM equal_events",)
 
 
 async def _prepare(postgres: Postgres) -> list[Setting]:
-    program = runnable(POSTGRES, account()) / "pgbench"
+    program = find_folder(POSTGRES, server_account()) / "pgbench"
     if not program.exists():
         raise NotHere(f"no pgbench in {program.parent}")
     url = await new_database(postgres, "pgbench")

@@ -179,13 +179,13 @@ def _is_ready(url: str) -> bool:
         return False
 
 
-def _print_event(event: supervisor.Event) -> None:
+def _print_event(event: supervisor.ChildEvent) -> None:
     match event:
-        case supervisor.Exited(name, pid, code):
+        case supervisor.ChildExited(name, pid, code):
             err.print(f"[yellow]{name} ({pid}) ended with {code}[/]")
-        case supervisor.Restarting(name, seconds) if seconds > 1:
+        case supervisor.RestartScheduled(name, seconds) if seconds > 1:
             err.print(f"[yellow]{name} restarts in {seconds:.0f} s[/]")
-        case supervisor.NotStarted(name, reason):
+        case supervisor.StartFailed(name, reason):
             err.print(f"[bold red]{name} did not start: {reason}[/]")
         case _:
             pass

@@ -1,4 +1,4 @@
-"""Scheduled adoptions take effect by an event that a worker appends, once, whoever else is at it."""
+"""Scheduled adoptions take effect by one event that a worker appends, however many workers run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def in_force(log: Log) -> Rulebook:
 
 
 def soon(book: Rulebook, milliseconds: int) -> ScheduleAdoption:
-    """Its time comes while the test runs."""
+    """Scheduled for a time that comes while the test runs."""
     now = datetime.now(UTC)
     return ScheduleAdoption(book.digest, "In time.", now + timedelta(milliseconds=milliseconds), now)
 
@@ -41,9 +41,9 @@ async def adopted(log: Log) -> list[str]:
     return [row["origin"] for row in rows if row["type"] == "RulebookAdopted"]
 
 
-async def test_a_running_worker_adopts_what_is_due(settings: Settings, pool: Log) -> None:
+async def test_a_worker_adopts_a_rulebook_when_it_is_due(settings: Settings, pool: Log) -> None:
     async with worker(settings) as ctx:
-        looking = asyncio.create_task(_repeat(adopt_due, ctx, 0.02))
+        loop = asyncio.create_task(_repeat(adopt_due, ctx, 0.02))
         await decide(pool, soon(FOUR, 60))
 
         async def took_effect() -> bool:
@@ -51,11 +51,11 @@ async def test_a_running_worker_adopts_what_is_due(settings: Settings, pool: Log
 
         assert await in_force(pool) == DEFAULT
         await until(took_effect)
-        looking.cancel()
+        loop.cancel()
     assert await adopted(pool) == ["worker"]
 
 
-async def test_several_workers_adopt_it_once(pool: Log) -> None:
+async def test_several_workers_adopt_a_rulebook_once(pool: Log) -> None:
     await decide(pool, soon(FOUR, 1))
     await decide(pool, soon(SCORE, 1))
     await catch_up(pool)
@@ -76,14 +76,14 @@ async def _in_force_is(log: Log, book: Rulebook) -> bool:
     return await in_force(log) == book
 
 
-async def test_nothing_is_due_before_its_time_or_after_it_was_adopted(pool: Log) -> None:
+async def test_a_rulebook_is_not_due_before_its_time_or_once_it_is_adopted(pool: Log) -> None:
     ctx = Context(pool=pool, wakeups=Wakeups(None))
     assert await adopt_due(ctx) == 0
     await decide(pool, soon(FOUR, 3_600_000))
     await catch_up(pool)
     assert await adopt_due(ctx) == 0
     await decide(pool, soon(SCORE, 1))
-    await catch_up(pool)  # the read model says that it is due, and the log that it was done
+    await catch_up(pool)  # now it is due in the read model, but adopted in the log
     await decide(pool, AdoptRulebook(SCORE.digest, "At once."))
     assert await adopt_due(ctx) == 0
     await catch_up(pool)
