@@ -146,7 +146,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_until(condition: Callable[[], T], seconds: float = 10.0) -> T:
+def wait_until(condition: Callable[[], T], seconds: float = 20.0) -> T:
     """Poll until the condition holds. Returns its value."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):

@@ -8,8 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import distribution
 from pathlib import Path
@@ -23,7 +22,7 @@ from services.embedded.binaries import ServerError
 from services.embedded.daemon import AlreadyRunning, PortTaken
 from services.embedded.postgres import Postgres
 from services.embedded.valkey import Valkey
-from tests.support.instances import copy_cluster
+from tests.support.instances import copy_cluster, wait_until
 
 ROOT = Path(__file__).parents[3]
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -59,13 +58,6 @@ def stop_all(folder: Path) -> None:
     for lock in folder.rglob("valkey.lock"):
         if valkey := Valkey.attach(lock.parent):
             valkey.stop()
-
-
-def until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "not true in time"
-        time.sleep(0.01)
 
 
 def query(url: str, *statements: str) -> object:
@@ -119,7 +111,7 @@ def test_it_starts_in_spite_of_the_pid_file_of_a_killed_server(data: Path) -> No
     first = Postgres.start(data)
     query(first.url(), "CREATE TABLE kept AS SELECT 42 AS value")
     os.kill(first.pid, signal.SIGKILL)
-    until(lambda: not first.running())
+    wait_until(lambda: not first.running())
     assert (data / "postgres" / "postmaster.pid").exists()
     assert Postgres.attach(data) is None
     second = Postgres.start(data)
@@ -398,7 +390,7 @@ def test_valkey_persists_nothing(empty_data: Path) -> None:
     first = Valkey.start(empty_data)
     Redis.from_url(first.url()).set("woken", 1)
     os.kill(first.pid, signal.SIGKILL)
-    until(lambda: not first.running())
+    wait_until(lambda: not first.running())
     second = Valkey.start(empty_data)
     assert Redis.from_url(second.url()).dbsize() == 0
     second.stop()

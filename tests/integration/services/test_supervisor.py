@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from services.embedded.supervisor import (
     StopRequested,
     backoff,
 )
+from tests.support.instances import wait_until
 
 ROOT = Path(__file__).parents[3]
 SUPERVISE = """
@@ -60,7 +60,7 @@ class Supervised:
         ]
 
     def wait_for_start(self, *names: str) -> None:
-        until(lambda: all(self.pids(name) for name in names))
+        wait_until(lambda: all(self.pids(name) for name in names))
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         self.process.send_signal(number)
@@ -85,13 +85,6 @@ def python(name: str, code: str, **env: str) -> Child:
     return Child(name, [sys.executable, "-c", code], env)
 
 
-def until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "not true in time"
-        time.sleep(0.01)
-
-
 def is_alive(pid: int) -> bool:
     """False for a zombie, which only waits to be reaped."""
     try:
@@ -103,7 +96,7 @@ def is_alive(pid: int) -> bool:
 
 
 def number_in(path: Path) -> int:
-    until(lambda: path.exists() and path.read_text() != "")
+    wait_until(lambda: path.exists() and path.read_text() != "")
     return int(path.read_text())
 
 
@@ -112,7 +105,7 @@ def test_a_killed_child_is_restarted(supervise: Callable[..., Supervised]) -> No
     supervised.wait_for_start("web")
     first = supervised.pids("web")[0]
     os.kill(first, signal.SIGKILL)
-    until(lambda: len(supervised.pids("web")) == 2)
+    wait_until(lambda: len(supervised.pids("web")) == 2)
     assert ChildExited("web", first, -signal.SIGKILL) in supervised.events()
     assert is_alive(supervised.pids("web")[1])
 
@@ -124,13 +117,13 @@ def test_children_of_a_killed_child_are_ended_before_it_restarts(
     supervised = supervise(python("web", PARENT.format(str(note), SLEEP) + SLEEP))
     worker = number_in(note)
     os.kill(supervised.pids("web")[0], signal.SIGKILL)
-    until(lambda: len(supervised.pids("web")) == 2)
+    wait_until(lambda: len(supervised.pids("web")) == 2)
     assert not is_alive(worker)
 
 
 def test_the_backoff_between_starts_grows(supervise: Callable[..., Supervised]) -> None:
     supervised = supervise(python("web", "raise SystemExit(3)"))
-    until(lambda: len(supervised.pids("web")) == 4)
+    wait_until(lambda: len(supervised.pids("web")) == 4)
     pauses = [event.in_seconds for event in supervised.events() if isinstance(event, RestartScheduled)]
     assert pauses[:3] == [0.1, 0.2, 0.4]
     assert {event.code for event in supervised.events() if isinstance(event, ChildExited)} == {3}
@@ -168,7 +161,7 @@ def test_a_stuck_child_is_killed_after_the_grace_period(
 ) -> None:
     stuck = tmp_path / "stuck"
     supervised = supervise(python("stuck", STUCK.format(str(stuck))), grace=0.3)
-    until(stuck.exists)
+    wait_until(stuck.exists)
     pid = supervised.pids("stuck")[0]
     assert supervised.stop() == 0
     assert supervised.events()[-3:] == [
@@ -180,13 +173,13 @@ def test_a_stuck_child_is_killed_after_the_grace_period(
 
 def test_a_stop_does_not_wait_for_the_backoff(supervise: Callable[..., Supervised]) -> None:
     supervised = supervise(python("web", "raise SystemExit(3)"))
-    until(lambda: any(isinstance(event, RestartScheduled) for event in supervised.events()))
+    wait_until(lambda: any(isinstance(event, RestartScheduled) for event in supervised.events()))
     assert supervised.stop() == 0
 
 
 def test_a_command_that_does_not_exist_is_reported_and_retried(supervise: Callable[..., Supervised]) -> None:
     supervised = supervise(Child("web", ["/nowhere/web"], {}), python("worker", SLEEP))
-    until(lambda: sum(isinstance(event, StartFailed) for event in supervised.events()) >= 2)
+    wait_until(lambda: sum(isinstance(event, StartFailed) for event in supervised.events()) >= 2)
     assert is_alive(supervised.pids("worker")[0])
     assert supervised.stop() == 0
 
@@ -198,11 +191,11 @@ def test_children_and_their_children_end_with_a_killed_supervisor(
     parent = PARENT.format(str(note), STUCK.format(str(stuck))) + SLEEP
     supervised = supervise(python("web", parent), python("worker", SLEEP), grace=0.5)
     supervised.wait_for_start("web", "worker")
-    until(stuck.exists)
+    wait_until(stuck.exists)
     pids = [number_in(note), *supervised.pids("web"), *supervised.pids("worker")]
     assert all(map(is_alive, pids))
     assert supervised.stop(signal.SIGKILL) == -signal.SIGKILL
-    until(lambda: not any(map(is_alive, pids)))
+    wait_until(lambda: not any(map(is_alive, pids)))
 
 
 def test_a_child_gets_the_environment_and_its_own_variables(
@@ -213,4 +206,4 @@ def test_a_child_gets_the_environment_and_its_own_variables(
         f"import os; open({str(note)!r}, 'w').write(os.environ['PATH'] + '|' + os.environ['ROLE']); {SLEEP}"
     )
     supervise(python("web", code, ROLE="api"))
-    until(lambda: note.exists() and note.read_text() == f"{os.environ['PATH']}|api")
+    wait_until(lambda: note.exists() and note.read_text() == f"{os.environ['PATH']}|api")
