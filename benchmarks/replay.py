@@ -25,13 +25,13 @@ from benchmarks.client import Load, drive
 from benchmarks.flat import fill
 from benchmarks.servers import Shiplog, shiplog
 from benchmarks.votes import singles
-from domain.shared.log import Event, Position, Recorded
+from domain.shared.log import Event, Position, RecordedEvent
 from projections.engine.projection import RANGE
 from projections.tally import TALLY
 from services.embedded.postgres import Postgres
 
 BARE_AGGREGATE = "SELECT tool, count(*) FROM events WHERE shard = $1 GROUP BY tool"
-RECOUNT_TALLY = f"WITH {RANGE} SELECT * FROM ({TALLY.folded}) AS folded"
+RECOUNT_TALLY = f"WITH {RANGE} SELECT * FROM ({TALLY.fold_select}) AS folded"
 READ_COLUMNS = "SELECT tool, choice, replaced FROM events WHERE shard = $1 ORDER BY position"
 READ_EVENTS = """
 SELECT shard, position, recorded_at, type, actor, id, origin, tool, choice, replaced, data
@@ -115,7 +115,7 @@ async def _fold_of_events(conn: Connection[Record], shard: int) -> int:
                 replaced=replaced,
                 data=data,
             )
-            recorded = Recorded(at, recorded_at, event)
+            recorded = RecordedEvent(at, recorded_at, event)
             tally = tallies.setdefault(tool, {"ship": 0, "skip": 0, None: 0})
             tally[recorded.event.choice] += 1
             tally[recorded.event.replaced] -= 1

@@ -51,7 +51,7 @@ SELECT count(*) FROM grouped, LATERAL append_casts($1::smallint, array_fill('v':
 """
 KINDS = {Shard(1): "ten votes per voter", Shard(2): "one vote per voter"}
 EXTEND_PARTITIONS = "SELECT extend_events(max(position) + 4194304) FROM heads"
-FOLD_TALLY = f"WITH {RANGE} SELECT {listed(TALLY)} FROM ({TALLY.folded}) AS folded"
+FOLD_TALLY = f"WITH {RANGE} SELECT {listed(TALLY)} FROM ({TALLY.fold_select}) AS folded"
 
 
 async def main(size: int, runs: int) -> None:

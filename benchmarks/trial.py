@@ -24,7 +24,7 @@ from domain.timeline.trials import Trial, total
 from eventstore.heads import read_heads
 from eventstore.sealed.seal import Plan, due, seal
 from eventstore.sealed.store import Store
-from projections.engine.advance import advance, behind
+from projections.engine.advance import advance, shards_behind
 from projections.tally import TALLY
 from projections.trials.run import Source, try_rulebook
 from services.cli.commands.migrate import migrate_database
@@ -125,7 +125,7 @@ async def main(size: int, runs: int, data: Path | None, only: list[str]) -> None
 
 async def _fold_tally(pool: Pool[Record]) -> None:
     """As workers do: what the tally has passed is known to be readable, and a trial does not look through it."""
-    for shard in await behind(pool):
+    for shard in await shards_behind(pool):
         while (moved := await advance(pool, [TALLY], shard, batch=500_000)) and moved.events:
             pass
 

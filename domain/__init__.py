@@ -1,1 +1,1 @@
-"""Words and rules: pure functions over frozen values. No I/O, no clock, no await."""
+"""Domain rules: pure functions over immutable values. No I/O, no clock, no await."""

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from asyncpg import Pool, Record
 
-from domain.shared.as_of import HOW_TO_WRITE_ONE, Moment
+from domain.shared.as_of import POINT_IN_TIME_FORMATS, PointInTime
 from domain.shared.errors import Rejected
 from domain.shared.log import Position, Shard
 from eventstore.heads import read_heads
@@ -72,7 +72,7 @@ class AppendInFlight(Exception):
     """An append that began before this moment has not ended yet. Ask again in a second."""
 
 
-async def resolve_positions(pool: Pool[Record], moment: Moment) -> tuple[Position, ...]:
+async def resolve_positions(pool: Pool[Record], moment: PointInTime) -> tuple[Position, ...]:
     """A position per shard, which no later append changes. Raises NotYet, NotAVector, NoSuchEvent or StillOpen."""
     match moment:
         case datetime():
@@ -110,7 +110,7 @@ async def _settle(pool: Pool[Record], moment: datetime) -> None:
 async def _checked(pool: Pool[Record], positions: tuple[Position, ...]) -> tuple[Position, ...]:
     heads = await read_heads(pool)
     if {position.shard for position in positions} != heads.keys():
-        raise WrongPositions(shards=", ".join(map(str, heads)), how=HOW_TO_WRITE_ONE)
+        raise WrongPositions(shards=", ".join(map(str, heads)), how=POINT_IN_TIME_FORMATS)
     for position in positions:
         if position.number > heads[position.shard]:
             raise NoSuchEvent(position=position)

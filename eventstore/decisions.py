@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from domain.events import editorial
 from domain.events.editorial import EditorialEvent
-from domain.shared.log import EDITORIAL, Event, Position, Recorded
+from domain.shared.log import EDITORIAL, Event, Position, RecordedEvent
 from eventstore.ids import mint
 
 # The time is Postgres's, as for votes: places in the log are compared across shards.
@@ -55,7 +55,7 @@ class EditorialDecision(Struct, frozen=True):
 
     before: Sequence[EditorialEvent]
     events: Sequence[EditorialEvent]
-    recorded: Sequence[Recorded]
+    recorded: Sequence[RecordedEvent]
 
 
 async def decide_tool(conn: Connection, slug: str, decide: Decide, author: Author) -> EditorialDecision:
@@ -95,9 +95,9 @@ async def _lock(conn: Connection) -> Head:
 
 async def _append(
     conn: Connection, head: Head, tool: int | None, events: Sequence[EditorialEvent], author: Author
-) -> list[Recorded]:
+) -> list[RecordedEvent]:
     recorded = [
-        Recorded(Position(EDITORIAL, head.position + n), head.moment, _envelope(event, tool, author))
+        RecordedEvent(Position(EDITORIAL, head.position + n), head.moment, _envelope(event, tool, author))
         for n, event in enumerate(events, 1)
     ]
     if recorded:
@@ -119,7 +119,7 @@ def _envelope(event: EditorialEvent, tool: int | None, author: Author) -> Event:
     )
 
 
-def _row(recorded: Recorded) -> tuple[object, ...]:
+def _row(recorded: RecordedEvent) -> tuple[object, ...]:
     event = msgspec.structs.asdict(recorded.event)
     columns = ("type", "tool", "actor", "choice", "replaced", "id", "source", "data")
     return (*msgspec.structs.astuple(recorded.position), recorded.recorded_at, *(event[c] for c in columns))

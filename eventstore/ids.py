@@ -9,14 +9,13 @@ from uuid import UUID
 import uuid_utils.compat
 from asyncpg.pgproto import pgproto
 
+from domain.voting.identifiers import AHEAD_MILLISECONDS_MAX, valid_id
+
 _CLOCK_SHIFT = 80  # the clock is the first 48 of 128 bits
 _BELOW_CLOCK = (1 << _CLOCK_SHIFT) - 1
-_MARKS = 0xF << 76 | 0b11 << 62  # version and variant
 _V7 = 7 << 76 | 0b10 << 62
 _ACTOR_BITS = 22
 _OF_ACTOR = (1 << _ACTOR_BITS) - 1
-AHEAD_MAX_MS = 60_000
-WANTED = "The id must be a UUIDv7 whose time is at most 60 s in the future. Check your clock."
 
 mint = uuid_utils.compat.uuid7
 
@@ -48,21 +47,18 @@ def ids_at(milliseconds: int) -> Callable[[int, UUID], UUID]:
 
 
 def is_acceptable(id: UUID) -> bool:
-    """A UUIDv7 of the RFC's variant, not more than a minute in the future."""
-    return acceptance()(id)
+    return id_check()(id)
 
 
-def acceptance() -> Callable[[UUID], bool]:
-    """``is_acceptable`` as of now, for many ids."""
-    limit = (latest() + 1) << _CLOCK_SHIFT
-
-    def is_acceptable(id: UUID) -> bool:
-        number = id.int
-        return number & _MARKS == _V7 and number < limit
-
-    return is_acceptable
+def id_check() -> Callable[[UUID], bool]:
+    """``is_acceptable`` with the clock read once, for many ids."""
+    return valid_id(_now())
 
 
-def latest() -> int:
-    """The milliseconds that an id may claim at most."""
-    return time.time_ns() // 1_000_000 + AHEAD_MAX_MS
+def latest_id_milliseconds() -> int:
+    """The greatest time an id may have, in milliseconds since 1970."""
+    return _now() + AHEAD_MILLISECONDS_MAX
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,1 +1,1 @@
-"""Read models: one file each, with its table, its fold and its reads; and the engine that keeps them."""
+"""Read models, one file each: its table, its fold and its queries. The packages are the engine and what builds on it."""

@@ -1,4 +1,4 @@
-"""Adoptions: what was adopted, scheduled and called off, each at its position; and the rulebook in force."""
+"""Adoptions: every rulebook that was adopted, rolled back, scheduled or called off; and the rulebook in force."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from projections.engine.projection import Projection
 from projections.engine.snapshot import ReadModelBehind, Snapshot
 from projections.rulebooks import RULEBOOKS, find_rulebook
 
-Step = Literal["adopted", "rolled-back", "scheduled", "called-off"]
+AdoptionStep = Literal["adopted", "rolled-back", "scheduled", "called-off"]
 
 ADOPTIONS = Projection(
     name="adoptions",
@@ -44,14 +44,14 @@ ADOPTIONS = Projection(
     """,
 )
 
-IN_FORCE = """
+READ_DIGEST_IN_FORCE = """
 SELECT digest FROM adoptions WHERE shard = 0 AND replaces IS NOT NULL ORDER BY position DESC LIMIT 1
 """
-READ = """
+READ_ADOPTIONS = """
 SELECT position, digest, step, replaces, reason, effective_at, recorded_at
   FROM adoptions WHERE shard = 0 ORDER BY position DESC
 """
-# Live, and a worker's hint only: what is decided on it reads the log again.
+# The read model may be behind: a worker that decides on this reads the log again.
 IS_DUE = """
 SELECT EXISTS (
        SELECT FROM (SELECT DISTINCT ON (digest) step, effective_at
@@ -59,17 +59,16 @@ SELECT EXISTS (
         WHERE step = 'scheduled' AND effective_at <= $1)
 """
 
-
-# Whoever waits to be answered by the rule waits for these.
-READ_BY_RULE = (RULEBOOKS, ADOPTIONS)
+# The rulebook in force is read from both.
+RULEBOOK_READ_MODELS = (RULEBOOKS, ADOPTIONS)
 
 
 class Adoption(Struct, frozen=True):
-    """One step; ``digest`` names the rulebook it is about, and ``replaces`` the one that was in force, if it no longer is."""
+    """``digest`` is the rulebook's; ``replaces`` is the digest of the rulebook in force before, if this replaced it."""
 
     position: Position
     digest: str
-    step: Step
+    step: AdoptionStep
     replaces: str | None
     reason: str | None
     effective_at: datetime | None
@@ -77,8 +76,8 @@ class Adoption(Struct, frozen=True):
 
 
 async def rulebook_in_force(snapshot: Snapshot) -> Rulebook:
-    """Raises NotThereYet where the read model of rulebooks has not come as far as that of adoptions."""
-    rows = await snapshot.fetch(ADOPTIONS, IN_FORCE)
+    """Raises ReadModelBehind when the read model of rulebooks is behind that of adoptions."""
+    rows = await snapshot.fetch(ADOPTIONS, READ_DIGEST_IN_FORCE)
     if not rows:
         return DEFAULT
     try:
@@ -89,12 +88,12 @@ async def rulebook_in_force(snapshot: Snapshot) -> Rulebook:
 
 async def read_adoptions(snapshot: Snapshot) -> list[Adoption]:
     """Newest first."""
-    rows = await snapshot.fetch(ADOPTIONS, READ)
+    rows = await snapshot.fetch(ADOPTIONS, READ_ADOPTIONS)
     return [Adoption(Position(EDITORIAL, row[0]), *row[1:]) for row in rows]
 
 
-def scheduled(adoptions: list[Adoption]) -> dict[str, Adoption]:
-    """What is still to take effect, by digest."""
+def scheduled_adoptions(adoptions: list[Adoption]) -> dict[str, Adoption]:
+    """The adoptions that are still to take effect, by digest. ``adoptions`` are newest first."""
     newest: dict[str, Adoption] = {}
     for each in adoptions:
         newest.setdefault(each.digest, each)

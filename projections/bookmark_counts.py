@@ -1,9 +1,10 @@
-"""Bookmark counts: on how many shelves a tool stands."""
+"""Bookmark counts: the number of shelves that each tool is on."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from projections.engine.blocks import per_block
 from projections.engine.projection import Projection
 from projections.engine.snapshot import Snapshot
 
@@ -20,10 +21,13 @@ BOOKMARK_COUNTS = Projection(
          GROUP BY shard, tool
     """,
 )
+BLOCK_BOOKMARKS = per_block(BOOKMARK_COUNTS, "block_bookmarks")
 
-READ = "SELECT tool, sum(saved)::bigint FROM bookmark_counts WHERE tool = ANY($1) GROUP BY tool"
+READ_BOOKMARK_COUNTS = (
+    "SELECT tool, sum(saved)::bigint FROM bookmark_counts WHERE tool = ANY($1) GROUP BY tool"
+)
 
 
 async def read_bookmark_counts(snapshot: Snapshot, tools: Sequence[int]) -> dict[int, int]:
-    rows = await snapshot.fetch(BOOKMARK_COUNTS, READ, list(tools))
+    rows = await snapshot.fetch(BOOKMARK_COUNTS, READ_BOOKMARK_COUNTS, list(tools))
     return {row[0]: row[1] for row in rows}

@@ -1,4 +1,4 @@
-"""Catalogue: what each tool is, newest revision."""
+"""Catalogue: the newest revision of each tool's details."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ CATALOGUE = Projection(
     indexes=("slug", "category, tool"),
 )
 
-READ = "SELECT tool, slug, revision, details, retired_at FROM catalogue WHERE tool = ANY($1)"
-READ_ALL = "SELECT tool, slug, revision, details, retired_at FROM catalogue"
-READ_LISTED = "SELECT tool, slug, category FROM catalogue WHERE retired_at IS NULL"
+READ_ENTRIES = "SELECT tool, slug, revision, details, retired_at FROM catalogue WHERE tool = ANY($1)"
+READ_ALL_ENTRIES = "SELECT tool, slug, revision, details, retired_at FROM catalogue"
+READ_LISTED_TOOLS = "SELECT tool, slug, category FROM catalogue WHERE retired_at IS NULL"
 READ_CATEGORIES = """
 SELECT details->'category' AS category, count(*) AS tools
   FROM catalogue WHERE retired_at IS NULL GROUP BY 1 ORDER BY details->'category'->>'name'
 """
 
 
-class Entry(Struct, frozen=True):
-    """``tool`` is the number the log knows the tool by: the position of its listing, so newer tools have higher ones."""
+class CatalogueEntry(Struct, frozen=True):
+    """``tool`` is the position of the event that listed the tool, so newer tools have higher numbers."""
 
     tool: int
     slug: str
@@ -55,25 +55,25 @@ class Entry(Struct, frozen=True):
     retired_at: datetime | None
 
 
-async def read_entries(snapshot: Snapshot, tools: Sequence[int] | None = None) -> list[Entry]:
+async def read_entries(snapshot: Snapshot, tools: Sequence[int] | None = None) -> list[CatalogueEntry]:
     rows = (
-        await snapshot.fetch(CATALOGUE, READ_ALL)
+        await snapshot.fetch(CATALOGUE, READ_ALL_ENTRIES)
         if tools is None
-        else await snapshot.fetch(CATALOGUE, READ, list(tools))
+        else await snapshot.fetch(CATALOGUE, READ_ENTRIES, list(tools))
     )
     return [_entry(row) for row in rows]
 
 
-def _entry(row: Record) -> Entry:
-    return Entry(row[0], row[1], row[2], msgspec.json.decode(row[3], type=Details), row[4])
+def _entry(row: Record) -> CatalogueEntry:
+    return CatalogueEntry(row[0], row[1], row[2], msgspec.json.decode(row[3], type=Details), row[4])
 
 
 async def read_listed(snapshot: Snapshot) -> list[tuple[int, str, str]]:
-    """(tool, slug, category's slug) of each tool that is not retired."""
-    return [(row[0], row[1], row[2]) for row in await snapshot.fetch(CATALOGUE, READ_LISTED)]
+    """(tool, slug, slug of its category) of each tool that is not retired."""
+    return [(row[0], row[1], row[2]) for row in await snapshot.fetch(CATALOGUE, READ_LISTED_TOOLS)]
 
 
 async def read_categories(snapshot: Snapshot) -> list[tuple[Category, int]]:
-    """Categories in use, by name, with how many tools stand in each."""
+    """Each category with its number of tools that are not retired, by name."""
     rows = await snapshot.fetch(CATALOGUE, READ_CATEGORIES)
     return [(msgspec.json.decode(row[0], type=Category), row[1]) for row in rows]

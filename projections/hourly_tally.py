@@ -1,4 +1,4 @@
-"""Hourly tally: what each hour (UTC) added to a tool's tally; a running sum of it is the tally at any hour."""
+"""Hourly tally: what each hour (UTC) added to a tool's tally. The running sum is the tally at the end of any hour."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ HOURLY_TALLY = Projection(
     """,
 )
 
-# What stood before $3 goes into the first bucket's running sums, so it is read along.
-READ = """
+# Hours before $3 are part of the running sums of the first bucket.
+READ_HISTORY = """
 SELECT date_trunc($2, greatest(hour, $3)) AS bucket,
        sum(ship)::bigint AS ship, sum(skip)::bigint AS skip,
        (sum(casts) FILTER (WHERE hour >= $3))::bigint AS casts,
@@ -47,6 +47,6 @@ WINDOW running AS (ORDER BY date_trunc($2, greatest(hour, $3)))
 async def read_history(
     snapshot: Snapshot, tool: int, bucket: str, start: datetime, end: datetime
 ) -> list[tuple[datetime, int, int, int]]:
-    """(bucket start, casts in it, ship and skip standing at its end), for buckets with casts, oldest first."""
-    rows = await snapshot.fetch(HOURLY_TALLY, READ, tool, bucket, start, end)
+    """(start of the bucket, casts in it, ship and skip at its end) of each bucket with casts, oldest first."""
+    rows = await snapshot.fetch(HOURLY_TALLY, READ_HISTORY, tool, bucket, start, end)
     return [(row["bucket"], row["casts"] or 0, row["ship_total"], row["skip_total"]) for row in rows]

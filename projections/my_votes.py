@@ -1,4 +1,4 @@
-"""My votes: what one person's ballots say. Kept by the append itself, so always as fresh as the log."""
+"""My votes: one person's current votes. The append itself maintains them, so they are never behind the log."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from domain.shared.log import Position, Shard
 from domain.shared.types import Choice
 from projections.engine.projection import Projection
 
-# A ballot that was only ever retracted has no event, and stands at position 0.
+# A ballot at position 0 has no event: it was retracted before it was ever cast.
 MY_VOTES = Projection(
     name="my_votes",
     shape="last",
@@ -30,7 +30,7 @@ MY_VOTES = Projection(
     """,
 )
 
-READ = """
+READ_VOTES = """
 SELECT tool, choice, position FROM standings
  WHERE shard = $1 AND kind = 'v' AND actor = $2 AND choice IS NOT NULL
    AND ($3::integer[] IS NULL OR tool = ANY($3))
@@ -38,7 +38,7 @@ SELECT tool, choice, position FROM standings
 """
 
 
-class Vote(Struct, frozen=True):
+class CurrentVote(Struct, frozen=True):
     tool: int
     choice: Choice
     position: Position
@@ -46,7 +46,7 @@ class Vote(Struct, frozen=True):
 
 async def read_votes(
     pool: Pool[Record], shard: Shard, actor: UUID, tools: Sequence[int] | None = None
-) -> list[Vote]:
-    """The standing ones, newest first; all of them when no tools are named."""
-    rows = await pool.fetch(READ, shard, actor, None if tools is None else list(tools))
-    return [Vote(row[0], row[1], Position(shard, row[2])) for row in rows]
+) -> list[CurrentVote]:
+    """Newest first, without retracted votes; of all tools when ``tools`` is None."""
+    rows = await pool.fetch(READ_VOTES, shard, actor, None if tools is None else list(tools))
+    return [CurrentVote(row[0], row[1], Position(shard, row[2])) for row in rows]

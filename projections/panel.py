@@ -1,4 +1,4 @@
-"""Panel: the reviewers, in the order of their seats."""
+"""Panel: the reviewers in the order of their seats."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PANEL = Projection(
     """,
 )
 
-READ = "SELECT slug, name, tagline, bio FROM panel ORDER BY seat"
+READ_PANEL = "SELECT slug, name, tagline, bio FROM panel ORDER BY seat"
 
 
 class Reviewer(Struct, frozen=True):
@@ -38,4 +38,4 @@ class Reviewer(Struct, frozen=True):
 
 
 async def read_panel(snapshot: Snapshot) -> list[Reviewer]:
-    return [Reviewer(*row) for row in await snapshot.fetch(PANEL, READ)]
+    return [Reviewer(*row) for row in await snapshot.fetch(PANEL, READ_PANEL)]

@@ -1,4 +1,4 @@
-"""Rulebooks: those that editors wrote, beside the ones that come with Shiplog."""
+"""Rulebooks: those that editors have written. Reads include the presets that come with Shiplog."""
 
 from __future__ import annotations
 
@@ -33,45 +33,48 @@ RULEBOOKS = Projection(
     """,
 )
 
-READ = "SELECT rulebook, written_at FROM rulebooks WHERE shard = 0 ORDER BY position"
-FIND = """
+READ_WRITTEN_RULEBOOKS = "SELECT rulebook, written_at FROM rulebooks WHERE shard = 0 ORDER BY position"
+FIND_RULEBOOK = """
 SELECT rulebook, written_at FROM rulebooks WHERE shard = 0 AND (digest = $1 OR name = $1) ORDER BY position DESC LIMIT 1
 """
 
 
-class Known(Struct, frozen=True):
-    """``written_at`` is None for what comes with Shiplog."""
+class KnownRulebook(Struct, frozen=True):
+    """``written_at`` is None for a preset."""
 
     rulebook: Rulebook
     written_at: datetime | None
 
 
-async def read_rulebooks(snapshot: Snapshot) -> list[Known]:
-    """All that are known, those of Shiplog first, then in the order they were written."""
-    written = [Known(_decoded(row[0]), row[1]) for row in await snapshot.fetch(RULEBOOKS, READ)]
+async def read_rulebooks(snapshot: Snapshot) -> list[KnownRulebook]:
+    """The presets, then the others in the order they were written."""
+    written = [
+        KnownRulebook(_decoded(row[0]), row[1])
+        for row in await snapshot.fetch(RULEBOOKS, READ_WRITTEN_RULEBOOKS)
+    ]
     return [
-        *(Known(book, None) for book in PRESETS.values()),
+        *(KnownRulebook(book, None) for book in PRESETS.values()),
         *(each for each in written if each.rulebook.digest not in PRESETS_BY_DIGEST),
     ]
 
 
-async def find_known(snapshot: Snapshot, wanted: str) -> Known:
-    """By digest or by name, of which the newest. Raises Unknown."""
-    of_shiplog = PRESETS_BY_DIGEST.get(wanted) or PRESETS.get(wanted)
-    if of_shiplog is not None:
-        return Known(of_shiplog, None)
-    rows = await snapshot.fetch(RULEBOOKS, FIND, wanted)
+async def find_known_rulebook(snapshot: Snapshot, wanted: str) -> KnownRulebook:
+    """By digest, or the newest by name. Raises Unknown."""
+    preset = PRESETS_BY_DIGEST.get(wanted) or PRESETS.get(wanted)
+    if preset is not None:
+        return KnownRulebook(preset, None)
+    rows = await snapshot.fetch(RULEBOOKS, FIND_RULEBOOK, wanted)
     if not rows:
         raise Unknown(kind="rulebook", name=wanted)
-    return Known(_decoded(rows[0][0]), rows[0][1])
+    return KnownRulebook(_decoded(rows[0][0]), rows[0][1])
 
 
 async def find_rulebook(snapshot: Snapshot, wanted: str) -> Rulebook:
-    """As ``find_known``."""
-    return (await find_known(snapshot, wanted)).rulebook
+    """By digest, or the newest by name. Raises Unknown."""
+    return (await find_known_rulebook(snapshot, wanted)).rulebook
 
 
 @lru_cache(1_000)
 def _decoded(stored: bytes) -> Rulebook:
-    """One object for one rulebook, which keeps what it has worked out."""
+    """Cached, because a Rulebook caches its digest and other derived values."""
     return decode_rulebook(stored)

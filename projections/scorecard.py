@@ -11,7 +11,7 @@ from domain.shared.types import Choice
 from projections.engine.projection import Projection
 from projections.engine.snapshot import Snapshot
 
-# A withdrawn take keeps its row, with no choice.
+# A withdrawn take keeps its row; its choice is NULL.
 SCORECARD = Projection(
     name="scorecard",
     shape="last",
@@ -36,11 +36,11 @@ SCORECARD = Projection(
     indexes=("reviewer, tool",),
 )
 
-READ = """
+READ_TAKES = """
 SELECT tool, reviewer, score, choice, text, published_at, revision
   FROM scorecard WHERE tool = ANY($1) AND choice IS NOT NULL
 """
-READ_ALL = """
+READ_ALL_TAKES = """
 SELECT tool, reviewer, score, choice, text, published_at, revision
   FROM scorecard WHERE choice IS NOT NULL
 """
@@ -48,11 +48,11 @@ READ_SPLITS = """
 SELECT tool, count(*) FILTER (WHERE choice = 'ship'), count(*) FILTER (WHERE choice = 'skip'), sum(score)::bigint
   FROM scorecard WHERE choice IS NOT NULL GROUP BY tool
 """
-READ_OF_REVIEWER = """
+READ_TAKES_OF_REVIEWER = """
 SELECT tool, reviewer, score, choice, text, published_at, revision
   FROM scorecard WHERE reviewer = $1 AND choice IS NOT NULL ORDER BY published_at DESC, tool DESC
 """
-READ_HISTORY = """
+READ_TAKE_HISTORY = """
 SELECT data->>'score', choice, data->>'text', recorded_at, data->>'revision'
   FROM events WHERE shard = 0 AND tool = $1 AND type IN ('TakePublished', 'TakeWithdrawn')
    AND data->>'reviewer' = $2 ORDER BY position DESC
@@ -70,7 +70,7 @@ class ScorecardTake(Struct, frozen=True):
 
 
 class PastTake(Struct, frozen=True):
-    """A revision as it was; ``choice`` is None where the take was withdrawn."""
+    """One revision; ``choice`` is None if it withdrew the take."""
 
     score: int | None
     choice: Choice | None
@@ -81,24 +81,24 @@ class PastTake(Struct, frozen=True):
 
 async def read_takes(snapshot: Snapshot, tools: Sequence[int] | None = None) -> list[ScorecardTake]:
     rows = (
-        await snapshot.fetch(SCORECARD, READ_ALL)
+        await snapshot.fetch(SCORECARD, READ_ALL_TAKES)
         if tools is None
-        else await snapshot.fetch(SCORECARD, READ, list(tools))
+        else await snapshot.fetch(SCORECARD, READ_TAKES, list(tools))
     )
     return [ScorecardTake(*row) for row in rows]
 
 
 async def read_splits(snapshot: Snapshot) -> dict[int, tuple[int, int, int]]:
-    """(takes for ship, for skip, sum of all scores) of each tool that has takes."""
+    """(takes for ship, takes for skip, sum of the scores) of each tool with takes."""
     rows = await snapshot.fetch(SCORECARD, READ_SPLITS)
     return {tool: (ship, skip, scores) for tool, ship, skip, scores in rows}
 
 
 async def read_takes_of(snapshot: Snapshot, reviewer: str) -> list[ScorecardTake]:
-    return [ScorecardTake(*row) for row in await snapshot.fetch(SCORECARD, READ_OF_REVIEWER, reviewer)]
+    return [ScorecardTake(*row) for row in await snapshot.fetch(SCORECARD, READ_TAKES_OF_REVIEWER, reviewer)]
 
 
 async def read_take_history(snapshot: Snapshot, tool: int, reviewer: str) -> list[PastTake]:
-    """Every revision, newest first, read from the log itself."""
-    rows = await snapshot.fetch(SCORECARD, READ_HISTORY, tool, reviewer)
+    """Every revision, newest first, from the log."""
+    rows = await snapshot.fetch(SCORECARD, READ_TAKE_HISTORY, tool, reviewer)
     return [PastTake(row[0] and int(row[0]), row[1], row[2], row[3], int(row[4])) for row in rows]

@@ -1,4 +1,4 @@
-"""Shelf: the tools that one person saved, kept by the append itself; beside it their notes, outside the log."""
+"""Shelf: the tools that one person saved, maintained by the append itself; with their notes, which are not in the log."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SHELF = Projection(
     """,
 )
 
-READ = """
+READ_SHELF = """
 SELECT s.tool, s.position, e.recorded_at, coalesce(n.note, ''), coalesce(n.tags, '{}')
   FROM standings AS s
   JOIN events AS e ON e.shard = s.shard AND e.position = s.position
@@ -41,10 +41,10 @@ PUT_NOTE = """
 INSERT INTO notes (shard, actor, tool, note, tags) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (shard, actor, tool) DO UPDATE SET note = excluded.note, tags = excluded.tags
 """
-DROP_NOTE = "DELETE FROM notes WHERE shard = $1 AND actor = $2 AND tool = $3"
+DELETE_NOTE = "DELETE FROM notes WHERE shard = $1 AND actor = $2 AND tool = $3"
 
 
-class Saved(Struct, frozen=True):
+class ShelfEntry(Struct, frozen=True):
     tool: int
     position: Position
     saved_at: datetime
@@ -52,10 +52,10 @@ class Saved(Struct, frozen=True):
     tags: list[str]
 
 
-async def read_shelf(pool: Pool[Record], shard: Shard, actor: UUID) -> list[Saved]:
+async def read_shelf(pool: Pool[Record], shard: Shard, actor: UUID) -> list[ShelfEntry]:
     """Newest first."""
-    rows = await pool.fetch(READ, shard, actor)
-    return [Saved(row[0], Position(shard, row[1]), row[2], row[3], row[4]) for row in rows]
+    rows = await pool.fetch(READ_SHELF, shard, actor)
+    return [ShelfEntry(row[0], Position(shard, row[1]), row[2], row[3], row[4]) for row in rows]
 
 
 async def put_note(
@@ -64,5 +64,5 @@ async def put_note(
     await pool.execute(PUT_NOTE, shard, actor, tool, note, list(tags))
 
 
-async def drop_note(pool: Pool[Record], shard: Shard, actor: UUID, tool: int) -> None:
-    await pool.execute(DROP_NOTE, shard, actor, tool)
+async def delete_note(pool: Pool[Record], shard: Shard, actor: UUID, tool: int) -> None:
+    await pool.execute(DELETE_NOTE, shard, actor, tool)

@@ -1,1 +1,1 @@
-"""What editors and reviewers decide: tools, takes, reviewers, and which rulebook is in force."""
+"""Decisions of editors and reviewers: tools, takes, reviewers, and the rulebook in force."""

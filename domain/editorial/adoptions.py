@@ -1,4 +1,4 @@
-"""Adoptions: which rulebook is in force, which was before it, and which is to follow."""
+"""Adoptions: the rulebook in force, those before it, and those scheduled."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from domain.shared.errors import Rejected, Unknown
 
 
 class NameTaken(Rejected):
-    """The rulebook named {name} comes with Shiplog. Give yours another name."""
+    """A rulebook named {name} is built into Shiplog. Choose another name."""
 
     slug = "name-taken"
 
 
 class InThePast(Rejected):
-    """The adoption is to take effect at {effective_at}, which has passed. Send a later time, or none to adopt it now."""
+    """The adoption cannot take effect at {effective_at}, which has passed. Send a later time, or none to adopt it now."""
 
     slug = "invalid"
 
 
 class NothingToRollBack(Rejected):
-    """No adoption is left to be rolled back: the rulebook in force is the one that Shiplog began with."""
+    """There is no adoption to roll back: the rulebook in force is the initial one."""
 
     slug = "nothing-to-roll-back"
 
 
 class NotScheduled(Rejected):
-    """No adoption of the rulebook {digest} is scheduled, so there is none to call off."""
+    """No adoption of the rulebook {digest} is scheduled, so there is nothing to call off."""
 
     slug = "not-scheduled"
 
@@ -49,14 +49,14 @@ class WriteRulebook(Struct, frozen=True):
 
 
 class AdoptRulebook(Struct, frozen=True):
-    """At once. ``rulebook`` is its digest, or its name: then the newest of that name."""
+    """Adopt now. ``rulebook`` is a digest, or a name, which means the newest rulebook of that name."""
 
     rulebook: str
     reason: str
 
 
 class ScheduleAdoption(Struct, frozen=True):
-    """``now`` is when it is asked for."""
+    """``now`` is the time of the request."""
 
     rulebook: str
     reason: str
@@ -65,7 +65,7 @@ class ScheduleAdoption(Struct, frozen=True):
 
 
 class RollBack(Struct, frozen=True):
-    """Take the last adoption back that was not taken back yet."""
+    """Undo the last adoption that was not undone yet."""
 
     reason: str
 
@@ -75,7 +75,7 @@ class CallOff(Struct, frozen=True):
 
 
 class TakeEffect(Struct, frozen=True):
-    """Adopt what was scheduled for ``now`` or before."""
+    """Adopt the rulebooks that were scheduled for ``now`` or before."""
 
     now: datetime
 
@@ -84,7 +84,7 @@ Command: TypeAlias = WriteRulebook | AdoptRulebook | ScheduleAdoption | RollBack
 
 
 class Adoptions(Struct, frozen=True):
-    """``replaced``: the digests that adoptions not rolled back have replaced, the last one last. ``scheduled`` by digest."""
+    """``replaced``: the digests replaced by adoptions that were not rolled back, oldest first. ``scheduled`` is by digest."""
 
     written: dict[str, Rulebook] = {}
     in_force: str = DEFAULT.digest
@@ -93,19 +93,19 @@ class Adoptions(Struct, frozen=True):
 
     @property
     def known(self) -> dict[str, Rulebook]:
-        """By digest, those that come with Shiplog first."""
+        """By digest, presets first."""
         return PRESETS_BY_DIGEST | self.written
 
-    def find(self, wanted: str) -> str:
-        """The digest of what is wanted by digest or name. Raises Unknown."""
-        if wanted in PRESETS_BY_DIGEST or wanted in self.written:
-            return wanted
-        if wanted in PRESETS:
-            return PRESETS[wanted].digest
+    def find(self, digest_or_name: str) -> str:
+        """The digest. Raises Unknown."""
+        if digest_or_name in PRESETS_BY_DIGEST or digest_or_name in self.written:
+            return digest_or_name
+        if digest_or_name in PRESETS:
+            return PRESETS[digest_or_name].digest
         for digest, book in reversed(self.written.items()):
-            if book.name == wanted:
+            if book.name == digest_or_name:
                 return digest
-        raise Unknown(kind="rulebook", name=wanted)
+        raise Unknown(kind="rulebook", name=digest_or_name)
 
 
 PRESETS_BY_DIGEST = {book.digest: book for book in PRESETS.values()}
@@ -118,16 +118,16 @@ def evolve(state: Adoptions, event: EditorialEvent) -> Adoptions:
             return replace(state, written=state.written | {digest: rulebook})
         case RulebookAdopted(digest, before, _, rolls_back):
             replaced = state.replaced[:-1] if rolls_back else (*state.replaced, before)
-            return replace(_unscheduled(state, digest), in_force=digest, replaced=replaced)
+            return replace(_without_schedule(state, digest), in_force=digest, replaced=replaced)
         case AdoptionScheduled(digest):
             return replace(state, scheduled=state.scheduled | {digest: event})
         case AdoptionCalledOff(digest):
-            return _unscheduled(state, digest)
+            return _without_schedule(state, digest)
         case _:
             return state
 
 
-def _unscheduled(state: Adoptions, digest: str) -> Adoptions:
+def _without_schedule(state: Adoptions, digest: str) -> Adoptions:
     return replace(state, scheduled={d: each for d, each in state.scheduled.items() if d != digest})
 
 
@@ -161,11 +161,11 @@ def _write(rulebook: Rulebook, state: Adoptions) -> list[EditorialEvent]:
 def _adopt(digest: str, reason: str, state: Adoptions) -> list[EditorialEvent]:
     if digest == state.in_force:
         return []
-    return [*_kept(digest, state), RulebookAdopted(digest, state.in_force, reason)]
+    return [*_written_first(digest, state), RulebookAdopted(digest, state.in_force, reason)]
 
 
-def _kept(digest: str, state: Adoptions) -> list[EditorialEvent]:
-    """What is adopted is in the log itself: those that come with Shiplog may be others one day."""
+def _written_first(digest: str, state: Adoptions) -> list[EditorialEvent]:
+    """The log must contain every adopted rulebook: a later release may have other presets."""
     return [] if digest in state.written else [RulebookWritten(digest, PRESETS_BY_DIGEST[digest])]
 
 
@@ -181,7 +181,7 @@ def _roll_back(reason: str, state: Adoptions) -> list[EditorialEvent]:
     if not state.replaced:
         raise NothingToRollBack
     before = state.replaced[-1]
-    return [*_kept(before, state), RulebookAdopted(before, state.in_force, reason, rolls_back=True)]
+    return [*_written_first(before, state), RulebookAdopted(before, state.in_force, reason, rolls_back=True)]
 
 
 def _call_off(digest: str, state: Adoptions) -> list[EditorialEvent]:
@@ -191,7 +191,7 @@ def _call_off(digest: str, state: Adoptions) -> list[EditorialEvent]:
 
 
 def _take_effect(now: datetime, state: Adoptions) -> list[EditorialEvent]:
-    """In the order of their times. One that has come into force by other ways is called off."""
+    """In the order of their times. The schedule of a rulebook that is already in force is called off."""
     due = [each for each in state.scheduled.values() if each.effective_at <= now]
     events: list[EditorialEvent] = []
     in_force = state.in_force
@@ -199,6 +199,9 @@ def _take_effect(now: datetime, state: Adoptions) -> list[EditorialEvent]:
         if each.digest == in_force:
             events.append(AdoptionCalledOff(each.digest))
         else:
-            events += [*_kept(each.digest, state), RulebookAdopted(each.digest, in_force, each.reason)]
+            events += [
+                *_written_first(each.digest, state),
+                RulebookAdopted(each.digest, in_force, each.reason),
+            ]
             in_force = each.digest
     return events

@@ -1,4 +1,4 @@
-"""Reviewers: the personas of the panel, each with a seat."""
+"""Reviewers: the personas of the panel, each with a fixed seat, their row in the scorecard."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def evolve(seats: Seats, event: EditorialEvent) -> Seats:
 
 
 def decide(command: PutReviewer, seats: Seats) -> list[EditorialEvent]:
-    """A new persona takes the next seat; a known one keeps theirs. No event when nothing would change."""
+    """A new reviewer takes the next seat, a known one keeps theirs. No event when nothing would change."""
     seated = seats.get(command.slug)
     seat = seated.seat if seated else len(seats) + 1
     event = ReviewerSeated(command.slug, seat, command.name, command.tagline, command.bio)

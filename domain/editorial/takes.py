@@ -1,4 +1,4 @@
-"""Takes: one reviewer's judgement of one tool. A newer one supersedes, a withdrawn one leaves "No panel take"."""
+"""Takes: one reviewer's judgement of one tool. A newer take supersedes the older one; a withdrawn one leaves none."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class WithdrawTake(Struct, frozen=True):
 
 
 class Take(Struct, frozen=True):
-    """The newest word of a reviewer. ``choice`` is None once withdrawn; revisions go on counting."""
+    """A reviewer's latest take. ``choice`` is None once withdrawn; the revision keeps counting."""
 
     revision: int = 0
     score: int | None = None
@@ -35,7 +35,7 @@ class Take(Struct, frozen=True):
 
 
 class PanelTakes(Struct, frozen=True):
-    """What deciding a take needs: the tool, and its takes by reviewer."""
+    """A tool and its takes by reviewer."""
 
     tool: tools.Tool | None = None
     takes: dict[str, Take] = {}

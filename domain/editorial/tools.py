@@ -1,4 +1,4 @@
-"""Tools: listed, revised under an expected revision, retired for good."""
+"""Tools: listed, revised under an expected revision, and retired permanently."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import assert_never
 from msgspec import Struct
 
 from domain.events.editorial import Details, EditorialEvent, ToolListed, ToolRetired, ToolRevised
-from domain.shared.errors import Retired, RevisionMoved, Unknown
+from domain.shared.errors import Retired, RevisionConflict, Unknown
 
 
 class PutTool(Struct, frozen=True):
-    """List a tool, or revise it. ``expected`` is the revision the editor saw, if they said so; 0 is "none yet"."""
+    """List or revise a tool. ``expected`` is the revision the editor last read: None if unstated, 0 for "not listed yet"."""
 
     slug: str
     details: Details
@@ -41,7 +41,7 @@ def evolve(tool: Tool | None, event: EditorialEvent) -> Tool | None:
 
 
 def decide(command: PutTool | RetireTool, tool: Tool | None) -> list[EditorialEvent]:
-    """Raises Unknown, Retired or RevisionMoved. No event when nothing would change."""
+    """Raises Unknown, Retired or RevisionConflict. No event when nothing would change."""
     _check_revision(command, tool)
     match command:
         case PutTool(slug, details):
@@ -61,4 +61,4 @@ def decide(command: PutTool | RetireTool, tool: Tool | None) -> list[EditorialEv
 def _check_revision(command: PutTool | RetireTool, tool: Tool | None) -> None:
     revision = tool.revision if tool else 0
     if command.expected is not None and command.expected != revision:
-        raise RevisionMoved(tool=command.slug, revision=revision, expected=command.expected)
+        raise RevisionConflict(tool=command.slug, revision=revision, expected=command.expected)

@@ -1,4 +1,7 @@
-"""What happens in the house shard: tools are listed, reviewers seated, takes published. One struct an event."""
+"""Events of the editorial shard: tools, reviewers, takes, rulebooks and replays. One struct per event.
+
+Struct and field names are stored: encoded events are rows of the log.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from msgspec import Struct
 
 from domain.events.upcasts import Upcaster, family, newest, stored_as, stored_names, upcast
 from domain.rulebooks.rulebook import Rulebook
-from domain.shared.errors import NotUnderstood
+from domain.shared.errors import UndecodableEvent
 from domain.shared.types import Choice, Line, Name, Score, Slug, Text, Url
 
 
@@ -20,14 +23,14 @@ class Category(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Pricing(Struct, frozen=True, forbid_unknown_fields=True):
-    """``entry`` is the tier one starts on (Free, Freemium, Paid, ...); ``detail`` is free text."""
+    """``entry`` is the entry tier (Free, Freemium, Paid, ...); ``detail`` is free text."""
 
     entry: Name
     detail: Line = ""
 
 
 class Details(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the catalogue says of a tool."""
+    """A tool's entry in the catalogue."""
 
     name: Name
     tagline: Line = ""
@@ -57,7 +60,7 @@ class ToolRetired(Struct, frozen=True, tag=True):
 
 
 class ReviewerSeated(Struct, frozen=True, tag=True):
-    """A persona of the panel, new or revised. ``seat`` orders the scorecard's rows, from 1."""
+    """A reviewer was added or revised. ``seat`` is the reviewer's row in the scorecard, from 1."""
 
     slug: Slug
     seat: int
@@ -67,7 +70,7 @@ class ReviewerSeated(Struct, frozen=True, tag=True):
 
 
 class TakePublished(Struct, frozen=True, tag=True):
-    """``replaced`` is the choice of the take this one supersedes, so that records are sums."""
+    """``replaced`` is the choice of the superseded take, so that counts per reviewer are plain sums."""
 
     reviewer: Slug
     revision: int
@@ -84,7 +87,7 @@ class TakeWithdrawn(Struct, frozen=True, tag=True):
 
 
 class ReplayAccepted(Struct, frozen=True, tag=True):
-    """An editor made a rebuilt read model the live one although ``drift`` rows differ."""
+    """An editor made a rebuilt read model live although ``drift`` rows differ."""
 
     replay: UUID
     projection: str
@@ -93,16 +96,16 @@ class ReplayAccepted(Struct, frozen=True, tag=True):
 
 
 class RulebookWritten(Struct, frozen=True, tag=True):
-    """A rulebook can be tried and adopted from now on, by its digest."""
+    """The rulebook can be tried and adopted by its digest from here on."""
 
     digest: str
     rulebook: Rulebook
 
 
 class RulebookAdopted(Struct, frozen=True, tag=True):
-    """All verdicts are by this rulebook, from this position on. ``replaces`` is the digest of the one before it.
+    """Verdicts follow this rulebook from this position on. ``replaces`` is the digest of the previous one.
 
-    ``rolls_back``: this takes the last adoption back.
+    ``rolls_back``: this adoption undoes the last one.
     """
 
     digest: str
@@ -112,7 +115,7 @@ class RulebookAdopted(Struct, frozen=True, tag=True):
 
 
 class AdoptionScheduled(Struct, frozen=True, tag=True):
-    """The rulebook is to be adopted at a time. A worker then does it, by an adoption of its own."""
+    """A worker is to adopt the rulebook at ``effective_at``, which then is a RulebookAdopted of its own."""
 
     digest: str
     effective_at: datetime
@@ -120,7 +123,7 @@ class AdoptionScheduled(Struct, frozen=True, tag=True):
 
 
 class AdoptionCalledOff(Struct, frozen=True, tag=True):
-    """The adoption that was scheduled will not take place."""
+    """The scheduled adoption was cancelled."""
 
     digest: str
 
@@ -139,14 +142,14 @@ EditorialEvent = (
     | AdoptionCalledOff
 )
 
-# A shape that is changed gets a step here, from its last version to the new one.
+# One upcaster for each version of an event that a newer one has replaced.
 UPCASTERS: tuple[Upcaster, ...] = ()
 
 _decoder = msgspec.json.Decoder(EditorialEvent)
 
 
 def type_of(event: EditorialEvent) -> str:
-    """As the log is to have it: with its version, from the second on."""
+    """The event's type as stored: with its version, from the second on."""
     name = type(event).__name__
     return stored_as(name, newest(name, UPCASTERS))
 
@@ -156,18 +159,18 @@ def encode(event: EditorialEvent) -> bytes:
 
 
 def decode(data: bytes, stored: str | None = None) -> EditorialEvent:
-    """The event in its newest shape; ``stored`` is its type in the log, if it may be an older one.
+    """The event in its newest version; ``stored`` is its type in the log, where that may be an older version.
 
-    Raises NotUnderstood for what a newer version may have written.
+    Raises UndecodableEvent for an event that only a newer release can read.
     """
     try:
-        event: EditorialEvent = _decoder.decode(data if stored is None else _newest_shape(data, stored))
+        event: EditorialEvent = _decoder.decode(data if stored is None else _in_newest_version(data, stored))
     except msgspec.ValidationError as error:
-        raise NotUnderstood(data=data.decode()[:200], error=str(error)) from None
+        raise UndecodableEvent(data=data.decode()[:200], error=str(error)) from None
     return event
 
 
-def _newest_shape(data: bytes, stored: str) -> bytes:
+def _in_newest_version(data: bytes, stored: str) -> bytes:
     read = stored_names(family(stored), UPCASTERS)
     if stored not in read:
         raise msgspec.ValidationError(f"{stored} is newer than {read[-1]}")

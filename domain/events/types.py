@@ -1,4 +1,4 @@
-"""Event types: every type this software writes, and which of what the log may hold it can read."""
+"""Event types: every type this release writes, and the stored types it can read."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import get_args
 from domain.events import editorial
 from domain.events.upcasts import stored_names
 
-# The many first: whoever looks a type up finds it soon.
+# Most frequent first.
 VOTING_TYPES = ("VoteCast", "VoteRetracted", "BookmarkSaved", "BookmarkDropped")
 EDITORIAL_TYPES = tuple(each.__name__ for each in get_args(editorial.EditorialEvent))
 
 
-def names(also: Iterable[str] = ()) -> tuple[str, ...]:
-    """The families this software has heard of, and ``also`` those."""
-    return tuple(dict.fromkeys((*VOTING_TYPES, *EDITORIAL_TYPES, *also)))
+def event_types(extra: Iterable[str] = ()) -> tuple[str, ...]:
+    """The families this release writes, and the ``extra`` ones."""
+    return tuple(dict.fromkeys((*VOTING_TYPES, *EDITORIAL_TYPES, *extra)))
 
 
-def readable(also: Iterable[str] = ()) -> list[str]:
-    """The stored names of every version of these that it reads."""
-    return [stored for name in names(also) for stored in stored_names(name, editorial.UPCASTERS)]
+def readable_types(extra: Iterable[str] = ()) -> list[str]:
+    """The stored types of every version of these families that this release reads."""
+    return [stored for name in event_types(extra) for stored in stored_names(name, editorial.UPCASTERS)]

@@ -1,6 +1,6 @@
-"""Upcasts: an event of an old shape is read as one of the newest. One step a version, said once for each who reads.
+"""Upcasts: an event of an older version is read as one of the newest. One upcaster per version step.
 
-In the log a type carries its version from the second on: ``TakePublished``, then ``TakePublished.2``.
+From the second version on, the stored type carries its version: ``TakePublished``, then ``TakePublished.2``.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ Engine: TypeAlias = Literal["postgres", "duckdb"]
 
 
 class Upcaster(Struct, frozen=True):
-    """From ``version`` of the type ``name`` to the next one, which exists because this step does.
+    """From ``version`` of the type ``name`` to the next version.
 
-    ``decider`` makes the new data for deciding; ``postgres`` and ``duckdb`` say the same for folding, as expressions in
-    which ``{data}`` is the old data, a JSON object.
+    ``decider`` converts the data for deciders, in Python; ``postgres`` and ``duckdb`` convert it for folds, as SQL
+    expressions of ``{data}``, the older data as a JSON object.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Upcaster(Struct, frozen=True):
 
 
 def family(stored: str) -> str:
-    """``TakePublished.2`` is of the family ``TakePublished``."""
+    """The type without its version: ``TakePublished`` of ``TakePublished.2``."""
     return stored.partition(".")[0]
 
 
@@ -41,20 +41,22 @@ def stored_as(name: str, version: int) -> str:
 
 
 def newest(name: str, upcasters: Sequence[Upcaster]) -> int:
-    """The newest version that this software reads, and the one it writes."""
+    """The newest version this release reads, which is the one it writes."""
     return 1 + max((each.version for each in upcasters if each.name == name), default=0)
 
 
 def stored_names(name: str, upcasters: Sequence[Upcaster]) -> list[str]:
-    """Every way in which the log has this type that this software reads, oldest first."""
+    """The stored types of all versions this release reads, oldest first."""
     return [stored_as(name, version) for version in range(1, newest(name, upcasters) + 1)]
 
 
 def steps(stored: str, upcasters: Sequence[Upcaster]) -> list[Upcaster]:
-    """What makes the newest shape of this one, in order; none for the newest, and for what is not read."""
-    mine = sorted((each for each in upcasters if each.name == family(stored)), key=lambda each: each.version)
-    names = [stored_as(each.name, each.version) for each in mine]
-    return mine[names.index(stored) :] if stored in names else []
+    """The upcasters from this version to the newest, in order; none for the newest, or for a version not read."""
+    of_family = sorted(
+        (each for each in upcasters if each.name == family(stored)), key=lambda each: each.version
+    )
+    names = [stored_as(each.name, each.version) for each in of_family]
+    return of_family[names.index(stored) :] if stored in names else []
 
 
 def upcast(stored: str, data: Data, upcasters: Sequence[Upcaster]) -> Data:
@@ -64,7 +66,7 @@ def upcast(stored: str, data: Data, upcasters: Sequence[Upcaster]) -> Data:
 
 
 def upcast_expression(stored: str, upcasters: Sequence[Upcaster], engine: Engine) -> str:
-    """The newest shape of the column ``data`` of this type."""
+    """SQL for the newest version of the column ``data`` of this stored type."""
     expression = "data"
     for step in steps(stored, upcasters):
         expression = step.expression(engine, expression)

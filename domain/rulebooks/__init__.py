@@ -1,1 +1,1 @@
-"""Rulebooks: the rules of a verdict as data, those that come with Shiplog, and their TOML."""
+"""Rulebooks: the rules of a verdict as data, the presets of Shiplog, and rulebooks as TOML."""

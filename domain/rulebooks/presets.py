@@ -1,4 +1,4 @@
-"""The rulebooks that come with Shiplog, as one would write them."""
+"""The rulebooks built into Shiplog, as TOML. Their digests are stored: the texts must not change."""
 
 from __future__ import annotations
 

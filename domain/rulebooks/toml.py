@@ -1,4 +1,4 @@
-"""Rulebook texts: a rulebook as TOML again, for people; ``read_rulebook`` makes the same one of it."""
+"""Rulebooks as TOML. ``read_rulebook`` reads back an equal rulebook."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from domain.rulebooks.rulebook import Rulebook
 
 
 def write_rulebook(book: Rulebook) -> str:
-    """Every field, those that only default among them; what is not set is left out."""
+    """Every field, defaults included; optional fields that are not set are left out."""
     return "\n".join(_lines(msgspec.to_builtins(book))) + "\n"
 
 
 def _lines(fields: Mapping[str, object], table: str = "") -> Iterator[str]:
-    """TOML has a table's own values first, then the tables in it."""
+    """In TOML a table's own values come before the tables inside it."""
     for name, value in fields.items():
         if value is not None and not isinstance(value, dict):
             yield f"{name} = {_value(value)}"
     for name, value in fields.items():
         if isinstance(value, dict) and value:
-            below = f"{table}.{name}" if table else name
-            yield from ("", f"[{below}]", *_lines(value, below))
+            inner = f"{table}.{name}" if table else name
+            yield from ("", f"[{inner}]", *_lines(value, inner))
 
 
 def _value(value: object) -> str:
-    """A JSON string, number or array is one of TOML's, but for the character that only TOML has escaped."""
+    """JSON strings, numbers and arrays are valid TOML, except that TOML escapes U+007F."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

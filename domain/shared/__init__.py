@@ -1,1 +1,1 @@
-"""What every part of the domain shares: types, log positions, points in time, and the base of errors."""
+"""Types, log positions, points in time and base errors, shared by the whole domain."""

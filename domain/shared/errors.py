@@ -1,4 +1,4 @@
-"""Why a command is refused. The docstring is the message; HTTP gives it a status in services/api/http/problems.py."""
+"""Errors that reject a command. The docstring is the message; services/api/http/problems.py maps it to an HTTP status."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import ClassVar
 
 
 class Rejected(Exception):
-    """The command was refused."""
+    """The command was rejected."""
 
     slug: ClassVar[str] = "refused"
 
@@ -23,24 +23,24 @@ class Unknown(Rejected):
 
 
 class NotListedYet(Rejected):
-    """The tool {tool!r} was not listed yet at that moment. Ask for a later one."""
+    """The tool {tool!r} was not listed yet at that point in time. Ask for a later one."""
 
     slug = "not-found"
 
 
-class NotUnderstood(Rejected):
-    """The log holds an event that this version does not know: {error} Upgrade this process first: {data}"""
+class UndecodableEvent(Rejected):
+    """The log contains an event that this release cannot read: {error} Upgrade this process first: {data}"""
 
     slug = "not-understood"
 
 
 class Retired(Rejected):
-    """The tool {tool!r} is retired. Its page and history stay; it takes no votes, takes or revisions."""
+    """The tool {tool!r} is retired. Its page and history remain, but it accepts no votes, takes or revisions."""
 
     slug = "retired"
 
 
-class RevisionMoved(Rejected):
-    """The tool {tool!r} is at revision {revision}, not {expected}. Read it again and send the change on top."""
+class RevisionConflict(Rejected):
+    """The tool {tool!r} is at revision {revision}, not {expected}. Read it again and apply the change to that revision."""
 
     slug = "revision-moved"

@@ -1,4 +1,4 @@
-"""The log's words: shards, positions, events before and after they are recorded."""
+"""The log: shards, positions, and events before and after they are recorded."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from domain.shared.types import Choice
 
 Shard = NewType("Shard", int)
 
-# The catalogue, the panel and the rulebooks live in one shard, in one order.
-# People's ballots and bookmarks are spread over the shards after it.
+# The catalogue, the panel and the rulebooks share one shard, so their events have one order.
+# Ballots and bookmarks are distributed over the other shards, by actor.
 EDITORIAL = Shard(0)
 
 
 def shard_of(actor: UUID, shards: int) -> Shard:
-    """The people's shard, 1..shards, that holds everything of this actor."""
+    """The shard, 1..shards, of all ballots and bookmarks of this actor."""
     return Shard(1 + (actor.int >> 64) % shards)
 
 
@@ -37,7 +37,7 @@ _POSITION = re.compile(r"(0|[1-9][0-9]{0,3})\.(0|[1-9][0-9]{0,17})\Z", re.ASCII)
 
 
 def parse_position(text: str) -> Position:
-    """Read ``3.1842``. Raises ValueError for anything else."""
+    """From ``3.1842``. Raises ValueError for any other form."""
     found = _POSITION.match(text)
     if found is None:
         raise ValueError(f"A position is written shard.number, for example 3.1842; got {text[:60]!r}.")
@@ -45,7 +45,7 @@ def parse_position(text: str) -> Position:
 
 
 class Event(Struct, frozen=True, kw_only=True):
-    """What is to be stored. The columns that folds read are typed; the rest is ``data``, as JSON."""
+    """An event to append. Fields that folds read are columns; the rest is ``data``, as JSON."""
 
     type: str
     actor: UUID
@@ -57,9 +57,7 @@ class Event(Struct, frozen=True, kw_only=True):
     data: bytes | None = None
 
 
-class Recorded(Struct, frozen=True):
-    """What was stored, where and when."""
-
+class RecordedEvent(Struct, frozen=True):
     position: Position
     recorded_at: datetime
     event: Event

@@ -1,4 +1,4 @@
-"""The words every room shares: slugs, choices, texts."""
+"""Constrained strings and numbers: slugs, names, texts, URLs, scores."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from domain.rulebooks.rulebook import Community
 from domain.timeline.vote_delta import Bounds, VoteDelta, VotesByDay
-from domain.verdicts.decay import BeforeBase, WeightedVotes, weights
+from domain.verdicts.decay import WeightedVotes, weights
 
 # Standing votes by day of their casts: [ship, skip].
 Days: TypeAlias = dict[int, list[int]]
@@ -116,12 +116,10 @@ class AgedVotes:
 
     def _weigh_moves(self, delta: VoteDelta) -> tuple[int, int, int, int]:
         if self._weighed_last is None or self._weighed_last[0] is not delta:
-            try:
-                sums = (*self._weigh(delta.added), *self._weigh(delta.removed))
-            except BeforeBase:
-                self._sum_up(min([*delta.added.days, *delta.removed.days]))
-                sums = (*self._weigh(delta.added), *self._weigh(delta.removed))
-            self._weighed_last = delta, sums
+            first = min([*delta.added.days, *delta.removed.days], default=self._first)
+            if first < self._weights.first_day:
+                self._sum_up(first)
+            self._weighed_last = delta, (*self._weigh(delta.added), *self._weigh(delta.removed))
         return self._weighed_last[1]
 
     def _weigh(self, votes: VotesByDay) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from domain.rulebooks.rulebook import Community, Rulebook
 from domain.timeline.aged_votes import AgedVotes, Days, Sums
 from domain.timeline.transitions import Transition
 from domain.timeline.vote_delta import Bounds, VoteDelta, bounds_of
-from domain.verdicts.decay import WeighedDays, WeightedVotes, ages, weigh_newest
+from domain.verdicts.decay import WeightedDays, WeightedVotes, weigh_newest_days
 
 
 class RunningVotes:
@@ -44,14 +44,14 @@ class RunningVotes:
         self._aged = self._aged_under(rulebook)
         self._first_sums = None
 
-    def weighed_days(self, community: Community) -> WeighedDays:
+    def weighed_days(self, community: Community) -> WeightedDays:
         """By any rulebook's community."""
-        if self._days is None or not ages(community):
-            return WeighedDays([1], [self.ship], [self.skip])
+        if self._days is None or not community.weighs_age:
+            return WeightedDays([1], [self.ship], [self.skip])
         days = self.days or {}
         newest = sorted(days, reverse=True)
         ship, skip = [days[day][0] for day in newest], [days[day][1] for day in newest]
-        return weigh_newest(newest, ship, skip, self.today, community)
+        return weigh_newest_days(newest, ship, skip, self.today, community)
 
     @property
     def sums(self) -> Sums | None:

@@ -13,8 +13,8 @@ from domain.timeline.search import AmbiguousSlice, TimeSlice, fold, scan
 from domain.timeline.timeline import RulebookChange, VerdictTimeline
 from domain.timeline.transitions import VoteEvent
 from domain.timeline.trials import ScenarioResult, ToolComparison
-from domain.verdicts.comparisons import value_by
-from domain.verdicts.verdict import BriefVerdict, judge_shortly
+from domain.verdicts.comparisons import value_of_clause
+from domain.verdicts.verdict import BriefVerdict, judge_briefly
 
 Rank: TypeAlias = tuple[tuple[bool, Fraction], ...]
 
@@ -48,7 +48,7 @@ class Scenario:
         self.flips[tool] = found
         takes, votes = list(timeline.takes.values()), timeline.votes
         days = votes.weighed_days(self.rulebook.community)
-        self.verdicts[tool] = judge_shortly(takes, votes.ship, votes.skip, days, self.rulebook)
+        self.verdicts[tool] = judge_briefly(takes, votes.ship, votes.skip, days, self.rulebook)
         return still_ambiguous
 
     def scan_finer(self, ambiguous: AmbiguousSlice, slices: Iterable[TimeSlice]) -> list[AmbiguousSlice]:
@@ -96,7 +96,7 @@ def rank_all(verdicts: Mapping[int, BriefVerdict], rulebook: Rulebook) -> dict[i
 
 def _values(verdict: BriefVerdict, rulebook: Rulebook) -> Rank:
     """What is missing comes after what is there."""
-    values = [value_by(clause, verdict, rulebook) for clause in rulebook.comparison]
+    values = [value_of_clause(clause, verdict, rulebook) for clause in rulebook.comparison]
     return tuple((value is not None, value or Fraction(0)) for value in values)
 
 

@@ -110,4 +110,6 @@ def _label_between(
 
 def _is_torn(book: Rulebook) -> bool:
     """Where the interval both makes the label and vetoes it, a wider one can first raise it and then lower it."""
-    return book.community.bound == "interval" and book.community.weight > 0 and book.veto_bar is not None
+    return (
+        book.community.bound == "interval" and book.community.weight > 0 and book.veto_threshold is not None
+    )

@@ -1,1 +1,1 @@
-"""Verdicts as pure functions of takes, ballots and rulebook, and what is derived from them."""
+"""Verdicts as pure functions of takes, ballots and rulebook; comparisons, rankings and proofs."""

@@ -8,7 +8,7 @@ from typing import Literal, assert_never
 from msgspec import Struct
 
 from domain.rulebooks.rulebook import Clause, Rulebook
-from domain.verdicts.statistics import lower_end
+from domain.verdicts.statistics import wilson_lower_bound
 from domain.verdicts.verdict import BriefVerdict, Verdict
 
 Side = Literal["left", "right"]
@@ -21,20 +21,17 @@ class Winner(Struct, frozen=True):
 
 
 def winner(left: Verdict, right: Verdict, names: tuple[str, str], rulebook: Rulebook) -> Winner:
-    """The first clause of the rulebook that tells the two apart decides. What is missing loses to what is there.
-
-    Compared are the exact values, not the rounded ones that are shown.
-    """
+    """By the first clause in which the two differ. A missing value loses to any other; values are compared exactly."""
     for clause in rulebook.comparison:
-        a, b = value_by(clause, left, rulebook), value_by(clause, right, rulebook)
+        a, b = value_of_clause(clause, left, rulebook), value_of_clause(clause, right, rulebook)
         if a != b:
             left_wins = b is None or (a is not None and a > b)
             return Winner("left", names[0], clause) if left_wins else Winner("right", names[1], clause)
     return Winner(None, "Toss-up", "none")
 
 
-def value_by(clause: Clause, verdict: Verdict | BriefVerdict, rulebook: Rulebook) -> Fraction | None:
-    """What the clause compares; None of nothing."""
+def value_of_clause(clause: Clause, verdict: Verdict | BriefVerdict, rulebook: Rulebook) -> Fraction | None:
+    """The value that the clause compares; None without takes or votes."""
     panel, votes = verdict.panel, verdict.community
     match clause:
         case "verdict":
@@ -46,7 +43,7 @@ def value_by(clause: Clause, verdict: Verdict | BriefVerdict, rulebook: Rulebook
         case "community share":
             return Fraction(votes.ship, votes.total) if votes.total else None
         case "community lower bound":
-            return Fraction(lower_end(votes.ship, votes.skip, rulebook.z)) if votes.total else None
+            return Fraction(wilson_lower_bound(votes.ship, votes.skip, rulebook.z)) if votes.total else None
         case "votes":
             return Fraction(votes.total)
         case _:

@@ -1,7 +1,8 @@
-"""Ages of votes: what a vote cast on some day weighs, in whole numbers.
+"""Decay of votes: the weight of a vote by the day of its cast, in whole numbers.
 
-Weights run forward (Cormode, Shkapenyuk, Srivastava and Xu 2009): those of later days are larger, none ever changes,
-and so sums of them add. They are exact from one half-life to the next, and rounded down to 2**-32 within one.
+Exponential decay counted forward (Cormode, Shkapenyuk, Srivastava and Xu 2009): later days weigh more, and no weight
+ever changes, so that sums of weights can be added. Weights are exact powers of two from one half-life to the next, and
+rounded down to 2**-32 within a half-life.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from msgspec import Struct
 
 from domain.rulebooks.rulebook import Community
 
-_PRECISION = 32
+_BINARY_PLACES = 32
 _DIGITS = Context(prec=50)
 _LN_2 = _DIGITS.ln(Decimal(2))
-_DOUBTFUL = Decimal("1e-30")
+_ERROR_MAX = Decimal("1e-30")
 
 
 class DayVotes(Struct, frozen=True, order=True):
-    """Votes that stand and were cast on ``day``, in days since 1970-01-01, UTC."""
+    """Current votes that were cast on ``day``, in days since 1970-01-01, UTC."""
 
     day: int
     ship: int
@@ -30,7 +31,7 @@ class DayVotes(Struct, frozen=True, order=True):
 
 
 class Ballots(Struct, frozen=True):
-    """The votes of one tool that stand: two numbers, and where a rulebook weighs age, the same by day.
+    """The current votes of one tool: two counts, and the same by day where a rulebook weighs age.
 
     ``today`` is the day of the tool's newest cast or retraction, from which ages are counted; None without any.
     """
@@ -42,7 +43,7 @@ class Ballots(Struct, frozen=True):
 
 
 class WeightedVotes(Struct, frozen=True):
-    """``count`` votes weigh ``total`` of which ``ship``; one cast today would weigh ``vote_weight_today``."""
+    """``ship`` and ``total`` are sums of weights of ``count`` votes, in units in which one cast today weighs ``vote_weight_today``."""
 
     count: int
     ship: int
@@ -50,8 +51,8 @@ class WeightedVotes(Struct, frozen=True):
     vote_weight_today: int = 1
 
 
-class WeighedDays(Struct, frozen=True):
-    """The days that count, newest first: what a vote of each weighs, and its votes. One cast today would weigh ``vote_weight_today``."""
+class WeightedDays(Struct, frozen=True):
+    """Three columns, newest day first: the weight of one vote, and the votes. A vote cast today weighs ``vote_weight_today``."""
 
     weights: list[int]
     ship: list[int]
@@ -68,76 +69,69 @@ def weigh(ballots: Ballots, community: Community) -> WeightedVotes:
     return weigh_days(ballots, community).summed
 
 
-def weigh_days(ballots: Ballots, community: Community) -> WeighedDays:
-    """One day where ages do not matter."""
-    if not ages(community):
-        return WeighedDays([1], [ballots.ship], [ballots.skip])
+def weigh_days(ballots: Ballots, community: Community) -> WeightedDays:
+    """One row for all votes where age does not matter."""
+    if not community.weighs_age:
+        return WeightedDays([1], [ballots.ship], [ballots.skip])
     newest = sorted(
         (each for each in ballots.days if each.ship or each.skip), key=attrgetter("day"), reverse=True
     )
     days, ship, skip = ([getattr(each, name) for each in newest] for name in ("day", "ship", "skip"))
-    return weigh_newest(days, ship, skip, ballots.today, community)
+    return weigh_newest_days(days, ship, skip, ballots.today, community)
 
 
-def weigh_newest(
+def weigh_newest_days(
     days: list[int], ship: list[int], skip: list[int], today: int | None, community: Community
-) -> WeighedDays:
-    """Of days, newest first, those that count."""
+) -> WeightedDays:
+    """``days`` are newest first; those outside the rulebook's window are left out."""
     window = community.window_days
     if window is not None and today is not None:
         count = bisect_left(days, window - today, key=neg)
         days, ship, skip = days[:count], ship[:count], skip[:count]
     weight = weights(community, days[-1] if days else today or 0)
-    return WeighedDays([weight[day] for day in days], ship, skip, weight[today or 0])
-
-
-def ages(community: Community) -> bool:
-    """Whether it matters when a vote was cast. Where votes cannot change a label, nobody reads their days."""
-    aged = community.half_life_days is not None or community.window_days is not None
-    return aged and (community.weight > 0 or community.veto_below is not None)
-
-
-class BeforeBase(Exception):
-    """A day before the one that weights begin with: it takes others."""
+    return WeightedDays([weight[day] for day in days], ship, skip, weight[today or 0])
 
 
 class Weights(dict[int, int]):
-    """Of a day, what a vote cast on it weighs. Each is worked out when it is first asked for. Raises Earlier."""
+    """The weight of a vote by the day of its cast, computed on first use: whole numbers from ``first_day`` on.
 
-    def __init__(self, half_life: int | None, base: int) -> None:
+    ``weights`` gives others for earlier days. All that it gives for one half-life differ by a power of two.
+    """
+
+    def __init__(self, half_life: int | None, half_lives: int) -> None:
         super().__init__()
-        self._half_life, self._base = half_life, base
+        self._half_life, self._half_lives = half_life, half_lives
+        self.first_day = 0 if half_life is None else half_life * half_lives
 
     def __missing__(self, day: int) -> int:
-        weight = self[day] = self._weigh(day)
+        weight = self[day] = self._weight(day)
         return weight
 
-    def _weigh(self, day: int) -> int:
+    def _weight(self, day: int) -> int:
         if self._half_life is None:
             return 1
+        assert day >= self.first_day, "an earlier day needs weights that begin earlier"
         halves, rest = divmod(day, self._half_life)
-        if halves < self._base:
-            raise BeforeBase
-        return _root(self._half_life, rest) << (halves - self._base)
+        return _root(self._half_life, rest) << (halves - self._half_lives)
 
 
 def weights(community: Community, first: int) -> Weights:
-    """All divided by one power of two, so that those from the day ``first`` on stay short."""
+    """Divided by the largest power of two that leaves whole numbers from the day ``first`` on, so that they stay short."""
     half_life = community.half_life_days
     return _weights(half_life, 0 if half_life is None else first // half_life)
 
 
 @lru_cache(100)
-def _weights(half_life: int | None, base: int) -> Weights:
-    return Weights(half_life, base)
+def _weights(half_life: int | None, half_lives: int) -> Weights:
+    return Weights(half_life, half_lives)
 
 
 @lru_cache(100_000)
 def _root(half_life: int, rest: int) -> int:
-    """floor(2**(32 + rest / half_life)). Fifty digits tell, or else the power itself does."""
+    """floor(2**(32 + rest / half_life)): by fifty digits, or exactly where these are too close to a whole number."""
     power = _DIGITS.exp(_DIGITS.divide(_DIGITS.multiply(_LN_2, Decimal(rest)), Decimal(half_life)))
-    root = _DIGITS.multiply(power, Decimal(1 << _PRECISION))
+    root = _DIGITS.multiply(power, Decimal(1 << _BINARY_PLACES))
     near = int(root.to_integral_value())
-    if abs(root - near) > _DOUBTFUL:
+    if abs(root - near) > _ERROR_MAX:
         return int(root)
-    return near if near**half_life <= 1 << (_PRECISION * half_life + rest) else near - 1
+    return near if near**half_life <= 1 << (_BINARY_PLACES * half_life + rest) else near - 1

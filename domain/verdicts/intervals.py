@@ -1,4 +1,4 @@
-"""Intervals: the ends of Wilson's interval as the exact numbers they are, and their four shown places."""
+"""Intervals: the ends of the Wilson interval as exact numbers, and their rounding to four places."""
 
 from __future__ import annotations
 
@@ -12,32 +12,31 @@ from msgspec import Struct
 PLACES = 10_000
 
 
-class End(Struct, frozen=True):
-    """``(whole + sign * sqrt(square)) / over``, where ``over`` is above 0."""
+class Surd(Struct, frozen=True):
+    """The quadratic surd ``(rational + sign * sqrt(radicand)) / denominator``; the denominator is above 0."""
 
-    whole: int
-    square: int = 0
-    over: int = 1
+    rational: int
+    radicand: int = 0
+    denominator: int = 1
     sign: Literal[-1, 1] = 1
 
-    def times(self, factor: Fraction) -> End:
-        """``factor`` is not below 0."""
-        by, over = factor.numerator, factor.denominator
-        return End(self.whole * by, self.square * by * by, self.over * over, self.sign)
+    def times(self, factor: Fraction) -> Surd:
+        """``factor`` is not negative."""
+        by, denominator = factor.numerator, factor.denominator
+        return Surd(self.rational * by, self.radicand * by * by, self.denominator * denominator, self.sign)
 
-    def plus(self, share: Fraction) -> End:
+    def plus(self, share: Fraction) -> Surd:
         by = share.denominator
-        return End(
-            self.whole * by + share.numerator * self.over, self.square * by * by, self.over * by, self.sign
-        )
+        rational = self.rational * by + share.numerator * self.denominator
+        return Surd(rational, self.radicand * by * by, self.denominator * by, self.sign)
 
     def equals(self, share: Fraction) -> bool:
-        rest = share * self.over - self.whole
-        return rest * rest == self.square and rest * self.sign >= 0
+        root = share * self.denominator - self.rational
+        return root * root == self.radicand and root * self.sign >= 0
 
     def rounded(self) -> Decimal:
-        """Half to even. No digit depends on how exactly a root was taken."""
-        halves, exact = self._counted_in(2 * PLACES)
+        """To four places, half to even, exactly."""
+        halves, exact = self._floor(2 * PLACES)
         places, above = divmod(halves, 2)
         if above:
             places += places & 1 if exact else 1
@@ -45,30 +44,30 @@ class End(Struct, frozen=True):
 
     def rounded_down(self, places: int) -> int:
         """In units of 10**-places."""
-        return self._counted_in(10**places)[0]
+        return self._floor(10**places)[0]
 
-    def _counted_in(self, parts: int) -> tuple[int, bool]:
-        """How many whole parts, of which so many make 1, and whether that is all."""
-        square = self.square * parts**2
-        root = isqrt(square)
-        exact = root * root == square
+    def _floor(self, parts: int) -> tuple[int, bool]:
+        """The number times ``parts``, rounded down, and whether that is exact."""
+        radicand = self.radicand * parts**2
+        root = isqrt(radicand)
+        exact = root * root == radicand
         down = root if self.sign > 0 else -root - (not exact)
-        counted, rest = divmod(self.whole * parts + down, self.over)
-        return counted, exact and rest == 0
+        floor, rest = divmod(self.rational * parts + down, self.denominator)
+        return floor, exact and rest == 0
 
 
-def exactly(share: Fraction) -> End:
-    return End(share.numerator, 0, share.denominator)
+def exact(share: Fraction) -> Surd:
+    return Surd(share.numerator, 0, share.denominator)
 
 
-def wilson_ends(side: int, total: int, vote_weight_today: int, z: Decimal) -> tuple[End, End]:
-    """The score interval (Wilson 1927) of the share p = side/total of n = total/unit votes; ``total`` is above 0.
+def wilson_interval(side: int, total: int, vote_weight_today: int, z: Decimal) -> tuple[Surd, Surd]:
+    """The score interval (Wilson 1927) of the share p = side/total of n = total/vote_weight_today votes, total above 0.
 
     (2np + z^2 -+ z sqrt(4np(1 - p) + z^2)) / 2(n + z^2), in whole numbers.
     """
     up, down = z.as_integer_ratio()
     z2, one = up * up * vote_weight_today, down * down
-    whole = total * (2 * side * one + z2)
-    square = up * up * total * vote_weight_today * (4 * one * side * (total - side) + z2 * total)
-    over = 2 * total * (total * one + z2)
-    return End(whole, square, over, -1), End(whole, square, over, 1)
+    rational = total * (2 * side * one + z2)
+    radicand = up * up * total * vote_weight_today * (4 * one * side * (total - side) + z2 * total)
+    denominator = 2 * total * (total * one + z2)
+    return Surd(rational, radicand, denominator, -1), Surd(rational, radicand, denominator, 1)

@@ -1,7 +1,7 @@
-"""Labels: what panel and community together amount to under a rulebook. Exact, in whole numbers and ratios.
+"""Labels: Ship, Skip, Split or Unreviewed, by panel and community under a rulebook. Exact, in whole numbers and ratios.
 
-While the day stands from which ages are counted, a label only rises with more votes for ship, Skip to Split to Ship,
-and only falls with more for skip: margins and the search for flips rest on it.
+Labels are monotone: as long as the day from which ages are counted stays the same, more votes for ship only raise a
+label (Skip, Split, Ship) and more for skip only lower it. Margins and the search for flips rely on this.
 """
 
 from __future__ import annotations
@@ -19,17 +19,16 @@ from domain.verdicts.decay import WeightedVotes
 
 DecidedBy = Literal["panel", "community", "panel and community", "veto", "nothing"]
 
-# Whether the share of ``side`` in ``total`` passes a bar, where a vote cast today weighs ``unit``: (side, total, unit).
-Test: TypeAlias = Callable[[int, int, int], bool]
+# Whether the share of one side passes a threshold: (side, total, vote_weight_today).
+ThresholdTest: TypeAlias = Callable[[int, int, int], bool]
 
 _Z_SCALE = 10_000
-NO_VOTES = WeightedVotes(0, 0, 0)
 
 
 class Rule(Struct, frozen=True, dict=True):
-    """A rulebook for one state of the panel: the bars that the community's own share has to pass.
+    """A rulebook for one state of the panel, reduced to the thresholds ``ship`` and ``skip`` of the community's own share.
 
-    ``panel`` is the panel's share, None where it says nothing; ``panel_label`` is the label while the community does not weigh.
+    ``panel`` is the panel's share, None below its quorum; ``panel_label`` is the label while votes do not count.
     """
 
     book: Rulebook
@@ -39,16 +38,16 @@ class Rule(Struct, frozen=True, dict=True):
     skip: Threshold
 
     def has_quorum(self, votes: WeightedVotes) -> bool:
-        """Whether there are enough votes, and a rule for them."""
-        return votes.count >= self._enough and votes.total > 0
+        """Whether votes count under this rulebook, and are enough to."""
+        return votes.count >= self._quorum and votes.total > 0
 
     @cached_property
-    def _enough(self) -> int:
+    def _quorum(self) -> int:
         return self.book.community.minimum if self.book.weighs_votes else sys.maxsize
 
     @cached_property
-    def _tests(self) -> tuple[Test, Test] | None:
-        """Whether the community's share passes the bars; None where it has no weight."""
+    def _tests(self) -> tuple[ThresholdTest, ThresholdTest] | None:
+        """For Ship and Skip; None where the community has no weight."""
         if not self.book.community.weight:
             return None
         if self.book.community.bound == "share":
@@ -56,9 +55,9 @@ class Rule(Struct, frozen=True, dict=True):
         return interval_test(self.ship, self.book), interval_test(self.skip, self.book)
 
     @cached_property
-    def _veto(self) -> Test | None:
-        bar = self.book.veto_bar
-        return None if bar is None else interval_test(bar, self.book)
+    def _veto(self) -> ThresholdTest | None:
+        threshold = self.book.veto_threshold
+        return None if threshold is None else interval_test(threshold, self.book)
 
     def label(self, votes: WeightedVotes) -> Label:
         if not self.has_quorum(votes):
@@ -66,15 +65,14 @@ class Rule(Struct, frozen=True, dict=True):
         return self.label_of(votes.ship, votes.total, votes.vote_weight_today)
 
     def label_of(self, ship: int, total: int, vote_weight_today: int) -> Label:
-        """The label of votes that are enough; they weigh ``total``, which is not 0."""
+        """For votes with a quorum; ``ship`` and ``total`` are weights, and ``total`` is above 0."""
         label = self._before_veto(ship, total, vote_weight_today)
         if label == "Ship" and (veto := self._veto) and veto(total - ship, total, vote_weight_today):
             return "Split"
         return label
 
     def decide(self, votes: WeightedVotes) -> tuple[Label, DecidedBy]:
-        """The label, and which part of the rulebook it rests on."""
-        label, by = self.label(votes), self._of_panel()
+        label, by = self.label(votes), self._decided_without_votes()
         if not self.has_quorum(votes):
             return label, by
         if label == "Split" and self._before_veto(votes.ship, votes.total, votes.vote_weight_today) == "Ship":
@@ -83,7 +81,7 @@ class Rule(Struct, frozen=True, dict=True):
             return label, by
         return label, "panel and community" if by == "panel" else "community"
 
-    def _of_panel(self) -> DecidedBy:
+    def _decided_without_votes(self) -> DecidedBy:
         return "nothing" if self.panel_label == "Unreviewed" else "panel"
 
     def _before_veto(self, ship: int, total: int, vote_weight_today: int) -> Label:
@@ -96,59 +94,65 @@ class Rule(Struct, frozen=True, dict=True):
         return self.book.between
 
 
-def rule(book: Rulebook, panel: Fraction | None) -> Rule:
+def rule_for(book: Rulebook, panel: Fraction | None) -> Rule:
     return rule_at(book, *((0, 0) if panel is None else panel.as_integer_ratio()))
 
 
 @lru_cache(10_000)
-def rule_at(book: Rulebook, worth: int, most: int) -> Rule:
-    """Where the panel's takes are worth so much, of so much at most; 0 of 0 where it says nothing.
+def rule_at(book: Rulebook, worth: int, worth_max: int) -> Rule:
+    """For a panel with the share worth/worth_max; 0 and 0 stand for a panel below its quorum.
 
-    Panels are few and small: of all the states they can be in, some hundreds are met.
+    Panels are few and small, so the cache holds the few hundred states that occur.
     """
-    panel = Fraction(worth, most) if most else None
+    panel = Fraction(worth, worth_max) if worth_max else None
+    ship, skip = book.ship_threshold, book.skip_threshold
     if panel is None or book.panel.weight == 0:
-        return Rule(book, panel, "Unreviewed", book.ship_bar, book.skip_bar)
-    if book.ship_bar.passes(panel):
+        return Rule(book, panel, "Unreviewed", ship, skip)
+    if ship.passes(panel):
         panel_label: Label = "Ship"
     else:
-        panel_label = "Skip" if book.skip_bar.passes(1 - panel) else book.between
+        panel_label = "Skip" if skip.passes(1 - panel) else book.between
     return Rule(
-        book, panel, panel_label, _left(book, book.ship_bar, panel), _left(book, book.skip_bar, 1 - panel)
+        book,
+        panel,
+        panel_label,
+        _community_threshold(book, ship, panel),
+        _community_threshold(book, skip, 1 - panel),
     )
 
 
-def _left(book: Rulebook, bar: Threshold, panel: Fraction) -> Threshold:
-    """What is left for the community to pass, once the panel has given its part."""
+def _community_threshold(book: Rulebook, combined: Threshold, panel: Fraction) -> Threshold:
+    """The community's share at which the combined share of both meets its threshold."""
     panel_weight, weight = book.panel.weight, book.community.weight
     if not weight:
-        return bar
-    return Threshold((bar.at * (panel_weight + weight) - panel_weight * panel) / weight, bar.inclusive)
+        return combined
+    at = (combined.at * (panel_weight + weight) - panel_weight * panel) / weight
+    return Threshold(at, combined.inclusive)
 
 
-def share_test(bar: Threshold) -> Test:
-    """Of the share itself."""
-    a, whole = bar.parts
-    if bar.inclusive:
-        return lambda side, total, _: side * whole >= a * total
-    return lambda side, total, _: side * whole > a * total
+def share_test(threshold: Threshold) -> ThresholdTest:
+    """Whether the share side/total passes."""
+    numerator, denominator = threshold.ratio
+    if threshold.inclusive:
+        return lambda side, total, _: side * denominator >= numerator * total
+    return lambda side, total, _: side * denominator > numerator * total
 
 
-def interval_test(bar: Threshold, book: Rulebook) -> Test:
-    """Of the lower end of the Wilson interval of this side, without taking a root.
+def interval_test(threshold: Threshold, book: Rulebook) -> ThresholdTest:
+    """Whether the lower end of the share's Wilson interval passes, without taking a root.
 
-    The end lies at the share ``a`` that a score test just does not reject (Wilson 1927), so it lies above ``a`` when
-    p > a and (p - a)^2 > z^2 a (1 - a) / n. Here p = side/total and n = total/unit.
+    The lower end is the share ``a`` that a score test only just does not reject (Wilson 1927), so it lies above ``a`` when
+    p > a and (p - a)^2 > z^2 a (1 - a) / n, where p = side/total and n = total/vote_weight_today.
     """
-    a, whole = bar.parts
-    if a < 0 or (a == 0 and bar.inclusive):
+    a, whole = threshold.ratio
+    if a < 0 or (a == 0 and threshold.inclusive):
         return lambda _side, _total, _vote_weight_today: True
     if a == 0:
         return lambda side, _total, _vote_weight_today: side > 0
     if a >= whole:
         return lambda _side, _total, _vote_weight_today: False
-    z = book.z_in_ten_thousandths
-    spread, inclusive = z * z * a * (whole - a), bar.inclusive
+    z = book.z_ten_thousandths
+    spread, inclusive = z * z * a * (whole - a), threshold.inclusive
 
     def passes(side: int, total: int, vote_weight_today: int) -> bool:
         over = side * whole - a * total

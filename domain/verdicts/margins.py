@@ -1,8 +1,8 @@
-"""Margins: the fewest votes, and the fewest takes, without which the label would be another."""
+"""Margins: the fewest votes, and the fewest takes, whose removal would change the label."""
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from itertools import accumulate
@@ -10,103 +10,105 @@ from operator import mul
 from typing import TypeAlias
 
 from domain.rulebooks.rulebook import Label, Rulebook
-from domain.verdicts.decay import WeighedDays, WeightedVotes
-from domain.verdicts.labels import Rule, rule
+from domain.verdicts.decay import WeightedDays, WeightedVotes
+from domain.verdicts.labels import Rule, rule_for
 
-Taken: TypeAlias = Callable[[int], WeightedVotes]
+# The votes that remain after a number of removals.
+Remaining: TypeAlias = Callable[[int], WeightedVotes]
 
 
-def fewest_votes(standing: Rule, days: WeighedDays, votes: WeightedVotes) -> int | None:
-    """Of ``votes``, the sum of ``days``. None where no number of votes taken out changes the label.
+def vote_margin(rule: Rule, days: WeightedDays, votes: WeightedVotes) -> int | None:
+    """``votes`` is the sum of ``days``. None where no removal of votes changes the label.
 
-    While enough votes are left, those of one side move a label furthest, the ones that weigh most first; with too few
-    left, the community says nothing, whichever they were. One of the two is the shortest way.
+    As long as the quorum holds, the label moves furthest when votes of one side are removed, heaviest first; below the
+    quorum votes do not count, whichever were removed. The margin is the shortest of these ways.
     """
-    if not standing.has_quorum(votes):
+    if not rule.has_quorum(votes):
         return None
-    label, spare = standing.label(votes), votes.count - standing.book.community.minimum
+    label, spare = rule.label(votes), votes.count - rule.book.community.minimum
 
-    def way(taken: Taken, most: int) -> int | None:
-        return _first(lambda gone: standing.label(taken(gone)) != label, min(spare, most))
+    def fewest(remaining: Remaining, count: int) -> int | None:
+        return _first(lambda removed: rule.label(remaining(removed)) != label, min(spare, count))
 
-    ways = [way(*_ships_taken(days, votes)), way(*_skips_taken(days, votes))]
-    if standing.panel_label != label:
+    ways = [fewest(*_without_ships(days, votes)), fewest(*_without_skips(days, votes))]
+    if rule.panel_label != label:
         ways.append(spare + 1)
     return min((each for each in ways if each is not None), default=None)
 
 
-def _ships_taken(days: WeighedDays, votes: WeightedVotes) -> tuple[Taken, int]:
-    weight, most = _heaviest(days.weights, days.ship)
+def _without_ships(days: WeightedDays, votes: WeightedVotes) -> tuple[Remaining, int]:
+    weight, count = _heaviest(days.weights, days.ship)
 
-    def taken(gone: int) -> WeightedVotes:
-        ship, total = votes.ship - weight(gone), votes.total - weight(gone)
-        return WeightedVotes(votes.count - gone, ship, total, votes.vote_weight_today)
+    def remaining(removed: int) -> WeightedVotes:
+        ship, total = votes.ship - weight(removed), votes.total - weight(removed)
+        return WeightedVotes(votes.count - removed, ship, total, votes.vote_weight_today)
 
-    return taken, most
+    return remaining, count
 
 
-def _skips_taken(days: WeighedDays, votes: WeightedVotes) -> tuple[Taken, int]:
-    weight, most = _heaviest(days.weights, days.skip)
-    return lambda gone: WeightedVotes(
-        votes.count - gone, votes.ship, votes.total - weight(gone), votes.vote_weight_today
-    ), most
+def _without_skips(days: WeightedDays, votes: WeightedVotes) -> tuple[Remaining, int]:
+    weight, count = _heaviest(days.weights, days.skip)
+
+    def remaining(removed: int) -> WeightedVotes:
+        total = votes.total - weight(removed)
+        return WeightedVotes(votes.count - removed, votes.ship, total, votes.vote_weight_today)
+
+    return remaining, count
 
 
 def _heaviest(weights: list[int], votes: list[int]) -> tuple[Callable[[int], int], int]:
-    """What the heaviest so many of these votes weigh, and how many there are: the newest days come first."""
+    """The weight of the n heaviest of these votes, as a function of n, and their number. The newest days come first."""
     counts = list(accumulate(votes, initial=0))
     sums: list[int] = list(accumulate(map(mul, weights, votes), initial=0))
 
-    def weight(gone: int) -> int:
-        whole = bisect_right(counts, gone) - 1
-        rest = gone - counts[whole]
-        return sums[whole] + (rest * weights[whole] if rest else 0)
+    def weight(number: int) -> int:
+        whole_days = bisect_right(counts, number) - 1
+        rest = number - counts[whole_days]
+        return sums[whole_days] + (rest * weights[whole_days] if rest else 0)
 
     return weight, counts[-1]
 
 
-def _first(is_so: Callable[[int], bool], most: int) -> int | None:
-    """The first of 1..most for which it is so; once so, it stays so."""
-    if most < 1 or not is_so(most):
+def _first(is_true: Callable[[int], bool], last: int) -> int | None:
+    """The first of 1..last for which the predicate is true; it is monotone."""
+    if last < 1 or not is_true(last):
         return None
-    low, high = 0, most
-    while low + 1 < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if is_so(middle) else (middle, high)
-    return high
+    return 1 + bisect_left(range(1, last), x=True, key=is_true)
 
 
-def fewest_takes(
+def take_margin(
     book: Rulebook, takes: Sequence[tuple[int, int]], votes: WeightedVotes, label: Label
 ) -> int | None:
-    """Of takes as (weight, worth). None where no number of takes taken out changes the label."""
+    """``takes`` are pairs (weight, worth). None where no removal of takes changes the label."""
     if book.panel.weight == 0:
         return None
-    for gone in range(1, len(takes) + 1):
-        left = len(takes) - gone
+    for removed in range(1, len(takes) + 1):
+        kept = len(takes) - removed
         shares: Iterable[Fraction | None] = (
-            (least_share(takes, left), 1 - least_share([(w, 100 - v) for w, v in takes], left))
-            if left >= book.panel.quorum
+            (least_share(takes, kept), 1 - least_share([(w, 100 - v) for w, v in takes], kept))
+            if kept >= book.panel.quorum
             else (None,)
         )
-        if any(rule(book, share).label(votes) != label for share in shares):
-            return gone
+        if any(rule_for(book, share).label(votes) != label for share in shares):
+            return removed
     return None
 
 
 def panel_share(takes: Sequence[tuple[int, int]]) -> Fraction:
-    """The mean worth, weighed, within 0..1. At least one take weighs something."""
+    """The weighted mean worth, within 0..1. At least one weight is above 0."""
     return Fraction(sum(weight * worth for weight, worth in takes), 100 * sum(weight for weight, _ in takes))
 
 
 def least_share(takes: Sequence[tuple[int, int]], kept: int) -> Fraction:
-    """The least share that so many of the takes can have (Dinkelbach 1967, which ends: takes are finitely many)."""
+    """The least share of any ``kept`` of the takes, by Dinkelbach's iteration (1967), which ends for finitely many takes."""
     if len({weight for weight, _ in takes}) == 1:
         return Fraction(sum(sorted(worth for _, worth in takes)[:kept]), 100 * kept)
     share = panel_share(takes)
     while True:
-        over, whole = 100 * share.numerator, share.denominator
-        chosen = sorted((weight * (worth * whole - over), weight, worth) for weight, worth in takes)[:kept]
+        numerator, denominator = 100 * share.numerator, share.denominator
+        chosen = sorted(
+            (weight * (worth * denominator - numerator), weight, worth) for weight, worth in takes
+        )[:kept]
         least = panel_share([(weight, worth) for _, weight, worth in chosen])
         if least >= share:
             return share

@@ -1,4 +1,4 @@
-"""Proofs: a verdict with all that it was made from, as one file that anybody can recompute."""
+"""Proofs: a verdict and its inputs in one file, from which anybody can recompute it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Format = Literal["shiplog-verdict-1"]
 
 
 class Inputs(Struct, frozen=True):
-    """``days`` are [day, ship, skip], with the day from which ages count: only where the rulebook weighs ages."""
+    """``days`` are [day, ship, skip]; they and ``today``, from which ages are counted, are set only where the rulebook weighs age."""
 
     takes: list[Judgement]
     ship: int
@@ -27,8 +27,6 @@ class Inputs(Struct, frozen=True):
 
 
 class Bundle(Struct, frozen=True):
-    """What ``prove`` writes."""
-
     digest: str
     format: Format
     inputs: Inputs
@@ -41,11 +39,11 @@ class Bundle(Struct, frozen=True):
 def prove(
     tool: str, positions: str, takes: Sequence[Judgement], ballots: Ballots, rulebook: Rulebook
 ) -> bytes:
-    """A bundle: JSON, sorted, without spaces, and a newline. ``digest`` is of the JSON without it.
+    """A Bundle as sorted JSON without spaces, and a newline. ``digest`` is that of the same JSON without ``digest``.
 
-    ``positions`` say where in the log the inputs were read, as Shiplog-Position does. They are not proved by it.
+    ``positions`` state where in the log the inputs were read, as in the header Shiplog-Position; they are not proved.
     """
-    rest: dict[str, object] = {
+    bundle: dict[str, object] = {
         "format": get_args(Format)[0],
         "inputs": Raw(canonical_inputs(takes, ballots, rulebook)),
         "positions": positions,
@@ -53,8 +51,8 @@ def prove(
         "tool": tool,
         "verdict": judge(takes, ballots, rulebook),
     }
-    digest = "sha256:" + sha256(_canonical(rest)).hexdigest()
-    return _canonical({**rest, "digest": digest}) + b"\n"
+    digest = "sha256:" + sha256(_canonical(bundle)).hexdigest()
+    return _canonical({**bundle, "digest": digest}) + b"\n"
 
 
 def _canonical(value: dict[str, object]) -> bytes:

@@ -1,6 +1,6 @@
-"""Rankings: the orders in which a list of tools can be read. Greater ranks come first.
+"""Rankings: the orders of a list of tools. Greater ranks come first.
 
-Ranks are whole numbers, so that one can be written into a cursor and read back exactly.
+Ranks are tuples of whole numbers, so that a pagination cursor can hold one exactly.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from domain.rulebooks.rulebook import Rulebook
 from domain.verdicts.activity import RecentActivity
-from domain.verdicts.statistics import lower_end
+from domain.verdicts.statistics import wilson_lower_bound
 
 Sort = Literal["top", "hot", "trending", "controversial", "most-voted", "new"]
 Rank = tuple[int, ...]
@@ -23,7 +23,7 @@ _DIGITS = Context(prec=28, rounding=ROUND_HALF_EVEN)
 
 
 class Contender(Struct, frozen=True):
-    """A tool, as far as an order reads it: votes that stand, takes that stand with the sum of their scores."""
+    """The part of a tool that orders depend on: current votes, and current takes with the sum of their scores."""
 
     ship: int = 0
     skip: int = 0
@@ -42,7 +42,7 @@ def rank(sort: Sort, tool: Contender, rulebook: Rulebook) -> Rank:
         case "top":
             return _top(tool, rulebook)
         case "hot":
-            return (tool.recent_activity.heat, *_top(tool, rulebook))
+            return (tool.recent_activity.decayed_votes, *_top(tool, rulebook))
         case "trending":
             return (int(tool.recent_activity.trends), tool.recent_activity.growth, *_top(tool, rulebook))
         case "controversial":
@@ -56,14 +56,14 @@ def rank(sort: Sort, tool: Contender, rulebook: Rulebook) -> Rank:
 
 
 def _top(tool: Contender, rulebook: Rulebook) -> Rank:
-    """Settled tallies first, by what the community sees in the tool at least; then by the panel.
+    """Tallies with a quorum first; then by the lower bound of the community's share, the panel, and fewer votes for skip.
 
-    Without votes, or with none for ship, that is 0, and the panel decides; then the fewer votes for skip.
+    The lower bound is 0 without votes for ship, so that the panel decides.
     """
     takes = tool.takes_ship + tool.takes_skip
     return (
         int(tool.total >= rulebook.community.minimum),
-        lower_end(tool.ship, tool.skip, rulebook.z),
+        wilson_lower_bound(tool.ship, tool.skip, rulebook.z),
         _PLACES * tool.takes_ship // takes if takes else -1,
         _PLACES * tool.score_total // takes if takes else -1,
         -tool.skip,
@@ -72,10 +72,10 @@ def _top(tool: Contender, rulebook: Rulebook) -> Rank:
 
 @lru_cache(100_000)
 def controversy(ship: int, skip: int) -> int:
-    """Many votes, evenly split: total ** (smaller side / larger side), in millionths, to the nearest; 0 of one side alone.
+    """total ** (smaller side / larger side), in millionths, rounded half to even; 0 if all votes are on one side.
 
-    Reddit's formula (r2/lib/db/_sorts.pyx), as exp(ln(total) * smaller / larger). Decimals round both functions
-    correctly, so the 28 digits are the same everywhere, and the last ones are not among those that are kept.
+    Reddit's formula (r2/lib/db/_sorts.pyx), as exp(ln(total) * smaller / larger). Decimal functions are correctly
+    rounded, so the result is the same on every machine.
     """
     smaller, larger = sorted((ship, skip))
     if not smaller:

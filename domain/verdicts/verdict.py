@@ -1,4 +1,4 @@
-"""Verdicts: pure functions of takes, ballots and rulebook. They say which clause decided, and how narrowly."""
+"""Verdicts: a label with its reasons and margins, computed from takes, ballots and a rulebook."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from msgspec import Struct
 
 from domain.rulebooks.rulebook import Label, Panel, Rulebook
 from domain.shared.types import Choice
-from domain.verdicts.decay import Ballots, WeighedDays, WeightedVotes, weigh_days
+from domain.verdicts.decay import Ballots, WeightedDays, WeightedVotes, weigh_days
 from domain.verdicts.explanations import explain
-from domain.verdicts.labels import DecidedBy, Rule, rule
-from domain.verdicts.margins import fewest_takes, fewest_votes, panel_share
+from domain.verdicts.labels import DecidedBy, Rule, rule_for
+from domain.verdicts.margins import panel_share, take_margin, vote_margin
 from domain.verdicts.shares import DistanceToNextLabel, Shares, distance_of, shares_of
 from domain.verdicts.statistics import mean, share, wilson
 
 
 class Judgement(Struct, frozen=True, order=True):
-    """A standing take, as far as a verdict reads it."""
+    """The part of a current take that verdicts depend on."""
 
     reviewer: str
     score: int
@@ -29,7 +29,7 @@ class Judgement(Struct, frozen=True, order=True):
 
 
 class Tally(Struct, frozen=True):
-    """Votes that stand. Share and interval are None, never 0, when there are none."""
+    """Current votes. Share and interval are None without votes, not 0."""
 
     ship: int
     skip: int
@@ -48,14 +48,14 @@ class PanelSplit(Struct, frozen=True):
 
 
 class Margin(Struct, frozen=True):
-    """The fewest votes, and the fewest takes, whose removal would change the label; None where none can."""
+    """The fewest votes, and the fewest takes, whose removal would change the label; None where no removal does."""
 
     votes: int | None
     takes: int | None
 
 
 class Verdict(Struct, frozen=True):
-    """``decided`` is the part of the rulebook that made the label, ``distance`` how far the next label is."""
+    """``decided`` is what the label rests on; ``rulebook`` and ``inputs`` are digests."""
 
     label: Label
     decided: DecidedBy
@@ -76,7 +76,7 @@ def count(ship: int, skip: int, rulebook: Rulebook) -> Tally:
 
 
 class BriefVerdict(Struct, frozen=True):
-    """What comparisons read of a verdict, without its words and digests: quick for thousands."""
+    """The part of a verdict that comparisons read, without explanation and digests: cheap for thousands of tools."""
 
     label: Label
     panel: PanelSplit
@@ -88,47 +88,44 @@ def judge(takes: Sequence[Judgement], ballots: Ballots, rulebook: Rulebook) -> V
     counted = counted_takes(takes, rulebook.panel)
     days = weigh_days(ballots, rulebook.community)
     votes = days.summed
-    standing = rule(rulebook, panel_value(counted, rulebook.panel))
-    label, decided = standing.decide(votes)
+    rule = rule_for(rulebook, panel_share_of(counted, rulebook.panel))
+    label, decided = rule.decide(votes)
     panel = split(takes)
-    distance = distance_of(standing, votes, label, decided)
+    distance = distance_of(rule, votes, label, decided)
     return Verdict(
         label=label,
         decided=decided,
         panel=panel,
         community=count(ballots.ship, ballots.skip, rulebook),
-        shares=shares_of(standing, votes),
+        shares=shares_of(rule, votes),
         distance=distance,
-        margin=_margin(standing, counted, days, votes, label),
-        explanation=explain(
-            standing, votes, (panel.ship, panel.skip), len(counted), label, decided, distance
-        ),
+        margin=_margin(rule, counted, days, votes, label),
+        explanation=explain(rule, votes, (panel.ship, panel.skip), len(counted), label, decided, distance),
         rulebook=rulebook.digest,
         inputs=inputs_digest(takes, ballots, rulebook),
     )
 
 
-def judge_shortly(
-    takes: Sequence[Judgement], ship: int, skip: int, days: WeighedDays, rulebook: Rulebook
+def judge_briefly(
+    takes: Sequence[Judgement], ship: int, skip: int, days: WeightedDays, rulebook: Rulebook
 ) -> BriefVerdict:
-    """What ``judge`` says of these votes, in short."""
     counted = counted_takes(takes, rulebook.panel)
     votes = days.summed
-    standing = rule(rulebook, panel_value(counted, rulebook.panel))
-    label = standing.label(votes)
-    margin = _margin(standing, counted, days, votes, label)
+    rule = rule_for(rulebook, panel_share_of(counted, rulebook.panel))
+    label = rule.label(votes)
+    margin = _margin(rule, counted, days, votes, label)
     return BriefVerdict(label, split(takes), count(ship, skip, rulebook), margin)
 
 
 def _margin(
-    standing: Rule, counted: Sequence[tuple[int, int]], days: WeighedDays, votes: WeightedVotes, label: Label
+    rule: Rule, counted: Sequence[tuple[int, int]], days: WeightedDays, votes: WeightedVotes, label: Label
 ) -> Margin:
-    takes = fewest_takes(standing.book, counted, votes, label)
-    return Margin(fewest_votes(standing, days, votes), takes)
+    takes = take_margin(rule.book, counted, votes, label)
+    return Margin(vote_margin(rule, days, votes), takes)
 
 
 def split(takes: Sequence[Judgement]) -> PanelSplit:
-    """A reviewer without a take is left out of the denominator."""
+    """Reviewers without a take are not part of the denominator."""
     ship = sum(take.choice == "ship" for take in takes)
     skip = len(takes) - ship
     scores = [take.score for take in takes]
@@ -136,9 +133,9 @@ def split(takes: Sequence[Judgement]) -> PanelSplit:
 
 
 def counted_takes(takes: Sequence[Judgement], panel: Panel) -> list[tuple[int, int]]:
-    """(weight, worth) of those that weigh something."""
-    weighed = [(panel.weights.get(take.reviewer, 1), worth(take, panel)) for take in takes]
-    return [each for each in weighed if each[0]]
+    """(weight, worth) of each take whose weight is above 0."""
+    weighted = [(panel.weights.get(take.reviewer, 1), worth(take, panel)) for take in takes]
+    return [each for each in weighted if each[0]]
 
 
 def worth(take: Judgement, panel: Panel) -> int:
@@ -148,8 +145,8 @@ def worth(take: Judgement, panel: Panel) -> int:
     return next((worth for start, worth in reversed(panel.bands) if take.score >= start), take.score)
 
 
-def panel_value(counted: Sequence[tuple[int, int]], panel: Panel) -> Fraction | None:
-    """The panel's share, None while it has no quorum."""
+def panel_share_of(counted: Sequence[tuple[int, int]], panel: Panel) -> Fraction | None:
+    """The panel's share, None below its quorum."""
     return panel_share(counted) if len(counted) >= panel.quorum else None
 
 
@@ -159,9 +156,9 @@ def inputs_digest(takes: Sequence[Judgement], ballots: Ballots, rulebook: Rulebo
 
 
 def canonical_inputs(takes: Sequence[Judgement], ballots: Ballots, rulebook: Rulebook) -> bytes:
-    """JSON, sorted, without spaces: the takes in reviewer order, the two counts, and by day what is weighed by day.
+    """JSON, sorted, without spaces: the takes by reviewer, the two counts, and the days where the rulebook weighs age.
 
-    Days of which no vote stands are left out, so that the bytes do not depend on how the days were counted.
+    Days without votes are left out, so that the bytes do not depend on how the days were counted.
     """
     inputs: dict[str, object] = {"takes": sorted(takes), "ship": ballots.ship, "skip": ballots.skip}
     if rulebook.weighs_age:

@@ -1,1 +1,1 @@
-"""Ballots and bookmarks: one person's standing choice for one tool."""
+"""Ballots and bookmarks: one person's current choice for one tool. Limits of vote ids and voters."""

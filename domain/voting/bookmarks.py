@@ -1,4 +1,4 @@
-"""Bookmarks: a tool on somebody's shelf. They stand and move as ballots do, and never enter a tally."""
+"""Bookmarks: tools on a person's shelf. They change by the same rule as ballots, and never enter a tally."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SAVED: Literal["saved"] = "saved"
 
 
 class Note(Struct, frozen=True, forbid_unknown_fields=True):
-    """What its owner wrote beside a bookmark. Private: kept outside the log, never exported."""
+    """A private note on a bookmark, kept outside the log and never exported."""
 
     note: Text = ""
     tags: Annotated[tuple[Name, ...], Meta(max_length=20)] = ()

@@ -1,7 +1,7 @@
-"""Ballots: one person's standing vote for one tool, and the rule by which a cast moves it.
+"""Ballots: one person's current vote for one tool, and the rule by which a cast changes it.
 
-The same rule, set at a time, is the SQL function append_casts (migrations/functions/append_casts.sql);
-a property test holds both to each other. Bookmarks move by the same rule.
+The SQL function append_casts (migrations/functions/append_casts.sql) applies the same rule to a batch; a property test
+compares the two. Bookmarks follow the same rule.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ Outcome = Literal["counted", "unchanged", "superseded"]
 
 
 class Cast(Struct, frozen=True):
-    """Choose ship or skip, or retract with None. Ids of one ballot are compared as bytes (UUIDv7: by time)."""
+    """``choice`` is ship, skip, or None to retract. Ids of one ballot are compared as bytes (UUIDv7: by time)."""
 
     id: UUID
     choice: str | None
 
 
 class Ballot(Struct, frozen=True):
-    """What the ballot says now, the newest id it has seen, and how that id was answered."""
+    """The current choice and the newest id; ``replaced`` and ``counted`` are the answer that id was given."""
 
     id: UUID | None = None
     choice: str | None = None
@@ -40,7 +40,7 @@ BLANK = Ballot()
 
 
 def evolve(ballot: Ballot, cast: Cast) -> Ballot:
-    """A ballot only moves forward in id order; a cast that says what already stands moves the id alone."""
+    """The newest id wins; a cast of the current choice updates the id alone."""
     if ballot.id is not None and cast.id <= ballot.id:
         return ballot
     counted = cast.choice != ballot.choice
@@ -48,7 +48,7 @@ def evolve(ballot: Ballot, cast: Cast) -> Ballot:
 
 
 def decide(ballot: Ballot, cast: Cast) -> CastDecision:
-    """The answer to a cast. The newest id sent again is answered as it was the first time."""
+    """The answer to a cast. Idempotent: the newest id sent again gets the same answer."""
     after = evolve(ballot, cast)
     if after.id != cast.id:
         return CastDecision("superseded", after.choice, None)

@@ -1,1 +1,1 @@
-"""Webhooks: messages, signatures, retries, and which endpoints are allowed."""
+"""Webhooks: messages, signatures, retries and allowed endpoints."""

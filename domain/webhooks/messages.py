@@ -1,4 +1,4 @@
-"""Webhooks: what a receiver is told, how it is signed, and what its answer means (Standard Webhooks 1.0.0)."""
+"""Webhook messages, their signatures, and the outcome of an attempt to deliver one (Standard Webhooks 1.0.0)."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ State: TypeAlias = Literal["pending", "delivered", "failed"]
 PING = "webhook.ping"
 FLIPPED = "verdict.flipped"
 SECRET_BYTES = 32
-_SECRET_PREFIX = "whsec_"  # noqa: S105 - what a secret begins with is none
+_SECRET_PREFIX = "whsec_"  # noqa: S105 - the prefix of secrets is not one
 
-# After the first attempt, the second, ...: the schedule of the specification, three days and a quarter in all.
-DELAYS = tuple(
+# The delays after each failed attempt, as the specification recommends: about three days in all.
+RETRY_DELAYS = tuple(
     timedelta(seconds=seconds) for seconds in (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
 )
-ATTEMPTS_MAX = len(DELAYS) + 1
-_WAIT_MAX = timedelta(days=1)
-_JITTER = 0.2  # of a delay, at most, on top of it
+ATTEMPTS_MAX = len(RETRY_DELAYS) + 1
+_RETRY_AFTER_MAX = timedelta(days=1)
+_JITTER_MAX = 0.2  # added to a delay, as a fraction of it
 
 
-class ToolTold(Struct, frozen=True):
+class ToolPayload(Struct, frozen=True):
     slug: str
     name: str
 
 
-class FlipTold(Struct, frozen=True):
-    """``event`` is the type of the event at ``position``, which caused it; ``url`` the tool's page."""
+class FlipPayload(Struct, frozen=True):
+    """``event`` is the type of the event at ``position``, which caused the flip; ``url`` is the tool's page."""
 
-    tool: ToolTold
+    tool: ToolPayload
     before: Label
     after: Label
     position: str
@@ -50,15 +50,15 @@ class FlipTold(Struct, frozen=True):
 
 
 class Message(Struct, frozen=True):
-    """``timestamp``: when the event was recorded that it tells of."""
+    """``timestamp`` is when the event behind the message was recorded."""
 
     type: str
     timestamp: datetime
-    data: FlipTold | dict[str, str]
+    data: FlipPayload | dict[str, str]
 
 
 class AttemptResult(Struct, frozen=True):
-    """What came of an attempt: a status, or the error instead of one. ``text`` is the beginning of the answer's body."""
+    """The HTTP status of an attempt, or the error instead of one. ``text`` is the beginning of the response body."""
 
     status: int | None = None
     error: str | None = None
@@ -70,28 +70,28 @@ class Delivered(Struct, frozen=True):
     state: ClassVar[State] = "delivered"
 
 
-class Again(Struct, frozen=True):
+class Retry(Struct, frozen=True):
     state: ClassVar[State] = "pending"
     after: timedelta
 
 
-class GivenUp(Struct, frozen=True):
+class GiveUp(Struct, frozen=True):
     state: ClassVar[State] = "failed"
 
 
 class Gone(Struct, frozen=True):
-    """The receiver wants no more, ever."""
+    """The receiver answered 410: it wants no more messages."""
 
     state: ClassVar[State] = "failed"
 
 
-Meaning: TypeAlias = Delivered | Again | GivenUp | Gone
+DeliveryOutcome: TypeAlias = Delivered | Retry | GiveUp | Gone
 
 
-def message_of(flip: Flip, tool: ToolTold, site: str) -> bytes:
-    """The bytes to sign and to send."""
+def flip_message(flip: Flip, tool: ToolPayload, site: str) -> bytes:
+    """The bytes to sign and send."""
     place = flip.place
-    told = FlipTold(
+    payload = FlipPayload(
         tool,
         flip.before,
         flip.after,
@@ -100,43 +100,43 @@ def message_of(flip: Flip, tool: ToolTold, site: str) -> bytes:
         flip.rulebook,
         f"{site}/tools/{tool.slug}",
     )
-    return msgspec.json.encode(Message(FLIPPED, place.recorded_at.astimezone(UTC), told))
+    return msgspec.json.encode(Message(FLIPPED, place.recorded_at.astimezone(UTC), payload))
 
 
-def ping(at: datetime, site: str) -> bytes:
+def ping_message(at: datetime, site: str) -> bytes:
     return msgspec.json.encode(Message(PING, at.astimezone(UTC), {"url": site}))
 
 
-def write_secret(secret: bytes) -> str:
-    """As the receiver is shown it."""
+def encode_secret(secret: bytes) -> str:
+    """In the form shown to the receiver."""
     return _SECRET_PREFIX + base64.b64encode(secret).decode()
 
 
 def sign(secrets: Sequence[bytes], id: str, timestamp: int, body: bytes) -> str:
-    """The header webhook-signature: one HMAC-SHA256 (RFC 2104) a secret, over id, timestamp and body."""
+    """The header webhook-signature: an HMAC-SHA256 (RFC 2104) of id, timestamp and body for each secret."""
     content = f"{id}.{timestamp}.".encode() + body
     digests = (hmac.digest(secret, content, sha256) for secret in secrets)
     return " ".join(f"v1,{base64.b64encode(digest).decode()}" for digest in digests)
 
 
-def meaning_of(answer: AttemptResult, attempts: int, jitter: float) -> Meaning:
-    """What to do after the ``attempts``-th attempt. ``jitter`` is at random between 0 and 1."""
-    if answer.status is not None and 200 <= answer.status < 300:
+def outcome_of(result: AttemptResult, attempts: int, jitter: float) -> DeliveryOutcome:
+    """``attempts`` counts this one. ``jitter`` is random, from 0 to 1."""
+    if result.status is not None and 200 <= result.status < 300:
         return Delivered()
-    if answer.status == 410:
+    if result.status == 410:
         return Gone()
     if attempts >= ATTEMPTS_MAX:
-        return GivenUp()
-    wanted = min(answer.retry_after or timedelta(0), _WAIT_MAX)
-    return Again(max(DELAYS[attempts - 1] * (1 + _JITTER * jitter), wanted))
+        return GiveUp()
+    requested = min(result.retry_after or timedelta(0), _RETRY_AFTER_MAX)
+    return Retry(max(RETRY_DELAYS[attempts - 1] * (1 + _JITTER_MAX * jitter), requested))
 
 
-def read_retry_after(header: str | None, now: datetime) -> timedelta | None:
-    """Seconds or a date (RFC 9110 section 10.2.3); None for anything else, and for what has passed."""
+def parse_retry_after(header: str | None, now: datetime) -> timedelta | None:
+    """From seconds or a date (RFC 9110 section 10.2.3); None for anything else, and for a past date."""
     if not header or len(header) > 40:
         return None
     if header.isascii() and header.isdigit():
-        return timedelta(seconds=min(int(header), int(_WAIT_MAX.total_seconds())))
+        return timedelta(seconds=min(int(header), int(_RETRY_AFTER_MAX.total_seconds())))
     try:
         at = parsedate_to_datetime(header)
         return max(at.astimezone(UTC) - now, timedelta(0)) or None

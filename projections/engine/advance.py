@@ -1,7 +1,7 @@
-"""The engine: folds each read model's one SELECT over the next range of a shard, exactly once.
+"""The engine: folds the next range of a shard into every read model, exactly once.
 
-A projection is a SELECT over ``events``. The engine narrows ``events`` to a range and merges what the SELECT
-gives into the read model's table; the text itself is the same for every range, live or recounted.
+A projection is a SELECT over ``events``. The engine narrows ``events`` to a range, upserts the SELECT's rows into the
+read model's table, and moves the checkpoint in the same transaction.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from projections.engine.blocked import (
     known_families,
     record_unknown_types,
 )
-from projections.engine.parked import Parked
-from projections.engine.poison import AT_FAULT, fold_past_poison
+from projections.engine.parked import ParkedEvent
+from projections.engine.poison import POISON_ERRORS, fold_past_poison
 from projections.engine.projection import RANGE, Projection
 from projections.engine.upcasting import quoted, with_upcasts
 
-# A shard is claimed whole, or not at all: read models that advance together stay at one position.
+# All read models of a shard are claimed, or none: those that advance together stay at one position.
 CLAIM = """
 SELECT c.projection, c.position, h.position AS head
   FROM checkpoints AS c JOIN heads AS h USING (shard)
@@ -34,166 +34,162 @@ SELECT c.projection, c.position, h.position AS head
    AND (SELECT pg_try_advisory_xact_lock(hashtext('shiplog advance'), $1))
    FOR NO KEY UPDATE OF c
 """
-BEHIND = """
+READ_SHARDS_BEHIND = """
 SELECT c.shard FROM checkpoints AS c JOIN heads AS h USING (shard)
  GROUP BY c.shard HAVING bool_or(c.position < h.position) ORDER BY c.shard
 """
-
-TYPES = "SELECT position, type FROM events WHERE shard = $1 AND position = ANY($2)"
-MOVE = """
+READ_TYPES = "SELECT position, type FROM events WHERE shard = $1 AND position = ANY($2)"
+MOVE_CHECKPOINTS = """
 WITH moved AS (
     UPDATE checkpoints SET position = $3 WHERE shard = $1 AND position = $2 AND projection = ANY($4) RETURNING projection)
 SELECT count(*) FROM moved
 """
 
-# How much of a shard one transaction folds: long enough to be cheap, short enough to be seen soon.
-BATCH = 50_000
-# Where an event in it may be poison: each read model folds it alone, halving what fails.
-BATCH_APART = 2_048
+# One transaction folds at most this: large enough to be cheap, small enough that readers see votes soon.
+BATCH_EVENTS = 50_000
+# A batch that may contain poison: each read model folds it separately, and halves what fails.
+SEPARATE_BATCH_EVENTS = 2_048
 
 
-def all_versions(projections: Sequence[Projection]) -> list[Projection]:
-    """Each live read model, and those beside it that a checkpoint may be kept for."""
-    return [each for live in projections for each in (live, live.shadow, live.previous)]
+class AdvanceResult(Struct, frozen=True):
+    """One transaction advanced read models to ``position``, over ``events`` events.
 
-
-class Advanced(Struct, frozen=True):
-    """What one transaction moved: up to where, and by how many events; and what of it could not be folded.
-
-    ``caught_up``: nothing more was there when it began.
+    ``caught_up``: that was the shard's head when the transaction began. ``parked``: the events that could not be folded.
     """
 
     shard: Shard
     position: int
     events: int
     caught_up: bool
-    parked: tuple[Parked, ...] = ()
+    parked: tuple[ParkedEvent, ...] = ()
 
 
 class Claim(Struct, frozen=True):
-    """The read models that are to move, and the range."""
+    """Read models and the range to fold into them: after ``start`` and up to ``upto``."""
 
     shard: Shard
-    moving: Sequence[Projection]
+    projections: Sequence[Projection]
     start: int
     upto: int
     head: int
 
     @property
     def names(self) -> list[str]:
-        return [projection.name for projection in self.moving]
+        return [projection.name for projection in self.projections]
 
 
-Fold: TypeAlias = "Callable[[PoolConnectionProxy[Record], Claim], Awaitable[Advanced]]"
+FoldClaim: TypeAlias = "Callable[[PoolConnectionProxy[Record], Claim], Awaitable[AdvanceResult]]"
 
 
-class Unreadable(Exception):
-    """The range has an event that a read model on the move has to read and cannot. Nothing was kept."""
+class UnreadableRange(Exception):
+    """The range contains an event that a claimed read model has to read and cannot. The transaction is rolled back."""
 
 
 class CheckpointMoved(Exception):
-    """Another worker advanced this read model first. Nothing was kept; try again from its checkpoint."""
+    """Another worker has advanced this read model. The transaction is rolled back; retry from the new checkpoint."""
 
 
-async def behind(pool: Pool[Record]) -> list[Shard]:
+async def shards_behind(pool: Pool[Record]) -> list[Shard]:
     """The shards with events that some read model has not folded."""
-    return [Shard(row[0]) for row in await pool.fetch(BEHIND)]
+    return [Shard(row[0]) for row in await pool.fetch(READ_SHARDS_BEHIND)]
 
 
 async def advance(
-    pool: Pool[Record], projections: Sequence[Projection], shard: Shard, *, batch: int = BATCH
-) -> Advanced | None:
-    """Move the shard's read models on by one range, in one transaction. None when there is nothing to claim.
+    pool: Pool[Record], projections: Sequence[Projection], shard: Shard, *, batch: int = BATCH_EVENTS
+) -> AdvanceResult | None:
+    """Advance the shard's read models by one range, in one transaction. None when there is nothing to claim.
 
-    Those furthest behind move, and no further than to where the next ones wait for them: once at one
-    position, all go on together. A stopped one (stops.py) stays where it is, and holds nobody back. What a read model
-    cannot fold is parked (poison.py).
+    The read models furthest behind advance first, up to the checkpoint of the next ones; from one position on, all
+    advance together. A blocked read model (blocked.py) stays at its checkpoint and delays no other. An event that a
+    read model cannot fold is parked (poison.py).
     """
     try:
         return await _advance(pool, projections, shard, batch, _fold_together)
-    except Unreadable:
-        return await _advance(pool, projections, shard, batch, _fold_apart)
-    except AT_FAULT:
-        return await _advance(pool, projections, shard, min(batch, BATCH_APART), _fold_apart)
+    except UnreadableRange:
+        return await _advance(pool, projections, shard, batch, _fold_separately)
+    except POISON_ERRORS:
+        return await _advance(pool, projections, shard, min(batch, SEPARATE_BATCH_EVENTS), _fold_separately)
 
 
 async def _advance(
-    pool: Pool[Record], projections: Sequence[Projection], shard: Shard, batch: int, way: Fold
-) -> Advanced | None:
+    pool: Pool[Record], projections: Sequence[Projection], shard: Shard, batch: int, fold_claim: FoldClaim
+) -> AdvanceResult | None:
     async with pool.acquire() as conn, conn.transaction():
         rows = await conn.fetch(CLAIM, shard)
-        stands = {row["projection"]: row["position"] for row in rows}
-        due = [each for each in all_versions(projections) if each.name in stands]
-        if way is _fold_apart or not _all_together(projections, stands):
-            due = await _not_stopped(conn, shard, due, stands)
+        checkpoints = {row["projection"]: row["position"] for row in rows}
+        due = [each for live in projections for each in live.versions if each.name in checkpoints]
+        if fold_claim is _fold_separately or not _at_one_position(projections, checkpoints):
+            due = await _unblocked(conn, shard, due, checkpoints)
         if not due:
             return None
-        return await way(conn, _claim(shard, due, stands, rows[0]["head"], batch))
+        return await fold_claim(conn, _claim(shard, due, checkpoints, rows[0]["head"], batch))
 
 
-def _all_together(projections: Sequence[Projection], stands: Mapping[str, int]) -> bool:
-    """Nobody was left behind: every read model is due, and at one position."""
-    folded = [each.name for each in projections if each.view is None]
-    return len(set(stands.values())) == 1 and all(name in stands for name in folded)
+def _at_one_position(projections: Sequence[Projection], checkpoints: Mapping[str, int]) -> bool:
+    """Whether every read model is behind the head, and all are at the same position."""
+    advanced = [each.name for each in projections if each.view is None]
+    return len(set(checkpoints.values())) == 1 and all(name in checkpoints for name in advanced)
 
 
-async def _not_stopped(
-    conn: PoolConnectionProxy[Record], shard: Shard, due: Sequence[Projection], stands: Mapping[str, int]
+async def _unblocked(
+    conn: PoolConnectionProxy[Record], shard: Shard, due: Sequence[Projection], checkpoints: Mapping[str, int]
 ) -> list[Projection]:
-    """Those that go on. Only asked where one may have been left behind, or something was found in a range."""
-    following = sorted({position + 1 for position in stands.values()})
-    types = {row["position"]: row["type"] for row in await conn.fetch(TYPES, shard, following)}
-    going = [each for each in due if not is_blocked_by(each, types.get(stands[each.name] + 1))]
-    parked_too_much = await blocked_by_poison(conn, shard)
-    return [each for each in going if each.name not in parked_too_much]
+    """The read models that can advance. Only needed when one may be blocked, or a range could not be folded."""
+    following = sorted({position + 1 for position in checkpoints.values()})
+    types = {row["position"]: row["type"] for row in await conn.fetch(READ_TYPES, shard, following)}
+    readable = [each for each in due if not is_blocked_by(each, types.get(checkpoints[each.name] + 1))]
+    poisoned = await blocked_by_poison(conn, shard)
+    return [each for each in readable if each.name not in poisoned]
 
 
 def _claim(
-    shard: Shard, due: Sequence[Projection], stands: Mapping[str, int], head: int, batch: int
+    shard: Shard, due: Sequence[Projection], checkpoints: Mapping[str, int], head: int, batch: int
 ) -> Claim:
-    start = min(stands[each.name] for each in due)
-    moving = [each for each in due if stands[each.name] == start]
-    ahead = [stands[each.name] for each in due if each not in moving]
-    return Claim(shard, moving, start, min([*ahead, head, start + batch]), head)
+    start = min(checkpoints[each.name] for each in due)
+    furthest_behind = [each for each in due if checkpoints[each.name] == start]
+    ahead = [checkpoints[each.name] for each in due if each not in furthest_behind]
+    return Claim(shard, furthest_behind, start, min([*ahead, head, start + batch]), head)
 
 
-async def _fold_together(conn: PoolConnectionProxy[Record], claim: Claim) -> Advanced:
-    """All in one statement: as long as every event is understood by everybody."""
-    reading = [each for each in claim.moving if each.reads(claim.shard)]
-    rows = await conn.fetch(fold(reading), claim.shard, claim.start, claim.upto, claim.names)
-    if rows[0]["moved"] != len(claim.moving):
+async def _fold_together(conn: PoolConnectionProxy[Record], claim: Claim) -> AdvanceResult:
+    """Fold the range into all read models in one statement."""
+    readers = [each for each in claim.projections if each.reads(claim.shard)]
+    rows = await conn.fetch(fold_statement(readers), claim.shard, claim.start, claim.upto, claim.names)
+    if rows[0]["moved"] != len(claim.projections):
         raise CheckpointMoved
-    met = [row["type"] for row in rows if row["type"] is not None]
-    if any(is_blocked_by(projection, each) for projection in claim.moving for each in met):
-        raise Unreadable
-    if met:
-        await record_unknown_types(conn, claim.moving, claim.shard, claim.start, claim.upto)
-    return Advanced(claim.shard, claim.upto, claim.upto - claim.start, claim.upto == claim.head)
+    unknown = [row["type"] for row in rows if row["type"] is not None]
+    if any(is_blocked_by(projection, each) for projection in claim.projections for each in unknown):
+        raise UnreadableRange
+    if unknown:
+        await record_unknown_types(conn, claim.projections, claim.shard, claim.start, claim.upto)
+    return AdvanceResult(claim.shard, claim.upto, claim.upto - claim.start, claim.upto == claim.head)
 
 
-async def _fold_apart(conn: PoolConnectionProxy[Record], claim: Claim) -> Advanced:
-    """One after the other, up to what the first of them has to stop at, and past what one of them cannot fold."""
-    stop = await first_unreadable(conn, claim.moving, claim.shard, claim.start, claim.upto)
+async def _fold_separately(conn: PoolConnectionProxy[Record], claim: Claim) -> AdvanceResult:
+    """Fold the range into each read model separately: up to the first event one of them cannot read, past poison."""
+    stop = await first_unreadable(conn, claim.projections, claim.shard, claim.start, claim.upto)
     upto = claim.upto if stop is None else stop - 1
-    parked: list[Parked] = []
-    for projection in claim.moving:
+    parked: list[ParkedEvent] = []
+    for projection in claim.projections:
         parked += await fold_past_poison(conn, projection, claim.shard, claim.start, upto)
-    await record_unknown_types(conn, claim.moving, claim.shard, claim.start, upto)
-    if await conn.fetchval(MOVE, claim.shard, claim.start, upto, claim.names) != len(claim.moving):
+    await record_unknown_types(conn, claim.projections, claim.shard, claim.start, upto)
+    moved = await conn.fetchval(MOVE_CHECKPOINTS, claim.shard, claim.start, upto, claim.names)
+    if moved != len(claim.projections):
         raise CheckpointMoved
-    return Advanced(claim.shard, upto, upto - claim.start, upto == claim.head, tuple(parked))
+    return AdvanceResult(claim.shard, upto, upto - claim.start, upto == claim.head, tuple(parked))
 
 
-def fold(projections: Sequence[Projection]) -> str:
-    """Fold a range into these tables and move checkpoints; gives how many of these stood at its start.
+def fold_statement(projections: Sequence[Projection]) -> str:
+    """Fold the range of shard $1 after $2 and up to $3 into these tables, and move the checkpoints of the read models $4.
 
-    And, on rows of their own, the types in it that nobody has heard of.
+    Each row has the number of checkpoints that were at $2 and moved. There is one row for each event type in the
+    range that none of these read models knows; where there is none, one row has the type NULL.
     """
-    merges = "".join(f"{projection.name} AS ({projection.merge}), " for projection in projections)
+    upserts = "".join(f"{projection.name} AS ({projection.upsert}), " for projection in projections)
     statement = f"""
-        WITH {RANGE}, {merges}moved AS (
+        WITH {RANGE}, {upserts}moved AS (
             UPDATE checkpoints SET position = $3 WHERE shard = $1 AND position = $2 AND projection = ANY($4)
             RETURNING projection),
-        met AS (SELECT DISTINCT type FROM events WHERE type NOT IN ({quoted(known_families(projections))}))
-        SELECT moved, type FROM (SELECT count(*) AS moved FROM moved) AS m LEFT JOIN met ON true"""
+        unknown AS (SELECT DISTINCT type FROM events WHERE type NOT IN ({quoted(known_families(projections))}))
+        SELECT moved, type FROM (SELECT count(*) AS moved FROM moved) AS m LEFT JOIN unknown ON true"""
     return with_upcasts(statement)

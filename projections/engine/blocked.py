@@ -1,6 +1,7 @@
-"""Stops: a read model waits before an event of a type it reads, in a version that this software does not.
+"""Blocked read models: they stay at their checkpoint until this software is upgraded or their fold is fixed.
 
-Or it has parked so much of a shard that it cannot be the events that are at fault.
+A version blocks a read model before an event of a type it reads, in a newer version than this software reads. Poison
+blocks it when it has parked so many events of a shard that its fold must be at fault, not the events.
 """
 
 from __future__ import annotations
@@ -11,47 +12,50 @@ from asyncpg import Pool, Record
 from asyncpg.pool import PoolConnectionProxy
 from msgspec import Struct
 
-from domain.events.types import names, readable
+from domain.events.types import event_types, readable_types
 from domain.events.upcasts import family
 from domain.shared.log import Position, Shard
 from projections.engine.projection import Projection
 
-# The event that each checkpoint is before, where it cannot be read.
-CHECKPOINT = "SELECT position FROM checkpoints WHERE shard = $1 AND projection = $2"
-NEXT = """
+READ_CHECKPOINT = "SELECT position FROM checkpoints WHERE shard = $1 AND projection = $2"
+# The event after each checkpoint, if its type is none of $1.
+READ_UNREADABLE_NEXT = """
 SELECT c.projection, c.shard, e.position, e.type
   FROM checkpoints AS c
   JOIN heads AS h ON h.shard = c.shard AND h.position > c.position
   JOIN events AS e ON e.shard = c.shard AND e.position = c.position + 1
  WHERE e.type <> ALL ($1) ORDER BY c.projection, c.shard
 """
-# The first event of a shard, after $2 and up to $3, of one of the families $5 in no version of $4.
-FIRST = """
+# The first event of shard $1 after $2 and up to $3 of one of the families $5 and none of the types $4.
+FIND_FIRST_UNREADABLE = """
 SELECT position FROM events
  WHERE shard = $1 AND position > $2 AND position <= $3 AND type <> ALL ($4) AND split_part(type, '.', 1) = ANY ($5)
  ORDER BY position LIMIT 1
 """
-HELD = """
+READ_POISONED = """
 SELECT projection, shard, max(position), count(*) FROM parked_events GROUP BY projection, shard HAVING count(*) >= $1
  ORDER BY projection, shard
 """
-HELD_IN = "SELECT projection FROM parked_events WHERE shard = $1 GROUP BY projection HAVING count(*) >= $2"
-MET = """
+READ_POISONED_IN_SHARD = """
+SELECT projection FROM parked_events WHERE shard = $1 GROUP BY projection HAVING count(*) >= $2
+"""
+RECORD_UNKNOWN_TYPES = """
 INSERT INTO unread_types (shard, type, position)
 SELECT shard, type, min(position) FROM events
  WHERE shard = $1 AND position > $2 AND position <= $3 AND type <> ALL ($4)
  GROUP BY shard, type ORDER BY type
 ON CONFLICT (shard, type) DO NOTHING
 """
-UNREAD = "SELECT shard, type, position FROM unread_types WHERE type <> ALL ($1) ORDER BY type, shard"
+READ_UNKNOWN_TYPES = """
+SELECT shard, type, position FROM unread_types WHERE type <> ALL ($1) ORDER BY type, shard
+"""
 
-
-# So many events of a shard a read model parks, and a range more. It would hold the others up to try all that follow.
-PARKED_MAX = 1_000
+# A read model with this many parked events in a shard is blocked: trying every further event would delay the others.
+PARKED_EVENTS_MAX = 1_000
 
 
 class BlockedByVersion(Struct, frozen=True):
-    """``position`` is the event's; the read model stands just before it."""
+    """The read model cannot read the event at ``position``; its checkpoint is just before it."""
 
     projection: str
     position: Position
@@ -60,12 +64,12 @@ class BlockedByVersion(Struct, frozen=True):
     def __str__(self) -> str:
         return (
             f"{self.projection} is stopped before {self.position}, an event of type {self.type}, which is newer than "
-            "this software. Upgrade this process; it goes on by itself. Other read models are not affected."
+            "this software. Upgrade this process, and it continues by itself. Other read models are not affected."
         )
 
 
 class BlockedByPoison(Struct, frozen=True):
-    """``position`` is the last it parked."""
+    """``position`` is that of the last event it parked."""
 
     projection: str
     position: Position
@@ -79,7 +83,7 @@ class BlockedByPoison(Struct, frozen=True):
 
 
 class UnknownType(Struct, frozen=True):
-    """A type that no read model of this software names, and where it was met first."""
+    """An event type that no read model of this software knows, and its first event."""
 
     type: str
     position: Position
@@ -89,36 +93,40 @@ class UnknownType(Struct, frozen=True):
 
 
 def is_blocked_by(projection: Projection, type: str | None) -> bool:
-    """Whether its next event, of this type, is one it would have to read and cannot."""
+    """Whether the projection has to read events of this type, and cannot. ``type`` is None at the head of the log."""
     return (
-        type is not None and family(type) in projection.families and type not in readable(projection.families)
+        type is not None
+        and family(type) in projection.families
+        and type not in readable_types(projection.families)
     )
 
 
 def known_families(projections: Sequence[Projection]) -> list[str]:
-    """Every family that one of these, or this software, has a name for."""
-    return list(names(each for projection in projections for each in projection.families))
+    """Every family that these projections or this software name."""
+    return list(event_types(each for projection in projections for each in projection.families))
 
 
 async def blocked_by_poison(conn: PoolConnectionProxy[Record], shard: Shard) -> set[str]:
-    """Those that go no further in this shard, as they are."""
-    return {row[0] for row in await conn.fetch(HELD_IN, shard, PARKED_MAX)}
+    """The names of the read models, and versions of them, that poison blocks in this shard."""
+    return {row[0] for row in await conn.fetch(READ_POISONED_IN_SHARD, shard, PARKED_EVENTS_MAX)}
 
 
 async def first_unreadable(
     conn: PoolConnectionProxy[Record], projections: Sequence[Projection], shard: Shard, after: int, upto: int
 ) -> int | None:
-    """The first position in a range that one of these cannot read."""
+    """The first position after ``after`` and up to ``upto`` that one of the projections cannot read."""
     families = sorted({each for projection in projections for each in projection.families})
-    found: int | None = await conn.fetchval(FIRST, shard, after, upto, readable(families), families)
+    found: int | None = await conn.fetchval(
+        FIND_FIRST_UNREADABLE, shard, after, upto, readable_types(families), families
+    )
     return found
 
 
 async def blocked_position(
     conn: PoolConnectionProxy[Record], live: Projection, shard: Shard, upto: int
 ) -> int | None:
-    """What the live version has not reached yet and will not: the one beside must not go past it either."""
-    reached = int(await conn.fetchval(CHECKPOINT, shard, live.name))
+    """The position that blocks the live version, if any up to ``upto``: its shadow must not pass it either."""
+    reached = int(await conn.fetchval(READ_CHECKPOINT, shard, live.name))
     if live.name in await blocked_by_poison(conn, shard):
         return reached + 1
     return await first_unreadable(conn, [live], shard, reached, upto)
@@ -127,11 +135,11 @@ async def blocked_position(
 async def read_blocked(
     pool: Pool[Record], projections: Sequence[Projection]
 ) -> list[BlockedByVersion | BlockedByPoison]:
-    """Those of these read models, and of their versions, that are stopped now, as far as this software can tell."""
-    known = {each.name: each for live in projections for each in (live, live.shadow, live.previous)}
-    rows = await pool.fetch(NEXT, readable(known_families(projections)))
-    too_many = [row for row in await pool.fetch(HELD, PARKED_MAX) if row[0] in known]
-    return [BlockedByPoison(row[0], Position(Shard(row[1]), row[2]), row[3]) for row in too_many] + [
+    """The read models, and versions of them, that are blocked now."""
+    known = {each.name: each for live in projections for each in live.versions}
+    rows = await pool.fetch(READ_UNREADABLE_NEXT, readable_types(known_families(projections)))
+    poisoned = [row for row in await pool.fetch(READ_POISONED, PARKED_EVENTS_MAX) if row[0] in known]
+    return [BlockedByPoison(row[0], Position(Shard(row[1]), row[2]), row[3]) for row in poisoned] + [
         BlockedByVersion(row[0], Position(Shard(row[1]), row[2]), row[3])
         for row in rows
         if row[0] in known and is_blocked_by(known[row[0]], row[3])
@@ -141,13 +149,13 @@ async def read_blocked(
 async def record_unknown_types(
     conn: PoolConnectionProxy[Record], projections: Sequence[Projection], shard: Shard, after: int, upto: int
 ) -> None:
-    """Keep in mind the types in this range that these read models go past."""
-    await conn.execute(MET, shard, after, upto, readable(known_families(projections)))
+    """Store the types in this range that these read models pass over because they do not know them."""
+    await conn.execute(RECORD_UNKNOWN_TYPES, shard, after, upto, readable_types(known_families(projections)))
 
 
 async def read_unknown_types(pool: Pool[Record], projections: Sequence[Projection]) -> list[UnknownType]:
-    """A newer version of what a read model names stops that one, and is not told here."""
-    rows = await pool.fetch(UNREAD, readable(known_families(projections)))
+    """Without newer versions of a type that a read model reads: those block it."""
+    rows = await pool.fetch(READ_UNKNOWN_TYPES, readable_types(known_families(projections)))
     families = {each for projection in projections for each in projection.families}
     return [
         UnknownType(row[1], Position(Shard(row[0]), row[2])) for row in rows if family(row[1]) not in families

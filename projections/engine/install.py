@@ -1,51 +1,71 @@
-"""Install: the tables of the read models, made anew where their definition changed."""
+"""Install: create the read models' tables, rebuild those whose definition changed, drop those that are gone."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from asyncpg import Connection, Record
 
-from projections.engine.parked import forget
-from projections.engine.projection import Projection
+from projections.engine.parked import delete_parked
+from projections.engine.projection import Projection, replay_names
 
 READ_DEFINITIONS = "SELECT projection, digest FROM definitions"
 WRITE_DEFINITION = """
 INSERT INTO definitions (projection, digest) VALUES ($1, $2)
 ON CONFLICT (projection) DO UPDATE SET digest = excluded.digest
 """
-START_AGAIN = """
+DELETE_OBSOLETE_DEFINITIONS = "DELETE FROM definitions WHERE projection <> ALL ($1) RETURNING projection"
+RESET_CHECKPOINTS = """
 INSERT INTO checkpoints (shard, projection) SELECT shard, $1 FROM heads
 ON CONFLICT (shard, projection) DO UPDATE SET position = 0
 """
-
-DROP_CHECKPOINTS = "DELETE FROM checkpoints WHERE projection = $1"
+DELETE_CHECKPOINTS = "DELETE FROM checkpoints WHERE projection = $1"
+DELETE_VERIFICATIONS = "DELETE FROM verifications WHERE projection = $1"
 CANCEL_REPLAYS = """
 UPDATE replays SET state = 'cancelled', ended_at = clock_timestamp() WHERE projection = $1 AND ended_at IS NULL
 """
+IS_VIEW = "SELECT EXISTS (SELECT FROM pg_views WHERE schemaname = 'read_models' AND viewname = $1)"
 
 
 async def install(conn: Connection[Record], projections: Sequence[Projection]) -> list[str]:
-    """Create the tables; drop and start again those whose definition changed. Returns the names built anew."""
+    """Create the tables; drop and create again those whose definition changed. Returns the names of both."""
     known = {row[0]: row[1] for row in await conn.fetch(READ_DEFINITIONS)}
-    fresh = [projection for projection in projections if known.get(projection.name) != projection.digest]
-    for projection in fresh:
+    changed = [projection for projection in projections if known.get(projection.name) != projection.digest]
+    for projection in changed:
         async with conn.transaction():
             await conn.execute("SET LOCAL ROLE shiplog_app")
-            await _drop_versions(conn, projection)
+            await _drop_replays(conn, projection.name)
             await conn.execute(projection.drop)
             await conn.execute(projection.create)
             await conn.execute(WRITE_DEFINITION, projection.name, projection.digest)
-            await forget(conn, projection.name)
+            await delete_parked(conn, projection.name)
             if projection.view is None:
-                await conn.execute(START_AGAIN, projection.name)
-    return [projection.name for projection in fresh]
+                await conn.execute(RESET_CHECKPOINTS, projection.name)
+    return [projection.name for projection in changed]
 
 
-async def _drop_versions(conn: Connection[Record], projection: Projection) -> None:
-    """What was rebuilt by another definition is of no use any more."""
-    for each in (projection.shadow, projection.previous):
-        await conn.execute(DROP_CHECKPOINTS, each.name)
-        await forget(conn, each.name)
-        await conn.execute(f"DROP TABLE IF EXISTS read_models.{each.name}")
-    await conn.execute(CANCEL_REPLAYS, projection.name)
+async def drop_obsolete(conn: Connection[Record], names: Collection[str]) -> list[str]:
+    """Drop every read model that is none of ``names``, with all that is recorded of it. Returns the dropped names.
+
+    A process of the release before goes on without them: it advances what has a checkpoint.
+    """
+    async with conn.transaction():
+        await conn.execute("SET LOCAL ROLE shiplog_app")
+        obsolete = [row[0] for row in await conn.fetch(DELETE_OBSOLETE_DEFINITIONS, list(names))]
+        for name in obsolete:
+            await _drop_replays(conn, name)
+            await conn.execute(DELETE_CHECKPOINTS, name)
+            await conn.execute(DELETE_VERIFICATIONS, name)
+            await delete_parked(conn, name)
+            kind = "VIEW" if await conn.fetchval(IS_VIEW, name) else "TABLE"
+            await conn.execute(f"DROP {kind} IF EXISTS read_models.{name}")
+    return obsolete
+
+
+async def _drop_replays(conn: Connection[Record], name: str) -> None:
+    """Drop the versions that replays of the old definition built, and cancel those that are not finished."""
+    for each in replay_names(name):
+        await conn.execute(DELETE_CHECKPOINTS, each)
+        await delete_parked(conn, each)
+        await conn.execute(f"DROP TABLE IF EXISTS read_models.{each}")
+    await conn.execute(CANCEL_REPLAYS, name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from asyncpg import Pool, Record
 from msgspec import Struct
 
-LAG = """
+READ_LAG = """
 SELECT c.projection, sum(h.position - c.position)::bigint AS events,
        coalesce(max(extract(epoch FROM clock_timestamp() - unseen.recorded_at)), 0)::float8 AS seconds
   FROM (SELECT projection, shard, position FROM checkpoints
@@ -27,4 +27,4 @@ class Lag(Struct, frozen=True):
 
 
 async def read_lag(pool: Pool[Record]) -> list[Lag]:
-    return [Lag(*row) for row in await pool.fetch(LAG)]
+    return [Lag(*row) for row in await pool.fetch(READ_LAG)]

@@ -1,4 +1,4 @@
-"""Poison: a range that a read model cannot fold is halved until one event is left, and that one is parked."""
+"""Poison: a range that a read model cannot fold is halved until single events are left, and those are parked."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from asyncpg import Record
 from asyncpg.pool import PoolConnectionProxy
 
 from domain.shared.log import Position, Shard
-from projections.engine.parked import Parked, park
+from projections.engine.parked import ParkedEvent, park
 from projections.engine.projection import Projection
 
-# What an event's content does to a fold. Anything else is the database's trouble, or the definition's.
-AT_FAULT = (
+# Errors that the content of an event causes. Any other is the database's or the definition's.
+POISON_ERRORS = (
     asyncpg.DataError,
     asyncpg.IntegrityConstraintViolationError,
     asyncpg.ProgramLimitExceededError,
@@ -20,11 +20,10 @@ AT_FAULT = (
 
 async def fold_past_poison(
     conn: PoolConnectionProxy[Record], projection: Projection, shard: Shard, after: int, upto: int
-) -> list[Parked]:
-    """Fold what is after ``after`` and up to ``upto``, but for events that cannot be: those are parked, and returned.
+) -> list[ParkedEvent]:
+    """Fold the events after ``after`` and up to ``upto``, and park those that cannot be folded. Returns the parked.
 
-    All of it in the transaction of the caller, who also moves the checkpoint in it: a range is folded and its poison
-    parked, or neither is.
+    It runs in the transaction in which the caller moves the checkpoint: folded, parked and moved, or none of it.
     """
     if not projection.reads(shard):
         return []
@@ -32,7 +31,7 @@ async def fold_past_poison(
         async with conn.transaction():
             await conn.execute(projection.fold_range, shard, after, upto)
             return []
-    except AT_FAULT as error:
+    except POISON_ERRORS as error:
         if upto - after == 1:
             return [await park(conn, projection.name, Position(shard, upto), error)]
     middle = (after + upto) // 2

@@ -1,4 +1,4 @@
-"""Every projection of the package `projections`, found by looking: a new read model is one new file."""
+"""Registry: every Projection that a module of the package `projections` defines. A new read model is one new file."""
 
 from __future__ import annotations
 
@@ -9,14 +9,19 @@ import projections
 from projections.engine.projection import Projection
 
 
-def _found() -> dict[str, Projection]:
-    modules = [
-        import_module(f"projections.{each.name}")
-        for each in iter_modules(projections.__path__)
-        if not each.ispkg
-    ]
-    values = [value for module in modules for value in vars(module).values()]
-    return {value.name: value for value in values if isinstance(value, Projection)}
+class DuplicateName(Exception):
+    """Two read models would share a table."""
 
 
-PROJECTIONS: tuple[Projection, ...] = tuple(projection for _, projection in sorted(_found().items()))
+def find_projections() -> tuple[Projection, ...]:
+    """In order of their names. Raises DuplicateName."""
+    found: dict[str, Projection] = {}
+    for module in iter_modules(projections.__path__):
+        if not module.ispkg:
+            for value in vars(import_module(f"projections.{module.name}")).values():
+                if isinstance(value, Projection) and found.setdefault(value.name, value) is not value:
+                    raise DuplicateName(f"two read models are named {value.name}")
+    return tuple(found[name] for name in sorted(found))
+
+
+PROJECTIONS = find_projections()

@@ -1,4 +1,4 @@
-"""Snapshots: everything one answer shows is read at one moment, and the answer says how far that was."""
+"""Snapshots: all reads of one answer see the same commits, and the answer says up to which positions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from domain.shared.log import Position
 from projections.engine.projection import Projection
 from projections.engine.upcasting import with_events
 
-FRESHNESS = """
+READ_FRESHNESS = """
 SELECT f.shard, f.position,
        CASE WHEN f.position < f.head THEN
             (SELECT extract(epoch FROM clock_timestamp() - e.recorded_at) * 1000
@@ -28,7 +28,7 @@ SELECT f.shard, f.position,
          WHERE c.projection = ANY($1) GROUP BY c.shard) AS f
  ORDER BY f.shard
 """
-NEWEST = """
+READ_NEWEST_TIME = """
 SELECT max(e.recorded_at)
   FROM unnest($1::smallint[], $2::bigint[]) AS shown (shard, position)
  CROSS JOIN LATERAL (SELECT recorded_at FROM events
@@ -40,9 +40,9 @@ _POLL_SECONDS = 0.015
 
 
 class Freshness(Struct, frozen=True):
-    """What an answer shows: the log up to these positions, one per shard, and how old the oldest unseen event is.
+    """An answer includes the log up to ``positions``, one per shard; ``lag_ms`` is the age of the oldest event after them.
 
-    ``incomplete``: how often one of its read models could not fold an event, and went past it.
+    ``incomplete`` counts the events that its read models could not fold, and parked.
     """
 
     positions: tuple[Position, ...]
@@ -54,15 +54,15 @@ class Freshness(Struct, frozen=True):
 
 
 class ReadModelBehind(Exception):
-    """The read models have not reached the asked position in time. Ask again in a second."""
+    """The read models have not reached the position in time. Ask again in a second."""
 
 
 class ReadModelBlocked(ReadModelBehind):
-    """An event up to this moment is newer than this software, and what you ask for has to read it. Ask for an earlier moment, or again when this process was upgraded."""
+    """The log contains an event written by a newer release that this answer would need. Ask for an earlier position, or again after this process is upgraded."""
 
 
 class Snapshot:
-    """Reads within one REPEATABLE READ transaction, remembering which read models they touched."""
+    """Reads in one REPEATABLE READ transaction. It records which read models were read, for their freshness."""
 
     def __init__(self, conn: PoolConnectionProxy[Record]) -> None:
         self._conn = conn
@@ -73,19 +73,19 @@ class Snapshot:
         return await self._conn.fetch(with_events(query), *args)
 
     def check_listed(self, slug: str, tool: int) -> None:
-        """Raises NotListedYet where a past is read from before the tool. Now, whatever has a number is listed."""
+        """Raises NotListedYet in a snapshot as of a position before the tool was listed; never in a live one."""
 
     async def freshness(self) -> Freshness:
-        rows = await self._conn.fetch(FRESHNESS, sorted(self._read))
+        rows = await self._conn.fetch(READ_FRESHNESS, sorted(self._read))
         positions = tuple(Position(row["shard"], row["position"]) for row in rows)
         lag_ms = max((row["lag_ms"] or 0 for row in rows), default=0)
         return Freshness(positions, lag_ms, sum(row["parked"] for row in rows))
 
     async def newest(self) -> datetime | None:
-        """When the newest event was recorded that everything read so far shows; None of an empty log."""
+        """The time of the newest event that the answer includes; None of an empty log."""
         shown = (await self.freshness()).positions
         newest: datetime | None = await self._conn.fetchval(
-            NEWEST, [each.shard for each in shown], [each.number for each in shown]
+            READ_NEWEST_TIME, [each.shard for each in shown], [each.number for each in shown]
         )
         return newest
 

@@ -1,6 +1,6 @@
-"""Reading: `events` as folds are shown them. Old shapes are upcast, and what is parked can be left out.
+"""Upcasting in SQL: folds see every event in its newest shape. Parked events can be excluded too.
 
-As long as no type has an upcaster, statements are what they would be without this.
+While no type has an upcaster, every statement stays as it is.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ from collections.abc import Sequence
 from domain.events import editorial
 from domain.events.upcasts import Engine, newest, stored_as, stored_names, upcast_expression
 
-COLUMNS = "position, recorded_at, actor, id, tool, shard"
-PARKED = (
+UNCHANGED_COLUMNS = "position, recorded_at, actor, id, tool, shard"
+PARKED_POSITIONS = (
     "SELECT position FROM public.parked_events AS parked WHERE parked.shard = events.shard AND projection = "
 )
 
 
 def with_upcasts(statement: str) -> str:
-    """A statement in which ``public.events`` has every event in its newest shape, under its type's bare name."""
+    """The statement with ``public.events`` upcast: every event in its newest shape, its type without a version."""
     return statement.replace("public.events", upcast_events("public.events", "postgres"))
 
 
 def with_events(query: str) -> str:
-    """A query of the live state that may look at ``events``, which are then upcast too."""
+    """The query with ``events``, if it reads them, upcast."""
     return (
         with_upcasts(f"WITH events AS (SELECT * FROM public.events) {query}")
         if editorial.UPCASTERS
@@ -31,18 +31,18 @@ def with_events(query: str) -> str:
 
 
 def upcast_events(source: str, engine: Engine) -> str:
-    """``source`` itself where no type has an upcaster."""
+    """A relation with the upcast events of ``source``; ``source`` itself while no type has an upcaster."""
     families = sorted({each.name for each in editorial.UPCASTERS})
     if not families:
         return source
     return f"""(
-        SELECT {COLUMNS}, CASE {_types(families)} ELSE type END AS type, choice, replaced, origin, replaced_at,
+        SELECT {UNCHANGED_COLUMNS}, CASE {_types(families)} ELSE type END AS type, choice, replaced, origin, replaced_at,
                CASE type {_shapes(families, engine)} ELSE data END AS data
           FROM {source})"""
 
 
 def _types(families: Sequence[str]) -> str:
-    """Only what can be read gets the bare name."""
+    """Only versions that can be read lose their version; a newer one keeps it."""
     return " ".join(
         f"WHEN type IN ({quoted(stored_names(name, editorial.UPCASTERS))}) THEN '{name}'" for name in families
     )
@@ -60,21 +60,21 @@ def _shapes(families: Sequence[str], engine: Engine) -> str:
 
 
 def upcasts_of(families: Sequence[str]) -> bytes:
-    """What a definition's digest has to know of them: nothing while there are none."""
-    mine = [each for each in editorial.UPCASTERS if each.name in families]
-    return "".join(f"{each.name}.{each.version} {each.postgres}" for each in mine).encode()
+    """The upcasters of these families as part of a definition's digest; empty while there are none."""
+    upcasters = [each for each in editorial.UPCASTERS if each.name in families]
+    return "".join(f"{each.name}.{each.version} {each.postgres}" for each in upcasters).encode()
 
 
 def excluding_parked(events: str, name: str) -> str:
-    """``name AS (SELECT ...)`` without the events that this read model has parked.
+    """``events AS (SELECT ...)`` without the events that the read model ``name`` has parked.
 
-    Looked at apart (OFFSET 0), so that no expression of a fold is tried on an event before it is left out.
+    OFFSET 0 keeps the planner from evaluating expressions of the fold on an event before it is excluded.
     """
-    begun, _, rest = events.partition("AS (")
+    opening, _, rest = events.partition("AS (")
     inner = rest.rstrip().removesuffix(")")
-    return f"""{begun}AS (
+    return f"""{opening}AS (
         SELECT * FROM ({inner}) AS events
-         WHERE NOT EXISTS ({PARKED}'{name}' AND parked.position = events.position) OFFSET 0)"""
+         WHERE NOT EXISTS ({PARKED_POSITIONS}'{name}' AND parked.position = events.position) OFFSET 0)"""
 
 
 def quoted(names: Sequence[str]) -> str:

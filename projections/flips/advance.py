@@ -18,7 +18,7 @@ from domain.timeline.flips import Flip
 from domain.timeline.search import fold
 from domain.timeline.timeline import RulebookChange, VerdictTimeline
 from eventstore.as_of_positions import resolve_positions
-from projections.engine.parked import PARK
+from projections.engine.parked import PARK_EVENT
 from projections.flips.batches import is_late, next_batch, uncounted, undated
 from projections.flips.editorial_changes import EditorialChanges, read_changes, rulebook_at
 from projections.flips.store import NAME, begin
@@ -101,7 +101,7 @@ async def fold_next(conn: Connection, upto: Sequence[Position], batch_events: in
         return counted
     await _write(conn, await _fold(conn, batch, book, changes))
     for each in changes.unread:
-        await conn.execute(PARK, EDITORIAL, NAME, each.position.number, each.error[:500])
+        await conn.execute(PARK_EVENT, EDITORIAL, NAME, each.position.number, each.error[:500])
     if await conn.fetchval(MOVE, *batch.columns, book.weighs_votes, book.weighs_age) != len(batch.shards):
         raise FrontierMoved
     return batch.events

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from asyncpg import Pool, Record
 
-from domain.events.types import readable
+from domain.events.types import readable_types
 from domain.shared.log import Position, Shard
 from domain.timeline.flips import LogOrder
 from projections.engine.blocked import BlockedByVersion
@@ -94,7 +94,7 @@ async def is_late(conn: Connection) -> bool:
 async def next_batch(conn: Connection, upto: Sequence[Position], batch_events: int) -> PositionRanges:
     """From the frontier on, no further than ``upto``, some ``batch_events``. Empty where it cannot go on."""
     batch = await _batch(conn, upto, batch_events, AFTER_ALL)
-    stop = await conn.fetchrow(STOP, *batch.columns, readable(FAMILIES), FAMILIES)
+    stop = await conn.fetchrow(STOP, *batch.columns, readable_types(FAMILIES), FAMILIES)
     if stop is None:
         return batch
     return await _batch(conn, upto, batch_events, LogOrder(stop[0], Shard(stop[1]), stop[2]))
@@ -102,7 +102,7 @@ async def next_batch(conn: Connection, upto: Sequence[Position], batch_events: i
 
 async def read_flips_blocked(pool: Pool[Record]) -> list[BlockedByVersion]:
     """Where no flip is found any more, as far as this software can tell."""
-    rows = await pool.fetch(STOPPED_AT, readable(FAMILIES), FAMILIES)
+    rows = await pool.fetch(STOPPED_AT, readable_types(FAMILIES), FAMILIES)
     return [BlockedByVersion(NAME, Position(Shard(row[0]), row[1]), row[2]) for row in rows]
 
 

@@ -14,7 +14,7 @@ from domain.events.editorial import RulebookAdopted, RulebookWritten, TakePublis
 from domain.events.upcasts import family, stored_names
 from domain.rulebooks.presets import DEFAULT
 from domain.rulebooks.rulebook import Rulebook
-from domain.shared.errors import NotUnderstood
+from domain.shared.errors import UndecodableEvent
 from domain.shared.log import EDITORIAL, Position
 from domain.timeline.flips import LogOrder
 from domain.timeline.timeline import RulebookChange, TakeChange
@@ -70,7 +70,7 @@ async def read_changes(conn: PoolConnectionProxy[Record], after: int, upto: int)
         place = LogOrder(recorded_at, EDITORIAL, number)
         try:
             change = await _change(conn, place, family(kind), editorial.decode(data or b"null", kind))
-        except NotUnderstood as error:
+        except UndecodableEvent as error:
             found.unread.append(UnreadableEvent(place.position, str(error)))
             continue
         if isinstance(change, RulebookChange):
@@ -87,7 +87,7 @@ async def rulebook_at(conn: PoolConnectionProxy[Record], position: int) -> Ruleb
             event = editorial.decode(data, kind)
             assert isinstance(event, RulebookAdopted)
             return await _rulebook(conn, event.digest)
-        except NotUnderstood:
+        except UndecodableEvent:
             continue
     return DEFAULT
 
@@ -101,7 +101,7 @@ async def _change(
         case RulebookAdopted(digest=digest):
             return RulebookChange(place, kind, await _rulebook(conn, digest))
         case _:
-            raise NotUnderstood(data=type(event).__name__, error=f"it is stored as {kind}")
+            raise UndecodableEvent(data=type(event).__name__, error=f"it is stored as {kind}")
 
 
 def take_change(place: LogOrder, kind: str, event: TakePublished | TakeWithdrawn) -> TakeChange:
@@ -118,7 +118,7 @@ async def _rulebook(conn: PoolConnectionProxy[Record], digest: str) -> Rulebook:
         event = editorial.decode(data, kind)
         if isinstance(event, RulebookWritten):
             return event.rulebook
-    raise NotUnderstood(data=digest, error="no rulebook of this digest was written")
+    raise UndecodableEvent(data=digest, error="no rulebook of this digest was written")
 
 
 def _stored(*families: str) -> Sequence[str]:

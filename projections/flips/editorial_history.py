@@ -46,7 +46,7 @@ class EditorialHistory(Struct, frozen=True):
 
 
 async def read_editorial_history(pool: Pool[Record], upto: int) -> EditorialHistory:
-    """Raises NotUnderstood for what a newer version wrote, and Unknown for a rulebook that nobody wrote."""
+    """Raises UndecodableEvent for what a newer version wrote, and Unknown for a rulebook that nobody wrote."""
     return _fold(await pool.fetch(READ, upto, FAMILIES))
 
 

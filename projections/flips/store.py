@@ -15,7 +15,7 @@ from asyncpg.pool import PoolConnectionProxy
 from domain.shared.log import EDITORIAL, Position, Shard
 from domain.timeline.flips import Flip, LogOrder
 from projections.engine.install import READ_DEFINITIONS, WRITE_DEFINITION
-from projections.engine.parked import forget
+from projections.engine.parked import delete_parked
 from projections.engine.snapshot import Freshness
 from projections.engine.upcasting import upcasts_of
 
@@ -129,7 +129,7 @@ async def begin(conn: Writing) -> None:
     """With nothing found, before the first event. Whoever has been told of flips keeps a place of their own."""
     await conn.execute(EMPTY)
     await conn.execute(BEGIN)
-    await forget(conn, NAME)
+    await delete_parked(conn, NAME)
 
 
 async def flips_after(conn: Reading, place: LogOrder | None, limit: int) -> list[Flip]:

@@ -19,7 +19,8 @@ Connection: TypeAlias = "PoolConnectionProxy[Record]"
 # Gives of every tool that was voted on what came and went, and what stood before.
 COUNT = """
 WITH casts AS NOT MATERIALIZED (
-    SELECT e.*, CAST(recorded_at AS date) - DATE '1970-01-01' AS day, CAST(replaced_at AS date) - DATE '1970-01-01' AS replaced_day
+    SELECT e.*, CAST(floor(date_part('epoch', recorded_at) / 86400) AS integer) AS day,
+           CAST(floor(date_part('epoch', replaced_at) / 86400) AS integer) AS replaced_day
       FROM unnest($1::smallint[], $2::bigint[], $3::bigint[]) AS r (shard, after, upto)
       JOIN public.events AS e ON e.shard = r.shard AND e.position > r.after AND e.position <= r.upto
      WHERE e.type IN ('VoteCast', 'VoteRetracted')
@@ -41,7 +42,8 @@ SELECT n.*, c.ship_in, c.ship_out, c.skip_in, c.skip_out, c.today AS until FROM 
 # The same by the day of the casts that came or went; gives what moved.
 DATE = """
 WITH casts AS NOT MATERIALIZED (
-    SELECT e.*, CAST(recorded_at AS date) - DATE '1970-01-01' AS day, CAST(replaced_at AS date) - DATE '1970-01-01' AS replaced_day
+    SELECT e.*, CAST(floor(date_part('epoch', recorded_at) / 86400) AS integer) AS day,
+           CAST(floor(date_part('epoch', replaced_at) / 86400) AS integer) AS replaced_day
       FROM unnest($1::smallint[], $2::bigint[], $3::bigint[]) AS r (shard, after, upto)
       JOIN public.events AS e ON e.shard = r.shard AND e.position > r.after AND e.position <= r.upto
      WHERE e.type IN ('VoteCast', 'VoteRetracted')
@@ -65,7 +67,7 @@ SELECT tool, array_agg(day), array_agg(ship_in), array_agg(skip_in), array_agg(s
 # What moved has its number in ``domain.timeline.transitions.MOVED``.
 VOTES = """
 WITH casts AS NOT MATERIALIZED (
-    SELECT e.*, CAST(replaced_at AS date) - DATE '1970-01-01' AS replaced_day
+    SELECT e.*, CAST(floor(date_part('epoch', replaced_at) / 86400) AS integer) AS replaced_day
       FROM unnest($1::smallint[], $2::bigint[], $3::bigint[]) AS r (shard, after, upto)
       JOIN public.events AS e ON e.shard = r.shard AND e.position > r.after AND e.position <= r.upto
      WHERE e.type IN ('VoteCast', 'VoteRetracted')

@@ -1,7 +1,7 @@
-"""The past: reads as of a moment. In a query, a read model's name then means its fold over the log up to there.
+"""Reads as of a past position: in a query, the name of a read model means the fold of the log up to that position.
 
-The queries are the live ones, and the folds are the projections' own. What the house did is folded from the start;
-tallies, daily votes and bookmark counts are the sums of whole blocks, and the fold of the events after those.
+Queries and folds are those of the live read models. Editorial read models are folded from the start of the log. Sums are
+those of the whole blocks before the position, and the fold of the events after these blocks.
 """
 
 from __future__ import annotations
@@ -17,21 +17,19 @@ from asyncpg.pool import PoolConnectionProxy
 from domain.shared.errors import NotListedYet
 from domain.shared.log import EDITORIAL, Position
 from projections.adoptions import ADOPTIONS
-from projections.block_bookmarks import BLOCK_BOOKMARKS
-from projections.block_days import BLOCK_DAYS
-from projections.block_tally import BLOCK, BLOCK_TALLY
-from projections.bookmark_counts import BOOKMARK_COUNTS
+from projections.bookmark_counts import BLOCK_BOOKMARKS, BOOKMARK_COUNTS
 from projections.catalogue import CATALOGUE
-from projections.daily_votes import DAILY_VOTES
+from projections.daily_votes import BLOCK_DAYS, DAILY_VOTES
 from projections.engine.blocked import first_unreadable
-from projections.engine.poison import AT_FAULT
+from projections.engine.blocks import BLOCK_EVENTS
+from projections.engine.poison import POISON_ERRORS
 from projections.engine.projection import Projection
 from projections.engine.snapshot import Freshness, ReadModelBehind, ReadModelBlocked, Snapshot
 from projections.engine.upcasting import excluding_parked, with_upcasts
 from projections.panel import PANEL
 from projections.rulebooks import RULEBOOKS
 from projections.scorecard import SCORECARD
-from projections.tally import TALLY
+from projections.tally import BLOCK_TALLY, TALLY
 
 BLOCKS = {
     TALLY.name: BLOCK_TALLY,
@@ -41,26 +39,28 @@ BLOCKS = {
 EDITORIAL_READ_MODELS = (CATALOGUE.name, SCORECARD.name, PANEL.name, RULEBOOKS.name, ADOPTIONS.name)
 
 BLOCKS_REACH = """
-SELECT bool_and(c.position >= m.position - $4)
-  FROM unnest($1::smallint[], $2::bigint[]) AS m (shard, position)
-  LEFT JOIN checkpoints AS c ON c.shard = m.shard AND c.projection = ANY($3)
+SELECT bool_and(c.position >= as_of.position - $4)
+  FROM unnest($1::smallint[], $2::bigint[]) AS as_of (shard, position)
+  LEFT JOIN checkpoints AS c ON c.shard = as_of.shard AND c.projection = ANY($3)
 """
-CHECKPOINTS = """
+READ_CHECKPOINTS = """
 SELECT projection, shard, position FROM checkpoints WHERE shard = ANY($1) AND projection = ANY($2)
 """
-PARKED = """
+READ_PARKED_EVENTS = """
 SELECT projection, shard, position FROM parked_events WHERE shard = ANY($1) AND projection = ANY($2)
 """
 
-# The log is too large to look through, whatever its size was when a plan was made.
-BY_KEY = "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
+# Never scan the log: a cached plan may have been made when it was small.
+USE_INDEXES = """
+SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off
+"""
 
 _PATIENCE_SECONDS = 2.0
 _POLL_SECONDS = 0.015
 
 
 class AsOfSnapshot(Snapshot):
-    """A snapshot of the state at ``positions``, one per shard. It leaves out what is parked now."""
+    """The state at ``positions``, one per shard, without the events that are parked now."""
 
     def __init__(
         self,
@@ -79,63 +79,61 @@ class AsOfSnapshot(Snapshot):
         self._read.add(projection.name)
         await self._check_read(projection)
         parked = any(row["projection"] == projection.name for row in self._parked)
-        shown = as_of(projection, query, len(args) + 1, parked=parked)
+        statement = as_of(projection, query, len(args) + 1, exclude_parked=parked)
         try:
-            return await self._conn.fetch(shown, *args, self._shards, self._numbers)
-        except AT_FAULT:  # by an event that no worker has come to, and parked, yet
+            return await self._conn.fetch(statement, *args, self._shards, self._numbers)
+        except POISON_ERRORS:  # caused by an event that no worker has reached and parked yet
             raise ReadModelBehind from None
 
     async def fetch_as_is(self, query: str, *args: object) -> list[Record]:
-        """A query that names its own range of the log."""
+        """A query that contains its own range of the log."""
         return await self._conn.fetch(query, *args)
 
     async def freshness(self) -> Freshness:
         upto = dict(zip(self._shards, self._numbers, strict=True))
-        mine = [row for row in self._parked if row["projection"] in self._read]
-        return Freshness(self.positions, 0, sum(row["position"] <= upto[row["shard"]] for row in mine))
+        parked = [row for row in self._parked if row["projection"] in self._read]
+        return Freshness(self.positions, 0, sum(row["position"] <= upto[row["shard"]] for row in parked))
 
     async def _check_read(self, projection: Projection) -> None:
-        """What the read model has passed, it could read. Raises StoppedBefore if something after that cannot be."""
+        """Raises ReadModelBlocked if an event up to the moment cannot be read. Events before the checkpoint can."""
         upto = dict(zip(self._shards, self._numbers, strict=True))
         for name, shard, position in self._checkpoints:
-            behind = name == projection.name and position < upto[shard]
-            if (
-                behind
-                and await first_unreadable(self._conn, [projection], shard, position, upto[shard]) is not None
-            ):
-                raise ReadModelBlocked
+            if name == projection.name and position < upto[shard]:
+                found = await first_unreadable(self._conn, [projection], shard, position, upto[shard])
+                if found is not None:
+                    raise ReadModelBlocked
 
     def check_listed(self, slug: str, tool: int) -> None:
-        """A tool's number is the position of its listing."""
+        """A tool's number is the position of the event that listed it."""
         if tool > self.editorial_position:
             raise NotListedYet(tool=slug)
 
     @property
     def editorial_position(self) -> int:
-        """The house's last position at this moment."""
+        """The position in the editorial shard."""
         return next(each.number for each in self.positions if each.shard == EDITORIAL)
 
 
 @asynccontextmanager
 async def snapshot_as_of(
-    pool: Pool[Record], *moments: Sequence[Position], behind: int = BLOCK
+    pool: Pool[Record], *moments: Sequence[Position], behind: int = BLOCK_EVENTS
 ) -> AsyncIterator[list[AsOfSnapshot]]:
-    """The past at each of these, all in one snapshot.
+    """One snapshot as of each of ``moments``, all in one transaction.
 
-    Blocks may be behind the moment by so many events; those are folded along. Further behind, this waits for them.
-    Raises NotThereYet.
+    The block sums may be up to ``behind`` events behind a moment: those events are folded as well. If they are further
+    behind, this waits for them. Raises ReadModelBehind.
     """
     for positions in moments:
         await _wait_for_blocks(pool, positions, behind)
     async with pool.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
-        await conn.execute(BY_KEY)
+        await conn.execute(USE_INDEXES)
         yield [await _snapshot_at(conn, positions) for positions in moments]
 
 
 async def _snapshot_at(conn: PoolConnectionProxy[Record], positions: Sequence[Position]) -> AsOfSnapshot:
     shards, names = [each.shard for each in positions], [*EDITORIAL_READ_MODELS, *BLOCKS]
-    checkpoints = await conn.fetch(CHECKPOINTS, shards, names)
-    return AsOfSnapshot(conn, positions, checkpoints, await conn.fetch(PARKED, shards, names))
+    checkpoints = await conn.fetch(READ_CHECKPOINTS, shards, names)
+    return AsOfSnapshot(conn, positions, checkpoints, await conn.fetch(READ_PARKED_EVENTS, shards, names))
 
 
 async def _wait_for_blocks(pool: Pool[Record], positions: Sequence[Position], behind: int) -> None:
@@ -148,41 +146,41 @@ async def _wait_for_blocks(pool: Pool[Record], positions: Sequence[Position], be
         await asyncio.sleep(_POLL_SECONDS)
 
 
-def as_of(projection: Projection, query: str, first: int, *, parked: bool = False) -> str:
-    """The query with its read model as of a moment: shards in argument ``first``, positions in the one after.
-
-    With ``parked`` it leaves out what the read model has parked.
-    """
-    before, events, folded = (_fold_blocks if projection.name in BLOCKS else _fold_editorial)(projection)
+def as_of(projection: Projection, query: str, first: int, *, exclude_parked: bool = False) -> str:
+    """The query with its read model as of a moment: argument ``first`` has the shards, the next one the positions."""
+    complete_blocks, events, rows = (_fold_blocks if projection.name in BLOCKS else _fold_editorial)(
+        projection
+    )
     return with_upcasts(f"""
         WITH moment AS (
             SELECT * FROM unnest(${first}::smallint[], ${first + 1}::bigint[]) AS m (shard, position)),
-        {before}
-        {excluding_parked(events, projection.name) if parked else events},
-        {projection.name} AS ({folded}) {query}""")
+        {complete_blocks}
+        {excluding_parked(events, projection.name) if exclude_parked else events},
+        {projection.name} AS ({rows}) {query}""")
 
 
 def _fold_editorial(projection: Projection) -> tuple[str, str, str]:
-    assert projection.name in EDITORIAL_READ_MODELS, f"{projection.name} has no past to be read"
+    assert projection.name in EDITORIAL_READ_MODELS, f"{projection.name} cannot be read as of a past position"
     events = """events AS (
             SELECT * FROM public.events
              WHERE shard = 0 AND position <= (SELECT position FROM moment WHERE shard = 0))"""
-    return "", events, projection.as_of
+    return "", events, projection.fold_select
 
 
 def _fold_blocks(projection: Projection) -> tuple[str, str, str]:
-    """Blocks are whole up to ``after``: what is in them has been folded, and none of it is later than the moment."""
-    blocks, columns = BLOCKS[projection.name], ", ".join(("shard", *projection.columns))
-    before = f"""
-        whole AS MATERIALIZED (
-            SELECT m.shard, m.position, least(c.position, m.position) / {BLOCK} * {BLOCK} AS after
+    """Up to ``after`` all blocks are complete: all their events are folded, and none is after the moment."""
+    blocks = BLOCKS[projection.name]
+    complete_blocks = f"""
+        complete AS MATERIALIZED (
+            SELECT m.shard, m.position, least(c.position, m.position) / {BLOCK_EVENTS} * {BLOCK_EVENTS} AS after
               FROM moment AS m
               JOIN checkpoints AS c ON c.shard = m.shard AND c.projection = '{blocks.name}'),"""
     events = """events AS (
-            SELECT e.* FROM whole AS w
+            SELECT e.* FROM complete AS c
               JOIN public.events AS e
-                ON e.shard = w.shard AND e.position > w.after AND e.position <= w.position)"""
-    folded = f"""
-            SELECT {columns} FROM whole JOIN read_models.{blocks.name} USING (shard) WHERE block < after / {BLOCK}
-             UNION ALL {projection.as_of}"""
-    return before, events, folded
+                ON e.shard = c.shard AND e.position > c.after AND e.position <= c.position)"""
+    rows = f"""
+            SELECT {projection.column_list}
+              FROM complete JOIN read_models.{blocks.name} USING (shard) WHERE block < after / {BLOCK_EVENTS}
+             UNION ALL {projection.fold_select}"""
+    return complete_blocks, events, rows

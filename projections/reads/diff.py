@@ -1,4 +1,4 @@
-"""Changes: which tools two moments differ on, and which events came between, house events whole and votes by the tool."""
+"""The difference of two moments: the tools that changed, the votes on each by shard, and every editorial event."""
 
 from __future__ import annotations
 
@@ -11,27 +11,28 @@ from msgspec import Struct
 from domain.shared.log import EDITORIAL, Position, Shard
 from domain.shared.types import Choice
 from eventstore.tool_directory import READ_SLUGS
-from projections.block_tally import BLOCK, BLOCK_TALLY
+from projections.engine.blocks import BLOCK_EVENTS
 from projections.reads.as_of import AsOfSnapshot
+from projections.tally import BLOCK_TALLY
 
-# Between $1 (shards), $2 (after) and $3 (up to): whole blocks from low to high, and the events beside them.
+# In the shards $1, after the positions $2 and up to $3: complete blocks from low to high, and the events outside these.
 BETWEEN = f"""
 WITH span AS MATERIALIZED (
-    SELECT shard, after, upto, low, greatest(upto / {BLOCK} * {BLOCK}, low) AS high
+    SELECT shard, after, upto, low, greatest(upto / {BLOCK_EVENTS} * {BLOCK_EVENTS}, low) AS high
       FROM unnest($1::smallint[], $2::bigint[], $3::bigint[]) AS m (shard, after, upto)
-     CROSS JOIN LATERAL (SELECT least((after + {BLOCK - 1}) / {BLOCK} * {BLOCK}, upto) AS low) AS l
-), beside AS MATERIALIZED (
+     CROSS JOIN LATERAL (SELECT least((after + {BLOCK_EVENTS - 1}) / {BLOCK_EVENTS} * {BLOCK_EVENTS}, upto) AS low) AS l
+), outside AS MATERIALIZED (
     SELECT shard, after, low AS upto FROM span UNION ALL SELECT shard, high, upto FROM span
 ), events AS (
-    SELECT e.* FROM beside AS b
-      JOIN public.events AS e ON e.shard = b.shard AND e.position > b.after AND e.position <= b.upto
+    SELECT e.* FROM outside AS o
+      JOIN public.events AS e ON e.shard = o.shard AND e.position > o.after AND e.position <= o.upto
 ), votes AS (
     SELECT shard, tool, casts FROM span JOIN read_models.block_tally USING (shard)
-     WHERE block >= low / {BLOCK} AND block < high / {BLOCK}
+     WHERE block >= low / {BLOCK_EVENTS} AND block < high / {BLOCK_EVENTS}
      UNION ALL
-    SELECT shard, tool, casts FROM ({BLOCK_TALLY.as_of}) AS folded
+    SELECT shard, tool, casts FROM ({BLOCK_TALLY.fold_select}) AS outside_blocks
 )"""
-CHANGED = f"""{BETWEEN}
+READ_CHANGED_TOOLS = f"""{BETWEEN}
 SELECT tool FROM (
     SELECT tool FROM votes WHERE tool > $4
      UNION
@@ -39,30 +40,24 @@ SELECT tool FROM (
         ON s.shard = 0 AND e.shard = 0 AND e.position > s.after AND e.position <= s.upto AND e.tool > $4) AS changed
  ORDER BY tool LIMIT $5
 """
-LISTED = "SELECT tool FROM slugs WHERE tool > $1 AND tool <= $2 ORDER BY tool LIMIT $3"
-# A vote is looked for in the blocks that have one of its tool, from either end.
-VOTES = f"""{BETWEEN}
+READ_LISTED_TOOLS = "SELECT tool FROM slugs WHERE tool > $1 AND tool <= $2 ORDER BY tool LIMIT $3"
+# The first vote on a tool in a shard (ASC) or the last (DESC), in the first or last block that has a vote on the tool.
+FIND_VOTE = f"""
+SELECT e.position FROM read_models.block_tally AS b CROSS JOIN LATERAL (
+       SELECT e.position FROM public.events AS e
+        WHERE e.shard = v.shard AND e.tool = v.tool AND e.type IN ('VoteCast', 'VoteRetracted')
+          AND e.position > greatest(b.block * {BLOCK_EVENTS}::bigint, s.after)
+          AND e.position <= least((b.block + 1) * {BLOCK_EVENTS}::bigint, s.upto)
+        ORDER BY e.position {{order}} LIMIT 1) AS e
+ WHERE b.shard = v.shard AND b.tool = v.tool AND b.block BETWEEN s.after / {BLOCK_EVENTS} AND s.upto / {BLOCK_EVENTS}
+ ORDER BY b.block {{order}} LIMIT 1
+"""
+READ_VOTE_SPANS = f"""{BETWEEN}
 SELECT v.tool, v.shard, v.casts, first.position, last.position
   FROM (SELECT tool, shard, sum(casts)::bigint AS casts FROM votes WHERE tool = ANY($4) GROUP BY tool, shard) AS v
   JOIN span AS s USING (shard)
- CROSS JOIN LATERAL (
-       SELECT e.position FROM read_models.block_tally AS b CROSS JOIN LATERAL (
-              SELECT e.position FROM public.events AS e
-               WHERE e.shard = v.shard AND e.tool = v.tool AND e.type IN ('VoteCast', 'VoteRetracted')
-                 AND e.position > greatest(b.block * {BLOCK}::bigint, s.after)
-                 AND e.position <= least((b.block + 1) * {BLOCK}::bigint, s.upto)
-               ORDER BY e.position LIMIT 1) AS e
-        WHERE b.shard = v.shard AND b.tool = v.tool AND b.block BETWEEN s.after / {BLOCK} AND s.upto / {BLOCK}
-        ORDER BY b.block LIMIT 1) AS first
- CROSS JOIN LATERAL (
-       SELECT e.position FROM read_models.block_tally AS b CROSS JOIN LATERAL (
-              SELECT e.position FROM public.events AS e
-               WHERE e.shard = v.shard AND e.tool = v.tool AND e.type IN ('VoteCast', 'VoteRetracted')
-                 AND e.position > greatest(b.block * {BLOCK}::bigint, s.after)
-                 AND e.position <= least((b.block + 1) * {BLOCK}::bigint, s.upto)
-               ORDER BY e.position DESC LIMIT 1) AS e
-        WHERE b.shard = v.shard AND b.tool = v.tool AND b.block BETWEEN s.after / {BLOCK} AND s.upto / {BLOCK}
-        ORDER BY b.block DESC LIMIT 1) AS last
+ CROSS JOIN LATERAL ({FIND_VOTE.format(order="ASC")}) AS first
+ CROSS JOIN LATERAL ({FIND_VOTE.format(order="DESC")}) AS last
  ORDER BY v.tool, v.shard
 """
 READ_EDITORIAL_EVENTS = """
@@ -75,7 +70,7 @@ SELECT position, recorded_at, type, tool, CASE type WHEN 'ReviewerSeated' THEN d
 
 
 class VoteSpan(Struct, frozen=True):
-    """How many casts and retractions a shard has of a tool, from ``first`` to ``last``."""
+    """The number of casts and retractions on a tool in one shard, and the first and the last of them."""
 
     tool: int
     count: int
@@ -84,7 +79,7 @@ class VoteSpan(Struct, frozen=True):
 
 
 class EditorialChange(Struct, frozen=True):
-    """A house event, without who did it; ``tool`` is a slug, ``rulebook`` a digest."""
+    """An editorial event without its author. ``tool`` is a slug, ``rulebook`` a digest."""
 
     position: Position
     recorded_at: datetime
@@ -96,8 +91,8 @@ class EditorialChange(Struct, frozen=True):
     rulebook: str | None
 
 
-class Between:
-    """What lies after one moment and up to a later one; both are of one snapshot, and blocks have reached both."""
+class DiffRange:
+    """The log after one moment and up to a later one. Both are of one transaction, and block sums have reached both."""
 
     def __init__(self, before: AsOfSnapshot, after: AsOfSnapshot) -> None:
         self._after, self._last = before.editorial_position, after.editorial_position
@@ -108,22 +103,29 @@ class Between:
             [each.number for each in after.positions],
         )
 
-    async def tools(self, after: int, most: int) -> list[int]:
-        """The tools that some event is about, by number, of those after ``after``."""
-        return [row[0] for row in await self._snapshot.fetch_as_is(CHANGED, *self._span, after, most)]
+    async def read_changed_tools(self, after: int, limit: int) -> list[int]:
+        """The tools with events in the range, in order of number; of those after the tool ``after``."""
+        return [
+            row[0] for row in await self._snapshot.fetch_as_is(READ_CHANGED_TOOLS, *self._span, after, limit)
+        ]
 
-    async def listed(self, after: int, most: int) -> list[int]:
-        """All tools that there were, by number, of those after ``after``."""
-        return [row[0] for row in await self._snapshot.fetch_as_is(LISTED, after, self._last, most)]
+    async def read_listed_tools(self, after: int, limit: int) -> list[int]:
+        """All tools at the later moment, in order of number; of those after the tool ``after``."""
+        return [
+            row[0] for row in await self._snapshot.fetch_as_is(READ_LISTED_TOOLS, after, self._last, limit)
+        ]
 
-    async def votes(self, tools: Sequence[int]) -> list[VoteSpan]:
-        """By tool and shard."""
-        return [_votes(row) for row in await self._snapshot.fetch_as_is(VOTES, *self._span, list(tools))]
+    async def read_vote_spans(self, tools: Sequence[int]) -> list[VoteSpan]:
+        """In order of tool and shard."""
+        return [
+            _vote_span(row)
+            for row in await self._snapshot.fetch_as_is(READ_VOTE_SPANS, *self._span, list(tools))
+        ]
 
-    async def editorial(self, after: int, most: int) -> list[EditorialChange]:
-        """In the order they happened, of those after ``after``."""
+    async def read_editorial_events(self, after: int, limit: int) -> list[EditorialChange]:
+        """In order of position; of those after position ``after``."""
         rows = await self._snapshot.fetch_as_is(
-            READ_EDITORIAL_EVENTS, max(after, self._after), self._last, most
+            READ_EDITORIAL_EVENTS, max(after, self._after), self._last, limit
         )
         tools = list({row["tool"] for row in rows})
         slugs = {row["tool"]: row["slug"] for row in await self._snapshot.fetch_as_is(READ_SLUGS, tools)}
@@ -135,6 +137,6 @@ def _editorial_change(row: Record, slug: str | None) -> EditorialChange:
     return EditorialChange(Position(EDITORIAL, number), recorded_at, kind, slug, *rest)
 
 
-def _votes(row: Record) -> VoteSpan:
+def _vote_span(row: Record) -> VoteSpan:
     tool, shard, count, first, last = row
     return VoteSpan(tool, count, Position(Shard(shard), first), Position(Shard(shard), last))

@@ -1,4 +1,4 @@
-"""Grounds: all that the verdict of one tool is made from, as it was at one moment."""
+"""Verdict inputs: everything that the verdict of one tool is computed from, at one moment."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from domain.shared.log import EDITORIAL
 from domain.verdicts.decay import Ballots
 from domain.verdicts.proofs import prove
 from domain.verdicts.verdict import Judgement, Verdict, judge
-from projections.adoptions import READ_BY_RULE, rulebook_in_force
-from projections.daily_votes import DAILY_VOTES
+from projections.adoptions import RULEBOOK_READ_MODELS, rulebook_in_force
+from projections.daily_votes import DAILY_VOTES, read_ballots
 from projections.engine.snapshot import Freshness, ReadModelBehind, Snapshot
-from projections.reads.ballots import read_ballots
 from projections.rulebooks import find_rulebook
 from projections.scorecard import SCORECARD, read_takes
 from projections.tally import TALLY
 
-READ_BY_VERDICT_INPUTS = (SCORECARD, TALLY, DAILY_VOTES, *READ_BY_RULE)
+VERDICT_READ_MODELS = (SCORECARD, TALLY, DAILY_VOTES, *RULEBOOK_READ_MODELS)
 
 
 class VerdictInputs(Struct, frozen=True):
@@ -37,9 +36,9 @@ class VerdictInputs(Struct, frozen=True):
 async def read_verdict_inputs(
     snapshot: Snapshot, slug: str, tool: int, by: Rulebook | str | None
 ) -> VerdictInputs:
-    """``by`` is another rulebook than the one in force, or names one by its digest or name.
+    """``by`` is a rulebook, or its digest or name; None is the rulebook in force.
 
-    Raises Unknown, NotListedYet, or NotThereYet while the tool has not been folded yet.
+    Raises Unknown, NotListedYet, or ReadModelBehind while the tool is not folded yet.
     """
     snapshot.check_listed(slug, tool)
     rulebook = by if isinstance(by, Rulebook) else await _find(snapshot, by)

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from domain.events.editorial import ReplayAccepted
 from eventstore.decisions import Author, decide_editorial
-from projections.engine.parked import forget, rename
+from projections.engine.parked import delete_parked, rename_parked
 from projections.engine.projection import Projection
 from projections.replays.jobs import NotNow
 
@@ -71,8 +71,8 @@ async def _cut_over(
         await decide_editorial(conn, lambda _: [event], accepted.author)
     await conn.execute(DROP_CHECKPOINTS, live.previous.name)
     await conn.execute(RENAME_CHECKPOINTS, live.shadow.name, live.previous.name)
-    await forget(conn, live.previous.name)
-    await rename(conn, (live.name, live.previous.name), (live.shadow.name, live.name))
+    await delete_parked(conn, live.previous.name)
+    await rename_parked(conn, (live.name, live.previous.name), (live.shadow.name, live.name))
     await conn.execute(IMPATIENT)
     await conn.execute(live.cut_over)
 
@@ -93,7 +93,7 @@ async def _roll_back(conn: PoolConnectionProxy[Record], live: Projection, id: UU
     if await conn.fetchval(ROLLED_BACK, id) is None:
         raise NotNow(state="rolled back", wanted="rolled back again")
     shadow, previous = live.shadow.name, live.previous.name
-    await rename(conn, (live.name, shadow), (previous, live.name), (shadow, previous))
+    await rename_parked(conn, (live.name, shadow), (previous, live.name), (shadow, previous))
     await conn.execute(IMPATIENT)
     await conn.execute(live.roll_back)
 

@@ -62,7 +62,7 @@ async def compare(pool: Pool[Record], projection: Projection, shards: Sequence[S
             one = await digest_of(conn, projection, shard)
             other = await digest_of(conn, projection.shadow, shard)
             if one != other:
-                differing += await conn.fetch(projection.changes, shard)
+                differing += await conn.fetch(projection.shadow_differences, shard)
             live, shadow = live + one, shadow + other
     return VersionComparison(
         ",".join(map(str, positions)), str(live), str(shadow), len(differing), shown(differing)

@@ -11,7 +11,7 @@ from asyncpg import Pool, Record, UniqueViolationError
 from msgspec import Struct
 
 from domain.shared.errors import Rejected, Unknown
-from projections.engine.parked import forget
+from projections.engine.parked import delete_parked
 from projections.engine.projection import Projection
 
 # Where the sealed part of the log is read. What is not sealed is always Postgres'.
@@ -119,7 +119,7 @@ async def begin(
         async with pool.acquire() as conn, conn.transaction():
             await conn.execute(BEGIN, fresh, projection.name, hold, source)
             await conn.execute(projection.shadow.drop)
-            await forget(conn, projection.shadow.name)
+            await delete_parked(conn, projection.shadow.name)
             await conn.execute(projection.shadow.create)
     except UniqueViolationError:
         raise ReplayUnderWay(projection=projection.name, id=await unfinished(pool, projection)) from None
@@ -174,7 +174,7 @@ async def cancel(pool: Pool[Record], projections: Sequence[Projection], id: UUID
             raise NotNow(state=(await read_replay(pool, id)).state, wanted="cancelled")
         shadow = find(projections, name).shadow
         await conn.execute(DROP_CHECKPOINTS, shadow.name)
-        await forget(conn, shadow.name)
+        await delete_parked(conn, shadow.name)
         await conn.execute(shadow.drop)
 
 

@@ -12,8 +12,8 @@ from asyncpg.pool import PoolConnectionProxy
 from msgspec.structs import replace
 
 from domain.shared.log import Shard
-from projections.engine.parked import parked_of
-from projections.engine.poison import AT_FAULT
+from projections.engine.parked import parked_positions
+from projections.engine.poison import POISON_ERRORS
 from projections.engine.projection import Projection
 from projections.replays.digests import VersionComparison, digest_of
 
@@ -41,7 +41,7 @@ async def _mended(pool: Pool[Record], live: Projection, shard: Shard) -> int | N
         await trial.start()
         try:
             return await _try(conn, live, shard)
-        except AT_FAULT:
+        except POISON_ERRORS:
             return None
         finally:
             await trial.rollback()
@@ -49,8 +49,8 @@ async def _mended(pool: Pool[Record], live: Projection, shard: Shard) -> int | N
 
 async def _try(conn: PoolConnectionProxy[Record], live: Projection, shard: Shard) -> int | None:
     await conn.execute(HOLD_ADVANCE, shard)
-    before = set(await parked_of(conn, shard, live.name))
-    after = set(await parked_of(conn, shard, live.shadow.name))
+    before = set(await parked_positions(conn, shard, live.name))
+    after = set(await parked_positions(conn, shard, live.shadow.name))
     if after - before:
         return None
     await conn.execute(live.fold_positions, shard, sorted(before - after))

@@ -95,4 +95,4 @@ def folded(projection: Projection, manifests: Sequence[Manifest]) -> str:
     """For ``duck.run``: what the engine merges, after $start and up to $upto, without the positions $parked."""
     source = "{events}" if tells_all(projection, manifests) else DATED
     events = SEALED_RANGE.replace("{events}", upcast_events(source, "duckdb"))
-    return f"WITH {events} SELECT {listed(projection)} FROM ({projection.folded}) AS folded"
+    return f"WITH {events} SELECT {listed(projection)} FROM ({projection.fold_select}) AS folded"

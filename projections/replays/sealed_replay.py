@@ -16,7 +16,7 @@ from eventstore.sealed.duck import NotFolded
 from eventstore.sealed.manifest import SegmentError
 from eventstore.sealed.store import Store
 from projections.engine.blocked import blocked_position
-from projections.engine.poison import AT_FAULT
+from projections.engine.poison import POISON_ERRORS
 from projections.engine.projection import Projection
 from projections.replays.sealed_fold import Row, fold_segments
 
@@ -51,7 +51,7 @@ async def fold_sealed(
             )
         upto = await _readable(pool, live, shard, last)
         if upto and not await pool.fetchval(COVERED, shard, id):
-            with suppress(NotFolded, *AT_FAULT):
+            with suppress(NotFolded, *POISON_ERRORS):
                 rows = await fold_segments(store, live, shard, upto=upto, threads=threads)
                 async with pool.acquire() as conn, conn.transaction():
                     await _load(conn, live, rows)

@@ -14,7 +14,7 @@ from eventstore.sealed import duck
 from eventstore.sealed.manifest import Manifest
 from eventstore.sealed.seal import held
 from eventstore.sealed.store import Store
-from projections.engine.parked import parked_of
+from projections.engine.parked import parked_positions
 from projections.engine.projection import RANGE, Projection
 from projections.engine.upcasting import excluding_parked, with_upcasts
 from projections.replays.digests import ROWS_SHOWN_MAX
@@ -70,7 +70,7 @@ async def _differences(
     with TemporaryDirectory(prefix="shiplog-verify-") as folder:
         csv = Path(folder) / "rows.csv"
         async with pool.acquire() as conn:
-            parked = await parked_of(conn, at.shard, projection.name)
+            parked = await parked_positions(conn, at.shard, projection.name)
             await conn.copy_from_query(_counted(projection), at.shard, 0, at.number, output=csv, format="csv")
         return await asyncio.to_thread(_compare, store, projection, at, parked, csv, threads)
 
@@ -78,7 +78,9 @@ async def _differences(
 def _counted(projection: Projection) -> str:
     """What the read model has parked neither engine could fold."""
     events = excluding_parked(RANGE, projection.name)
-    return with_upcasts(f"WITH {events} SELECT {listed(projection)} FROM ({projection.folded}) AS folded")
+    return with_upcasts(
+        f"WITH {events} SELECT {listed(projection)} FROM ({projection.fold_select}) AS folded"
+    )
 
 
 def _compare(

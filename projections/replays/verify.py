@@ -11,7 +11,7 @@ from asyncpg.pool import PoolConnectionProxy
 from msgspec import Struct
 
 from domain.shared.log import Position, Shard
-from projections.engine.parked import parked_of
+from projections.engine.parked import parked_positions
 from projections.engine.projection import Projection
 from projections.replays.digests import Digest, digest_of, one_moment, shown
 
@@ -118,7 +118,7 @@ async def _recount(
     conn: PoolConnectionProxy[Record], projection: Projection, at: Position
 ) -> tuple[Digest, list[Record]]:
     """What the read model holds, and the rows of it that the log, without what is parked, says otherwise or not at all."""
-    parked = await parked_of(conn, at.shard, projection.name)
+    parked = await parked_positions(conn, at.shard, projection.name)
     differences = projection.differences_excluding_parked if parked else projection.differences
     differing = await conn.fetch(differences, at.shard, 0, at.number)
     return await digest_of(conn, projection, at.shard), differing

@@ -65,7 +65,7 @@ async def try_rulebook(
 ) -> Trial:
     """Over the log up to ``positions``, one per shard, or as it is now. ``progress`` is told events done, and of how many.
 
-    From segments, what is not sealed is read from Postgres. Raises StoppedBefore or NotUnderstood where the log holds
+    From segments, what is not sealed is read from Postgres. Raises StoppedBefore or UndecodableEvent where the log holds
     what a newer version wrote, and SegmentError for damage.
     """
     positions = positions or await resolve_positions(pool, await pool.fetchval(NOW))

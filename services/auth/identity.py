@@ -1,4 +1,4 @@
-"""Who is asking: a visitor by signed cookie, a program by API key, a person by login session."""
+"""Identities: a visitor by signed cookie, a program by API key, a person by login session."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from services.settings import Settings
 
 Scope = Literal["votes:write", "catalogue:write", "read"]
 Role = Literal["editor", "reviewer"]
-Kind = Literal["visitor", "voter", "user", "address"]
+SubjectKind = Literal["visitor", "voter", "user", "address"]
 
 FIND_KEY = "SELECT id, scopes FROM api_keys WHERE digest = $1 AND revoked_at IS NULL"
 FIND_SESSION = """
@@ -31,9 +31,11 @@ SELECT s.name, u.role, u.reviewer FROM sessions AS s JOIN users AS u USING (name
 VISITOR_COOKIE = "shiplog_visitor"
 SESSION_COOKIE = "shiplog_session"
 KEY_PREFIX = "slk_"
+KEY_CACHE_SECONDS = 1.0  # the longest time a revoked key keeps working
+_KEYS_CACHED_MAX = 10_000
+_COOKIE_CHARS_MAX = 200
 _VISITOR_BYTES = 16
-_STALE: tuple[float, ApiKey | None] = (0.0, None)
-_KEY_SECONDS = 1.0  # how long a revoked key may go on working
+_NOT_CACHED: tuple[float, ApiKey | None] = (0.0, None)
 
 
 class ApiKey(Struct, frozen=True):
@@ -47,43 +49,38 @@ class Login(Struct, frozen=True):
     reviewer: str | None
 
 
-class Keyed:
-    """HMAC-SHA256 (RFC 2104) under one key, whose two halves are hashed once: a third of the time of each digest.
-
-    So is the ``prefix`` of all messages.
-    """
+class KeyedHash:
+    """HMAC-SHA256 (RFC 2104) of ``prefix`` and a message. Key and prefix are hashed once, not once per message."""
 
     def __init__(self, key: bytes, prefix: bytes = b"") -> None:
-        block = key.ljust(sha256().block_size, b"\0")
-        self._inner, self._outer = (sha256(block.translate(flip)) for flip in (hmac.trans_36, hmac.trans_5C))
-        self._inner.update(prefix)
+        self._prefix = hmac.new(key, prefix, sha256)
 
     def digest(self, message: bytes) -> bytes:
-        inner, outer = self._inner.copy(), self._outer.copy()
-        inner.update(message)
-        outer.update(inner.digest())
-        return outer.digest()
+        keyed = self._prefix.copy()
+        keyed.update(message)
+        return keyed.digest()
 
 
 class Identity:
-    """Turns what a request carries into pseudonyms, keys and logins. Forged or foreign input is nobody."""
+    """Maps what a request carries to pseudonyms, API keys and logins. Forged or foreign input maps to None."""
 
     def __init__(self, settings: Settings, pool: Pool[Record]) -> None:
         self._pool = pool
-        self._cookies = Keyed(settings.key("visitor cookie"))
+        self._cookies = KeyedHash(settings.key("visitor cookie"))
         key = settings.key("pseudonym")
-        self._pseudonyms = {kind: Keyed(key, kind.encode() + b"\0") for kind in get_args(Kind)}
-        self._digests = Keyed(settings.key("api keys and sessions"))
+        self._pseudonyms = {kind: KeyedHash(key, kind.encode() + b"\0") for kind in get_args(SubjectKind)}
+        self._digests = KeyedHash(settings.key("api keys and sessions"))
+        # By digest: when the entry expires, and the key, or None for a digest that is no key's.
         self._keys: dict[bytes, tuple[float, ApiKey | None]] = {}
-        self._renewal: asyncio.Task[None] | None = None
+        self._refresh: asyncio.Task[None] | None = None
 
     def mint_visitor(self) -> str:
         """A new visitor's cookie value."""
         return self._signed(secrets.token_bytes(_VISITOR_BYTES))
 
     def visitor(self, cookie: str | None) -> UUID | None:
-        """The pseudonym behind a cookie that we signed."""
-        if cookie is None or len(cookie) > 200:
+        """The pseudonym of the visitor whose cookie this is; None if we did not sign it."""
+        if cookie is None or len(cookie) > _COOKIE_CHARS_MAX:
             return None
         try:
             raw = base64.urlsafe_b64decode(cookie.partition(".")[0] + "==")
@@ -92,39 +89,45 @@ class Identity:
         genuine = hmac.compare_digest(self._signed(raw).encode(), cookie.encode())
         return self.pseudonym("visitor", raw) if genuine else None
 
-    def pseudonym(self, kind: Kind, name: bytes) -> UUID:
-        """The actor that stands for somebody in the log; without the secret it leads back to nobody."""
+    def pseudonym(self, kind: SubjectKind, name: bytes) -> UUID:
+        """The actor that stands for ``name`` in the log. Without the secret it cannot be traced back to the name."""
+        # asyncpg's subclass of uuid.UUID, which its queries return: made in a tenth of the time, sent as it is.
         return pgproto.UUID(self._pseudonyms[kind].digest(name)[:16])
 
     def digest(self, token: str) -> bytes:
-        """What is stored of a key or session token."""
+        """The stored form of an API key or a session token."""
         return self._digests.digest(token.encode())
 
-    def fresh_key(self, token: bytes) -> ApiKey | None:
-        """The key, if it was looked up within the last second. One that is in use is looked up again in time."""
+    def cached_key(self, token: bytes) -> ApiKey | None:
+        """The API key, if it was read within the last second. A key in use is read again before that second ends."""
         digest = self._digests.digest(token)
-        fresh, key = self._keys.get(digest, _STALE)
-        left = fresh - time.monotonic()
-        if left < _KEY_SECONDS / 2 and key is not None and (self._renewal is None or self._renewal.done()):
-            self._renewal = asyncio.create_task(self._renew(digest), name="renew a key")
+        expires, key = self._keys.get(digest, _NOT_CACHED)
+        left = expires - time.monotonic()
+        if (
+            left < KEY_CACHE_SECONDS / 2
+            and key is not None
+            and (self._refresh is None or self._refresh.done())
+        ):
+            self._refresh = asyncio.create_task(self._refresh_key(digest), name="refresh an API key")
         return key if left > 0 else None
 
     async def api_key(self, token: str) -> ApiKey | None:
         digest = self.digest(token)
-        fresh, key = self._keys.get(digest, _STALE)
-        return key if fresh > time.monotonic() else await self._look_up(digest)
+        expires, key = self._keys.get(digest, _NOT_CACHED)
+        return key if expires > time.monotonic() else await self._read_key(digest)
 
-    async def _look_up(self, digest: bytes) -> ApiKey | None:
+    async def _read_key(self, digest: bytes) -> ApiKey | None:
         row = await self._pool.fetchrow(FIND_KEY, digest)
         key = ApiKey(row["id"], frozenset(row["scopes"])) if row else None
-        if len(self._keys) > 10_000:
+        if len(self._keys) > _KEYS_CACHED_MAX:
             self._keys.clear()
-        self._keys[digest] = (time.monotonic() + _KEY_SECONDS, key)
+        self._keys[digest] = (time.monotonic() + KEY_CACHE_SECONDS, key)
         return key
 
-    async def _renew(self, digest: bytes) -> None:
-        with suppress(PostgresError, InterfaceError, OSError, TimeoutError):  # who asks next is told
-            await self._look_up(digest)
+    async def _refresh_key(self, digest: bytes) -> None:
+        # On failure the entry expires, and the next request reads the key and reports the error.
+        with suppress(PostgresError, InterfaceError, OSError, TimeoutError):
+            await self._read_key(digest)
 
     async def login(self, token: str | None) -> Login | None:
         if not token:

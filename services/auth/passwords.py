@@ -1,4 +1,4 @@
-"""Passwords of people who log in: argon2id at OWASP's minimum of 19 MiB."""
+"""Passwords of users: argon2id with 19 MiB, the minimum that OWASP recommends."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error
 
 _hasher = PasswordHasher(memory_cost=19_456, time_cost=2, parallelism=1)
-# Hashing is heavy by design: a flood of tries queues here and leaves votes alone.
+# Hashing is slow by design: many attempts to log in queue here and do not slow down votes.
 _one_at_a_time = asyncio.Semaphore(1)
 
 
@@ -19,21 +19,21 @@ def hash_password(password: str) -> str:
 
 
 async def is_genuine(hashed: str | None, password: str) -> bool:
-    """False after the same time where nobody has such a name (``hashed`` None)."""
+    """Takes the same time, and is False, for an unknown user (``hashed`` None)."""
     async with _one_at_a_time:
         return await asyncio.to_thread(_verify, hashed, password)
 
 
 def _verify(hashed: str | None, password: str) -> bool:
-    # Made for known names too: otherwise the first log-in of a process would tell them from unknown ones.
-    nobody = _nobody()
+    # For known users too: otherwise the first log-in of a process would take longer for unknown ones.
+    unknown = _hash_for_unknown()
     try:
-        return _hasher.verify(hashed or nobody, password) and hashed is not None
+        return _hasher.verify(hashed or unknown, password) and hashed is not None
     except Argon2Error:
         return False
 
 
 @cache
-def _nobody() -> str:
-    """What unknown names are checked against; made when first needed, for most commands never check a password."""
+def _hash_for_unknown() -> str:
+    """Made when first needed, because most commands never check a password."""
     return _hasher.hash(secrets.token_hex())

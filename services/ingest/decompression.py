@@ -1,4 +1,4 @@
-"""Unpacking: gzip, zstd or plain bytes as they arrive, in pieces of bounded size, and cut into whole lines."""
+"""Decompression of gzip and zstd as the data arrives, in pieces of limited size, and their cutting into whole lines."""
 
 from __future__ import annotations
 
@@ -13,99 +13,104 @@ else:
     from backports import zstd
 
 Encoding = Literal["identity", "gzip", "zstd"]
-PIECE = 256 * 1024
+PIECE_BYTES_MAX = 256 * 1024
 LINE_BYTES_MAX = 4096
-_GZIP = 31  # zlib's window size with a gzip header
+_GZIP_HEADER = 31  # zlib's window size for data with a gzip header
 
 
-class Damaged(Exception):
-    """The compressed data is damaged or cut short. What came before it was stored; send the whole again."""
+class CorruptData(Exception):
+    """The compressed data is damaged or cut short. What came before the damage was stored; send everything again."""
 
 
-class Unpacker(Protocol):
-    """``unpack`` gives pieces of at most PIECE bytes; ``finish`` raises Damaged when something is missing."""
+class Decompressor(Protocol):
+    """``decompress`` gives pieces of at most PIECE_BYTES_MAX; it and ``finish`` raise CorruptData."""
 
-    def unpack(self, data: bytes) -> Iterator[bytes]: ...
+    def decompress(self, data: bytes) -> Iterator[bytes]: ...
     def finish(self) -> None: ...
 
 
-class Plain:
-    def unpack(self, data: bytes) -> Iterator[bytes]:
+class Uncompressed:
+    def decompress(self, data: bytes) -> Iterator[bytes]:
         yield data
 
     def finish(self) -> None:
         return
 
 
-class Gzip:
-    """Members may follow one another, as `cat a.gz b.gz` makes them."""
+class GzipDecompressor:
+    """Reads several members in a row, as `cat a.gz b.gz` writes them."""
 
     def __init__(self) -> None:
-        self._member = zlib.decompressobj(_GZIP)
+        self._member = zlib.decompressobj(_GZIP_HEADER)
         self._begun = False
 
-    def unpack(self, data: bytes) -> Iterator[bytes]:
+    def decompress(self, data: bytes) -> Iterator[bytes]:
         while data:
             if self._member.eof:
-                self._member = zlib.decompressobj(_GZIP)
+                self._member = zlib.decompressobj(_GZIP_HEADER)
             self._begun = True
-            yield _guarded(lambda packed: self._member.decompress(packed, PIECE), data)
+            yield _checked(lambda compressed: self._member.decompress(compressed, PIECE_BYTES_MAX), data)
             data = self._member.unconsumed_tail or self._member.unused_data
 
     def finish(self) -> None:
         if self._begun and not self._member.eof:
-            raise Damaged
+            raise CorruptData
 
 
-class Zstd:
-    """Frames may follow one another."""
+class ZstdDecompressor:
+    """Reads several frames in a row."""
 
     def __init__(self) -> None:
         self._frame = zstd.ZstdDecompressor()
         self._begun = False
 
-    def unpack(self, data: bytes) -> Iterator[bytes]:
+    def decompress(self, data: bytes) -> Iterator[bytes]:
         while data or not (self._frame.needs_input or self._frame.eof):
             if self._frame.eof:
                 self._frame = zstd.ZstdDecompressor()
             self._begun = True
-            yield _guarded(lambda packed: self._frame.decompress(packed, PIECE), data)
+            yield _checked(lambda compressed: self._frame.decompress(compressed, PIECE_BYTES_MAX), data)
             data = self._frame.unused_data if self._frame.eof else b""
 
     def finish(self) -> None:
         if self._begun and not self._frame.eof:
-            raise Damaged
+            raise CorruptData
 
 
 def encoding_of(head: bytes) -> Encoding:
-    """By the first bytes (RFC 1952 section 2.3.1, RFC 8878 section 3.1); pzstd begins with a frame to skip."""
+    """By the first bytes (RFC 1952 section 2.3.1, RFC 8878 section 3.1). pzstd begins with a skippable frame."""
     if head.startswith(b"\x1f\x8b"):
         return "gzip"
-    skipped = head[1:4] == b"\x2a\x4d\x18" and head[0] >> 4 == 5
-    return "zstd" if skipped or head.startswith(b"\x28\xb5\x2f\xfd") else "identity"
+    skippable = head[1:4] == b"\x2a\x4d\x18" and head[0] >> 4 == 5
+    return "zstd" if skippable or head.startswith(b"\x28\xb5\x2f\xfd") else "identity"
 
 
-def unpacker(encoding: Encoding) -> Unpacker:
-    kinds: dict[Encoding, type[Plain | Gzip | Zstd]] = {"identity": Plain, "gzip": Gzip, "zstd": Zstd}
-    return kinds[encoding]()
+def decompressor_for(encoding: Encoding) -> Decompressor:
+    match encoding:
+        case "identity":
+            return Uncompressed()
+        case "gzip":
+            return GzipDecompressor()
+        case "zstd":
+            return ZstdDecompressor()
 
 
-def _guarded(decompress: Callable[[bytes], bytes], data: bytes) -> bytes:
+def _checked(decompress: Callable[[bytes], bytes], data: bytes) -> bytes:
     try:
         return decompress(data)
     except (zlib.error, zstd.ZstdError) as error:
-        raise Damaged from error
+        raise CorruptData from error
 
 
-class Lines:
-    """Cuts pieces into blocks of whole lines. A line that is too long is given as far as it was kept."""
+class LineBuffer:
+    """Turns pieces into blocks of whole lines. Of a line above LINE_BYTES_MAX it keeps enough for it to be rejected."""
 
     def __init__(self) -> None:
         self._rest = b""
         self._skipping = False
 
-    def cut(self, piece: bytes) -> bytes:
-        """The whole lines so far, each with its newline; the last, unfinished one is kept for the next call."""
+    def add(self, piece: bytes) -> bytes:
+        """The lines that are complete now, each with its newline. The last, incomplete one stays in the buffer."""
         if self._skipping:
             _, newline, piece = piece.partition(b"\n")
             self._skipping = not newline
@@ -116,6 +121,7 @@ class Lines:
         self._rest = rest
         return block + newline
 
-    def last(self) -> bytes:
+    def flush(self) -> bytes:
+        """The last line, if it has no newline."""
         rest, self._rest = self._rest, b""
         return rest

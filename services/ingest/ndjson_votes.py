@@ -1,4 +1,4 @@
-"""Vote lines: NDJSON decoded in blocks, and bad lines named by their numbers."""
+"""Votes as NDJSON, decoded in blocks of lines. Rejected lines are listed by number."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import msgspec
 from msgspec import Meta, Struct
 
 from domain.shared.types import Choice
+from domain.voting.identifiers import VOTER_BYTES_MAX
 from services.ingest import strict_json
 from services.ingest.decompression import LINE_BYTES_MAX
 
-VOTER_BYTES_MAX = 128
 _FIELDS = (b'"tool"', b'"choice"', b'"voter"')
-_FEW = 16  # lines that are decoded one by one to find the bad ones among them
+_DECODED_ONE_BY_ONE_MAX = 16  # lines; larger blocks with a bad line among them are halved
 
 
 class VoteLine(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
@@ -33,8 +33,8 @@ class BadLine(Struct, frozen=True):
     detail: str
 
 
-class Decoded(Struct):
-    """The votes of a block, each with the number of its line, and the lines that are none."""
+class DecodedLines(Struct):
+    """The votes of a block with their line numbers, and the lines that are not votes."""
 
     numbers: list[int] = []
     votes: list[VoteLine] = []
@@ -44,20 +44,20 @@ class Decoded(Struct):
         self.bad.append(BadLine(number, f"urn:shiplog:{slug}", detail))
 
 
-def decode(block: bytes, first: int) -> Decoded:
-    """Whole lines, the first of which is number ``first``."""
-    decoded = Decoded()
+def decode(block: bytes, first: int) -> DecodedLines:
+    """Decodes whole lines; ``first`` is the number of the first."""
+    decoded = DecodedLines()
     votes = _decode_plain(block, block.count(b"\n") + (not block.endswith(b"\n")))
     if votes is None:
-        _decode_apart(decoded, block.removesuffix(b"\n").split(b"\n"), first)
+        _decode_halves(decoded, block.removesuffix(b"\n").split(b"\n"), first)
     else:
         decoded.numbers, decoded.votes = list(range(first, first + len(votes))), votes
     return decoded
 
 
-def _decode_apart(decoded: Decoded, lines: Sequence[bytes], first: int) -> None:
-    """By halves, as long as there is something odd about them; the last few one by one."""
-    if len(lines) <= _FEW:
+def _decode_halves(decoded: DecodedLines, lines: Sequence[bytes], first: int) -> None:
+    """Halves the lines until a half decodes as a whole; the last few are decoded one by one."""
+    if len(lines) <= _DECODED_ONE_BY_ONE_MAX:
         for number, line in enumerate(lines, first):
             _decode_line(decoded, number, line)
         return
@@ -65,13 +65,13 @@ def _decode_apart(decoded: Decoded, lines: Sequence[bytes], first: int) -> None:
     for half, start in ((lines[:middle], first), (lines[middle:], first + middle)):
         votes = _decode_plain(b"\n".join(half), len(half))
         if votes is None:
-            _decode_apart(decoded, half, start)
+            _decode_halves(decoded, half, start)
         else:
             decoded.numbers += range(start, start + len(half))
             decoded.votes += votes
 
 
-def _decode_line(decoded: Decoded, number: int, line: bytes) -> None:
+def _decode_line(decoded: DecodedLines, number: int, line: bytes) -> None:
     if len(line) > LINE_BYTES_MAX:
         decoded.reject(number, "invalid", f"The line is longer than {LINE_BYTES_MAX} bytes.")
         return
@@ -85,7 +85,7 @@ def _decode_line(decoded: Decoded, number: int, line: bytes) -> None:
 
 
 def _decode_plain(block: bytes, lines: int) -> list[VoteLine] | None:
-    """Without escapes and with each field as often as there are values of it, no field can stand twice."""
+    """None unless every line is a vote that gives each field once: without escapes, counting the field names shows that."""
     if b"\\" in block or any(block.count(field) != lines for field in _FIELDS):
         return None
     try:

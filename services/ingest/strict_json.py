@@ -1,4 +1,4 @@
-"""Strict JSON: what msgspec lets pass and should not, refused, with one kind of error for all of it."""
+"""Strict JSON: rejects repeated fields and deep nesting, which msgspec alone does not, with one type of error."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ D = TypeVar("D")
 
 
 class Malformed(ValueError):
-    """The message says what is wrong, and where."""
+    """The message says what is wrong and where."""
 
 
 def decode(body: bytes, decoder: msgspec.json.Decoder[D]) -> D:
-    """Raises Malformed, also for a field that stands twice in one object and for nesting without end."""
+    """Raises Malformed, also for a field that is given twice in one object and for nesting that is too deep."""
     try:
-        json.loads(body.decode(), object_pairs_hook=_once, parse_int=len, parse_float=len)
+        json.loads(body.decode(), object_pairs_hook=_reject_repeated, parse_int=len, parse_float=len)
         return decoder.decode(body)
     except Malformed:
         raise
@@ -31,9 +31,9 @@ def decode(body: bytes, decoder: msgspec.json.Decoder[D]) -> D:
         raise Malformed(f"This is not JSON: {error}.") from None
 
 
-def _once(pairs: list[tuple[str, object]]) -> None:
+def _reject_repeated(pairs: list[tuple[str, object]]) -> None:
     seen: set[str] = set()
     for key, _ in pairs:
         if key in seen:
-            raise Malformed(f"The field {key[:60]!r} stands twice in one object.")
+            raise Malformed(f"The field {key[:60]!r} is given twice in one object.")
         seen.add(key)

@@ -1,4 +1,4 @@
-"""The rate of a limit, and the rule that holds it: the generic cell rate algorithm of ITU-T I.371, in Python and in Lua."""
+"""The generic cell rate algorithm (ITU-T I.371) for rate limits, in Python and in Lua."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from msgspec import Struct
 
 
 class Limit(Struct, frozen=True):
-    """In no ``seconds`` more than ``quota``: half of it and one at once, the rest evenly spread."""
+    """At most ``quota`` requests in any ``seconds``: half of them and one in a burst, the others evenly spaced."""
 
     name: str
     quota: int
@@ -18,28 +18,28 @@ class Limit(Struct, frozen=True):
 
     @property
     def interval(self) -> int:
-        """Microseconds from one to the next, once the burst is spent."""
+        """Microseconds between requests, once the burst is used up."""
         return -(-self.seconds * 1_000_000 // (self.quota - self.quota // 2))
 
     def left(self, debt: int) -> int:
         return self.burst - -(-debt // self.interval)
 
     def until_more(self, debt: int) -> int:
-        """Microseconds until one more than now is left."""
+        """Microseconds until one request more than now is left."""
         return max(debt - (self.burst - self.left(debt) - 1) * self.interval, 0)
 
 
 class Decision(Struct, frozen=True):
-    """In microseconds: ``wait`` until it would be admitted, 0 when it is; ``debt`` until the burst is whole again."""
+    """In microseconds: ``wait`` until it is admitted, 0 if it is now; ``debt`` until the whole burst is available."""
 
     wait: int
     debt: int
 
 
 def decide(limit: Limit, due: int, now: int, cost: int = 1) -> Decision:
-    """``due`` is when all that was admitted is paid off. A cost above the burst would never be admitted.
+    """``due`` is the time at which the debt is 0, the "theoretical arrival time". A cost above the burst is never admitted.
 
-    A debt above the burst is one of a larger limit, or of a clock that was set back: it is not held to.
+    The debt is capped at the burst: it can only be greater after the limit was raised or a clock was set back.
     """
     debt = min(max(due - now, 0), limit.burst * limit.interval)
     later = debt + cost * limit.interval
@@ -47,7 +47,7 @@ def decide(limit: Limit, due: int, now: int, cost: int = 1) -> Decision:
     return Decision(wait, debt) if wait > 0 else Decision(0, later)
 
 
-# The same, where all processes meet. A key lives as long as its debt.
+# The same for Redis, which all processes share. A key expires with its debt.
 CLOCK = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]

@@ -1,4 +1,4 @@
-"""Rate limits: decided in Redis for all processes at once, or here, for this one, while Redis is away."""
+"""The state of rate limits: in Redis for all processes together, or in this process while Redis is unavailable."""
 
 from __future__ import annotations
 
@@ -15,170 +15,178 @@ from redis.exceptions import NoScriptError, RedisError
 
 from services.rate_limits.gcra import CLOCK, RULE, Decision, Limit, decide
 
-_TURN_SECONDS, _TURNS = 0.001, 10  # for Redis to decide
-_REST_SECONDS = 0.5  # for a Redis that did not
-_JOIN_SECONDS = 1.0  # to connect, which no request waits for
-_TOGETHER = 50  # decisions in one round trip
-_REMEMBERED = 10_000  # whom this process limits: some 2 MB
-_AWAY = (RedisError, OSError, TimeoutError, RuntimeError)  # the last is uvloop's word for a closed transport
+_POLL_SECONDS, _POLLS = 0.001, 10  # for a decision of Redis
+_RECONNECT_SECONDS = 0.5
+_CONNECT_SECONDS = 1.0
+_PIPELINED_MAX = 50  # decisions in one round trip
+_SUBJECTS_MAX = 10_000  # limited by this process: about 2 MB
+# uvloop raises RuntimeError when the transport is closed.
+_UNAVAILABLE = (RedisError, OSError, TimeoutError, RuntimeError)
 _log = structlog.get_logger()
 
 
-class Limits:
-    """Decides in Redis when there is one that answers, else here. No call raises, none waits long."""
+class RateLimitStore:
+    """Decides in Redis if it is available, else in this process. No call raises or waits for long."""
 
     def __init__(self, url: str | None) -> None:
-        self._shared = _Shared(url) if url else None
-        self._own = Own()
+        self._redis = _RedisLimits(url) if url else None
+        self._local = LocalLimits()
 
     async def open(self) -> None:
-        """Until Redis is joined, or has been tried."""
-        if self._shared is not None:
-            await self._shared.open()
+        """Returns after the first attempt to connect to Redis."""
+        if self._redis is not None:
+            await self._redis.open()
 
-    async def admit(self, limit: Limit, who: str, cost: int = 1) -> Decision:
-        key = f"shiplog:limit:{limit.name}:{who}"
-        decided = await self._shared.decide(key, limit, cost) if self._shared else None
-        if decided is None:
-            return self._own.admit(key, limit, _now(), cost)
-        self._own.learn(key, _now() + decided.debt)
-        return decided
+    async def admit(self, limit: Limit, subject: str, cost: int = 1) -> Decision:
+        key = f"shiplog:limit:{limit.name}:{subject}"
+        decision = await self._redis.decide(key, limit, cost) if self._redis else None
+        if decision is None:
+            return self._local.admit(key, limit, _now(), cost)
+        self._local.remember(key, _now() + decision.debt)
+        return decision
 
     async def close(self) -> None:
-        if self._shared is not None:
-            await self._shared.close()
+        if self._redis is not None:
+            await self._redis.close()
 
 
-class Own:
-    """What this process knows of those it limits; who was heard of longest ago is forgotten first."""
+class LocalLimits:
+    """Limits by this process alone. Of more than ``subjects_max``, it forgets those that it decided on longest ago."""
 
-    def __init__(self, remembered: int = _REMEMBERED) -> None:
-        self._remembered = remembered
+    def __init__(self, subjects_max: int = _SUBJECTS_MAX) -> None:
+        self._subjects_max = subjects_max
         self._due: OrderedDict[str, int] = OrderedDict()
 
     def admit(self, key: str, limit: Limit, now: int, cost: int = 1) -> Decision:
-        decided = decide(limit, self._due.get(key, 0), now, cost)
-        self.learn(key, now + decided.debt)
-        return decided
+        decision = decide(limit, self._due.get(key, 0), now, cost)
+        self.remember(key, now + decision.debt)
+        return decision
 
-    def learn(self, key: str, due: int) -> None:
-        """From Redis too, so that a limit goes on from where it was when Redis goes away."""
+    def remember(self, key: str, due: int) -> None:
+        """Decisions of Redis are remembered too, so that limits continue when Redis becomes unavailable."""
         self._due[key] = due
         self._due.move_to_end(key)
-        if len(self._due) > self._remembered:
+        if len(self._due) > self._subjects_max:
             self._due.popitem(last=False)
 
     def __len__(self) -> int:
         return len(self._due)
 
 
-class _Asked(Struct, frozen=True, eq=False):
-    words: tuple[str | int, ...]
-    answer: asyncio.Future[Decision | None]
+class _PendingDecision(Struct, frozen=True, eq=False):
+    arguments: tuple[str | int, ...]
+    decision: asyncio.Future[Decision | None]
 
 
-class _Shared:
-    """The rule in Redis, over one connection. What is asked while it is busy goes together, in one round trip."""
+class _RedisLimits:
+    """Decides in Redis over one connection. Requests that come during a round trip share the next one."""
 
     def __init__(self, url: str) -> None:
-        self._redis: Redis = Redis.from_url(url, socket_connect_timeout=_JOIN_SECONDS, socket_keepalive=True)
-        self._asked: list[_Asked] = []
-        self._knock, self._tried = asyncio.Event(), asyncio.Event()
-        self._joined, self._sha = False, ""
-        self._living: asyncio.Task[None] | None = None
+        self._redis: Redis = Redis.from_url(
+            url, socket_connect_timeout=_CONNECT_SECONDS, socket_keepalive=True
+        )
+        self._pending: list[_PendingDecision] = []
+        self._arrived, self._tried = asyncio.Event(), asyncio.Event()
+        self._connected, self._sha = False, ""
+        self._running: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        self._living = asyncio.create_task(self._live(), name="limits")
+        self._running = asyncio.create_task(self._run(), name="rate limits")
         await self._tried.wait()
 
     async def decide(self, key: str, limit: Limit, cost: int) -> Decision | None:
-        """None when Redis is away, or did not decide in time."""
-        if not self._joined:
+        """None if Redis is unavailable, or did not decide in time."""
+        if not self._connected:
             return None
-        answer: asyncio.Future[Decision | None] = asyncio.get_running_loop().create_future()
-        self._asked.append(_Asked((1, key, limit.interval, limit.burst, cost), answer))
-        self._knock.set()
-        return await answer
+        decision: asyncio.Future[Decision | None] = asyncio.get_running_loop().create_future()
+        self._pending.append(_PendingDecision((1, key, limit.interval, limit.burst, cost), decision))
+        self._arrived.set()
+        return await decision
 
     async def close(self) -> None:
-        if self._living is not None:
-            self._living.cancel()
-            await asyncio.gather(self._living, return_exceptions=True)
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
 
-    async def _live(self) -> None:
-        """Join, carry what is asked, and rest after a failure. Requests themselves never try a Redis that is away."""
+    async def _run(self) -> None:
+        """Connect and decide; after a failure, reconnect. No request waits for a connection."""
         while True:
             try:
-                await self._join()
-                await self._carry_on()
-            except _AWAY as error:
-                if self._joined or not self._tried.is_set():
-                    _log.warning("redis does not decide on limits; each process does", error=str(error))
+                await self._connect()
+                await self._decide_pending()
+            except _UNAVAILABLE as error:
+                if self._connected or not self._tried.is_set():
+                    _log.warning(
+                        "redis is unavailable for rate limits; each process limits alone", error=str(error)
+                    )
             finally:
                 self._give_up()
                 await asyncio.gather(self._redis.connection_pool.disconnect(), return_exceptions=True)
-            await asyncio.sleep(_REST_SECONDS)
+            await asyncio.sleep(_RECONNECT_SECONDS)
 
-    async def _join(self) -> None:
-        async with asyncio.timeout(_JOIN_SECONDS):
+    async def _connect(self) -> None:
+        async with asyncio.timeout(_CONNECT_SECONDS):
             self._sha = await self._redis.script_load(CLOCK + RULE)
-        self._joined = True
+        self._connected = True
         self._tried.set()
 
-    async def _carry_on(self) -> None:
+    async def _decide_pending(self) -> None:
         while True:
-            await self._knock.wait()
-            self._knock.clear()
-            while together := self._asked[:_TOGETHER]:
-                answers = await _in_time(self._ask(together))
-                del self._asked[: len(together)]
-                for asked, (wait, debt) in zip(together, answers, strict=True):
-                    _settle(asked, Decision(wait, debt))
+            await self._arrived.wait()
+            self._arrived.clear()
+            while batch := self._pending[:_PIPELINED_MAX]:
+                answers = await _in_time(self._evaluate(batch))
+                del self._pending[: len(batch)]
+                for pending, (wait, debt) in zip(batch, answers, strict=True):
+                    _resolve(pending, Decision(wait, debt))
 
-    async def _ask(self, together: Sequence[_Asked]) -> list[Any]:
-        """Raises what Redis answered to any of them, unless it was that it has forgotten the script."""
-        answers = await self._send(together, "EVALSHA", self._sha)
-        forgotten = [n for n, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
-        again = await self._send([together[n] for n in forgotten], "EVAL", CLOCK + RULE)
-        for n, answer in zip(forgotten, again, strict=True):
+    async def _evaluate(self, batch: Sequence[_PendingDecision]) -> list[Any]:
+        """Sends the script itself where Redis no longer has it. Raises any other error that Redis answers."""
+        answers = await self._pipeline(batch, "EVALSHA", self._sha)
+        missing = [n for n, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        again = await self._pipeline([batch[n] for n in missing], "EVAL", CLOCK + RULE)
+        for n, answer in zip(missing, again, strict=True):
             answers[n] = answer
         for answer in answers:
             if isinstance(answer, Exception):
                 raise answer
         return answers
 
-    async def _send(self, together: Sequence[_Asked], command: str, script: str) -> list[Any]:
-        pipe = self._redis.pipeline(transaction=False)
-        for asked in together:
-            pipe.execute_command(command, script, *asked.words)
-        answers: list[Any] = await pipe.execute(raise_on_error=False)
+    async def _pipeline(self, batch: Sequence[_PendingDecision], command: str, script: str) -> list[Any]:
+        pipeline = self._redis.pipeline(transaction=False)
+        for pending in batch:
+            pipeline.execute_command(command, script, *pending.arguments)
+        answers: list[Any] = await pipeline.execute(raise_on_error=False)
         return answers
 
     def _give_up(self) -> None:
-        self._joined = False
+        self._connected = False
         self._tried.set()
-        undecided, self._asked = self._asked, []
-        for asked in undecided:
-            _settle(asked, None)
+        undecided, self._pending = self._pending, []
+        for pending in undecided:
+            _resolve(pending, None)
 
 
-def _settle(asked: _Asked, decided: Decision | None) -> None:
-    if not asked.answer.done():  # who asked may have gone
-        asked.answer.set_result(decided)
+def _resolve(pending: _PendingDecision, decision: Decision | None) -> None:
+    if not pending.decision.done():  # it is when the request was cancelled
+        pending.decision.set_result(decision)
 
 
-async def _in_time(asking: Coroutine[Any, Any, list[Any]]) -> list[Any]:
-    """Patience is counted in turns, not in time: a process that gets little of a busy machine has long turns, and so
-    has a Redis beside it. By the clock, both would be given up for dead when they are only slow."""
-    task = asyncio.create_task(asking)
+async def _in_time(evaluating: Coroutine[Any, Any, list[Any]]) -> list[Any]:
+    """Raises TimeoutError after a number of polls, each of at least a millisecond, instead of after a time.
+
+    On a busy machine, polls take longer, and so does Redis: a timeout by the clock would take slow for unavailable.
+    """
+    task = asyncio.create_task(evaluating)
     try:
-        for _ in range(_TURNS):
-            if (await asyncio.wait({task}, timeout=_TURN_SECONDS))[0]:
+        for _ in range(_POLLS):
+            if (await asyncio.wait({task}, timeout=_POLL_SECONDS))[0]:
                 return task.result()
-        raise TimeoutError("it did not answer in time")
+        raise TimeoutError("Redis did not answer in time")
     finally:
         task.cancel()
 
 
 def _now() -> int:
+    """Microseconds of the monotonic clock."""
     return time.monotonic_ns() // 1_000

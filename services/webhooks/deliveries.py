@@ -15,15 +15,15 @@ from msgspec import Struct
 from domain.shared.errors import Unknown
 from domain.webhooks.messages import (
     PING,
-    Again,
     AttemptResult,
     Delivered,
-    GivenUp,
+    DeliveryOutcome,
+    GiveUp,
     Gone,
-    Meaning,
+    Retry,
     State,
-    meaning_of,
-    ping,
+    outcome_of,
+    ping_message,
 )
 from services.webhooks.registry import Disabled, disable
 
@@ -133,7 +133,9 @@ async def enqueue_ping(pool: Pool[Record], webhook: UUID) -> UUID:
     fresh = uuid4()
     async with pool.acquire() as conn, conn.transaction():
         site = await _lock(conn, webhook)
-        await conn.execute(INSERT_DELIVERY, fresh, webhook, PING, ping(datetime.now(UTC), site).decode())
+        await conn.execute(
+            INSERT_DELIVERY, fresh, webhook, PING, ping_message(datetime.now(UTC), site).decode()
+        )
     return fresh
 
 
@@ -153,25 +155,25 @@ async def claim(pool: Pool[Record]) -> ClaimedDelivery | None:
 
 async def settle(pool: Pool[Record], claimed: ClaimedDelivery, answer: AttemptResult) -> None:
     """Record the result of an attempt, unless the lease has expired and another worker has the claim."""
-    meaning = meaning_of(answer, claimed.attempts, random.random())  # noqa: S311 - spreads load, hides nothing
+    meaning = outcome_of(answer, claimed.attempts, random.random())  # noqa: S311 - spreads load, hides nothing
     async with pool.acquire() as conn, conn.transaction():
         await conn.fetchrow(LOCK_WEBHOOK, claimed.webhook)
-        after = meaning.after if isinstance(meaning, Again) else timedelta(0)
+        after = meaning.after if isinstance(meaning, Retry) else timedelta(0)
         written = (claimed.id, claimed.claim, meaning.state, after, answer.status, answer.error, answer.text)
         if await conn.fetchval(SETTLE_DELIVERY, *written) is not None:
             await _update_webhook(conn, claimed.webhook, meaning)
 
 
-async def _update_webhook(conn: PoolConnectionProxy[Record], webhook: UUID, meaning: Meaning) -> None:
+async def _update_webhook(conn: PoolConnectionProxy[Record], webhook: UUID, meaning: DeliveryOutcome) -> None:
     """Clear or mark its failure, or disable it. The transaction has locked the webhook."""
     match meaning:
         case Delivered():
             await conn.execute(CLEAR_FAILURE, webhook)
         case Gone():
             await disable(conn, webhook, "The receiver answered 410 Gone.")
-        case Again() | GivenUp():
+        case Retry() | GiveUp():
             too_long = await conn.fetchval(MARK_FAILING, webhook, DISABLE_AFTER)
-            if too_long and isinstance(meaning, GivenUp):
+            if too_long and isinstance(meaning, GiveUp):
                 await disable(conn, webhook, "Nothing got through for three days.")
         case _:
             assert_never(meaning)

@@ -10,7 +10,7 @@ from asyncpg import Pool, Record
 from asyncpg.pool import PoolConnectionProxy
 
 from domain.timeline.flips import Flip, LogOrder
-from domain.webhooks.messages import FLIPPED, ToolTold, message_of
+from domain.webhooks.messages import FLIPPED, ToolPayload, flip_message
 
 # Reads flips after a place, in log order: up to a limit, plus all others with the same cause as the last one, so that a
 # cursor moved to its place skips none.
@@ -68,7 +68,7 @@ async def _deliveries(
     conn: PoolConnectionProxy[Record], webhook: UUID, site: str, flips: Sequence[Flip]
 ) -> list[tuple[object, ...]]:
     rows = await conn.fetch(READ_TOOL_NAMES, list({flip.tool for flip in flips}))
-    tools = {tool: ToolTold(slug, name) for tool, slug, name in rows}
+    tools = {tool: ToolPayload(slug, name) for tool, slug, name in rows}
     return [
         (
             uuid4(),
@@ -78,7 +78,7 @@ async def _deliveries(
             flip.place.recorded_at,
             flip.place.shard,
             flip.place.number,
-            message_of(flip, tools[flip.tool], site).decode(),
+            flip_message(flip, tools[flip.tool], site).decode(),
         )
         for flip in flips
     ]

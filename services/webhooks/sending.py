@@ -20,12 +20,12 @@ from msgspec import Struct
 from domain.webhooks.endpoints import (
     Address,
     Endpoint,
+    InvalidEndpoint,
     Network,
-    NotAnEndpoint,
     check_reachable,
-    read_endpoint,
+    parse_endpoint,
 )
-from domain.webhooks.messages import AttemptResult, read_retry_after, sign
+from domain.webhooks.messages import AttemptResult, parse_retry_after, sign
 from services.settings import Settings
 from services.webhooks.deliveries import ClaimedDelivery, claim, settle
 from services.webhooks.secrets import WebhookSecrets, WrongKey
@@ -66,7 +66,7 @@ class Sender(Struct, frozen=True):
     async def send(self, message: ClaimedDelivery) -> AttemptResult:
         """Never raises: every failure is an AttemptResult."""
         try:
-            endpoint = read_endpoint(message.url, self.own)
+            endpoint = parse_endpoint(message.url, self.own)
             headers, body = self._signed(message), message.payload.encode()
             async with self._client() as client:
                 async with asyncio.timeout(self.timeout):
@@ -75,7 +75,7 @@ class Sender(Struct, frozen=True):
                 return await _answer_of(response)
         except TimeoutError:
             return AttemptResult(error=f"no answer within {self.timeout:g} s")
-        except (NotAnEndpoint, WrongKey) as refused:
+        except (InvalidEndpoint, WrongKey) as refused:
             return AttemptResult(error=str(refused))
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
             return AttemptResult(error=f"{type(error).__name__}: {_readable(str(error))[:200]}")
@@ -108,7 +108,7 @@ class Sender(Struct, frozen=True):
         except (OSError, ValueError):
             found = []
         if not found:
-            raise NotAnEndpoint(problem=f"the name {endpoint.host} was not found")
+            raise InvalidEndpoint(problem=f"the name {endpoint.host} was not found")
         for address in found:
             check_reachable(endpoint, address, self.own)
         return list(dict.fromkeys(found))[:_ADDRESSES_MAX]
@@ -150,7 +150,7 @@ def _request(
 
 
 async def _answer_of(response: httpx2.Response) -> AttemptResult:
-    wait = read_retry_after(response.headers.get("retry-after"), datetime.now(UTC))
+    wait = parse_retry_after(response.headers.get("retry-after"), datetime.now(UTC))
     return AttemptResult(
         response.status_code, _problem(response.status_code), wait, await _read_body(response)
     )

@@ -13,7 +13,7 @@ import structlog
 from asyncpg import Pool, Record
 
 from domain.editorial.adoptions import TakeEffect
-from domain.shared.errors import NotUnderstood
+from domain.shared.errors import UndecodableEvent
 from domain.shared.log import EDITORIAL, Shard
 from eventstore.as_of_positions import AppendInFlight, InTheFuture
 from eventstore.decisions import Author
@@ -23,7 +23,7 @@ from eventstore.sealed.manifest import SegmentError
 from eventstore.sealed.seal import due
 from eventstore.sealed.seal import seal as seal_segment
 from projections.adoptions import is_due
-from projections.engine.advance import CheckpointMoved, advance, behind
+from projections.engine.advance import CheckpointMoved, advance, shards_behind
 from projections.engine.blocked import read_blocked
 from projections.engine.registry import PROJECTIONS
 from projections.flips.advance import FrontierMoved, advance_flips
@@ -74,7 +74,7 @@ async def project(ctx: Context, shard: int) -> int:
 @survive_outages
 async def sweep(ctx: Context) -> int:
     """Project every shard that is behind. Safe to run in several workers. Returns the number of events folded."""
-    shards = await behind(ctx["pool"])
+    shards = await shards_behind(ctx["pool"])
     folded = sum(await asyncio.gather(*(project(ctx, shard) for shard in shards)))
     for blocked in await read_blocked(ctx["pool"], PROJECTIONS) if shards else []:
         _log_blocked_once(str(blocked))
@@ -116,7 +116,7 @@ async def adopt_due(ctx: Context) -> int:
             return 0
         decided = (await decide_adoption(ctx["pool"], TakeEffect(now), _WORKER)).decided
         await project(ctx, EDITORIAL)
-    except NotUnderstood as error:
+    except UndecodableEvent as error:
         _log.error("a scheduled adoption cannot take effect", error=str(error))
         return 0
     return len(decided.recorded)

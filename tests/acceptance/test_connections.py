@@ -1,4 +1,4 @@
-"""More connections than one process lets in: it holds no more than it may, and everybody is answered in the end."""
+"""More clients than one process accepts connections: it keeps its limit, and every client gets an answer in the end."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ import pytest
 
 from tests.support.instances import Instance, start_instance
 
-BOUND, CROWD = 64, 200
-LOST_PATIENCE_SECONDS = 60
-FILES = 64  # of the process that are no connections: databases, libraries, its own
+CONNECTIONS_MAX, CLIENTS = 64, 200
+TIMEOUT_SECONDS = 60
+OTHER_FILES_MAX = 64  # open in the process besides connections of clients
 
 
 @pytest.fixture
 def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Instance]:
-    monkeypatch.setenv("SHIPLOG_CONNECTIONS", str(BOUND))
+    monkeypatch.setenv("SHIPLOG_CONNECTIONS", str(CONNECTIONS_MAX))
     with start_instance(tmp_path / "data") as running:
         yield running
 
 
 class Sender:
-    """Never leaves of its own accord: it sends again and again, until everybody has been answered."""
+    """Keeps its connection and sends again and again, until every client has been answered."""
 
-    def __init__(self, port: int, key: str, name: str, waiting: set[str], most: Counter[str]) -> None:
-        self.port, self.name, self.waiting, self.most = port, name, waiting, most
+    def __init__(self, port: int, key: str, name: str, waiting: set[str], seen: Counter[str]) -> None:
+        self.port, self.name, self.waiting, self.seen = port, name, waiting, seen
         self.statuses: Counter[int] = Counter()
         body = json.dumps({"tool": "smolagents-2-0", "choice": "ship", "voter": name}).encode()
         self.request = (
@@ -40,45 +40,45 @@ class Sender:
     async def send(self) -> None:
         while self.waiting:
             reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-            while self.waiting and await self._ask(reader, writer):
+            while self.waiting and await self._send_one(reader, writer):
                 pass
             writer.close()
 
-    async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """Whether the connection goes on. Raises where an answer is broken off."""
+    async def _send_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Whether the connection stays open. Raises if an answer is cut off."""
         writer.write(self.request)
         head = await reader.readuntil(b"\r\n\r\n")
         fields = dict(line.split(b": ", 1) for line in head.lower().split(b"\r\n")[1:-2])
         await reader.readexactly(int(fields[b"content-length"]))
-        status, goes_on = int(head[9:12]), fields.get(b"connection") != b"close"
+        status, stays_open = int(head[9:12]), fields.get(b"connection") != b"close"
         assert status == 200 or (status == 503 and b"retry-after" in fields), head
         self.statuses[status] += 1
-        self.most["turned out"] += not goes_on
+        self.seen["closed"] += not stays_open
         if status == 200:
             self.waiting.discard(self.name)
-        return goes_on
+        return stays_open
 
 
-def test_everybody_is_answered_in_the_end(instance: Instance) -> None:
+def test_every_client_is_answered_in_the_end(instance: Instance) -> None:
     key, port = instance.create_key("votes:write"), urlsplit(instance.url).port or 0
-    waiting, seen = {f"voter-{n}" for n in range(CROWD)}, Counter[str]()
+    waiting, seen = {f"voter-{n}" for n in range(CLIENTS)}, Counter[str]()
 
-    async def crowd() -> None:
+    async def send_all() -> None:
         senders = [Sender(port, key, name, waiting, seen) for name in sorted(waiting)]
         watching = asyncio.create_task(watch(instance.process.pid, seen))
-        async with asyncio.timeout(LOST_PATIENCE_SECONDS):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             await asyncio.gather(*(sender.send() for sender in senders))
         watching.cancel()
 
-    asyncio.run(crowd())
+    asyncio.run(send_all())
     assert not waiting
-    assert seen["turned out"]
+    assert seen["closed"]
     if Path("/proc/self/fd").exists():
-        assert BOUND < seen["files"] <= BOUND + FILES
+        assert CONNECTIONS_MAX < seen["files"] <= CONNECTIONS_MAX + OTHER_FILES_MAX
 
 
 async def watch(pid: int, seen: Counter[str]) -> None:
-    """The most files that any process of the instance has open."""
+    """Records the largest number of files that a process of the instance has open."""
     while True:
         for each in descendants(pid):
             seen["files"] = max(seen["files"], open_files(each))
@@ -87,10 +87,10 @@ async def watch(pid: int, seen: Counter[str]) -> None:
 
 def descendants(pid: int) -> list[int]:
     try:
-        told = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except OSError:
         return []
-    return [pid, *(each for child in told for each in descendants(int(child)))]
+    return [pid, *(each for child in children for each in descendants(int(child)))]
 
 
 def open_files(pid: int) -> int:

@@ -1,4 +1,4 @@
-"""Limits on a whole instance: two API processes, requests at once, forged headers, and a Redis that is killed."""
+"""Rate limits of a whole instance: two API processes, concurrent requests, forged headers, and a Redis that is killed."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ import pytest
 
 from services.embedded.valkey import Valkey
 from tests.support.instances import Instance, start_instance, wait_until
-from tests.support.load import free_ports, ports_of
+from tests.support.ports import free_ports, ports_of
 
 BODY = {"tool": "smolagents-2-0", "choice": "ship"}
-# A half and one at once, the whole within the minute.
+# Per minute; half of it and one in a burst.
 BY_ADDRESS, BY_VISITOR = 4, 20
 
 
@@ -38,14 +38,14 @@ def is_up(port: int) -> bool:
     return False
 
 
-def test_no_more_than_the_limit_gets_through(instance: Instance) -> None:
+def test_two_processes_together_admit_no_more_than_the_limit(instance: Instance) -> None:
     new = send(instance, [{"X-Forwarded-For": f"203.0.113.{n}"} for n in range(24)])
     assert BY_ADDRESS // 2 + 1 <= admitted(new) <= BY_ADDRESS
     (cookie, *_) = [each.headers["set-cookie"].partition(";")[0] for each in new if each.status_code == 200]
     known = send(instance, [{"Cookie": cookie}] * 100)
     assert BY_VISITOR // 2 + 1 <= admitted(known) <= BY_VISITOR
-    for refused in (each for each in (*new, *known) if each.status_code == 429):
-        assert {"retry-after", "ratelimit", "ratelimit-policy"} <= refused.headers.keys()
+    for rejected in (each for each in (*new, *known) if each.status_code == 429):
+        assert {"retry-after", "ratelimit", "ratelimit-policy"} <= rejected.headers.keys()
     valkey = Valkey.attach(instance.data)
     assert valkey is not None
     os.kill(valkey.pid, signal.SIGKILL)
@@ -53,14 +53,14 @@ def test_no_more_than_the_limit_gets_through(instance: Instance) -> None:
 
 
 def send(instance: Instance, headers: list[dict[str, str]]) -> list[httpx.Response]:
-    """Votes, eight at a time, by turns through both processes."""
+    """Votes, eight at a time, alternating between the two processes."""
     urls = [f"http://127.0.0.1:{port}/v1/votes" for port in ports_of(instance.url)]
     with ThreadPoolExecutor(8) as threads:
-        asking = [
+        requests = [
             threads.submit(httpx.post, url, json=BODY, headers=each, timeout=30, verify=False)
             for url, each in zip(cycle(urls), headers, strict=False)
         ]
-        return [each.result() for each in asking]
+        return [each.result() for each in requests]
 
 
 def admitted(answers: list[httpx.Response]) -> int:

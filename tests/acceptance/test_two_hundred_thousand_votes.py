@@ -10,9 +10,11 @@ import httpx
 import pytest
 
 from tests.oracles import votes as vote_oracle
-from tests.oracles.votes import Ballot, Side, Standing
+from tests.oracles.votes import Ballot, BallotState, Side
 from tests.support.instances import Instance, start_instance
-from tests.support.load import History, Shape, eventually, free_ports, kept_for, ports_of, send_all, summary
+from tests.support.load import History, eventually, saved_on_failure, send_all, summary
+from tests.support.ports import free_ports, ports_of
+from tests.support.workload import Workload
 
 SEED = 20_240_531
 UNREVIEWED = ("unreviewed-one", "unreviewed-two", "unreviewed-three")
@@ -32,8 +34,8 @@ async def _run(folder: Path, *, casts: int, voters: int) -> None:
     with start_instance(folder / "data", "--api", "2", "--workers", "2", port=free_ports()) as instance:
         key = instance.create_key("votes:write", "catalogue:write")
         tools = _list_tools(instance, key)
-        history = History(Shape(SEED, casts, voters, tuple(tools)))
-        with kept_for(history, folder):
+        history = History(Workload(SEED, casts, voters, tuple(tools)))
+        with saved_on_failure(history, folder):
             await send_all(history, ports_of(instance.url), key)
             print(f"\n{summary(history)}")
             await _check(instance, history, [*tools, UNVOTED])
@@ -51,12 +53,12 @@ def _list_tools(instance: Instance, key: str) -> list[str]:
 
 
 async def _check(instance: Instance, history: History, tools: list[str]) -> None:
-    calls = history.judged()
-    standings = vote_oracle.stand(calls)
+    calls = history.for_oracle()
+    standings = vote_oracle.final_states(calls)
     expected = vote_oracle.tallies(standings, tools)
     with httpx.Client(base_url=instance.url, timeout=30) as client:
         await eventually(lambda: not any(client.get("/readyz").json()["events_behind"].values()), 60)
-        _check_tallies(client, expected, vote_oracle.furthest(calls))
+        _check_tallies(client, expected, vote_oracle.last_positions(calls))
         _check_own_votes(client, history, standings)
         _check_comparisons(client, expected)
     found = vote_oracle.examine(calls, await vote_oracle.read_log(instance.data))
@@ -74,13 +76,13 @@ def _check_tallies(client: httpx.Client, expected: dict[str, tuple[int, int]], p
     assert tallies[UNVOTED]["share"] is None
 
 
-def _check_own_votes(client: httpx.Client, history: History, standings: dict[Ballot, Standing]) -> None:
+def _check_own_votes(client: httpx.Client, history: History, standings: dict[Ballot, BallotState]) -> None:
     """Each visitor's own votes."""
     expected: dict[str, dict[str, str]] = {visitor: {} for visitor in history.cookies}
     for (voter, tool), standing in standings.items():
         if voter in expected and standing.choice:
             expected[voter][tool] = standing.choice
-    assert len(expected) == int(history.shape.voters * history.shape.visitors)
+    assert len(expected) == int(history.workload.voters * history.workload.visitors)
     for visitor, votes in expected.items():
         shown = client.get("/v1/me/votes", headers={"Cookie": history.cookies[visitor].decode()})
         assert {vote["tool"]: vote["choice"] for vote in shown.json()["items"]} == votes, visitor

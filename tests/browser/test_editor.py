@@ -1,4 +1,4 @@
-"""The editors' desk in a real browser: who may do what, and that each press does it."""
+"""The editors' desk in a real browser: the forms of each role, and what they do."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ IN_THE_LOG = re.compile(r"^Revision \d+ is in the log at \d+\.\d+\.$")
 
 @pytest.fixture
 def slug() -> str:
-    """Of a tool that is not there yet."""
+    """The slug of a tool that is not listed yet."""
     return f"desk-{uuid4().hex[:12]}"
 
 
@@ -119,9 +119,7 @@ def test_escape_keeps_the_tool(visit: Visit, instance: Instance, slug: str) -> N
     assert read_tool(visit.site, slug)["retired_at"] is None
 
 
-def test_what_was_loaded_is_revised_and_put_twice_is_no_change(
-    visit: Visit, instance: Instance, slug: str
-) -> None:
+def test_a_loaded_tool_is_revised_once(visit: Visit, instance: Instance, slug: str) -> None:
     page = log_in(visit, instance, "--role", "editor")
     put_tool(page, slug, "First")
     page.reload()
@@ -138,7 +136,7 @@ def test_what_was_loaded_is_revised_and_put_twice_is_no_change(
     expect(form.get_by_role("status")).to_have_text("Nothing to change.")
 
 
-def test_a_change_on_top_of_another_editors_is_refused(visit: Visit, instance: Instance, slug: str) -> None:
+def test_a_change_of_an_outdated_revision_is_rejected(visit: Visit, instance: Instance, slug: str) -> None:
     page = log_in(visit, instance, "--role", "editor")
     put_tool(page, slug, "Mine")
     elsewhere = visit.open("/editor")
@@ -152,17 +150,19 @@ def test_a_change_on_top_of_another_editors_is_refused(visit: Visit, instance: I
     fill_tool(page.locator("[data-put-tool]"), slug, "Mine again")
     page.get_by_role("button", name="Put the tool").click()
     expect(page.locator("[data-put-tool]").get_by_role("status")).to_contain_text("is at revision 2, not 1")
-    assert len(visit.complaints) == 2  # the browser's own lines about the two refusals
+    assert len(visit.complaints) == 2  # the browser's own messages about the two rejected requests
     visit.complaints.clear()
 
 
-def test_a_reviewer_publishes_for_themselves_and_touches_no_tool(visit: Visit, instance: Instance) -> None:
+def test_a_reviewer_publishes_only_their_own_takes_and_changes_no_tool(
+    visit: Visit, instance: Instance
+) -> None:
     page = log_in(visit, instance, "--role", "reviewer", "--reviewer", "skeptic")
     expect(page.get_by_label("Reviewer").locator("option")).to_have_text(["Skeptic"])
     assert page.locator("[data-put-tool], [data-retire]").count() == 0
 
 
-def test_a_wrong_password_is_said_and_nothing_opens(visit: Visit) -> None:
+def test_a_wrong_password_is_reported(visit: Visit) -> None:
     page = visit.open("/editor")
     page.get_by_label("Name").fill("nobody")
     page.get_by_label("Password").fill("guessed")
@@ -172,6 +172,6 @@ def test_a_wrong_password_is_said_and_nothing_opens(visit: Visit) -> None:
     visit.complaints.clear()
 
 
-def test_a_session_that_has_ended_is_asked_for_again_without_complaint(visit: Visit) -> None:
+def test_an_ended_session_shows_the_log_in_again(visit: Visit) -> None:
     visit.context.add_cookies([{"name": "shiplog_session", "value": "long-gone", "url": visit.site}])
     expect(visit.open("/editor").get_by_role("button", name="Log in")).to_be_visible()

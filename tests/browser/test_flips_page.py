@@ -1,4 +1,4 @@
-"""The page of flips in a real browser: a running instance finds them by itself, and tells what made each."""
+"""The page of flips in a real browser: a running instance finds flips by itself, each with its cause."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.browser.visit import Visit
 from tests.support.instances import wait_until
 
 
-def test_verdicts_that_changed_are_listed_with_what_made_them(visit: Visit) -> None:
+def test_verdicts_that_changed_are_listed_with_their_causes(visit: Visit) -> None:
     def flips() -> list[dict[str, str]]:
         with urllib.request.urlopen(f"{visit.site}/v1/verdicts/flips?limit=100", timeout=10) as answer:
             found: list[dict[str, str]] = json.load(answer)["items"]

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Locator, Page, ViewportSize, expect
 
 from services.auth.identity import SESSION_COOKIE
 from tests.browser.test_editor import log_in, read_tool
-from tests.browser.test_pages import PATIENCE, SMOL
+from tests.browser.test_pages import SMOL, TIMEOUT_MS
 from tests.browser.visit import Visit
 from tests.support.instances import Instance
 
@@ -29,7 +29,7 @@ def label(site: str) -> str:
 
 @pytest.fixture(scope="module")
 def session(instance: Instance) -> str:
-    """An editor's, opened once for all tests here."""
+    """The session of an editor, opened once for this module."""
     made = json.loads(
         instance.command("users", "create", f"lab-{uuid4().hex[:8]}", "--role", "editor", "--json")
     )
@@ -62,14 +62,14 @@ def rulebook(page: Page, title: str) -> Locator:
 
 
 def try_out(page: Page, title: str) -> None:
-    """Leaves the page on the trial's, once it is done."""
+    """Run a trial; the page is then the page of its results."""
     rulebook(page, title).get_by_role("button", name="Try it").click()
-    expect(page.locator(".totals")).to_be_visible(timeout=PATIENCE)
+    expect(page.locator(".totals")).to_be_visible(timeout=TIMEOUT_MS)
 
 
 @pytest.fixture
-def verdict_kept(instance: Instance, site: str) -> Iterator[None]:
-    """What other tests rely on is in force afterwards, whatever happens here."""
+def restore_rulebook(instance: Instance, site: str) -> Iterator[None]:
+    """Put the default rulebook back in force after the test, even if it fails: other tests rely on it."""
     yield
     with urllib.request.urlopen(f"{site}/v1/rulebooks", timeout=10) as answer:
         in_force = next(each["name"] for each in json.load(answer)["items"] if each["in_force"])
@@ -77,7 +77,7 @@ def verdict_kept(instance: Instance, site: str) -> Iterator[None]:
         instance.command("adopt", "default", "--reason", "a test did not end")
 
 
-@pytest.mark.usefixtures("verdict_kept")
+@pytest.mark.usefixtures("restore_rulebook")
 def test_a_rulebook_is_written_tried_adopted_and_rolled_back(visit: Visit, page: Page) -> None:
     title = f"Strict {uuid4().hex[:6]}"
     assert label(visit.site) == "Ship"
@@ -92,7 +92,7 @@ def test_a_rulebook_is_written_tried_adopted_and_rolled_back(visit: Visit, page:
 
     page.get_by_label("Reason, for all to read").fill("Three of four is not enough")
     page.get_by_role("button", name="Adopt", exact=True).click()
-    expect(page.get_by_text("It is in force")).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_text("It is in force")).to_be_visible(timeout=TIMEOUT_MS)
     expect(page.locator(".notice:visible")).to_contain_text(f"{title} was adopted")
     assert label(visit.site) == "Split"
 
@@ -102,7 +102,7 @@ def test_a_rulebook_is_written_tried_adopted_and_rolled_back(visit: Visit, page:
     back = page.locator("[data-roll-back]")
     back.get_by_label("Reason").fill("Too many complained")
     back.get_by_role("button", name="Roll back").click()
-    expect(page.locator(".steps > li").first).to_contain_text("Too many complained", timeout=PATIENCE)
+    expect(page.locator(".steps > li").first).to_contain_text("Too many complained", timeout=TIMEOUT_MS)
     expect(rulebook(page, "Panel majority")).to_contain_text("in force")
     assert label(visit.site) == "Ship"
 
@@ -113,31 +113,39 @@ def test_an_adoption_is_scheduled_and_called_off(page: Page) -> None:
     one.get_by_label("Reason").fill("From the new year on")
     one.get_by_label("When").fill("2099-01-01T00:00")
     one.get_by_role("button", name="Adopt", exact=True).click()
-    expect(one).to_contain_text("To be adopted at 2099-01-01 00:00 UTC", timeout=PATIENCE)
+    expect(one).to_contain_text("To be adopted at 2099-01-01 00:00 UTC", timeout=TIMEOUT_MS)
     one.get_by_role("button", name="Call it off").click()
-    expect(one).not_to_contain_text("To be adopted", timeout=PATIENCE)
+    expect(one).not_to_contain_text("To be adopted", timeout=TIMEOUT_MS)
     expect(page.locator(".steps > li").first).to_contain_text("Called off: By score")
 
 
 WRONG = [
-    ('name = "x"\nship = "80%"\n', "Line 2. This is no rulebook: `ship`", 'ship = "80%"'),
-    ('name = "x"\n[community]\nz = "abc"\n', "Line 3. This is no rulebook: `community.z`", 'z = "abc"'),
-    ('name = "x"\n[panel]\nquorum = 0\n', "Line 3. This is no rulebook: `panel.quorum`", "quorum = 0"),
-    ('name = "x"\n\n[panel\n', "Line 3. This is no rulebook", "[panel"),
+    ('name = "x"\nship = "80%"\n', "Line 2. This is not a valid rulebook: `ship`", 'ship = "80%"'),
+    (
+        'name = "x"\n[community]\nz = "abc"\n',
+        "Line 3. This is not a valid rulebook: `community.z`",
+        'z = "abc"',
+    ),
+    (
+        'name = "x"\n[panel]\nquorum = 0\n',
+        "Line 3. This is not a valid rulebook: `panel.quorum`",
+        "quorum = 0",
+    ),
+    ('name = "x"\n\n[panel\n', "Line 3. This is not a valid rulebook", "[panel"),
     ('title = "x"\n', "`name`", ""),
 ]
 
 
-def test_what_is_wrong_is_said_by_field_and_its_line_selected(visit: Visit, page: Page) -> None:
+def test_an_error_names_the_field_and_selects_its_line(visit: Visit, page: Page) -> None:
     editor = page.locator("[data-write]").get_by_label("Rulebook")
     for toml, said, selected in WRONG:
         expect(write(page, toml).get_by_role("status")).to_contain_text(said)
         expect(editor).to_have_attribute("aria-invalid", "true")
         assert editor.evaluate("e => e.value.slice(e.selectionStart, e.selectionEnd)") == selected
-    visit.complaints.clear()  # the browser's own lines about the refusals
+    visit.complaints.clear()  # the browser's own messages about the rejected requests
 
 
-def test_another_starts_from_the_text_of_one(page: Page) -> None:
+def test_a_new_rulebook_starts_from_the_text_of_another(page: Page) -> None:
     one = rulebook(page, "Lower bound")
     one.get_by_text("As text").click()
     one.get_by_role("button", name="Start from this").click()
@@ -169,7 +177,7 @@ def test_a_trial_is_read_without_scripts_and_on_a_phone(visit: Visit, page: Page
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-def test_the_lab_is_for_editors(visit: Visit, instance: Instance) -> None:
+def test_the_lab_is_for_editors_only(visit: Visit, instance: Instance) -> None:
     page = visit.open("/editor/lab")
     expect(page.get_by_role("button", name="Log in")).to_be_visible()
     assert page.locator(".rulebooks").count() == 0

@@ -1,4 +1,4 @@
-"""The orders of the list on the pages: plain links, the chosen one marked, the category kept."""
+"""The orders of the list on the pages: plain links; the chosen order is marked, and the category is kept."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_the_order_is_kept_into_a_category_and_the_category_by_the_order(visit: 
     expect(page.get_by_role("heading", name="How lists are ordered")).to_be_visible()
 
 
-def test_a_few_votes_are_preliminary_and_say_what_came(visit: Visit, site: str, editor_key: str) -> None:
+def test_a_few_votes_are_preliminary_and_counted_as_recent(visit: Visit, site: str, editor_key: str) -> None:
     slug = f"order-{uuid4().hex[:12]}"
     list_tool(site, editor_key, slug, slug)
     page = open_when_shown(visit, f"/tools/{slug}")
@@ -49,9 +49,9 @@ def test_a_few_votes_are_preliminary_and_say_what_came(visit: Visit, site: str, 
     page.goto(f"{site}/?sort=new")
     entry = page.locator(f"[data-tool={slug}]")
     expect(entry.locator("[data-part=preliminary]")).to_be_visible()
-    expect(entry.locator(".came")).to_have_count(0)
+    expect(entry.locator(".activity")).to_have_count(0)
     page.goto(f"{site}/?sort=hot")
-    expect(entry.locator(".came")).to_have_text("1 since yesterday, none before")
+    expect(entry.locator(".activity")).to_have_text("1 since yesterday, none before")
 
 
 @pytest.mark.parametrize("path", ["/?sort=trending", "/categories/databases?sort=hot"])

@@ -1,4 +1,4 @@
-"""The pages in a real browser: what a reader sees, does, hears, and what is never loaded."""
+"""The pages in a real browser: what a reader sees, does and hears, and that nothing is loaded from other hosts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.browser.visit import Visit
 CLAUDE = "claude-4-api-tool-use-streaming-prompt-caching"
 SMOL = "smolagents-2-0"
 COMPARISON = f"/compare/{CLAUDE}-vs-{SMOL}"
-PATIENCE = 10_000.0  # milliseconds: for a page that hangs, not a measurement
+TIMEOUT_MS = 10_000.0
 HOSTILE = (
     '<img src=x onerror="document.title=1">\u202e"\'&amp;{{7*7}}</script><script>document.title=2</script>'
 )
@@ -44,7 +44,7 @@ def list_tool(site: str, key: str, slug: str, name: str) -> None:
 
 
 def open_when_shown(visit: Visit, path: str) -> Page:
-    """The page of something just listed, as soon as the read models have it."""
+    """Open the page of something just listed, as soon as the read models have it."""
     page = visit.context.new_page()
     for _ in range(100):
         answer = page.goto(visit.site + path)
@@ -56,7 +56,7 @@ def open_when_shown(visit: Visit, path: str) -> Page:
 
 @pytest.fixture
 def fresh_tool(site: str, editor_key: str) -> str:
-    """A tool that nobody has voted on."""
+    """A tool without votes."""
     slug = f"tool-{uuid4().hex[:12]}"
     list_tool(site, editor_key, slug, slug)
     return slug
@@ -80,7 +80,7 @@ def test_the_comparison_shows_the_panels_facts(visit: Visit) -> None:
     expect(page.locator(".silent")).to_contain_text("Security, Operator")
 
 
-def test_either_order_is_the_same_comparison_in_the_order_asked(visit: Visit) -> None:
+def test_a_comparison_can_be_opened_with_its_sides_swapped(visit: Visit) -> None:
     page = visit.open(f"/compare/{SMOL}-vs-{CLAUDE}")
     expect(side(page, "left").locator("h2")).to_have_text("SmolAgents 2.0")
     expect(page.locator(".ruling")).to_contain_text("Claude 4 API")
@@ -106,7 +106,7 @@ def test_a_vote_moves_the_tally_here_and_elsewhere_and_is_shown_after_reload(
     ship = page.get_by_role("button", name="Ship", exact=True)
     ship.click()
     for each in (page, elsewhere):
-        expect(each.locator(".tally [data-part=share]")).to_have_text("100%", timeout=PATIENCE)
+        expect(each.locator(".tally [data-part=share]")).to_have_text("100%", timeout=TIMEOUT_MS)
         expect(each.locator(".tally [data-part=empty]")).to_be_hidden()
         expect(each.locator(".tally [data-part=preliminary]")).to_be_visible()
     expect(ship).to_have_attribute("aria-pressed", "true")
@@ -123,16 +123,16 @@ def test_the_second_press_retracts_and_the_other_button_changes(visit: Visit, fr
     page = open_when_shown(visit, f"/tools/{fresh_tool}")
     ship, skip = (page.get_by_role("button", name=name, exact=True) for name in ("Ship", "Skip"))
     ship.click()
-    expect(page.locator(".tally [data-part=share]")).to_have_text("100%", timeout=PATIENCE)
+    expect(page.locator(".tally [data-part=share]")).to_have_text("100%", timeout=TIMEOUT_MS)
     skip.click()
-    expect(page.locator(".tally [data-part=skip]")).to_have_text("1", timeout=PATIENCE)
+    expect(page.locator(".tally [data-part=skip]")).to_have_text("1", timeout=TIMEOUT_MS)
     expect(ship).to_have_attribute("aria-pressed", "false")
     skip.click()
-    expect(page.locator(".tally [data-part=empty]")).to_be_visible(timeout=PATIENCE)
+    expect(page.locator(".tally [data-part=empty]")).to_be_visible(timeout=TIMEOUT_MS)
     expect(skip).to_have_attribute("aria-pressed", "false")
 
 
-def test_a_refused_vote_is_taken_back_with_the_reason(visit: Visit) -> None:
+def test_a_rejected_vote_is_undone_with_the_reason(visit: Visit) -> None:
     page = visit.open(COMPARISON)
     problem = {
         "type": "urn:shiplog:try-again",
@@ -140,7 +140,7 @@ def test_a_refused_vote_is_taken_back_with_the_reason(visit: Visit) -> None:
         "status": 503,
         "detail": "Try again in a second.",
     }
-    page.route("**/v1/votes", lambda route: _refuse(route, problem))
+    page.route("**/v1/votes", lambda route: _reject(route, problem))
     ship = side(page, "left").get_by_role("button", name="Ship", exact=True)
     ship.click()
     expect(side(page, "left").locator("[data-part=note]")).to_have_text("Try again in a second.")
@@ -148,7 +148,7 @@ def test_a_refused_vote_is_taken_back_with_the_reason(visit: Visit) -> None:
     visit.complaints.clear()
 
 
-def _refuse(route: Route, problem: dict[str, object]) -> None:
+def _reject(route: Route, problem: dict[str, object]) -> None:
     route.fulfill(status=503, content_type="application/problem+json", body=json.dumps(problem))
 
 
@@ -163,7 +163,7 @@ def test_a_vote_by_keyboard_alone(visit: Visit, fresh_tool: str) -> None:
             break
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
     page.keyboard.press("Space")
-    expect(page.locator(".tally [data-part=share]")).to_have_text("0%", timeout=PATIENCE)
+    expect(page.locator(".tally [data-part=share]")).to_have_text("0%", timeout=TIMEOUT_MS)
     expect(page.locator("[data-announce]")).to_contain_text("0 ship, 1 skip")
 
 
@@ -251,14 +251,14 @@ def test_foreign_text_is_shown_as_text(visit: Visit, site: str, editor_key: str,
     ],
 )
 @pytest.mark.parametrize("width", [360, 1280])
-def test_every_page_fits_its_window_and_stays_at_home(visit: Visit, path: str, width: int) -> None:
+def test_every_page_fits_its_window(visit: Visit, path: str, width: int) -> None:
     page = visit.open(path)
     page.set_viewport_size({"width": width, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     expect(page.locator("h1")).to_have_count(1)
 
 
-def test_a_name_without_a_place_to_break_fits_too(
+def test_a_long_name_without_spaces_fits_the_window(
     visit: Visit, site: str, editor_key: str, fresh_tool: str
 ) -> None:
     list_tool(site, editor_key, f"{fresh_tool}-vs-long", "W" * 120)
@@ -268,7 +268,7 @@ def test_a_name_without_a_place_to_break_fits_too(
     expect(side(page, "left").locator("h2")).to_have_text("W" * 120)
 
 
-def test_the_footer_leads_to_the_ledger_which_says_what_is_so(visit: Visit) -> None:
+def test_the_footer_links_to_the_ledger_of_voids(visit: Visit) -> None:
     page = visit.open("/")
     page.get_by_role("navigation", name="Footer").get_by_role("link", name="Ledger of voids").click()
     expect(page.get_by_role("heading", name="Ledger of voids")).to_be_visible()
@@ -277,7 +277,7 @@ def test_the_footer_leads_to_the_ledger_which_says_what_is_so(visit: Visit) -> N
     )
 
 
-def test_the_pages_of_the_api_load_nothing_from_elsewhere(visit: Visit) -> None:
+def test_the_api_pages_load_nothing_from_other_hosts(visit: Visit) -> None:
     page = visit.open("/schema/swagger")
     expect(page.get_by_text("/v1/votes", exact=True).first).to_be_visible()
 
@@ -285,7 +285,7 @@ def test_the_pages_of_the_api_load_nothing_from_elsewhere(visit: Visit) -> None:
 @pytest.mark.parametrize(
     "path", ["/tools/nothing-of-this-name", "/compare/uv-vs-uv", "/reviewers/nobody", "/nowhere"]
 )
-def test_what_is_not_there_is_a_readable_404(visit: Visit, path: str) -> None:
+def test_an_unknown_page_is_a_readable_404(visit: Visit, path: str) -> None:
     page = visit.context.new_page()
     answer = page.goto(visit.site + path)
     assert answer is not None
@@ -294,7 +294,7 @@ def test_what_is_not_there_is_a_readable_404(visit: Visit, path: str) -> None:
     visit.complaints.clear()
 
 
-def test_everything_there_is_to_read_is_there_without_scripts(browser: Browser, site: str) -> None:
+def test_pages_are_complete_without_scripts(browser: Browser, site: str) -> None:
     page = browser.new_context(java_script_enabled=False).new_page()
     page.goto(site + COMPARISON)
     expect(page.locator(".aligned > li")).to_have_count(5)

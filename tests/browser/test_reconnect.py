@@ -1,4 +1,4 @@
-"""Live tallies when the API goes away: the page says so, and comes back with what happened meanwhile."""
+"""Live tallies while the API is down: the page says so, and shows the votes of the meantime when it is back."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TOOL = "sqlite"
 
 @pytest.fixture
 def two_apis(tmp_path: Path) -> Iterator[Instance]:
-    """The page hangs on the first; the second takes votes while that one is away."""
+    """The page is connected to the first API; the second takes votes while the first is down."""
     with start_instance(tmp_path / "data", "--api", "2") as running:
         yield running
 

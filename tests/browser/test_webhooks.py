@@ -1,4 +1,4 @@
-"""Webhooks on the editors' desk in a real browser: opened, tried, failed, sent again, removed."""
+"""Webhooks on the editors' desk in a real browser: opened, tested, redelivered, removed."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ SECRET = re.compile(r"whsec_\S+")
 
 
 class Receiver(ThreadingHTTPServer):
-    """Answers with ``status`` and keeps what came."""
+    """Answers with ``status``, and keeps the headers and body of each request."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Answer)
         self.status = 200
-        self.came: list[tuple[dict[str, str], bytes]] = []
+        self.requests: list[tuple[dict[str, str], bytes]] = []
 
     @property
     def url(self) -> str:
@@ -36,7 +36,7 @@ class _Answer(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"]))
-        self.server.came.append((dict(self.headers), body))
+        self.server.requests.append((dict(self.headers), body))
         self.send_response(self.server.status)
         self.end_headers()
         self.wfile.write(b"<script>alert(1)</script>")
@@ -54,7 +54,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 def open_webhook(page: Page, url: str, tools: str = "") -> str:
-    """The secret."""
+    """Open a webhook; its secret."""
     form = page.locator("[data-open-webhook]")
     form.get_by_label("Receiver's URL").fill(url)
     form.get_by_label("Tools, by slug").fill(tools)
@@ -66,7 +66,7 @@ def open_webhook(page: Page, url: str, tools: str = "") -> str:
     return found[0]
 
 
-def test_an_editor_opens_tries_repeats_and_removes(
+def test_an_editor_opens_a_webhook_tests_it_redelivers_and_removes_it(
     visit: Visit, instance: Instance, receiver: Receiver
 ) -> None:
     page = log_in(visit, instance, "--role", "editor")
@@ -82,9 +82,9 @@ def test_an_editor_opens_tries_repeats_and_removes(
     receiver.status = 200
     sent.get_by_role("button", name="Send again").click()
     expect(sent).to_contain_text("webhook.ping delivered", timeout=15_000)
-    headers, body = receiver.came[-1]
+    headers, body = receiver.requests[-1]
     assert Webhook(secret).verify(body, headers)["type"] == "webhook.ping"
-    assert headers["webhook-id"] == receiver.came[0][0]["webhook-id"]
+    assert headers["webhook-id"] == receiver.requests[0][0]["webhook-id"]
 
     hook.get_by_role("button", name="New secret").click()
     expect(page.locator(".secret")).not_to_contain_text(secret)
@@ -110,12 +110,12 @@ def test_a_receiver_that_is_gone_is_shown_and_enabled_again(
     expect(hook.get_by_role("button", name="Send a test")).to_be_visible()
 
 
-def test_what_cannot_be_reached_is_said(visit: Visit, instance: Instance) -> None:
+def test_a_private_address_is_reported(visit: Visit, instance: Instance) -> None:
     page = log_in(visit, instance, "--role", "editor")
     form = page.locator("[data-open-webhook]")
     form.get_by_label("Receiver's URL").fill("https://169.254.169.254/latest/meta-data")
     form.get_by_role("button", name="Open a webhook").click()
-    expect(form.get_by_role("status")).to_contain_text("leads to an address that is not public")
+    expect(form.get_by_role("status")).to_contain_text("resolves to an address that is not public")
     visit.complaints.clear()
 
 

@@ -1,4 +1,4 @@
-"""A visit: one person at the site, and everything that their browser loaded and complained about."""
+"""A visit to the site in a browser context of its own, with the hosts it loaded from and the errors it logged."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request
 
 
 class Visit:
-    """One person at the site: a browser context of their own, with everything it loaded and complained about."""
+    """``hosts`` are all that were requested, ``complaints`` the errors and warnings of the console and of scripts."""
 
     def __init__(self, context: BrowserContext, site: str) -> None:
         self.context, self.site = context, site

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.instances import Instance, start_instance
-from tests.support.load import free_ports
+from tests.support.ports import free_ports
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -21,7 +21,9 @@ from services.embedded.postgres import Postgres
 from services.embedded.valkey import Valkey
 from tests.oracles import votes as vote_oracle
 from tests.support.instances import Instance, wait_until
-from tests.support.load import Crowd, History, Shape, eventually, kept_for, ports_of, send_all
+from tests.support.load import History, LoadClient, eventually, saved_on_failure, send_all
+from tests.support.ports import ports_of
+from tests.support.workload import Workload
 
 pytestmark = pytest.mark.slow
 
@@ -98,12 +100,12 @@ async def test_killed_valkey(victim: Instance, kills: int, seed: int, tmp_path: 
 # What is done.
 
 
-def _one_by_one(fault: Fault) -> Callable[[Trial, Crowd], Awaitable[None]]:
+def _one_by_one(fault: Fault) -> Callable[[Trial, LoadClient], Awaitable[None]]:
     """The fault, spread over the load; the next when the one before is got over."""
 
-    async def inflict(trial: Trial, crowd: Crowd) -> None:
+    async def inflict(trial: Trial, client: LoadClient) -> None:
         for n in range(trial.kills):
-            await crowd.until_answered(trial.history.shape.casts * (n + 1) // (trial.kills + 1))
+            await client.until_answered(trial.history.workload.casts * (n + 1) // (trial.kills + 1))
             await fault(trial)
             trial.inflicted += 1
 
@@ -141,22 +143,22 @@ async def _restart_postgres(trial: Trial) -> None:
     await _until_ready(trial)
 
 
-async def _flush_until_done(trial: Trial, crowd: Crowd) -> None:
+async def _flush_until_done(trial: Trial, client: LoadClient) -> None:
     server = Valkey.attach(trial.instance.data)
     assert server is not None
     async with Redis.from_url(server.url()) as redis:
-        while not crowd.finished:
+        while not client.finished:
             await redis.flushall()
             trial.inflicted += 1
             await asyncio.sleep(FLUSH_SECONDS)
 
 
-async def _kill_valkey(trial: Trial, crowd: Crowd) -> None:
+async def _kill_valkey(trial: Trial, client: LoadClient) -> None:
     server = Valkey.attach(trial.instance.data)
     assert server is not None
     os.kill(server.pid, signal.SIGKILL)
     trial.inflicted += 1
-    await eventually(lambda: crowd.finished, 600)
+    await eventually(lambda: client.finished, 600)
     assert not server.running()
 
 
@@ -201,8 +203,8 @@ def _trial(instance: Instance, kills: int, seed: int) -> Trial:
     tools = wait_until(lambda: _listed(instance), 30)
     casts = CASTS_A_FAULT * kills
     # A first visit, or a cast without an id, cannot be settled by sending it again: no kills for those.
-    shape = Shape(seed, casts, casts // 4, tools, visitors=0, minted=0, ahead=0)
-    return Trial(instance, History(shape), kills, Random(seed))
+    workload = Workload(seed, casts, casts // 4, tools, visitors=0, minted=0, ahead=0)
+    return Trial(instance, History(workload), kills, Random(seed))
 
 
 def _listed(instance: Instance) -> tuple[str, ...]:
@@ -214,22 +216,22 @@ def _listed(instance: Instance) -> tuple[str, ...]:
 
 
 async def _try(
-    trial: Trial, folder: Path, name: str, inflict: Callable[[Trial, Crowd], Awaitable[None]]
+    trial: Trial, folder: Path, name: str, inflict: Callable[[Trial, LoadClient], Awaitable[None]]
 ) -> None:
     instance, history = trial.instance, trial.history
     key = instance.create_key("votes:write")
-    with kept_for(history, folder):
+    with saved_on_failure(history, folder):
         await send_all(
             history,
             ports_of(instance.url),
             key,
-            lambda crowd: inflict(trial, crowd),
-            lambda crowd: _watch_lag(trial, crowd),
+            lambda client: inflict(trial, client),
+            lambda client: _watch_lag(trial, client),
         )
         began = time.monotonic()
         await _until_settled(instance)
         settled = time.monotonic() - began
-        calls = history.judged()
+        calls = history.for_oracle()
         found = vote_oracle.examine(calls, await vote_oracle.read_log(instance.data))
         print(f"\n{_line(name, trial, found)}, read models level after {settled:.1f} s")
         assert not found.all, found.all[:20]
@@ -241,18 +243,18 @@ async def _try(
 def _line(name: str, trial: Trial, found: vote_oracle.Findings) -> str:
     return (
         f"{name}: {trial.inflicted} times, acknowledged {found.acknowledged}, resent {found.resent} "
-        f"({found.unsettled} of them for want of an answer), "
-        f"lost {len(found.lost)}, doubled {len(found.doubled)}, wrong {len(found.wrong)}, "
+        f"({found.unanswered} of them for want of an answer), "
+        f"lost {len(found.lost)}, duplicated {len(found.duplicated)}, wrong {len(found.wrong)}, "
         f"{trial.history.seconds:.1f} s of load, longest wait for an own vote in a tally "
         f"{max(trial.lags):.2f} s of {len(trial.lags)}"
     )
 
 
-async def _watch_lag(trial: Trial, crowd: Crowd) -> None:
+async def _watch_lag(trial: Trial, client: LoadClient) -> None:
     """Again and again: from the last acknowledged vote to the tally that shows it."""
-    params = {"tools": trial.history.shape.tools[0]}
-    await crowd.until_answered(1)
-    while not crowd.finished or not trial.lags:
+    params = {"tools": trial.history.workload.tools[0]}
+    await client.until_answered(1)
+    while not client.finished or not trial.lags:
         last = next(call for call in reversed(trial.history.calls) if call.status == 200)
         began, position = time.monotonic(), json.loads(last.body)["position"]
         await _poll(trial.instance, "/v1/tallies", params | {"min_position": position})
@@ -286,7 +288,7 @@ async def _until_settled(instance: Instance) -> None:
 def _check_tallies(instance: Instance, calls: list[vote_oracle.Call]) -> None:
     """Through both API processes."""
     tools = sorted({call.cast.tool for call in calls})
-    expected = vote_oracle.tallies(vote_oracle.stand(calls), tools)
+    expected = vote_oracle.tallies(vote_oracle.final_states(calls), tools)
     for port in ports_of(instance.url):
         items = httpx.get(f"http://127.0.0.1:{port}/v1/tallies", params={"tools": ",".join(tools)}).json()
         for shown in items["items"]:

@@ -27,7 +27,7 @@ from tests.faults.test_kills import (
     _until_settled,
 )
 from tests.support.instances import Instance
-from tests.support.load import ports_of
+from tests.support.ports import ports_of
 
 pytestmark = pytest.mark.slow
 

@@ -1,7 +1,7 @@
-"""Hindsight: what the log had come to at any moment, folded one event at a time in plain Python.
+"""An oracle of past states: the log up to any moment, folded one event at a time in plain Python.
 
-It shares no code with the product. Its rules: events are in the order of time, shard and position; a ballot, one
-actor's vote on one tool, says what its last event says; so do a bookmark, a reviewer's take and a tool's details.
+It shares no code with the product. Events are in order of time, shard and position. The last event of a ballot (one
+actor's vote on one tool), a bookmark, a reviewer's take or a tool's details decides its state.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Order = tuple[datetime, int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Happened:
+class LoggedEvent:
     shard: int
     position: int
     recorded_at: datetime
@@ -38,26 +38,26 @@ class Happened:
         return self.recorded_at, self.shard, self.position
 
     @property
-    def place(self) -> str:
+    def position_text(self) -> str:
         return f"{self.shard}.{self.position}"
 
 
 @dataclass(slots=True)
 class State:
-    """Everything that answers show, after the events so far."""
+    """Everything that answers show, as of the last event added."""
 
     heads: dict[int, int]
     ballots: dict[tuple[bytes, int], str | None] = field(default_factory=dict)
     saved: dict[tuple[bytes, int], bool] = field(default_factory=dict)
-    takes: dict[tuple[int, str], Happened] = field(default_factory=dict)
-    tools: dict[int, Happened] = field(default_factory=dict)
+    takes: dict[tuple[int, str], LoggedEvent] = field(default_factory=dict)
+    tools: dict[int, LoggedEvent] = field(default_factory=dict)
     panel: dict[str, int] = field(default_factory=dict)
     votes: Counter[tuple[int, str | None]] = field(default_factory=Counter)
     since: dict[tuple[bytes, int], date] = field(default_factory=dict)
     dated: Counter[tuple[int, date, str | None]] = field(default_factory=Counter)
     newest: dict[int, date] = field(default_factory=dict)
 
-    def add(self, event: Happened) -> None:
+    def add(self, event: LoggedEvent) -> None:
         self.heads[event.shard] = event.position
         match event.type:
             case "VoteCast" | "VoteRetracted":
@@ -75,7 +75,7 @@ class State:
             case "ReviewerSeated":
                 self.panel[event.data["slug"]] = event.data["seat"]
 
-    def _date(self, event: Happened) -> None:
+    def _date(self, event: LoggedEvent) -> None:
         key, today = (event.actor, event.tool), event.recorded_at.astimezone(UTC).date()
         if key in self.since:
             self.dated[event.tool, self.since[key], self.ballots[key]] -= 1
@@ -90,7 +90,7 @@ class State:
         return self.votes[tool, "ship"], self.votes[tool, "skip"]
 
     def days(self, tool: int) -> list[tuple[date, int, int]]:
-        """Day, ship and skip, where any votes cast that day stand; oldest first."""
+        """(day, ship, skip) of each day with current votes, oldest first."""
         found = {day for (of, day, choice), votes in self.dated.items() if of == tool and choice and votes}
         return [(day, self.dated[tool, day, "ship"], self.dated[tool, day, "skip"]) for day in sorted(found)]
 
@@ -98,7 +98,7 @@ class State:
         return sum(saved for (_, of), saved in self.saved.items() if of == tool)
 
     def scorecard(self, tool: int) -> list[tuple[str, int | None, str | None, int | None]]:
-        """(reviewer, score, choice, revision) in the order of seats; Nones where there is no standing take."""
+        """(reviewer, score, choice, revision) in the order of seats; None for all but the reviewer if there is no take."""
         rows = []
         for reviewer in sorted(self.panel, key=lambda slug: self.panel[slug]):
             take = self.takes.get((tool, reviewer))
@@ -110,7 +110,7 @@ class State:
         return rows
 
     def card(self, tool: int) -> dict[str, Any]:
-        """The parts of a card that events decide, as ``seen`` takes them from an answer."""
+        """What a card shows, in the form of ``card_in``."""
         listed, (ship, skip) = self.tools[tool], self.tally(tool)
         retired = listed.type == "ToolRetired"
         return {
@@ -132,8 +132,8 @@ class State:
         return "Unreviewed" if not choices else "Ship" if ship > skip else "Skip" if skip > ship else "Split"
 
 
-def seen(card: dict[str, Any]) -> dict[str, Any]:
-    """An answered card, as ``State.card`` says it must be."""
+def card_in(card: dict[str, Any]) -> dict[str, Any]:
+    """The parts of a card in an answer that ``State.card`` predicts."""
     takes = [(row["reviewer"]["slug"], row["take"] or {}) for row in card["scorecard"]]
     retired = card["retired_at"]
     return {
@@ -149,13 +149,15 @@ def seen(card: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-async def read_history(conn: asyncpg.Connection[asyncpg.Record]) -> list[Happened]:
-    """Every event, in the log's own order."""
+async def read_history(conn: asyncpg.Connection[asyncpg.Record]) -> list[LoggedEvent]:
+    """Every event, in order of time, shard and position."""
     rows = await conn.fetch(EVENTS)
-    return [Happened(*row[:4], row[4] or 0, row[5].bytes, row[6], json.loads(row[7] or "{}")) for row in rows]
+    return [
+        LoggedEvent(*row[:4], row[4] or 0, row[5].bytes, row[6], json.loads(row[7] or "{}")) for row in rows
+    ]
 
 
-def state_of(history: Iterable[Happened], shards: Sequence[int]) -> State:
+def state_of(history: Iterable[LoggedEvent], shards: Sequence[int]) -> State:
     state = State(dict.fromkeys(shards, 0))
     for event in history:
         state.add(event)
@@ -163,9 +165,9 @@ def state_of(history: Iterable[Happened], shards: Sequence[int]) -> State:
 
 
 def state_at_each(
-    history: Sequence[Happened], ends: Iterable[Order], shards: Sequence[int]
+    history: Sequence[LoggedEvent], ends: Iterable[Order], shards: Sequence[int]
 ) -> Iterator[State]:
-    """The state after everything up to each of these, which must rise."""
+    """The state after each of ``ends``, which must be in order."""
     state, left = State(dict.fromkeys(shards, 0)), deque(history)
     for end in ends:
         while left and left[0].order <= end:
@@ -173,11 +175,12 @@ def state_at_each(
         yield state
 
 
-def whole(time: datetime) -> Order:
-    """After everything of that time."""
+def end_of(time: datetime) -> Order:
+    """After every event recorded at that time."""
     return time, 2**15, 0
 
 
-def prefixes(history: Sequence[Happened], vector: str) -> list[Happened]:
+def up_to(history: Sequence[LoggedEvent], vector: str) -> list[LoggedEvent]:
+    """The events of each shard up to its position in the vector."""
     ends = dict(tuple(map(int, part.split("."))) for part in vector.split(","))
     return [event for event in history if event.position <= ends[event.shard]]

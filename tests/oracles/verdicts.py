@@ -1,7 +1,7 @@
-"""A second judge, in plain Python: slow, obvious, and sharing no code with the domain.
+"""An oracle for verdicts, in plain Python: slow, obvious, and sharing no code with the domain.
 
-It reads a rulebook as the JSON it is, writes Wilson's formula down as it stands in books, and finds margins by trying every
-way of taking votes and takes out. Roots have two hundred digits; what is closer than a hundred and twenty is equal.
+It reads a rulebook as JSON, uses Wilson's formula as textbooks print it, and finds margins by trying every removal of
+votes and takes. Roots are computed to 200 digits; numbers that differ by less than 1e-120 are equal.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 Number = Fraction | Decimal
 Book = dict[str, Any]
 Take = tuple[str, int, str]  # reviewer, score, choice
-Votes = dict[tuple[int, str], int]  # (day, choice): how many
+Votes = dict[tuple[int, str], int]  # (day, choice): count
 
 DIGITS, EQUAL = 200, Decimal("1e-120")
 
@@ -30,7 +30,7 @@ class Judged:
     count: int
     share: Number | None
     interval: tuple[Number, Number] | None
-    together: tuple[Number, Number] | None
+    combined: tuple[Number, Number] | None
 
 
 def judge_plainly(book: Book, takes: Sequence[Take], votes: Votes, today: int) -> Judged:
@@ -42,26 +42,36 @@ def judge_plainly(book: Book, takes: Sequence[Take], votes: Votes, today: int) -
     community = book["community"]
     reads_votes = community["weight"] > 0 or community["veto_below"] is not None
     if not reads_votes or count < community["minimum"]:
-        return Judged(*_by_bars(book, panel, None), panel, count, None, None, _mixed(book, panel, None))
+        return Judged(
+            *_by_thresholds(book, panel, None), panel, count, None, None, _combined(book, panel, None)
+        )
     share = ship / total
     interval = wilson(share, total, Fraction(community["z"]))
-    theirs = (
+    community_share = (
         None if not community["weight"] else interval if community["bound"] == "interval" else (share, share)
     )
-    label, decided = _by_bars(book, panel, theirs)
+    label, decided = _by_thresholds(book, panel, community_share)
     veto = community["veto_below"]
     if label == "Ship" and veto is not None and compare(interval[1], Fraction(veto)) < 0:
         label, decided = "Split", "veto"
-    return Judged(label, decided, panel, count, share, interval, _mixed(book, panel, theirs))
+    return Judged(label, decided, panel, count, share, interval, _combined(book, panel, community_share))
 
 
-def _by_bars(book: Book, panel: Number | None, theirs: tuple[Number, Number] | None) -> tuple[str, str]:
-    together = _mixed(book, panel, theirs)
-    if together is None:
+def _by_thresholds(
+    book: Book, panel: Number | None, community_share: tuple[Number, Number] | None
+) -> tuple[str, str]:
+    combined = _combined(book, panel, community_share)
+    if combined is None:
         return "Unreviewed", "nothing"
-    mine = panel is not None and book["panel"]["weight"] > 0
-    decided = "panel and community" if mine and theirs else "panel" if mine else "community"
-    return label_at(book, *together), decided
+    panel_counts = panel is not None and book["panel"]["weight"] > 0
+    decided = (
+        "panel and community"
+        if panel_counts and community_share
+        else "panel"
+        if panel_counts
+        else "community"
+    )
+    return label_at(book, *combined), decided
 
 
 def label_at(book: Book, low: Number, high: Number) -> str:
@@ -75,15 +85,16 @@ def label_at(book: Book, low: Number, high: Number) -> str:
     return str(book["between"])
 
 
-def _mixed(
-    book: Book, panel: Number | None, theirs: tuple[Number, Number] | None
+def _combined(
+    book: Book, panel: Number | None, community_share: tuple[Number, Number] | None
 ) -> tuple[Number, Number] | None:
-    mine, other = book["panel"]["weight"], book["community"]["weight"]
-    if panel is None or mine == 0:
-        return theirs
-    if theirs is None:
+    weight, other = book["panel"]["weight"], book["community"]["weight"]
+    if panel is None or weight == 0:
+        return community_share
+    if community_share is None:
         return panel, panel
-    return _mean(mine, panel, other, theirs[0]), _mean(mine, panel, other, theirs[1])
+    low, high = community_share
+    return _mean(weight, panel, other, low), _mean(weight, panel, other, high)
 
 
 def _mean(a: int, x: Number, b: int, y: Number) -> Number:
@@ -96,7 +107,9 @@ def _mean(a: int, x: Number, b: int, y: Number) -> Number:
 
 def panel_of(book: Book, takes: Sequence[Take]) -> Fraction | None:
     panel = book["panel"]
-    counted = [(panel["weights"].get(who, 1), worth(panel, score, choice)) for who, score, choice in takes]
+    counted = [
+        (panel["weights"].get(reviewer, 1), worth(panel, score, choice)) for reviewer, score, choice in takes
+    ]
     counted = [(weight, value) for weight, value in counted if weight > 0]
     if len(counted) < panel["quorum"]:
         return None
@@ -114,7 +127,7 @@ def worth(panel: dict[str, Any], score: int, choice: str) -> int:
 
 
 def weight_of(book: Book, day: int, today: int) -> Fraction:
-    """Of one vote, where one cast today weighs 1."""
+    """Of one vote; a vote cast today weighs 1."""
     window, half_life = book["community"]["window_days"], book["community"]["half_life_days"]
     if window is not None and today - day >= window:
         return Fraction(0)
@@ -123,7 +136,7 @@ def weight_of(book: Book, day: int, today: int) -> Fraction:
 
 @cache
 def forward(half_life: int, day: int) -> Fraction:
-    """2 ** (day / half_life), the part within a half-life cut off after 32 binary places."""
+    """2 ** (day / half_life); the part within a half-life is rounded down to 32 binary places."""
     whole, rest = divmod(day, half_life)
     low, high = 2**32, 2**33
     while high - low > 1:
@@ -167,16 +180,16 @@ def four_places(number: Number) -> Decimal:
 
 
 def fewest_votes(book: Book, takes: Sequence[Take], votes: Votes, today: int) -> int | None:
-    """Every way of taking some out is tried, the fewest first."""
+    """Tries every removal, the smallest first."""
     label = judge_plainly(book, takes, votes, today).label
-    for left in _fewer(votes):
+    for left in _subsets(votes):
         if judge_plainly(book, takes, left, today).label != label:
             return sum(votes.values()) - sum(left.values())
     return None
 
 
-def _fewer(votes: Votes) -> Iterator[Votes]:
-    """With one less, whichever it is; with two less, whichever they are; and so on."""
+def _subsets(votes: Votes) -> Iterator[Votes]:
+    """Every subset of the votes, the largest first."""
     ways = product(*(range(number + 1) for number in votes.values()))
     for counts in sorted(ways, key=sum, reverse=True):
         yield dict(zip(votes, counts, strict=True))
@@ -184,8 +197,8 @@ def _fewer(votes: Votes) -> Iterator[Votes]:
 
 def fewest_takes(book: Book, takes: Sequence[Take], votes: Votes, today: int) -> int | None:
     label = judge_plainly(book, takes, votes, today).label
-    for gone in range(1, len(takes) + 1):
-        for kept in combinations(takes, len(takes) - gone):
+    for removed in range(1, len(takes) + 1):
+        for kept in combinations(takes, len(takes) - removed):
             if judge_plainly(book, kept, votes, today).label != label:
-                return gone
+                return removed
     return None

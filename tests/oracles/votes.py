@@ -1,7 +1,7 @@
-"""The judge: what votes must have come to, folded in plain Python from what was sent and what was answered.
+"""An oracle for votes: the expected ballots, answers and log, folded in plain Python from calls and their answers.
 
-It shares no code with the product. Its rule: a ballot, one voter's vote on one tool, only moves forward in
-the order of its ids, compared as bytes; the newest id's choice stands; None has been taken back.
+It shares no code with the product. Its rule: on a ballot, one voter's vote on one tool, the newest id wins, compared as
+bytes; the choice None is a retraction.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Ballot = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Cast:
-    """What a voter said of a tool. Without ``id`` the server mints one, and the answer names it."""
+    """A vote as sent. Without ``id`` the server assigns one and returns it."""
 
     voter: str
     tool: str
@@ -47,7 +47,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One sending of a cast, from ``sent`` to ``ended`` in nanoseconds. Without an answer it may have happened."""
+    """One request with a cast, from ``sent`` to ``ended`` in nanoseconds. Without an answer it may have been committed."""
 
     cast: Cast
     sent: int
@@ -60,8 +60,8 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """What a ballot says; ``replaced`` and ``changed`` are what its newest id did on arrival."""
+class BallotState:
+    """The choice of the newest id, and what that id did when it arrived: ``replaced`` and ``changed``."""
 
     id: bytes
     choice: str | None
@@ -71,7 +71,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A row of the log, or of the standings, where there is neither type nor time nor what was replaced."""
+    """A row of the log, or of the table standings, which has no type, time or replaced choice."""
 
     shard: int
     position: int
@@ -85,28 +85,28 @@ class Event:
     replaced_at: datetime | None = None
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         return f"{self.shard}.{self.position}"
 
 
 @dataclass(slots=True)
 class Findings:
-    """What the judge holds against a log; every list should be empty."""
+    """Violations found in a log; every list should be empty. ``unanswered`` calls may or may not have been committed."""
 
     acknowledged: int = 0
     resent: int = 0
-    unsettled: int = 0
+    unanswered: int = 0
     lost: list[str] = field(default_factory=list)
-    doubled: list[str] = field(default_factory=list)
+    duplicated: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
 
     @property
     def all(self) -> list[str]:
-        return [*self.lost, *self.doubled, *self.wrong]
+        return [*self.lost, *self.duplicated, *self.wrong]
 
 
-def furthest(calls: Iterable[Call]) -> str:
-    """The last acknowledged position of each shard, as ``min_position`` takes them."""
+def last_positions(calls: Iterable[Call]) -> str:
+    """The last acknowledged position of each shard, in the form of ``min_position``."""
     reached: dict[int, int] = {}
     for call in calls:
         if call.answer:
@@ -122,42 +122,42 @@ def by_ballot(calls: Iterable[Call]) -> dict[Ballot, list[Call]]:
     return ballots
 
 
-def stand(calls: Iterable[Call]) -> dict[Ballot, Standing]:
-    """Where every ballot must stand in the end, in whatever order its casts arrived."""
-    standings: dict[Ballot, Standing] = {}
+def final_states(calls: Iterable[Call]) -> dict[Ballot, BallotState]:
+    """The expected state of every ballot, which does not depend on the order in which casts arrived."""
+    standings: dict[Ballot, BallotState] = {}
     for call in calls:
         if call.id is not None:
             before = standings.get(call.cast.ballot)
             if before is None or call.id > before.id:
-                standings[call.cast.ballot] = Standing(call.id, call.cast.choice)
+                standings[call.cast.ballot] = BallotState(call.id, call.cast.choice)
     return standings
 
 
-def tallies(standings: Mapping[Ballot, Standing], tools: Iterable[str]) -> dict[str, tuple[int, int]]:
+def tallies(standings: Mapping[Ballot, BallotState], tools: Iterable[str]) -> dict[str, tuple[int, int]]:
     """Ship and skip of each tool."""
-    counted = Counter((tool, standing.choice) for (_, tool), standing in standings.items())
+    counted = Counter((tool, state.choice) for (_, tool), state in standings.items())
     return {tool: (counted[tool, "ship"], counted[tool, "skip"]) for tool in tools}
 
 
-def arrive(standing: Standing | None, id: bytes, choice: str | None) -> Standing:
+def apply(state: BallotState | None, id: bytes, choice: str | None) -> BallotState:
     """The ballot after a cast has arrived."""
-    if standing is not None and id <= standing.id:
-        return standing
-    before = standing.choice if standing else None
+    if state is not None and id <= state.id:
+        return state
+    before = state.choice if state else None
     changed = choice != before
-    return Standing(id, choice, before if changed else None, changed)
+    return BallotState(id, choice, before if changed else None, changed)
 
 
-def answer_to(standing: Standing, id: bytes) -> tuple[str, str | None, str | None]:
-    """Outcome, choice and replaced that a cast with this id must be told, once the ballot stands so."""
-    if standing.id != id:
-        return "superseded", standing.choice, None
-    if not standing.changed:
-        return "unchanged", standing.choice, None
-    return "counted" if standing.choice else "retracted", standing.choice, standing.replaced
+def answer_to(state: BallotState, id: bytes) -> tuple[str, str | None, str | None]:
+    """The expected outcome, choice and replaced choice for a cast with this id, given the ballot after it."""
+    if state.id != id:
+        return "superseded", state.choice, None
+    if not state.changed:
+        return "unchanged", state.choice, None
+    return "counted" if state.choice else "retracted", state.choice, state.replaced
 
 
-# Evidence: the answers and the log, held against the fold.
+# The answers and the log, compared with the fold.
 
 EVENTS = """
 SELECT e.shard, e.position, e.actor, s.slug, e.id, e.choice, e.type, e.replaced, e.recorded_at, e.replaced_at
@@ -180,7 +180,7 @@ SELECT h.shard, h.position AS head, count(e.position) AS events, coalesce(max(e.
 
 @dataclass(slots=True)
 class Log:
-    """Votes in the order of their shards' positions, ballots as they stand, and each shard's numbers."""
+    """Vote events by shard and position, the rows of standings, and counts per shard."""
 
     events: list[Event]
     standings: list[Event]
@@ -188,7 +188,7 @@ class Log:
 
 
 async def read_log(data: Path) -> Log:
-    """Straight from the database of the instance in ``data``, past everything that serves it."""
+    """Directly from the database of the instance in ``data``, not through its API."""
     server = Postgres.attach(data)
     assert server is not None
     conn = await asyncpg.connect(server.url())
@@ -206,58 +206,58 @@ def _event(row: asyncpg.Record) -> Event:
 
 
 def examine(calls: Sequence[Call], log: Log) -> Findings:
-    """Everything that answers and log say, against what was sent."""
+    """Compare answers and log with the calls."""
     found, events, standings = Findings(), log.events, log.standings
     ballots = by_ballot(calls)
     answered = [call for call in calls if call.answer]
     found.acknowledged = len({call.id for call in answered})
     found.resent = len(calls) - found.acknowledged
-    found.unsettled = len(calls) - len(answered)
+    found.unanswered = len(calls) - len(answered)
     for ballot in ballots.values():
-        found.wrong += _misanswered(ballot)
+        found.wrong += _wrong_answers(ballot)
     found.wrong += _gaps(log.shards)
-    found.wrong += _misplaced(answered)
+    found.wrong += _wrong_positions(answered)
     found.lost += _lost(answered, events)
-    found.doubled += _doubled(events)
-    found.wrong += _strangers(calls, events)
-    found.wrong += _miscounted(ballots, events, standings)
+    found.duplicated += _duplicated(events)
+    found.wrong += _unsent(calls, events)
+    found.wrong += _wrong_event_counts(ballots, events, standings)
     found.wrong += _broken_chains(events)
-    found.lost += _misstanding(stand(calls), standings, events)
+    found.lost += _wrong_standings(final_states(calls), standings, events)
     return found
 
 
 def _gaps(shards: Sequence[dict[str, int]]) -> Iterator[str]:
-    """Every place of a shard is taken once, up to its head, and time does not go back along it."""
+    """A shard's positions are gapless up to its head, and its times do not decrease."""
     for each in shards:
         if len({each["head"], each["events"], each["last"], each["places"]}) > 1 or each["back"]:
             yield f"a shard has gaps, or goes back in time: {each}"
 
 
-def _misanswered(calls: Sequence[Call]) -> Iterator[str]:
-    """Of a ballot whose calls followed one another, every answer is known beforehand."""
-    if not _one_by_one(calls) or any(call.id is None for call in calls):
+def _wrong_answers(calls: Sequence[Call]) -> Iterator[str]:
+    """For a ballot whose calls did not overlap, every answer is determined."""
+    if not _sequential(calls) or any(call.id is None for call in calls):
         return
-    standing: Standing | None = None
+    state: BallotState | None = None
     for call in calls:
         if call.answer is None or call.id is None:
             continue
-        standing = arrive(standing, call.id, call.cast.choice)
-        expected = answer_to(standing, call.id)
-        told = (call.answer.outcome, call.answer.choice, call.answer.replaced)
-        if told != expected or call.answer.id != standing.id:
-            yield f"{call.cast} was told {call.answer}, expected {expected} and id {standing.id.hex()}"
+        state = apply(state, call.id, call.cast.choice)
+        expected = answer_to(state, call.id)
+        actual = (call.answer.outcome, call.answer.choice, call.answer.replaced)
+        if actual != expected or call.answer.id != state.id:
+            yield f"{call.cast} was answered {call.answer}, expected {expected} and id {state.id.hex()}"
 
 
-def _one_by_one(calls: Sequence[Call]) -> bool:
-    """No two in flight together, and what may have happened was sent again before anything else."""
+def _sequential(calls: Sequence[Call]) -> bool:
+    """No two calls overlap, and an unanswered one was repeated before any other."""
     return all(
         call.ended <= after.sent and (call.answer or call.cast == after.cast)
         for call, after in pairwise(calls)
     )
 
 
-def _misplaced(answered: Sequence[Call]) -> Iterator[str]:
-    """The same id is answered with the same position, unless a newer one has superseded it."""
+def _wrong_positions(answered: Sequence[Call]) -> Iterator[str]:
+    """The same id always gets the same position, unless a newer id has superseded it."""
     places: dict[bytes, str] = {}
     for call in answered:
         if call.answer and call.answer.outcome != "superseded":
@@ -271,25 +271,27 @@ def _is_event(answer: Answer) -> bool:
 
 
 def _lost(answered: Sequence[Call], events: Sequence[Event]) -> Iterator[str]:
-    """Acknowledged as news, and not in the log where the answer said."""
-    logged = {(event.id, event.place) for event in events}
-    told = {(c.answer.id, c.answer.position): c.cast for c in answered if c.answer and _is_event(c.answer)}
-    for key in told.keys() - logged:
-        yield f"{told[key]} was acknowledged at {key[1]} and is not in the log there"
+    """Casts that were acknowledged as events but are not in the log at that position."""
+    logged = {(event.id, event.location) for event in events}
+    answered_at = {
+        (c.answer.id, c.answer.position): c.cast for c in answered if c.answer and _is_event(c.answer)
+    }
+    for key in answered_at.keys() - logged:
+        yield f"{answered_at[key]} was acknowledged at {key[1]} and is not in the log there"
 
 
-def _doubled(events: Sequence[Event]) -> Iterator[str]:
+def _duplicated(events: Sequence[Event]) -> Iterator[str]:
     for cast_id, times in Counter(event.id for event in events).items():
         if times > 1:
             yield f"{cast_id.hex()} is in the log {times} times"
 
 
-def _strangers(calls: Sequence[Call], events: Sequence[Event]) -> Iterator[str]:
-    """Events that nobody sent. An unsettled call without an id may have left one whose id nobody was told."""
+def _unsent(calls: Sequence[Call], events: Sequence[Event]) -> Iterator[str]:
+    """Events that nobody sent. An unanswered call without an id may have left an event with an unknown id."""
     sent = {call.id: call.cast for call in calls if call.id}
-    unsettled = sum(call.id is None for call in calls)
+    without_id = sum(call.id is None for call in calls)
     unknown = [event for event in events if event.id not in sent]
-    if len(unknown) > unsettled:
+    if len(unknown) > without_id:
         yield f"{len(unknown)} events have ids that nobody sent, {unknown[0]} among them"
     people: dict[bytes, str] = {}
     for event in events:
@@ -303,10 +305,10 @@ def _strangers(calls: Sequence[Call], events: Sequence[Event]) -> Iterator[str]:
             yield f"{cast.voter} and {people[event.actor]} are one actor in the log"
 
 
-def _miscounted(
+def _wrong_event_counts(
     ballots: Mapping[Ballot, Sequence[Call]], events: Sequence[Event], standings: Sequence[Event]
 ) -> Iterator[str]:
-    """A ballot has as many events as it really changed, when every call of it was answered."""
+    """A ballot has one event for each change, provided that all its calls were answered."""
     logged = Counter((event.actor, event.tool) for event in events)
     actors = {row.id: row.actor for row in standings}
     for (voter, tool), calls in ballots.items():
@@ -320,7 +322,7 @@ def _miscounted(
 
 
 def _broken_chains(events: Sequence[Event]) -> Iterator[str]:
-    """Along a ballot's events ids rise, and each replaces what the one before it chose, and says when that was."""
+    """Along a ballot's events ids increase, and each event names the previous choice and its time."""
     last: dict[tuple[bytes, str], Event] = {}
     for event in sorted(events, key=lambda event: (event.shard, event.position)):
         before = last.get((event.actor, event.tool))
@@ -329,27 +331,27 @@ def _broken_chains(events: Sequence[Event]) -> Iterator[str]:
         if event.replaced != (before.choice if before else None) or event.choice == event.replaced:
             yield f"{event} does not follow from {before}"
         if event.replaced_at != (before.recorded_at if before and event.replaced else None):
-            yield f"{event} does not say when {before} was"
+            yield f"{event} does not have the time of {before}"
         last[event.actor, event.tool] = event
 
 
-def _misstanding(
-    expected: Mapping[Ballot, Standing], standings: Sequence[Event], events: Sequence[Event]
+def _wrong_standings(
+    expected: Mapping[Ballot, BallotState], standings: Sequence[Event], events: Sequence[Event]
 ) -> Iterator[str]:
-    """The standings table, row by row; a row is found by its id, which no other ballot has."""
+    """The table standings has one row for each ballot, with the expected choice; ids identify rows."""
     rows = {row.id: row for row in standings}
     if len(standings) != len(expected):
-        yield f"{len(expected)} ballots were cast, {len(standings)} stand"
-    last = {(event.actor, event.tool): event.place for event in events}
-    for (voter, tool), standing in expected.items():
-        row = rows.get(standing.id)
-        if row is None or (row.tool, row.choice) != (tool, standing.choice):
-            yield f"{voter} on {tool} should stand at {standing}, and the table has {row}"
-        elif row.position and row.place != last.get((row.actor, row.tool)):
+        yield f"{len(expected)} ballots were cast, and standings has {len(standings)} rows"
+    last = {(event.actor, event.tool): event.location for event in events}
+    for (voter, tool), state in expected.items():
+        row = rows.get(state.id)
+        if row is None or (row.tool, row.choice) != (tool, state.choice):
+            yield f"{voter} on {tool} should be {state}, and the table has {row}"
+        elif row.position and row.location != last.get((row.actor, row.tool)):
             yield f"{row} is not at its last event, {last.get((row.actor, row.tool))}"
 
 
-# Numbers, exact: what is shown has four places, and what is compared is what is shown.
+# Numbers, computed exactly and rounded to four places, as answers show them.
 
 _Z = Fraction(196, 100)
 
@@ -377,7 +379,7 @@ def _interval_end(ship: int, skip: int, sign: int) -> Fraction:
 
 
 def tally(ship: int, skip: int) -> dict[str, object]:
-    """The numbers as every answer shows them."""
+    """A tally as answers show it."""
     counts = {"ship": ship, "skip": skip, "total": ship + skip}
     return counts | {"share": share(ship, skip), "interval": interval(ship, skip)}
 
@@ -392,7 +394,7 @@ Take = tuple[int, str]
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One tool of a comparison: the takes on it, as score and choice, and its tally."""
+    """One tool of a comparison: its takes as (score, choice), and its tally."""
 
     name: str
     takes: Sequence[Take]
@@ -401,14 +403,14 @@ class Side:
 
 
 def winner(left: Side, right: Side) -> dict[str, str | None]:
-    """Panel share, then mean score, then the community's lower bound, unrounded; a missing value loses to any."""
+    """By panel share, then mean score, then the community's lower bound, unrounded; a missing value loses to any other."""
     for clause, value in _CLAUSES.items():
         a, b = (value(side) for side in (left, right))
         if a != b:
-            wins = a is not None and (b is None or a > b)
+            left_wins = a is not None and (b is None or a > b)
             return {
-                "side": "left" if wins else "right",
-                "label": (left if wins else right).name,
+                "side": "left" if left_wins else "right",
+                "label": (left if left_wins else right).name,
                 "clause": clause,
             }
     return {"side": None, "label": "Toss-up", "clause": "none"}
@@ -425,7 +427,7 @@ def mean_score(side: Side) -> Fraction | None:
 
 
 def lower_bound(side: Side) -> Fraction | None:
-    """None of the votes says ship: exactly 0, as the formula has it."""
+    """Exactly 0 without votes for ship, as in the formula."""
     if not side.ship + side.skip:
         return None
     return _interval_end(side.ship, side.skip, -1) if side.ship else Fraction(0)

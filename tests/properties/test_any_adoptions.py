@@ -1,4 +1,4 @@
-"""Whatever is asked in whatever order, the rulebook in force is the one that a plain account of it says."""
+"""For any sequence of commands, the rulebook in force is that of a plain model."""
 
 from __future__ import annotations
 
@@ -43,72 +43,72 @@ commands: st.SearchStrategy[Command] = st.one_of(
 
 
 @dataclass
-class Account:
-    """Told the commands alone, of which it does what can be done."""
+class Model:
+    """A model that reads commands alone and ignores those that are rejected."""
 
     written: set[str] = field(default_factory=lambda: {book.digest for book in PRESETS.values()})
-    before: list[str] = field(default_factory=list)
-    now: str = DEFAULT.digest
-    to_come: dict[str, datetime] = field(default_factory=dict)
+    replaced: list[str] = field(default_factory=list)
+    in_force: str = DEFAULT.digest
+    scheduled: dict[str, datetime] = field(default_factory=dict)
 
-    def hear(self, command: Command) -> None:
+    def apply(self, command: Command) -> None:
         match command:
             case WriteRulebook(book):
                 self.written.add(book.digest)
-            case AdoptRulebook(digest) if digest in self.written and digest != self.now:
+            case AdoptRulebook(digest) if digest in self.written and digest != self.in_force:
                 self._adopt(digest)
             case ScheduleAdoption(digest, _, at, now) if digest in self.written and at > now:
-                self.to_come[digest] = at
-            case RollBack() if self.before:
-                self.now = self.before.pop()
-                self.to_come.pop(self.now, None)
+                self.scheduled[digest] = at
+            case RollBack() if self.replaced:
+                self.in_force = self.replaced.pop()
+                self.scheduled.pop(self.in_force, None)
             case CallOff(digest):
-                self.to_come.pop(digest, None)
+                self.scheduled.pop(digest, None)
             case TakeEffect(now):
-                self._come(now)
+                self._take_effect(now)
 
-    def _come(self, now: datetime) -> None:
-        for at, digest in sorted((at, digest) for digest, at in self.to_come.items()):
+    def _take_effect(self, now: datetime) -> None:
+        for at, digest in sorted((at, digest) for digest, at in self.scheduled.items()):
             if at <= now:
                 self._adopt(digest)
 
     def _adopt(self, digest: str) -> None:
-        self.to_come.pop(digest, None)
-        if digest != self.now:
-            self.before.append(self.now)
-            self.now = digest
+        self.scheduled.pop(digest, None)
+        if digest != self.in_force:
+            self.replaced.append(self.in_force)
+            self.in_force = digest
 
 
 @settings(deadline=None)
 @given(st.lists(commands, max_size=40))
-def test_the_rulebook_in_force_is_the_one_of_a_plain_account(asked: list[Command]) -> None:
-    account, log = Account(), list[EditorialEvent]()
-    for command in asked:
-        account.hear(command)
+def test_the_rulebook_in_force_is_the_models(issued: list[Command]) -> None:
+    model, log = Model(), list[EditorialEvent]()
+    for command in issued:
+        model.apply(command)
         state = reduce(evolve, log, INITIAL)
         with suppress(Rejected):
-            made = decide(command, state)
-            log += made
-            again = reduce(evolve, made, state)
+            decided = decide(command, state)
+            log += decided
+            again = reduce(evolve, decided, state)
             if not isinstance(command, RollBack):
                 with suppress(Rejected):
                     assert decide(command, again) == []
     state = reduce(evolve, log, INITIAL)
-    assert (state.in_force, list(state.replaced)) == (account.now, account.before)
-    assert {digest: each.effective_at for digest, each in state.scheduled.items()} == account.to_come
+    assert (state.in_force, list(state.replaced)) == (model.in_force, model.replaced)
+    assert {digest: each.effective_at for digest, each in state.scheduled.items()} == model.scheduled
 
 
 @settings(deadline=None)
 @given(st.lists(commands, max_size=40))
-def test_the_log_says_what_it_adopts_before_it_does(asked: list[Command]) -> None:
+def test_the_log_contains_a_rulebook_before_its_adoption(issued: list[Command]) -> None:
     log, in_force = list[EditorialEvent](), DEFAULT.digest
-    for command in asked:
+    for command in issued:
         with suppress(Rejected):
             log += decide(command, reduce(evolve, log, INITIAL))
-    for place, event in enumerate(log):
+    for index, event in enumerate(log):
         if isinstance(event, RulebookAdopted):
             assert event.replaces == in_force != event.digest
-            assert RulebookWritten(event.digest, BOOKS[event.digest]) in log[:place]
+            assert RulebookWritten(event.digest, BOOKS[event.digest]) in log[:index]
             in_force = event.digest
     written = [event.digest for event in log if isinstance(event, RulebookWritten)]
     assert len(written) == len(set(written))

@@ -1,4 +1,4 @@
-"""Any batching, and any spread over shards, gives the same tallies as a plain fold of the casts."""
+"""Any batches and any number of shards give the tallies that a plain fold of the casts gives."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _tools = count(500_000, TOOLS)
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(casts=casts, batches=batches, shards=st.integers(1, 3), group=st.integers(1, 20))
-async def test_same_tallies(
+async def test_tallies_equal_a_plain_fold(
     module_pool: Pool[Record],
     casts: list[tuple[int, int, str | None]],
     batches: list[int],
@@ -75,7 +75,7 @@ async def append_spread(
 
 
 async def advance_in(log: Pool[Record], batches: list[int]) -> None:
-    """Batches of the given sizes, in turn, until there is nothing left."""
+    """Advance every shard to its head, in batches of these sizes in turn."""
     for shard in map(Shard, range(4)):
         turn = count()
         while await advance(log, PROJECTIONS, shard, batch=batches[next(turn) % len(batches)]):

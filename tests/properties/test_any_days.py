@@ -1,4 +1,4 @@
-"""Votes by day: any casts on any days, in any groups and batches, are what a plain fold of them says."""
+"""Votes by day: any casts on any days, in any groups and batches, equal a plain fold of them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from domain.shared.log import shard_of
 from domain.verdicts.decay import Ballots, DayVotes
 from eventstore import ids
 from eventstore.casts import PendingCast, append_casts
+from projections.daily_votes import read_ballots
 from projections.engine.registry import PROJECTIONS
 from projections.engine.snapshot import take_snapshot
-from projections.reads.ballots import read_ballots
 from projections.replays.verify import verify_all
 from tests.properties.test_any_batching import advance_in, batches
 from tests.support.instances import day_of
@@ -28,20 +28,20 @@ AGED = PRESETS["sixty-days"]
 cast = st.tuples(
     st.integers(0, VOTERS - 1), st.integers(0, TOOLS - 1), st.sampled_from(["ship", "skip", None])
 )
-# Some hours, then a group of casts at one time.
+# (hours to wait, casts at one time)
 groups = st.lists(
     st.tuples(st.integers(0, 100), st.lists(cast, min_size=1, max_size=8)), min_size=1, max_size=8
 )
 _tools = count(700_000, TOOLS)
 
-# What comes next is recorded at the head's time, if that is ahead of the clock.
+# The next event is recorded at the time of its shard's head if that is ahead of the clock.
 AHEAD = "SELECT greatest(max(recorded_at), clock_timestamp()) FROM heads"
 LATER = "UPDATE heads SET recorded_at = $1"
 CASTS = "SELECT tool, day, sum(casts)::bigint FROM daily_votes WHERE tool = ANY($1) GROUP BY tool, day"
 
 
 class Fold:
-    """One event at a time: a ballot says what it was cast as, and on which day. Saying it again changes nothing."""
+    """One event at a time: a ballot has a choice and the day it was cast. A cast of the same choice changes nothing."""
 
     def __init__(self) -> None:
         self.ballots: dict[tuple[int, int], tuple[str | None, int]] = {}
@@ -65,7 +65,7 @@ class Fold:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(groups=groups, batches=batches)
-async def test_same_days(
+async def test_votes_by_day_equal_a_plain_fold(
     module_pool: Pool[Record],
     groups: list[tuple[int, list[tuple[int, int, str | None]]]],
     batches: list[int],

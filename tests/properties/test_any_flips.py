@@ -15,7 +15,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from domain.rulebooks.presets import PRESETS
-from domain.rulebooks.rulebook import Community, Panel, Rulebook, normal
+from domain.rulebooks.rulebook import Community, Panel, Rulebook, normalize
 from domain.timeline.flips import Flip
 from projections.flips.advance import advance_flips
 from projections.flips.store import begin, flips_after
@@ -52,7 +52,7 @@ rulebooks = st.sampled_from(list(PRESETS.values())) | st.builds(
     between=st.sampled_from(["Split", "Ship", "Skip"]),
     panel=panels,
     community=communities,
-).map(normal)
+).map(normalize)
 voters = st.integers(0, VOTERS - 1)
 tools = st.integers(1, TOOLS)
 votes = st.tuples(st.just("vote"), voters, tools, st.sampled_from(["ship", "ship", "skip", "skip", None]))

@@ -1,4 +1,4 @@
-"""Any poison, in any positions, any batching and several workers: what can be folded is, and what is parked is the poison."""
+"""Any poison at any positions, in any batches, with several workers: exactly the poison is parked, all else is folded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from domain.shared.log import Shard
-from projections.engine.advance import CheckpointMoved, advance, behind
+from projections.engine.advance import CheckpointMoved, advance, shards_behind
 from projections.engine.projection import Projection
 from projections.replays.jobs import begin
 from projections.replays.run import run
@@ -48,7 +48,7 @@ async def graded(postgres: object, template: str) -> AsyncIterator[tuple[Setting
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(events=events, batches=batches, workers=st.integers(1, 3))
-async def test_parked_is_the_poison_and_the_rest_is_folded(
+async def test_exactly_the_poison_is_parked_and_all_else_is_folded(
     graded: tuple[Settings, Pool[Record]],
     events: list[tuple[int, int, str | None]],
     batches: list[int],
@@ -73,15 +73,15 @@ async def test_parked_is_the_poison_and_the_rest_is_folded(
 
 
 async def _empty(graded: tuple[Settings, Pool[Record]]) -> None:
-    """Each example has a log to itself: the app's role may not, so its owner does it."""
+    """Each example has an empty log. Only the owner of the database may delete events."""
     settings, log = graded
-    await install_grades(settings, afresh=True)
+    await install_grades(settings, empty=True)
     assert await parked(log) == []
 
 
 async def _work(log: Pool[Record], projections: tuple[Projection, ...], batches: list[int]) -> None:
     turn = count()
-    while shards := await behind(log):
+    while shards := await shards_behind(log):
         for shard in shards:
             batch = batches[next(turn) % len(batches)]
             try:
@@ -92,5 +92,5 @@ async def _work(log: Pool[Record], projections: tuple[Projection, ...], batches:
         await asyncio.sleep(0)
 
 
-def test_the_model_of_the_examples_reads_grades_alone() -> None:
+def test_the_read_model_of_the_examples_reads_only_grades() -> None:
     assert GRADES.families == FIXED.families == ("Graded",)

@@ -1,4 +1,4 @@
-"""Any proof is confirmed by the program that stands alone, and with any byte changed it is not."""
+"""Any proof is confirmed by the standalone verifier, and with any byte changed it is rejected."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from domain.verdicts.proofs import prove
 from domain.verdicts.verdict import Judgement
 from tests.support.random_verdicts import Case, cases
 
-PROGRAM = Path(services.api.__file__).parent / "site/static/verify_verdict.py"
+VERIFIER = Path(services.api.__file__).parent / "site/static/verify_verdict.py"
 TAKES = [Judgement("builder", 74, "ship"), Judgement("pm", 55, "skip"), Judgement("skeptic", 68, "ship")]
 quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("verify_verdict", PROGRAM)
+    spec = importlib.util.spec_from_file_location("verify_verdict", VERIFIER)
     assert spec is not None
     assert spec.loader is not None
     program = importlib.util.module_from_spec(spec)
@@ -52,18 +52,18 @@ def proof_of(case: Case) -> bytes:
 
 @quick
 @given(cases)
-def test_any_proof_is_made_anew_byte_by_byte(case: Case) -> None:
-    hold_to_the_program(case)
+def test_any_proof_is_recomputed_byte_for_byte(case: Case) -> None:
+    check_with_verifier(case)
 
 
 @pytest.mark.slow
 @settings(quick, max_examples=10_000)
 @given(cases)
-def test_any_proof_is_made_anew_at_length(case: Case) -> None:
-    hold_to_the_program(case)
+def test_any_of_ten_thousand_proofs_is_recomputed_byte_for_byte(case: Case) -> None:
+    check_with_verifier(case)
 
 
-def hold_to_the_program(case: Case) -> None:
+def check_with_verifier(case: Case) -> None:
     raw = proof_of(case)
     found, verdict = VERIFY.differences(json.loads(raw), raw)
     assert found == []
@@ -71,8 +71,8 @@ def hold_to_the_program(case: Case) -> None:
 
 
 def run(*arguments: str, given_in: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    """With nothing around it: no environment, no site packages, nothing of ours to import."""
-    command = [sys.executable, "-I", "-S", str(PROGRAM), *arguments]
+    """Isolated: without environment, site packages or our code on the path."""
+    command = [sys.executable, "-I", "-S", str(VERIFIER), *arguments]
     return subprocess.run(command, input=given_in, capture_output=True, env={}, cwd="/", timeout=60)
 
 
@@ -81,7 +81,7 @@ def proof() -> bytes:
     return prove("quill", "0.12,1.3,2.0", TAKES, Ballots(31, 69), PRESETS["community-veto"])
 
 
-def test_it_prints_the_verdict_and_exits_0(proof: bytes, tmp_path: Path) -> None:
+def test_a_confirmed_verdict_is_printed_and_exits_with_0(proof: bytes, tmp_path: Path) -> None:
     (tmp_path / "proof.json").write_bytes(proof)
     for done in (run(str(tmp_path / "proof.json")), run("-", given_in=proof)):
         assert (done.returncode, done.stderr) == (0, b"")
@@ -104,7 +104,7 @@ def test_every_field_that_differs_is_named(proof: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "said"),
+    ("path", "value", "expected"),
     [
         (("inputs", "ship"), 32, "inputs"),
         (("inputs", "takes", 0, "score"), 75, "verdict"),
@@ -123,8 +123,8 @@ def test_every_field_that_differs_is_named(proof: bytes) -> None:
         (("inputs", "takes"), [], "verdict"),
     ],
 )
-def test_what_was_changed_and_signed_anew_is_still_seen(
-    proof: bytes, path: tuple[str | int, ...], value: object, said: str
+def test_a_change_with_a_new_digest_is_reported(
+    proof: bytes, path: tuple[str | int, ...], value: object, expected: str
 ) -> None:
     bundle = json.loads(proof)
     changed: Any = bundle
@@ -133,7 +133,7 @@ def test_what_was_changed_and_signed_anew_is_still_seen(
     changed[path[-1]] = value
     done = run("-", given_in=signed(bundle))
     assert done.returncode == 1
-    assert said in done.stderr.decode()
+    assert expected in done.stderr.decode()
 
 
 values = st.recursive(
@@ -149,32 +149,32 @@ values = st.recursive(
 
 @quick
 @given(cases, values, st.randoms(use_true_random=False))
-def test_any_value_anywhere_is_judged_or_named_and_never_a_trace(
+def test_any_value_anywhere_is_verified_or_reported_without_a_traceback(
     case: Case, value: object, random: Random
 ) -> None:
     bundle = json.loads(proof_of(case))
     node, name = random.choice([each for each in places(bundle) if each[1] != "format"])
     before, node[name] = node[name], value
-    said = io.StringIO()
-    with redirect_stderr(said):
+    stderr = io.StringIO()
+    with redirect_stderr(stderr):
         status, verdict = VERIFY.check(signed(bundle))
     if status == 0:
         assert b',"verdict":' + verdict.rstrip() + b"}" in signed(bundle)
     else:
         assert (status, verdict) == (1, b"")
         assert canonical(before) != canonical(value)
-        assert said.getvalue()
+        assert stderr.getvalue()
 
 
 def places(node: Any) -> Iterator[tuple[Any, Any]]:
-    """Every value in the bundle, by what holds it."""
+    """Every value in the bundle, as its container and key."""
     for name in node if isinstance(node, dict) else range(len(node)) if isinstance(node, list) else ():
         yield node, name
         yield from places(node[name])
 
 
 def signed(bundle: dict[str, Any]) -> bytes:
-    """As somebody would write it who wants to be believed."""
+    """The canonical form with a matching digest, as a forger would write it."""
     rest = {name: each for name, each in bundle.items() if name != "digest"}
     digest = "sha256:" + sha256(canonical(rest)).hexdigest()
     return canonical({**rest, "digest": digest}) + b"\n"
@@ -184,7 +184,7 @@ def canonical(value: object) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def test_any_changed_byte_is_reported() -> None:
+def test_a_change_of_any_byte_is_reported() -> None:
     days = (DayVotes(19_940, 2, 9), DayVotes(20_000, 4, 0))
     change_every_byte(prove("quill", "0.12", TAKES[:1], Ballots(6, 9, 20_000, days), PRESETS["sixty-days"]))
 
@@ -192,23 +192,23 @@ def test_any_changed_byte_is_reported() -> None:
 @pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(cases)
-def test_any_changed_byte_of_any_proof_is_reported(case: Case) -> None:
+def test_a_change_of_any_byte_of_any_proof_is_reported(case: Case) -> None:
     change_every_byte(proof_of(case))
 
 
 def change_every_byte(proof: bytes) -> None:
     seed = int.from_bytes(os.urandom(4))
     random = Random(seed)
-    for place in range(len(proof)):
-        other = random.choice([byte for byte in range(256) if byte != proof[place]])
-        assert not confirmed(proof[:place] + bytes([other]) + proof[place + 1 :]), (seed, place, other)
+    for index in range(len(proof)):
+        other = random.choice([byte for byte in range(256) if byte != proof[index]])
+        assert not confirmed(proof[:index] + bytes([other]) + proof[index + 1 :]), (seed, index, other)
 
 
 def confirmed(raw: bytes) -> bool:
-    said = io.StringIO()
-    with redirect_stderr(said):
+    stderr = io.StringIO()
+    with redirect_stderr(stderr):
         status = VERIFY.check(raw)[0]
-    assert status == 0 or said.getvalue()
+    assert status == 0 or stderr.getvalue()
     return bool(status == 0)
 
 
@@ -227,7 +227,7 @@ def confirmed(raw: bytes) -> bool:
         lambda raw: raw.replace(b"sha256:", b"sha255:", 1),
     ],
 )
-def test_another_way_of_writing_it_is_reported(proof: bytes, change: Any) -> None:
+def test_a_form_that_is_not_canonical_is_reported(proof: bytes, change: Any) -> None:
     assert not confirmed(change(proof))
 
 
@@ -247,21 +247,21 @@ def test_another_way_of_writing_it_is_reported(proof: bytes, change: Any) -> Non
         b'{"format":' + b"9" * 5_000 + b"}",
     ],
 )
-def test_what_is_no_bundle_is_2(raw: bytes) -> None:
+def test_input_that_is_not_a_bundle_exits_with_2(raw: bytes) -> None:
     done = run("-", given_in=raw)
     assert (done.returncode, done.stdout) == (2, b"")
     assert done.stderr
     assert b"Traceback" not in done.stderr
 
 
-def test_it_is_written_for_python_3_8_and_its_own_library() -> None:
-    program = ast.parse(PROGRAM.read_text(), feature_version=(3, 8))
+def test_the_verifier_needs_python_3_8_and_the_standard_library_alone() -> None:
+    program = ast.parse(VERIFIER.read_text(), feature_version=(3, 8))
     imported = [node for node in ast.walk(program) if isinstance(node, ast.Import | ast.ImportFrom)]
     named = {each.name for node in imported if isinstance(node, ast.Import) for each in node.names}
     named |= {str(node.module) for node in imported if isinstance(node, ast.ImportFrom)}
     assert {name.split(".")[0] for name in named} <= sys.stdlib_module_names
 
 
-def test_a_file_that_is_not_there_is_2_and_so_is_no_file_at_all() -> None:
+def test_a_missing_file_or_argument_exits_with_2() -> None:
     assert run("/nowhere/proof.json").returncode == 2
     assert run().returncode == 2

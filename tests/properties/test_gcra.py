@@ -1,4 +1,4 @@
-"""The rule of limits: never more than was said, nothing charged for a refusal, and the same in Redis as here."""
+"""The rate limit algorithm: never more than the quota, no cost for a rejection, and the same decisions in Redis."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ GIVEN_CLOCK = "local now = tonumber(ARGV[4])\n"
 
 
 @st.composite
-def sendings(draw: st.DrawFn) -> tuple[Limit, list[tuple[int, int]]]:
-    """A limit, and times and costs of requests: at once, about an interval apart, after long silences."""
+def requests(draw: st.DrawFn) -> tuple[Limit, list[tuple[int, int]]]:
+    """A limit, and the times and costs of requests: together, about an interval apart, or after long pauses."""
     limit = draw(LIMITS)
     near = st.integers(max(limit.interval - 2, 0), limit.interval + 2)
     gaps = draw(
@@ -31,19 +31,21 @@ def sendings(draw: st.DrawFn) -> tuple[Limit, list[tuple[int, int]]]:
     return limit, list(zip(accumulate(gaps, initial=NOW), costs, strict=False))
 
 
-def play(limit: Limit, sent: list[tuple[int, int]], due: int = 0) -> Iterator[Decision]:
+def decide_all(limit: Limit, sent: list[tuple[int, int]], due: int = 0) -> Iterator[Decision]:
     for now, cost in sent:
-        decided = decide(limit, due, now, cost)
-        due = now + decided.debt
-        yield decided
+        decision = decide(limit, due, now, cost)
+        due = now + decision.debt
+        yield decision
 
 
-@given(sendings())
-def test_no_stretch_of_time_has_more_than_the_burst_and_the_rate(
-    sending: tuple[Limit, list[tuple[int, int]]],
+@given(requests())
+def test_no_period_admits_more_than_the_burst_and_the_rate(
+    case: tuple[Limit, list[tuple[int, int]]],
 ) -> None:
-    limit, sent = sending
-    admitted = [each for each, decided in zip(sent, play(limit, sent), strict=True) if not decided.wait]
+    limit, sent = case
+    admitted = [
+        each for each, decision in zip(sent, decide_all(limit, sent), strict=True) if not decision.wait
+    ]
     for first, (start, _) in enumerate(admitted):
         total = 0
         for now, cost in admitted[first:]:
@@ -52,45 +54,47 @@ def test_no_stretch_of_time_has_more_than_the_burst_and_the_rate(
             assert total <= limit.quota or now - start >= limit.seconds * 1_000_000
 
 
-@given(sendings())
-def test_a_refusal_costs_nothing(sending: tuple[Limit, list[tuple[int, int]]]) -> None:
-    limit, sent = sending
-    decided = list(play(limit, sent))
-    admitted = [each for each, decision in zip(sent, decided, strict=True) if not decision.wait]
-    assert list(play(limit, admitted)) == [decision for decision in decided if not decision.wait]
+@given(requests())
+def test_a_rejected_request_costs_nothing(case: tuple[Limit, list[tuple[int, int]]]) -> None:
+    limit, sent = case
+    decisions = list(decide_all(limit, sent))
+    admitted = [each for each, decision in zip(sent, decisions, strict=True) if not decision.wait]
+    assert list(decide_all(limit, admitted)) == [decision for decision in decisions if not decision.wait]
 
 
-@given(sendings())
-def test_who_waits_as_told_is_admitted_and_no_sooner(sending: tuple[Limit, list[tuple[int, int]]]) -> None:
-    limit, sent = sending
-    for (now, cost), decided in zip(sent, play(limit, sent), strict=True):
-        due = now + decided.debt
-        if decided.wait:
-            assert decide(limit, due, now + decided.wait, cost).wait == 0
-            assert decide(limit, due, now + decided.wait - 1, cost).wait == 1
+@given(requests())
+def test_a_request_is_admitted_after_the_announced_wait_and_not_before(
+    case: tuple[Limit, list[tuple[int, int]]],
+) -> None:
+    limit, sent = case
+    for (now, cost), decision in zip(sent, decide_all(limit, sent), strict=True):
+        due = now + decision.debt
+        if decision.wait:
+            assert decide(limit, due, now + decision.wait, cost).wait == 0
+            assert decide(limit, due, now + decision.wait - 1, cost).wait == 1
 
 
-@given(sendings())
-def test_what_is_left_is_what_would_be_admitted(sending: tuple[Limit, list[tuple[int, int]]]) -> None:
-    limit, sent = sending
-    for (now, _), decided in zip(sent, play(limit, sent), strict=True):
-        left, due = limit.left(decided.debt), now + decided.debt
+@given(requests())
+def test_what_is_left_would_be_admitted(case: tuple[Limit, list[tuple[int, int]]]) -> None:
+    limit, sent = case
+    for (now, _), decision in zip(sent, decide_all(limit, sent), strict=True):
+        left, due = limit.left(decision.debt), now + decision.debt
         assert left == 0 or decide(limit, due, now, left).wait == 0
         if left < limit.burst:
-            assert decide(limit, due, now, left + 1).wait == limit.until_more(decided.debt) > 0
+            assert decide(limit, due, now, left + 1).wait == limit.until_more(decision.debt) > 0
 
 
 @given(LIMITS)
-def test_the_whole_quota_can_be_had(limit: Limit) -> None:
-    """Asking as soon as it may, in the time the limit is for."""
+def test_the_whole_quota_can_be_used(limit: Limit) -> None:
+    """By sending each request as soon as it is admitted."""
     end, now, due, admitted = NOW + limit.seconds * 1_000_000, NOW, 0, 0
     while now < end:
-        decided = decide(limit, due, now)
-        admitted, now, due = admitted + (decided.wait == 0), now + decided.wait, now + decided.debt
+        decision = decide(limit, due, now)
+        admitted, now, due = admitted + (decision.wait == 0), now + decision.wait, now + decision.debt
     assert admitted == limit.quota
 
 
-def test_a_debt_of_a_larger_limit_or_a_later_clock_is_not_held_to() -> None:
+def test_a_debt_above_the_burst_is_capped() -> None:
     limit = Limit("test", 4, 60)
     assert decide(limit, NOW + 10**12, NOW) == Decision(limit.interval, limit.burst * limit.interval)
 
@@ -105,19 +109,19 @@ _numbers = count()
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(sending=sendings(), ahead=st.integers(0, 10**10))
-def test_redis_decides_alike(redis: Redis, sending: tuple[Limit, list[tuple[int, int]]], ahead: int) -> None:
-    """By a clock that is given, so every sequence can be had. Keys would end by the server's own, so they do not."""
-    limit, sent = sending
+@given(case=requests(), ahead=st.integers(0, 10**10))
+def test_redis_decides_the_same(redis: Redis, case: tuple[Limit, list[tuple[int, int]]], ahead: int) -> None:
+    """With a clock from the test, to try any times. Keys do not expire, which they would by the server's own clock."""
+    limit, sent = case
     assert ENDING in RULE
     rule, key = redis.register_script(GIVEN_CLOCK + RULE.replace(ENDING, "")), f"rates:{next(_numbers)}"
     redis.set(key, NOW + ahead)
-    for (now, cost), decided in zip(sent, play(limit, sent, NOW + ahead), strict=True):
+    for (now, cost), decision in zip(sent, decide_all(limit, sent, NOW + ahead), strict=True):
         answer = rule(keys=[key], args=[limit.interval, limit.burst, cost, now])
-        assert Decision(*answer) == decided
+        assert Decision(*answer) == decision
 
 
-def test_the_clock_is_redis_own(redis: Redis) -> None:
+def test_the_clock_is_that_of_redis(redis: Redis) -> None:
     def now() -> int:
         seconds, microseconds = redis.time()
         return int(seconds * 1_000_000 + microseconds)

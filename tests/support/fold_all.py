@@ -1,11 +1,11 @@
-"""A process that folds a whole log in batches of its own size, beside others that do the same; prints nothing."""
+"""A process that folds a whole log in batches of a given size, while other processes do the same. Prints nothing."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
 
-from projections.engine.advance import CheckpointMoved, advance, behind
+from projections.engine.advance import CheckpointMoved, advance, shards_behind
 from projections.engine.registry import PROJECTIONS
 from services.resources import open_pool
 from services.settings import Settings
@@ -15,7 +15,7 @@ async def main(database_url: str, batch: int) -> None:
     async with await open_pool(
         Settings(database_url=database_url, secret=b"not needed, but there must be one"), size=2
     ) as pool:
-        while shards := await behind(pool):
+        while shards := await shards_behind(pool):
             for shard in shards:
                 try:
                     await advance(pool, PROJECTIONS, shard, batch=batch)

@@ -28,8 +28,8 @@ from domain.shared.log import EDITORIAL, Shard
 from domain.shared.types import Choice
 from domain.timeline.flips import Flip, LogOrder
 from domain.verdicts.decay import Ballots, DayVotes, weigh
-from domain.verdicts.labels import rule
-from domain.verdicts.verdict import Judgement, counted_takes, panel_value
+from domain.verdicts.labels import rule_for
+from domain.verdicts.verdict import Judgement, counted_takes, panel_share_of
 from tests.support.instances import day_of
 
 # So long ago that no history reaches the present: what has not come yet is not folded.
@@ -177,8 +177,8 @@ class Prefix:
 
 def _label(takes: Iterable[Judgement], ballots: Ballots, book: Rulebook) -> Label:
     """As ``judge`` finds it, without margins and words."""
-    panel = panel_value(counted_takes(list(takes), book.panel), book.panel)
-    return rule(book, panel).label(weigh(ballots, book.community))
+    panel = panel_share_of(counted_takes(list(takes), book.panel), book.panel)
+    return rule_for(book, panel).label(weigh(ballots, book.community))
 
 
 def _ballots(votes: Iterable[tuple[Choice, int]], today: int | None) -> Ballots:

@@ -1,4 +1,4 @@
-"""Grades: a read model that some events are poison to, and an independent fold of it."""
+"""Grades: a read model with events that are poison to it, and an independent fold of the others."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from projections.engine.projection import Projection
 from projections.engine.registry import PROJECTIONS
 from services.settings import Settings
 
-# A score that is no number, or 0, fails the SELECT; none at all, alone on its tool, the table.
+# A score that is 0 or not a number fails the SELECT. A missing score, alone on its tool, violates NOT NULL in the table.
 GRADES = Projection(
     name="grades",
     shape="sum",
@@ -37,7 +37,7 @@ FIXED = replace(
 )
 BROKEN, MENDED = (GRADES, *PROJECTIONS), (FIXED, *PROJECTIONS)
 POISON = ("x", "0", None)
-# What has no score is on a tool of its own, numbered from here: among others a sum would go past it unseen.
+# Events without a score are on tools of their own, numbered from here: sum() ignores a NULL among other values.
 ALONE = 1_000_000
 
 APPEND = """
@@ -55,11 +55,11 @@ KEPT = "SELECT shard, tool, parts FROM read_models.grades"
 Grade = tuple[int, int, int, str | None]  # shard, position, tool, score
 
 
-async def install_grades(settings: Settings, *, afresh: bool = False) -> None:
-    """``afresh``: on an empty log, with every read model empty."""
+async def install_grades(settings: Settings, *, empty: bool = False) -> None:
+    """``empty``: delete the log and every read model first."""
     owner = await asyncpg.connect(settings.database_url)
     try:
-        if afresh:
+        if empty:
             await owner.execute(EMPTY)
         await install(owner, BROKEN)
     finally:
@@ -75,7 +75,7 @@ async def append(log: Pool[Record], shard: Shard, scores: Iterable[tuple[int, st
 
 
 def fold(grades: Iterable[Grade], *, poison: int | None = None) -> dict[tuple[int, int], int]:
-    """``poison``: what such a grade adds, or None to leave it out."""
+    """``poison``: the value of a grade that cannot be folded; None leaves it out."""
     parts: Counter[tuple[int, int]] = Counter()
     for shard, _, tool, score in grades:
         if score not in POISON:

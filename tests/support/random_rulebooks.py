@@ -1,16 +1,16 @@
-"""Any rulebook, and mostly such that a few votes decide."""
+"""Random rulebooks, most of which let a few votes decide."""
 
 from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from domain.rulebooks.rulebook import Community, Panel, Rulebook, WrongRulebook, normal
+from domain.rulebooks.rulebook import Community, InvalidRulebook, Panel, Rulebook, normalize
 
 
 def _normal_or_none(book: Rulebook) -> Rulebook | None:
     try:
-        return normal(book)
-    except WrongRulebook:
+        return normalize(book)
+    except InvalidRulebook:
         return None
 
 

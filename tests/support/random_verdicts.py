@@ -1,4 +1,4 @@
-"""Any rulebook, any takes and any votes by day: what verdicts are tried on."""
+"""Random cases for verdicts: a rulebook, takes, and votes by day."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from domain.verdicts.verdict import Judgement
 
 REVIEWERS = ("builder", "founder", "futurist", "pm", "skeptic", "writer")
 RATIOS = ("0", "1/4", "1/3", "2/5", "1/2", "3/5", "2/3", "3/4", "4/5", "1")
-MOST_WAYS = 600  # of taking votes out
+REMOVALS_MAX = 600  # subsets of the votes, which the oracle tries one by one
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ def bands(draw: Callable[..., Any]) -> list[list[int]]:
 
 
 @st.composite
-def panels(draw: Callable[..., Any], least: int) -> dict[str, Any]:
+def panels(draw: Callable[..., Any], weight_min: int) -> dict[str, Any]:
     counts = draw(st.sampled_from(("choices", "scores")))
     return {
-        "weight": draw(st.integers(least, 3)),
+        "weight": draw(st.integers(weight_min, 3)),
         "quorum": draw(st.sampled_from((1, 2, 1, 4))),
         "counts": counts,
         "bands": draw(bands()) if counts == "scores" and draw(st.booleans()) else [],
@@ -77,7 +77,7 @@ def rulebooks(draw: Callable[..., Any]) -> Rulebook:
         "ship": ship,
         "skip": skip,
         "between": draw(st.sampled_from(("Split", "Ship", "Skip"))),
-        "panel": draw(panels(least=0 if community["weight"] else 1)),
+        "panel": draw(panels(weight_min=0 if community["weight"] else 1)),
         "community": community,
     }
     return decode_rulebook(json.dumps(written).encode())
@@ -86,8 +86,8 @@ def rulebooks(draw: Callable[..., Any]) -> Rulebook:
 panel_takes = st.builds(
     lambda takes, reviewers: tuple(map(Judgement, reviewers, *zip(*takes, strict=True))) if takes else (),
     st.sampled_from((3, 2, 1, 0)).flatmap(
-        lambda least: st.lists(
-            st.tuples(st.integers(0, 100), st.sampled_from(("ship", "skip"))), min_size=least, max_size=6
+        lambda count_min: st.lists(
+            st.tuples(st.integers(0, 100), st.sampled_from(("ship", "skip"))), min_size=count_min, max_size=6
         )
     ),
     st.permutations(REVIEWERS),
@@ -97,7 +97,7 @@ panel_takes = st.builds(
 @st.composite
 def ballots(draw: Callable[..., Any]) -> Ballots:
     today = draw(st.integers(20_000, 20_050))
-    days, ways = [], 1
+    days, removals = [], 1
     for day in draw(
         st.lists(
             st.integers(today - 60, today),
@@ -107,8 +107,8 @@ def ballots(draw: Callable[..., Any]) -> Ballots:
         )
     ):
         ship, skip = draw(st.integers(0, 5)), draw(st.integers(0, 5))
-        ways *= (ship + 1) * (skip + 1)
-        if ways > MOST_WAYS:
+        removals *= (ship + 1) * (skip + 1)
+        if removals > REMOVALS_MAX:
             break
         days.append(DayVotes(day, ship, skip))
     return Ballots(

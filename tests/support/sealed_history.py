@@ -30,7 +30,7 @@ from eventstore.ids import mint
 from eventstore.sealed.manifest import Segment
 from eventstore.sealed.seal import Plan, due, seal
 from eventstore.sealed.store import Store
-from tests.support.stage import SOMEBODY, Log
+from tests.support.stage import AUTHOR, Log
 
 NASTY = [
     "",
@@ -102,7 +102,7 @@ async def _editorial(log: Log, random: Random, slug: str) -> None:
     if random.random() < 0.5:
         events.append(ToolRetired(slug, 3, details()))
     async with log.acquire() as conn:
-        await decide_tool(conn, slug, lambda _: events, SOMEBODY)
+        await decide_tool(conn, slug, lambda _: events, AUTHOR)
 
 
 async def _seats_and_rulebooks(log: Log, random: Random) -> None:
@@ -111,7 +111,7 @@ async def _seats_and_rulebooks(log: Log, random: Random) -> None:
         for seat, slug in enumerate(NASTY)
     ] + _rulebooks(random)
     async with log.acquire() as conn:
-        await decide_editorial(conn, lambda _: events, SOMEBODY)
+        await decide_editorial(conn, lambda _: events, AUTHOR)
 
 
 def _rulebooks(random: Random) -> list[EditorialEvent]:

@@ -1,4 +1,4 @@
-"""Given what happened, when something is asked, then that is decided: one form for every decider."""
+"""Given events, when a command is decided, then these events or this rejection follow: one form for every decider."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Specification(Generic[State, Event, Command, Result]):
-    """``given(events).when(command).then(result)``, or ``.then_refused(Rejected, ...)``."""
+    """``given(events).when(command).then(result)``, or ``.then_rejected(Rejected, ...)``."""
 
     initial: State
     evolve: Callable[[State, Event], State]
@@ -45,7 +45,7 @@ class When(Generic[Result]):
     def then(self, expected: Result | Sequence[object]) -> None:
         assert self.decided() == expected
 
-    def then_refused(self, rejection: type[Rejected], **details: object) -> None:
+    def then_rejected(self, rejection: type[Rejected], **details: object) -> None:
         with pytest.raises(rejection) as raised:
             self.decided()
         assert raised.value.details == details

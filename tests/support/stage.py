@@ -1,4 +1,4 @@
-"""What an API test puts on the stage: tools, a panel, people; and the read models brought up to the log."""
+"""Set-up of API tests: tools, reviewers and users; and read models that have caught up with the log."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from asyncpg import Pool, Record
 from domain.editorial import reviewers
 from domain.shared.log import Shard
 from eventstore.decisions import Author, decide_editorial
-from projections.engine.advance import advance, behind
+from projections.engine.advance import advance, shards_behind
 from projections.engine.registry import PROJECTIONS
 from services.auth.identity import Role
 from services.cli.commands.users import create_user
@@ -31,13 +31,13 @@ TOOL: dict[str, object] = {
     "category": {"slug": "writing", "name": "Writing"},
     "pricing": {"entry": "Free", "detail": "open source"},
 }
-SOMEBODY = Author(UUID(int=1), "test")
-INSIDE = ("Traceback", 'File "', ".py", "asyncpg", "msgspec", "litestar", "SELECT ", "0x")
+AUTHOR = Author(UUID(int=1), "test")
+INTERNALS = ("Traceback", 'File "', ".py", "asyncpg", "msgspec", "litestar", "SELECT ", "0x")
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One log that the cases of a module share, an app on it, and what its programs send."""
+    """A log that the tests of a module share, an app on it, and headers with API keys."""
 
     client: Client
     log: Log
@@ -64,7 +64,7 @@ async def seat_panel(log: Log, *slugs: str) -> None:
             await decide_editorial(
                 conn,
                 lambda past, c=command: reviewers.decide(c, reduce(reviewers.evolve, past, {})),
-                SOMEBODY,
+                AUTHOR,
             )
     await catch_up(log)
 
@@ -77,15 +77,15 @@ async def publish(
 
 
 def new_visitor(client: httpx.AsyncClient) -> httpx.AsyncClient:
-    """Somebody else, with no cookie yet, who asks the same app, also while another answer is awaited."""
+    """Another visitor of the same app, without a cookie. It can send while another client awaits an answer."""
     transport = client._transport
     if not isinstance(transport, httpx.ASGITransport):
-        transport = _Threaded(transport)
+        transport = _ThreadedTransport(transport)
     return httpx.AsyncClient(transport=transport, base_url=client.base_url)
 
 
-class _Threaded(httpx.AsyncBaseTransport):
-    """Litestar's test client holds the loop until it has an answer; here a thread waits for it."""
+class _ThreadedTransport(httpx.AsyncBaseTransport):
+    """Litestar's test client blocks the event loop until it has an answer; this waits in a thread."""
 
     def __init__(self, transport: Any) -> None:
         self._transport = transport
@@ -109,7 +109,7 @@ async def vote_as(
 
 
 async def log_in(client: Client, log: Log, name: str, role: Role, reviewer: str | None = None) -> None:
-    """The client carries the session from here on."""
+    """The client sends the session's cookie from then on."""
     made = await create_user(log, name, role, reviewer)
     opened = await client.post("/v1/session", json={"name": name, "password": made.password})
     assert opened.status_code == 200, opened.text
@@ -117,7 +117,7 @@ async def log_in(client: Client, log: Log, name: str, role: Role, reviewer: str 
 
 async def catch_up(log: Log) -> None:
     """Fold everything the log has into the read models."""
-    for shard in await behind(log):
+    for shard in await shards_behind(log):
         await catch_up_shard(log, shard)
 
 
@@ -131,7 +131,7 @@ async def count_events(log: Log) -> int:
 
 
 def assert_problem(answer: httpx.Response, *statuses: int) -> None:
-    """One readable problem, of one of these statuses, that tells nothing about the inside."""
+    """One problem of RFC 9457, of one of these statuses, that shows nothing internal."""
     assert answer.status_code in statuses, f"{answer.status_code}: {answer.text[:500]}"
     assert answer.headers["content-type"] == "application/problem+json"
     problem = answer.json()
@@ -140,4 +140,4 @@ def assert_problem(answer: httpx.Response, *statuses: int) -> None:
     assert problem["status"] == answer.status_code
     assert problem["title"]
     assert problem["detail"]
-    assert not [word for word in INSIDE if word in answer.text], answer.text[:500]
+    assert not [word for word in INTERNALS if word in answer.text], answer.text[:500]

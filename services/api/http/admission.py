@@ -1,11 +1,13 @@
-"""The hall: what everybody connected to this process may take of it: places, room for bodies and answers, time."""
+"""Admission control: an API process limits its connections, requests in progress, and memory for bodies and answers."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import time
 from asyncio import Task
+from errno import EMFILE, ENFILE
 from typing import Any, cast
 
 from litestar.enums import ScopeType
@@ -13,72 +15,89 @@ from litestar.types import ASGIApp, HTTPResponseStartEvent, Message, Receive, Sc
 
 from services.api.http.problems import HttpRejected, messages
 
-IN_FLIGHT_MAX = 1_000  # requests that the framework has in hand, and no answer to yet
-BODY_BYTES_MAX = 16 * 1024 * 1024  # bytes of bodies of requests in hand
-ANSWER_BYTES_MAX = 16 * 1024 * 1024  # bytes of large answers on their way
-LARGE_ANSWER_BYTES = 64 * 1024  # an answer above it goes out in pieces
-_SMALL = 1024  # a body up to it is not refused for others' sake
-_PIECE = 16 * 1024
+IN_FLIGHT_MAX = 1_000  # requests inside the framework that have no answer yet
+BODY_BYTES_MAX = 16 * 1024 * 1024  # request bodies in memory, of all requests together
+ANSWER_BYTES_MAX = 16 * 1024 * 1024  # large answers being sent, together
+LARGE_ANSWER_BYTES = 64 * 1024  # an answer above this size is sent in pieces
+ANSWERS_PER_CLOSE = 16  # of a saturated process: the last of them closes its connection
+_BODY_BYTES_ALWAYS = 1024  # a body up to this size is accepted whatever the others take
+_PIECE_BYTES = 16 * 1024
 _BODY_SECONDS = 10.0
 _ANSWER_SECONDS = 60.0
-_LOOK_SECONDS = 0.25
-_LAST_OF = 16  # answers of a full hall; one of them ends its connection
+_WATCH_SECONDS = 0.25
 _TOO_SLOW = "The body did not arrive within 10 seconds. Nothing was stored."
-_STOOD_STILL = (
-    "Nothing more of the body came for 10 seconds. Lines with ids can be sent again: they count once."
+_BULK_STALLED = (
+    "No more of the body arrived for 10 seconds. Send it again: a line that has an id counts only once."
 )
-_LEAVE = {"Connection": "close"}
 _CLOSE = (b"connection", b"close")
-_TRY_AGAIN = {"Retry-After": "1", **_LEAVE}
+_CLOSING = {"Connection": "close"}
+_RETRY_CLOSING = {"Retry-After": "1", **_CLOSING}
 
 
 class AdmissionControl:
-    """One process's. It is ``saturated`` while about as many are connected as may be; others wait at the door."""
+    """The limits of one process and what is in use. It is ``saturated`` while it has about all its connections."""
 
-    def __init__(self, connections_max: int, streamed: str) -> None:
-        self.connections_max, self.streamed = connections_max, streamed
+    def __init__(self, connections_max: int, bulk_path: str) -> None:
+        self.connections_max, self.bulk_path = connections_max, bulk_path
         self.saturated = False
         self.in_flight = self.body_bytes = self.answer_bytes = 0
-        self.receiving: dict[Task[Any], float] = {}  # who waits for a body, since when
+        self.receiving: dict[Task[Any], float] = {}  # tasks that wait for a body, and since when
         self.overdue: set[Task[Any]] = set()
-        self._answered = 0
+        self._answers = 0
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def watch(self) -> None:
         self._loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(_LOOK_SECONDS)
-            self.saturated = _lowest_free_descriptor() >= self.connections_max
+            await asyncio.sleep(_WATCH_SECONDS)
+            self.saturated = open_file_descriptors() >= self.connections_max
             self.cancel_overdue(time.perf_counter() - _BODY_SECONDS)
 
-    def cancel_overdue(self, since: float) -> None:
-        for task in [task for task, began in self.receiving.items() if began < since]:
+    def cancel_overdue(self, started_before: float) -> None:
+        for task in [task for task, started in self.receiving.items() if started < started_before]:
             if task not in self.overdue:
                 self.overdue.add(task)
                 task.cancel()
 
-    async def receive_before(self, receive: Receive, since: float, told: str = _TOO_SLOW) -> Message:
-        """The next part of a body that has come since then. Raises Rejected with this text when it takes too long."""
+    async def receive_in_time(self, receive: Receive, started: float, detail: str = _TOO_SLOW) -> Message:
+        """The next part of a body. Raises HttpRejected 408 with ``detail`` 10 s after ``started``.
+
+        ``watch`` cancels the task then: a timer for each request would cost more than the rest of this function.
+        """
         task = cast("Task[Any]", asyncio.current_task(self._loop))
-        self.receiving[task] = since
+        self.receiving[task] = started
         try:
             return cast(Message, await receive())
         except asyncio.CancelledError:
             if task not in self.overdue:
                 raise
             task.uncancel()
-            raise HttpRejected(408, "too-slow", told, _LEAVE) from None
+            raise HttpRejected(408, "too-slow", detail, _CLOSING) from None
         finally:
             self.receiving.pop(task, None)
             self.overdue.discard(task)
 
     def close_when_saturated(self, start: HTTPResponseStartEvent) -> HTTPResponseStartEvent:
-        """In a full hall each 503, and one answer in some, is its connection's last: one who waits comes in."""
-        self._answered += 1
-        if start["status"] != 503 and self._answered % _LAST_OF:
+        """While saturated, every 503 and every 16th other answer closes its connection.
+
+        Clients that keep theirs alive would otherwise shut out those that wait to be accepted for ever.
+        """
+        if not self.saturated:
+            return start
+        self._answers += 1
+        if start["status"] != 503 and self._answers % ANSWERS_PER_CLOSE:
             return start
         others = [header for header in start["headers"] if header != _CLOSE]
         return {**start, "headers": [*others, _CLOSE]}
+
+
+def open_file_descriptors() -> int:
+    """Connections and some fifty files. The server accepts connections by itself, and ASGI does not see them."""
+    try:
+        return len(os.listdir("/dev/fd"))  # noqa: PTH208 - pathlib would make an object for each
+    except OSError as error:
+        none_is_left = error.errno in (EMFILE, ENFILE)
+        return sys.maxsize if none_is_left else 0
 
 
 def bound_requests(app: ASGIApp, admission: AdmissionControl) -> ASGIApp:
@@ -88,59 +107,62 @@ def bound_requests(app: ASGIApp, admission: AdmissionControl) -> ASGIApp:
             return
         request = BoundedRequest(admission, scope, receive, send)
         try:
-            await app(scope, request.receive, request.send if admission.saturated else send)
+            await app(scope, request.receive, request.send)
         finally:
-            request.leave()
+            request.end()
 
     return asgi
 
 
 class BoundedRequest:
-    """One request, from its body's first byte to its answer."""
+    """One request. Its body must arrive in time and fit into the memory for bodies.
 
-    __slots__ = ("_admission", "_bulk", "_held", "_receive", "_send", "_since", "_whole")
+    A bulk body is processed as it arrives and has no end in sight, so its 10 s begin anew with each part and it takes no
+    memory that counts; the number of bulk requests is limited instead.
+    """
+
+    __slots__ = ("_admission", "_body_bytes", "_bulk", "_complete", "_receive", "_send", "_started")
 
     def __init__(self, admission: AdmissionControl, scope: Scope, receive: Receive, send: Send) -> None:
         self._admission, self._receive, self._send = admission, receive, send
-        self._bulk = scope["path"] == admission.streamed  # has senders of its own, and is not kept whole
-        self._held, self._since, self._whole = 0, 0.0, False
+        self._bulk = scope["path"] == admission.bulk_path
+        self._body_bytes, self._started, self._complete = 0, 0.0, False
 
     async def receive(self) -> Any:
-        """Raises Rejected when the body takes too long, or there is no room for it."""
-        if self._whole:
+        """Raises HttpRejected when the body takes too long, or too many large bodies are in memory."""
+        if self._complete:
             return await self._receive()
-        if self._bulk or not self._since:
-            self._since = time.perf_counter()
-        told = _STOOD_STILL if self._bulk else _TOO_SLOW
-        message = cast(Any, await self._admission.receive_before(self._receive, self._since, told))
-        self._whole = not message.get("more_body")
+        if self._bulk or not self._started:
+            self._started = time.perf_counter()
+        detail = _BULK_STALLED if self._bulk else _TOO_SLOW
+        message = cast(Any, await self._admission.receive_in_time(self._receive, self._started, detail))
+        self._complete = not message.get("more_body")
         if not self._bulk:
-            self._hold(len(message.get("body", b"")))
+            self._reserve(len(message.get("body", b"")))
         return message
 
     async def send(self, message: Message) -> None:
-        """In a full hall."""
         if message["type"] == "http.response.start":
             message = self._admission.close_when_saturated(message)
         await self._send(message)
 
-    def leave(self) -> None:
-        self._admission.body_bytes -= self._held
+    def end(self) -> None:
+        self._admission.body_bytes -= self._body_bytes
 
-    def _hold(self, size: int) -> None:
-        self._held += size
+    def _reserve(self, size: int) -> None:
+        self._body_bytes += size
         self._admission.body_bytes += size
-        if self._admission.body_bytes > BODY_BYTES_MAX and self._held > _SMALL:
+        if self._admission.body_bytes > BODY_BYTES_MAX and self._body_bytes > _BODY_BYTES_ALWAYS:
             raise HttpRejected(
                 503,
                 "try-again",
-                "Too many large bodies are on their way. Nothing was stored; send it again in a second.",
-                _TRY_AGAIN,
+                "Too many large request bodies are in progress. Nothing was stored; try again in a second.",
+                _RETRY_CLOSING,
             )
 
 
 def limit_in_flight(app: ASGIApp, admission: AdmissionControl) -> ASGIApp:
-    """Around the framework, where a request costs most. Large answers are held for who reads slowly, too."""
+    """Around the framework, where a request costs most. Limits large answers too, which slow clients keep in memory."""
 
     async def asgi(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
@@ -148,7 +170,9 @@ def limit_in_flight(app: ASGIApp, admission: AdmissionControl) -> ASGIApp:
             return
         answer = _BoundedAnswer(admission, send)
         if admission.in_flight >= IN_FLIGHT_MAX:
-            await answer.refuse("Too many ask at once. Nothing was stored; ask again in a second.")
+            await answer.reject(
+                "Too many requests are in progress. Nothing was stored; try again in a second."
+            )
             return
         admission.in_flight += 1
         try:
@@ -160,7 +184,7 @@ def limit_in_flight(app: ASGIApp, admission: AdmissionControl) -> ASGIApp:
 
 
 class _BoundedAnswer:
-    """Counts as asked until it begins. Its start is held back until the size of what follows is known."""
+    """One answer. Its request is in flight until the answer begins, and it begins once the size of its body is known."""
 
     def __init__(self, admission: AdmissionControl, send: Send) -> None:
         self._admission, self._send = admission, send
@@ -179,43 +203,30 @@ class _BoundedAnswer:
         size = len(message["body"]) if message["type"] == "http.response.body" else 0
         start, self._start = self._start, None
         self.begin()
-        if (
-            start is not None
-            and size > LARGE_ANSWER_BYTES
-            and self._admission.answer_bytes + size > ANSWER_BYTES_MAX
-        ):
-            await self.refuse("Too many large answers are being read. Ask again in a second.")
-            return
         if start is not None:
+            if size > LARGE_ANSWER_BYTES and self._admission.answer_bytes + size > ANSWER_BYTES_MAX:
+                await self.reject("Too many large answers are being sent. Try again in a second.")
+                return
             await self._send(start)
         if size <= LARGE_ANSWER_BYTES:
             await self._send(message)
-            return
+        else:
+            await self._send_large(cast(Any, message), size)
+
+    async def reject(self, detail: str) -> None:
+        for message in messages(HttpRejected(503, "try-again", detail, _RETRY_CLOSING)):
+            await self._send(message)
+
+    async def _send_large(self, message: dict[str, Any], size: int) -> None:
         self._admission.answer_bytes += size
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
-                await self._send_all(cast(Any, message))
+                await self._send_pieces(message)
         finally:
             self._admission.answer_bytes -= size
 
-    async def refuse(self, detail: str) -> None:
-        for message in messages(HttpRejected(503, "try-again", detail, _TRY_AGAIN)):
-            await self._send(message)
-
-    async def _send_all(self, message: dict[str, Any]) -> None:
-        body, more = message["body"], message.get("more_body", False)
-        for start in range(0, len(body), _PIECE):
-            rest = start + _PIECE < len(body)
-            await self._send(
-                cast(Message, {**message, "body": body[start : start + _PIECE], "more_body": rest or more})
-            )
-
-
-def _lowest_free_descriptor() -> int:
-    """All below it are open."""
-    try:
-        free = os.dup(0)
-    except OSError:
-        return 1 << 31
-    os.close(free)
-    return free
+    async def _send_pieces(self, message: dict[str, Any]) -> None:
+        body, more_body = message["body"], message.get("more_body", False)
+        for start in range(0, len(body), _PIECE_BYTES):
+            piece, is_last = body[start : start + _PIECE_BYTES], start + _PIECE_BYTES >= len(body)
+            await self._send(cast(Message, {**message, "body": piece, "more_body": more_body or not is_last}))

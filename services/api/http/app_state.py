@@ -1,12 +1,14 @@
-"""Parts: what one API process is put together from, by name and type."""
+"""What the requests of one API process share: built once at startup, never changed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol, cast
+from typing import cast
 
 from asyncpg import Pool, Record
+from litestar import Litestar
+from msgspec import Struct
 
 from eventstore.appender import Appenders, Overloaded
 from eventstore.tool_directory import ToolDirectory
@@ -19,9 +21,11 @@ from services.settings import Network
 from services.wakeups import Wakeups
 from services.webhooks.secrets import WebhookSecrets
 
+_NAME = "app_state"
 
-class AppState(Protocol):
-    """What the app's lifespan puts into its state."""
+
+class AppState(Struct, frozen=True, kw_only=True, eq=False):
+    """``open_bulk_ingest`` takes the source that the votes are recorded under, which is the id of an API key."""
 
     pool: Pool[Record]
     shards: int
@@ -38,21 +42,26 @@ class AppState(Protocol):
 
 
 class BulkSlots:
-    """At most so many bulk requests in hand at once; the next is told to come back."""
+    """Limits the bulk requests in progress to ``slots_max``."""
 
-    def __init__(self, most: int) -> None:
-        self._most, self._now = most, 0
+    def __init__(self, slots_max: int) -> None:
+        self._slots_max, self._taken = slots_max, 0
 
     @contextmanager
-    def one(self) -> Iterator[None]:
-        if self._now >= self._most:
+    def acquire(self) -> Iterator[None]:
+        """Raises Overloaded at once when no slot is free."""
+        if self._taken >= self._slots_max:
             raise Overloaded
-        self._now += 1
+        self._taken += 1
         try:
             yield
         finally:
-            self._now -= 1
+            self._taken -= 1
 
 
 def app_state(connection: Connection) -> AppState:
-    return cast(AppState, connection.app.state)
+    return cast(AppState, connection.app.state[_NAME])
+
+
+def set_app_state(app: Litestar, app_state: AppState) -> None:
+    app.state[_NAME] = app_state

@@ -1,4 +1,4 @@
-"""Access: the rule of every route. A route without one does not pass the tests."""
+"""Authorization: guards for routes. A test fails for a route without one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from litestar.datastructures import Cookie
 from litestar.handlers import BaseRouteHandler
 from msgspec import Struct
 
+from domain.voting.identifiers import VOTER_REQUIREMENT, valid_voter
 from eventstore.decisions import Author
 from services.api.http.app_state import app_state
 from services.api.http.problems import HttpRejected
@@ -27,13 +28,12 @@ from services.auth.identity import (
 Guard = Callable[[Connection, BaseRouteHandler], Awaitable[None]]
 
 _YEAR_SECONDS = 365 * 24 * 3600
-VOTER_BYTES_MAX = 128
-_KEY = "shiplog api key"
+_KEY_IN_SCOPE = "shiplog api key"
 _UNSAFE = {"POST", "PUT", "PATCH", "DELETE"}
 
 
 class Voter(Struct, frozen=True):
-    """Whose ballot or shelf it is, by which door they came, and the cookie to give to somebody new."""
+    """The owner of a ballot or shelf; ``source`` is 'web' or the id of an API key, ``cookie`` is set for a new visitor."""
 
     actor: UUID
     source: str
@@ -41,17 +41,17 @@ class Voter(Struct, frozen=True):
 
 
 async def open_to_all(connection: Connection, _: BaseRouteHandler) -> None:
-    """Anybody may read; writes must come from our own pages, or from no browser at all."""
+    """No credentials are needed. Writes must come from our own pages, or from no browser."""
     check_same_origin(connection)
 
 
 async def with_own_credentials(connection: Connection, _: BaseRouteHandler) -> None:
-    """Anybody may write what is their own; an API key must be good for votes."""
+    """A visitor, from our own pages or no browser, or an API key with votes:write."""
     key = await key_of(connection)
     if key is None:
         check_same_origin(connection)
     elif "votes:write" not in key.scopes:
-        raise _forbidden("votes:write")
+        raise _lacks_scope("votes:write")
 
 
 def for_scope(scope: Scope) -> Guard:
@@ -62,20 +62,20 @@ def for_scope(scope: Scope) -> Guard:
         if key is None:
             await _require_login(connection, "editor")
         elif scope not in key.scopes:
-            raise _forbidden(scope)
+            raise _lacks_scope(scope)
 
     return guard
 
 
 async def for_editors(connection: Connection, _: BaseRouteHandler) -> None:
-    """A person with the role, logged in."""
+    """An editor who is logged in."""
     if await key_of(connection) is not None:
-        raise HttpRejected(403, "forbidden", "No API key is good for this. Log in as an editor.")
+        raise HttpRejected(403, "forbidden", "API keys cannot do this. Log in as an editor.")
     await _require_login(connection, "editor")
 
 
 def for_key(scope: Scope) -> Guard:
-    """Programs alone: an API key with the scope."""
+    """An API key with the scope."""
 
     async def guard(connection: Connection, _: BaseRouteHandler) -> None:
         key = await key_of(connection)
@@ -87,52 +87,50 @@ def for_key(scope: Scope) -> Guard:
                 {"WWW-Authenticate": "Bearer"},
             )
         if scope not in key.scopes:
-            raise _forbidden(scope)
+            raise _lacks_scope(scope)
 
     return guard
 
 
 async def for_takes(connection: Connection, _: BaseRouteHandler) -> None:
-    """An editor, a key for the catalogue, or the reviewer whose take it is."""
+    """An editor, an API key with catalogue:write, or the reviewer of the take."""
     key = await key_of(connection)
     if key is not None:
         if "catalogue:write" not in key.scopes:
-            raise _forbidden("catalogue:write")
+            raise _lacks_scope("catalogue:write")
         return
     login = await _require_login(connection, "editor", "reviewer")
     if login.role == "reviewer" and login.reviewer != connection.path_params["reviewer"]:
-        raise HttpRejected(403, "forbidden", "A reviewer publishes and withdraws their own takes only.")
+        raise HttpRejected(403, "forbidden", "Reviewers can publish and withdraw only their own takes.")
 
 
 def check_same_origin(connection: Connection) -> None:
-    """A browser says where a write comes from; a page of another site may not cause one."""
+    """Against cross-site request forgery: a browser names the site of the page that sends a write."""
     if connection.scope.get("method") not in _UNSAFE:
         return
     headers = connection.headers
     if is_foreign(headers.get("origin"), headers.get("host"), headers.get("sec-fetch-site")):
-        raise HttpRejected(
-            403, "cross-site", "This write comes from a page of another site, so it was not done."
-        )
+        raise HttpRejected(403, "cross-site", "Writes from pages of other sites are not allowed.")
 
 
 def is_foreign(origin: str | None, host: str | None, site: str | None) -> bool:
-    """Whether a browser says by these three headers that a page of another site is behind a request."""
-    elsewhere = origin is not None and origin.partition("://")[2] != host
-    return elsewhere or site not in (None, "same-origin", "none")
+    """Whether a page of another site sent a request, by its Origin, Host and Sec-Fetch-Site headers."""
+    other_origin = origin is not None and origin.partition("://")[2] != host
+    return other_origin or site not in (None, "same-origin", "none")
 
 
 async def key_of(connection: Connection) -> ApiKey | None:
-    """The request's API key, if it carries one. Raises 401 for one that is not good."""
+    """The request's API key, if it has an Authorization header. Raises HttpRejected 401 if that is not a valid key."""
     sent = connection.headers.get("authorization")
     if sent is None:
         return None
-    if (known := connection.scope["state"].get(_KEY)) is not None:
+    if (known := connection.scope["state"].get(_KEY_IN_SCOPE)) is not None:
         return cast(ApiKey, known)
     scheme, _, token = sent.partition(" ")
     if scheme.lower() == "bearer" and token.startswith(KEY_PREFIX) and len(token) <= 100 and token.isascii():
         key = await _identity(connection).api_key(token)
         if key is not None:
-            connection.scope["state"][_KEY] = key
+            connection.scope["state"][_KEY_IN_SCOPE] = key
             return key
     raise HttpRejected(
         401,
@@ -147,26 +145,25 @@ async def login_of(connection: Connection) -> Login | None:
 
 
 async def voter_of(request: AnyRequest, named: str | None) -> Voter:
-    """The voter a write is for: named by an API key, or the visitor, who gets a cookie on their first write."""
+    """The voter that a client with an API key ``named``, or the visitor, who gets a cookie on their first write."""
     key = await key_of(request)
     if key is None:
         if named is not None:
             raise HttpRejected(403, "forbidden", "Only an API key with votes:write may name a voter.")
         return _visitor(request)
-    if not named or len(named.encode()) > VOTER_BYTES_MAX or "\0" in named:
-        raise HttpRejected(
-            400, "invalid", "With an API key, name the voter: 'voter', 1 to 128 bytes, without NUL."
-        )
-    return Voter(_identity(request).pseudonym("voter", named.encode()), key.id)
+    name = (named or "").encode()
+    if not valid_voter(name):
+        raise HttpRejected(400, "invalid", f"With an API key, send `voter` too. {VOTER_REQUIREMENT}")
+    return Voter(_identity(request).pseudonym("voter", name), key.id)
 
 
 def reader_of(request: AnyRequest) -> UUID | None:
-    """The visitor behind a read; None for somebody who never wrote."""
+    """The visitor who reads; None without a cookie of ours, which a visitor gets on the first write."""
     return _identity(request).visitor(request.cookies.get(VISITOR_COOKIE))
 
 
 async def author_of(request: AnyRequest) -> Author:
-    """Who decides on the catalogue or the panel; the route's guard has let them in."""
+    """The author of an editorial event. The route's guard has checked the credentials."""
     key = await key_of(request)
     if key is not None:
         return Author(_identity(request).pseudonym("user", key.id.encode()), key.id)
@@ -207,5 +204,5 @@ def _identity(connection: Connection) -> Identity:
     return app_state(connection).identity
 
 
-def _forbidden(scope: str) -> HttpRejected:
+def _lacks_scope(scope: str) -> HttpRejected:
     return HttpRejected(403, "forbidden", f"This API key lacks the scope {scope}.")

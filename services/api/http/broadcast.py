@@ -1,4 +1,4 @@
-"""Live state for streams: what is watched is read once per announcement and offered to every stream of this process."""
+"""Live tallies: the tools that streams watch are read once per announcement, and offered to every stream of the process."""
 
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ from projections.engine.snapshot import Freshness
 from services.api.http.problems import HttpRejected
 from services.wakeups import Wakeups
 
-_REST_SECONDS = 0.05  # between two reads, however many announcements arrive
+_READ_SECONDS_MIN = 0.05  # between two reads, however many announcements arrive
 
 States: TypeAlias = Mapping[str, msgspec.Struct]
-Read: TypeAlias = Callable[[dict[str, int]], Awaitable[tuple[States, Freshness]]]
+ReadStates: TypeAlias = Callable[[dict[str, int]], Awaitable[tuple[States, Freshness]]]
 
 
 class Subscriber:
-    """One stream: the state it last sent of each of its tools, and whether there is newer. A slow client skips states."""
+    """One stream: the newest state of its tools and the one it sent last. A slow client skips the states between."""
 
     def __init__(self, tools: dict[str, int]) -> None:
         self.tools = tools
-        self.news = asyncio.Event()
+        self.changed = asyncio.Event()
         self._latest: dict[str, msgspec.Struct] = {}
         self._sent: dict[str, msgspec.Struct] = {}
         self._positions: tuple[Position, ...] = ()
 
     def offer(self, states: States, freshness: Freshness) -> None:
-        """Take newer state, by slug; state that is older than the last is dropped."""
+        """Takes states by slug, unless they are older than the last ones offered."""
         if self._positions and not _is_later(freshness.positions, self._positions):
             return
         self._positions = freshness.positions
         self._latest = {slug: states[slug] for slug in self.tools if slug in states}
-        self.news.set()
+        self.changed.set()
 
     def frames(self) -> list[ServerSentEventMessage]:
-        """What changed since the last frame, under the position it shows."""
-        self.news.clear()
-        changed = [state for slug, state in self._latest.items() if self._sent.get(slug) != state]
+        """An event for each tool whose state has changed since the last call; the event id is the position shown."""
+        self.changed.clear()
+        new = [state for slug, state in self._latest.items() if self._sent.get(slug) != state]
         self._sent = self._latest
         shown = ",".join(map(str, self._positions))
         return [
-            ServerSentEventMessage(event="tally", id=shown, data=msgspec.json.encode(each).decode())
-            for each in changed
+            ServerSentEventMessage(event="tally", id=shown, data=msgspec.json.encode(state).decode())
+            for state in new
         ]
 
 
@@ -58,22 +58,22 @@ def _is_later(new: tuple[Position, ...], old: tuple[Position, ...]) -> bool:
 
 
 class Broadcast:
-    """``read`` gives the states of tools, by slug; it is called for what somebody watches, once per announcement."""
+    """``read`` returns the states of tools by slug. It is called for the watched tools once per announcement."""
 
-    def __init__(self, read: Read, wakeups: Wakeups, streams_max: int) -> None:
+    def __init__(self, read: ReadStates, wakeups: Wakeups, streams_max: int) -> None:
         self._read, self._wakeups, self._streams_max = read, wakeups, streams_max
-        # Weak, so that a subscriber whose stream never began is forgotten.
+        # Weak references: the framework may drop a stream before it begins, and never call unsubscribe.
         self._subscribers: WeakSet[Subscriber] = WeakSet()
         self._task = asyncio.create_task(self._run(), name="broadcast")
         self.stopping = asyncio.Event()
 
     def subscribe(self, subscriber: Subscriber) -> None:
-        """Raises Rejected when there are ``streams_max`` streams: other requests need the rest of the connections."""
+        """Raises HttpRejected at ``streams_max`` streams: other requests need the rest of the connections."""
         if len(self._subscribers) >= self._streams_max:
             raise HttpRejected(
                 503,
                 "try-again",
-                "Too many are watching. Connect again in a few seconds.",
+                "Too many live streams are open. Connect again in a few seconds.",
                 {"Retry-After": "5"},
             )
         self._subscribers.add(subscriber)
@@ -84,17 +84,17 @@ class Broadcast:
     async def close(self) -> None:
         self.stopping.set()
         for subscriber in self._subscribers:
-            subscriber.news.set()
+            subscriber.changed.set()
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
         async for _ in self._wakeups.listen():
             with suppress(PostgresError, OSError, TimeoutError):
-                await self._offer()
-            await asyncio.sleep(_REST_SECONDS)
+                await self._read_and_offer()
+            await asyncio.sleep(_READ_SECONDS_MIN)
 
-    async def _offer(self) -> None:
+    async def _read_and_offer(self) -> None:
         watched = {slug: tool for subscriber in self._subscribers for slug, tool in subscriber.tools.items()}
         if not watched:
             return

@@ -1,4 +1,4 @@
-"""Addresses: where a request comes from, as far as it can be believed."""
+"""The address of a client: its peer's, or the one that our own proxies report."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from services.api.http.requests import Connection
 from services.settings import Network
 
-_SITE_BITS = 64  # one household has as many IPv6 addresses as it likes, all of one such network
+_NETWORK_BITS = 64  # of IPv6: one household has a network of this size, and all addresses in it
 
 
 def address_of(connection: Connection, proxies: Sequence[Network]) -> str:
-    """The client's address, an IPv6 one as its /64.
+    """The address, or for IPv6 its /64 network.
 
-    It is the peer's, unless the peer is a trusted proxy: then the last one in X-Forwarded-For that is none.
+    If the peer is one of our ``proxies``, it is the last address in X-Forwarded-For that is not one of them.
     """
     client = connection.client
     peer = _parsed(client.host) if client else None
     if peer is None:
         return client.host if client else ""
     if not _is_in(peer, proxies):
-        return _site(peer)
-    named = ",".join(connection.headers.getall("x-forwarded-for", []))
-    return _site(_first_before(proxies, named) or peer)
+        return _network(peer)
+    forwarded = ",".join(connection.headers.getall("x-forwarded-for", []))
+    return _network(_seen_by(proxies, forwarded) or peer)
 
 
-def _first_before(proxies: Sequence[Network], named: str) -> IPv4Address | IPv6Address | None:
-    """The client that our own proxies saw. None when nobody is named, or what is named is no address."""
+def _seen_by(proxies: Sequence[Network], forwarded: str) -> IPv4Address | IPv6Address | None:
+    """The client that our own proxies saw; None if they report none, or something that is not an address."""
     address = None
-    for text in reversed(named.split(",")):
+    for text in reversed(forwarded.split(",")):
         address = _parsed(text.strip())
         if address is None or not _is_in(address, proxies):
             break
@@ -37,7 +37,7 @@ def _first_before(proxies: Sequence[Network], named: str) -> IPv4Address | IPv6A
 
 
 def _parsed(text: str) -> IPv4Address | IPv6Address | None:
-    """IPv4 in the clothes of IPv6 is IPv4."""
+    """An IPv4 address that is mapped to IPv6 is returned as IPv4."""
     try:
         address = ip_address(text)
     except ValueError:
@@ -49,7 +49,7 @@ def _is_in(address: IPv4Address | IPv6Address, networks: Sequence[Network]) -> b
     return any(address in network for network in networks)
 
 
-def _site(address: IPv4Address | IPv6Address) -> str:
+def _network(address: IPv4Address | IPv6Address) -> str:
     if isinstance(address, IPv4Address):
         return str(address)
-    return str(IPv6Network((int(address), _SITE_BITS), strict=False))
+    return str(IPv6Network((int(address), _NETWORK_BITS), strict=False))

@@ -1,4 +1,4 @@
-"""Conditional reads: an ETag on every answer to a GET, 304 for who has it already, and HEAD as a GET without body."""
+"""Conditional requests: an ETag on every answer to a GET, 304 when the client has it, HEAD as a GET without body."""
 
 from __future__ import annotations
 
@@ -9,42 +9,42 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 
 def answer_conditionally(app: ASGIApp) -> ASGIApp:
-    """Around the whole app: holds a whole answer to hash it; streams pass through untouched."""
+    """Around the whole app. Buffers an answer to hash it; streams pass through."""
 
     async def asgi(scope: Scope, receive: Receive, send: Send) -> None:
         method = str(scope.get("method"))
         if method not in ("GET", "HEAD"):
             await app(scope, receive, send)
             return
-        answer = _ConditionalAnswer(_known(scope), send, bodiless=method == "HEAD")
+        answer = _ConditionalAnswer(_known_tags(scope), send, bodiless=method == "HEAD")
         await app({**scope, "method": "GET"}, receive, answer.send)  # type: ignore[arg-type]
 
     return asgi
 
 
 class _ConditionalAnswer:
-    """One answer on its way out: held until its body is there, then tagged, shortened or passed on."""
+    """One answer, whose start is delayed until its body is known."""
 
     def __init__(self, known: set[bytes], send: Send, *, bodiless: bool) -> None:
         self._known, self._send, self._bodiless = known, send, bodiless
-        self._held: Any = None
+        self._start: Any = None
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self._held = message
+            self._start = message
             return
-        held, self._held = self._held, None
+        start, self._start = self._start, None
         body: Any = message
-        if held is not None:
-            if held["status"] == 200 and not body.get("more_body", False):
-                held, body = self._tagged(held, body)
-            await self._send(held)
+        if start is not None:
+            if start["status"] == 200 and not body.get("more_body", False):
+                start, body = self._with_etag(start, body)
+            await self._send(start)
         if self._bodiless:
             body = {**body, "body": b""}
         await self._send(body)
 
-    def _tagged(self, start: Any, body: Any) -> tuple[Any, Any]:
-        """A revision that the answer names as its ETag goes in front: If-Match can be sent back as it came."""
+    def _with_etag(self, start: Any, body: Any) -> tuple[Any, Any]:
+        """The tag is a digest of the body, after the revision if the handler gave one, so it works as If-Match as well."""
         revision = next(
             (value.strip(b'"') + b"-" for name, value in start["headers"] if name == b"etag"), b""
         )
@@ -57,7 +57,7 @@ class _ConditionalAnswer:
         return {**start, "status": 304, "headers": kept}, {**body, "body": b""}
 
 
-def _known(scope: Scope) -> set[bytes]:
+def _known_tags(scope: Scope) -> set[bytes]:
     return {
         tag.strip()
         for name, value in scope["headers"]

@@ -1,4 +1,4 @@
-"""Freshness: what an answer shows, in its headers; waiting for a position that the client has seen, or looking back."""
+"""Consistency of reads: min_position (read your own write), as_of (the past), and the headers that say what is shown."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 from asyncpg import Pool, Record
 from litestar.params import QueryParameter
 
-from domain.shared.as_of import Moment, parse_moment
+from domain.shared.as_of import PointInTime, parse_point_in_time
 from domain.shared.log import Position, parse_position
 from eventstore.as_of_positions import resolve_positions
 from projections.engine.projection import Projection
@@ -51,12 +51,12 @@ async def snapshot_at(
     *,
     as_of: str | None = None,
 ) -> AsyncIterator[Snapshot]:
-    """A snapshot of the state ``as_of`` a moment, or of the newest, which shows at least ``min_position``.
+    """A snapshot ``as_of`` a moment, or of the newest state, which shows at least ``min_position``.
 
-    Raises Rejected for what is no position or moment, NotThereYet, and what ``resolve_positions`` raises.
+    Raises HttpRejected for a malformed position or moment, and what wait_for_positions and resolve_positions raise.
     """
     if min_position is not None:
-        await wait_for_positions(pool, projections, wanted_in(min_position))
+        await wait_for_positions(pool, projections, positions_in(min_position))
     if as_of is None:
         async with take_snapshot(pool) as snapshot:
             yield snapshot
@@ -66,24 +66,24 @@ async def snapshot_at(
             yield snapshot
 
 
-def moment_in(text: str, parameter: str) -> Moment:
-    """Raises Rejected, which says how a moment is written."""
+def moment_in(text: str, parameter: str) -> PointInTime:
+    """Raises HttpRejected, which says how a moment is written."""
     try:
-        return parse_moment(text)
+        return parse_point_in_time(text)
     except ValueError as error:
         raise HttpRejected(400, "invalid", f"{parameter}: {error}") from None
 
 
 def headers_of(freshness: Freshness) -> dict[str, str]:
-    """With how many events are missing, where a read model of the answer is incomplete."""
+    """Includes the number of missing events if a read model of the answer is incomplete."""
     headers = {"Shiplog-Position": str(freshness), "Shiplog-Lag-Ms": str(freshness.lag_ms)}
     if freshness.incomplete:
         headers["Shiplog-Incomplete"] = str(freshness.incomplete)
     return headers
 
 
-def wanted_in(text: str) -> list[Position]:
-    """Raises Rejected for what is no ``min_position``."""
+def positions_in(text: str) -> list[Position]:
+    """The positions in a ``min_position``. Raises HttpRejected if it is malformed."""
     try:
         return [parse_position(part) for part in text.split(",")]
     except ValueError as error:

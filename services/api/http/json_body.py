@@ -1,13 +1,11 @@
-"""Bodies: strict JSON or a clear 4xx. What the framework would guess, this refuses."""
+"""JSON request bodies: strict JSON or a 4xx. By itself, the framework ignores content types and repeated fields."""
 
 from __future__ import annotations
 
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import msgspec
-from litestar._openapi.schema_generation import SchemaCreator
 from litestar.dto import MsgspecDTO
-from litestar.dto._backend import DTOBackend
 from litestar.openapi.spec import Reference, Schema
 from litestar.typing import FieldDefinition
 from msgspec import Struct
@@ -20,8 +18,14 @@ D = TypeVar("D")
 _JSON_TYPES = {"application/json", "application/json;charset=utf-8"}
 
 
+class _SchemaCreator(Protocol):
+    """The one method of Litestar's SchemaCreator that is used here; the class itself is in a private module."""
+
+    def for_field_definition(self, field_definition: FieldDefinition) -> Schema | Reference: ...
+
+
 class StrictJSON(MsgspecDTO[T]):
-    """Decodes a handler's ``data`` by its own type: JSON content type, no repeated or unknown fields, no "5" for 5."""
+    """Decodes a handler's ``data`` as its own type: JSON content type, no repeated or unknown fields, no text for a number."""
 
     def decode_bytes(self, value: bytes) -> Any:
         check_json_type(self.asgi_connection.headers.get("content-type", ""))
@@ -30,13 +34,13 @@ class StrictJSON(MsgspecDTO[T]):
 
     @classmethod
     def create_for_field_definition(
-        cls, field_definition: FieldDefinition, handler_id: str, backend_cls: type[DTOBackend] | None = None
+        cls, field_definition: FieldDefinition, handler_id: str, backend_cls: type[Any] | None = None
     ) -> None:
-        """No transfer model: the handler's own type is decoded, and documented."""
+        """Makes no transfer model, since ``decode_bytes`` needs none."""
 
     @classmethod
     def create_openapi_schema(
-        cls, field_definition: FieldDefinition, handler_id: str, schema_creator: SchemaCreator
+        cls, field_definition: FieldDefinition, handler_id: str, schema_creator: _SchemaCreator
     ) -> Reference | Schema:
         return schema_creator.for_field_definition(field_definition)
 
@@ -52,7 +56,7 @@ _decoders: dict[object, msgspec.json.Decoder[Any]] = {}
 
 
 def decode(body: bytes, type: type[D]) -> D:
-    """Raises Rejected with the place of the mistake."""
+    """Raises HttpRejected, which says where the mistake is."""
     try:
         decoder = _decoders.get(type) or _decoders.setdefault(type, msgspec.json.Decoder(type))
         return cast(D, strict_json.decode(body, decoder))

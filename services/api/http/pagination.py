@@ -1,4 +1,4 @@
-"""Lists: their shape, their cursors, and slugs named in a path or query."""
+"""Lists: their JSON shape, cursors, and slugs in a path or query."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 SLUG_PATTERN = rf"^[a-z0-9]+(-[a-z0-9]+)*{END}"
 SLUGS_MAX = 100
 
-# The framework reads its own constraints only: domain.shared.types.Slug binds bodies, this binds addresses.
+# For paths and queries, where the framework ignores the constraints of domain.shared.types.Slug.
 SlugInPath = Annotated[str, PathParameter(pattern=SLUG_PATTERN, max_length=100)]
 
 
@@ -31,12 +31,12 @@ class Items(Struct, Generic[T], frozen=True):
 
 
 def slugs_in(text: str) -> list[str]:
-    """The slugs of ``a,b,c``, each once. Raises Rejected for what is not a slug, or for more than 100."""
+    """The slugs in ``a,b,c``, each once. Raises HttpRejected for text that is not a slug, or for more than 100."""
     slugs = list(dict.fromkeys(text.split(",")))
-    wrong = [slug for slug in slugs if not re.match(SLUG_PATTERN, slug) or len(slug) > 100]
-    if wrong:
+    malformed = [slug for slug in slugs if not re.match(SLUG_PATTERN, slug) or len(slug) > 100]
+    if malformed:
         raise HttpRejected(
-            400, "invalid", f"tools: {wrong[0][:60]!r} is not a slug. Write slugs, comma-separated."
+            400, "invalid", f"tools: {malformed[0][:60]!r} is not a slug. Separate slugs by commas."
         )
     if len(slugs) > SLUGS_MAX:
         raise HttpRejected(400, "invalid", f"tools: at most {SLUGS_MAX} at a time.")
@@ -48,7 +48,7 @@ def write_cursor(key: object) -> str:
 
 
 def read_cursor(cursor: str, type: type[T]) -> T:
-    """Raises Rejected for anything that write_cursor did not make."""
+    """Raises HttpRejected for anything that write_cursor did not write."""
     try:
         return msgspec.json.decode(base64.urlsafe_b64decode(cursor + "=="), type=type)
     except (ValueError, msgspec.MsgspecError):

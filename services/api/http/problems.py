@@ -1,4 +1,4 @@
-"""Problems: every error as RFC 9457 problem details, with a stable type, what happened and what to do."""
+"""Errors as RFC 9457 problem details: a stable type, and for people what happened and what to do."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent
 from msgspec import Struct
 
 from domain.editorial.adoptions import InThePast
-from domain.rulebooks.rulebook import WrongRulebook
-from domain.shared.errors import NotListedYet, Rejected, Retired, RevisionMoved, Unknown
-from domain.webhooks.endpoints import NotAnEndpoint
+from domain.rulebooks.rulebook import InvalidRulebook
+from domain.shared.errors import NotListedYet, Rejected, Retired, RevisionConflict, Unknown
+from domain.webhooks.endpoints import InvalidEndpoint
 from eventstore.appender import CommitUnknown, Overloaded
 from eventstore.as_of_positions import AppendInFlight, InTheFuture, NoSuchEvent, WrongPositions
 from projections.engine.snapshot import ReadModelBehind
@@ -37,29 +37,29 @@ class Problem(Struct, frozen=True, omit_defaults=True):
 
 
 class HttpRejected(Exception):
-    """A request that cannot be accepted as it is."""
+    """Raised to answer a request with this status and problem."""
 
     def __init__(self, status: int, slug: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
         self.status, self.slug, self.detail, self.headers = status, slug, detail, dict(headers or {})
         super().__init__(detail)
 
 
-_REFUSALS: dict[type[Rejected], int] = {
+_STATUSES: dict[type[Rejected], int] = {
     Unknown: 404,
     NotListedYet: 404,
     NoSuchEvent: 404,
     InTheFuture: 400,
     WrongPositions: 400,
-    WrongRulebook: 400,
+    InvalidRulebook: 400,
     InThePast: 400,
     Retired: 410,
-    NotAnEndpoint: 400,
-    RevisionMoved: 412,
+    InvalidEndpoint: 400,
+    RevisionConflict: 412,
 }
 _RETRY = {"Retry-After": "1"}
-# The framework's word for a body whose framing is broken, which it takes for a fault of its own.
-_CUT_SHORT = "client disconnected prematurely"
-_FAULTS = (
+# The framework's error for a body with broken framing, which it would answer with a 500.
+_BODY_BROKEN = "client disconnected prematurely"
+_RESOURCE_ERRORS = (
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
@@ -75,30 +75,30 @@ _FAULTS = (
 
 
 def problem_of(error: Exception) -> HttpRejected:
-    """Every exception has its answer. What nobody foresaw is a 500 that tells nothing about the inside."""
+    """The answer to any exception. An unexpected one is a 500 that reveals nothing about its cause."""
     match error:
         case HttpRejected():
             return error
         case Rejected():
-            return HttpRejected(_REFUSALS.get(type(error), 409), error.slug, str(error))
+            return HttpRejected(_STATUSES.get(type(error), 409), error.slug, str(error))
         case Overloaded() | ReadModelBehind() | AppendInFlight():
             return HttpRejected(503, "try-again", type(error).__doc__ or "", _RETRY)
         case CommitUnknown():
             return HttpRejected(503, "unsettled", CommitUnknown.__doc__ or "", _RETRY)
-        case _ if isinstance(error, _FAULTS):
-            _log.error("a resource did not answer", error=repr(error))
+        case _ if isinstance(error, _RESOURCE_ERRORS):
+            _log.error("the database or another resource failed", error=repr(error))
             return HttpRejected(
                 503,
                 "try-again",
-                "The database did not answer. Nothing is known to be stored; try again in a second.",
+                "The database did not answer. Nothing is confirmed as stored; try again in a second.",
                 _RETRY,
             )
         case ValidationException():
             return HttpRejected(400, "invalid", _validation_detail(error))
         case HTTPException():
-            return _of_framework(error)
+            return _framework_problem(error)
         case _:
-            _log.exception("unforeseen error", exc_info=error)
+            _log.exception("unexpected error", exc_info=error)
             return HttpRejected(500, "internal", "Something went wrong on our side. It has been logged.")
 
 
@@ -115,7 +115,7 @@ def render(rejected: HttpRejected) -> Response[bytes]:
 
 
 def messages(rejected: HttpRejected) -> Answer:
-    """The same answer as ASGI messages, where there is no framework around."""
+    """The same answer as ASGI messages, for the layers around the framework."""
     answer = render(rejected)
     named = {"Content-Type": MEDIA_TYPE, "Content-Length": str(len(answer.content)), **answer.headers}
     headers = [(name.lower().encode(), value.encode()) for name, value in named.items()]
@@ -126,7 +126,7 @@ def messages(rejected: HttpRejected) -> Answer:
 
 
 def problem_responses(*statuses: int) -> dict[int, ResponseSpec]:
-    """The problems a route documents in OpenAPI. Every route may answer 400 and 503, and 408 one that takes a body."""
+    """The problems a route documents in OpenAPI: these, 400 and 503, and 408 for a route that takes a body (413)."""
     return {
         status: ResponseSpec(
             Problem, description=HTTPStatus(status).phrase, media_type=MEDIA_TYPE, generate_examples=False
@@ -135,9 +135,9 @@ def problem_responses(*statuses: int) -> dict[int, ResponseSpec]:
     }
 
 
-def _of_framework(error: HTTPException) -> HttpRejected:
-    if error.detail == _CUT_SHORT:
-        return HttpRejected(400, "invalid", "The body broke off, or is not framed as its headers say.")
+def _framework_problem(error: HTTPException) -> HttpRejected:
+    if error.detail == _BODY_BROKEN:
+        return HttpRejected(400, "invalid", "The body ended early, or is not framed as its headers say.")
     return HttpRejected(error.status_code, _slug(error.status_code), _http_detail(error), error.headers)
 
 
@@ -156,8 +156,8 @@ def _http_detail(error: HTTPException) -> str:
         return _validation_detail(error)
     return {
         404: "There is nothing at this address.",
-        405: "This address does not take that method.",
-        413: "The body is larger than this address takes.",
+        405: "This address does not support that method.",
+        413: "The body is larger than this address accepts.",
     }.get(error.status_code, error.detail)
 
 

@@ -1,4 +1,4 @@
-"""The rate limits of this instance, and the headers and problem that announce them."""
+"""The rate limits of an instance, and the headers and problem details that announce them."""
 
 from __future__ import annotations
 
@@ -9,19 +9,14 @@ from uuid import UUID
 
 from services.api.http.problems import HttpRejected
 from services.rate_limits.gcra import Decision, Limit
-from services.rate_limits.store import Limits
+from services.rate_limits.store import RateLimitStore
 from services.settings import Settings
 
 Headers = Mapping[str, str]
 
-
 _SECOND, _MINUTE = 1, 60
-
-
 NO_HEADERS: Headers = MappingProxyType({})
-
-
-_WHOSE = {
+_SUBJECTS = {
     "visitor": "a visitor's writes",
     "address": "first writes of new visitors from one address",
     "key": "one API key's requests",
@@ -31,7 +26,7 @@ _WHOSE = {
 
 
 class RateLimiter:
-    """The limits of this instance; None is no limit."""
+    """The limits by name; None is no limit."""
 
     def __init__(self, settings: Settings) -> None:
         self.visitor = _limit("visitor", settings.limit_visitor, _MINUTE)
@@ -41,54 +36,54 @@ class RateLimiter:
         self.login_name = _limit("login-name", settings.limit_login, _MINUTE)
         self.proxies = settings.trusted_proxies
         any_limit = self.visitor or self.address or self.key or self.login_name
-        self._limits = Limits(settings.redis_url if any_limit else None)
+        self._store = RateLimitStore(settings.redis_url if any_limit else None)
 
     async def open(self) -> Self:
-        await self._limits.open()
+        await self._store.open()
         return self
 
-    async def admit(self, limit: Limit | None, who: str) -> Headers:
-        """Headers that announce what is left, none without a limit. Raises Rejected for who must wait."""
+    async def admit(self, limit: Limit | None, subject: str) -> Headers:
+        """Headers that announce what is left of the limit. Raises HttpRejected 429 if ``subject`` is over it."""
         if limit is None:
             return NO_HEADERS
-        decided = await self._limits.admit(limit, who)
-        headers = _announcement(limit, decided)
-        if decided.wait:
-            raise HttpRejected(429, "rate-limited", _detail(limit, decided), headers)
+        decision = await self._store.admit(limit, subject)
+        headers = _headers(limit, decision)
+        if decision.wait:
+            raise HttpRejected(429, "rate-limited", _detail(limit, decision), headers)
         return headers
 
     async def admit_known(self, source: str, actor: UUID) -> Headers:
-        """A write by key, or by a visitor whose cookie we know."""
+        """A write under an API key (``source``), or of a visitor with a cookie (``actor``)."""
         if source == "web":
             return await self.admit(self.visitor, str(actor))
         return await self.admit(self.key, source) if self.key else NO_HEADERS
 
     async def close(self) -> None:
-        await self._limits.close()
+        await self._store.close()
 
 
 def _limit(name: str, quota: int, seconds: int) -> Limit | None:
     return Limit(name, quota, seconds) if quota else None
 
 
-def _announcement(limit: Limit, decided: Decision) -> dict[str, str]:
-    """draft-ietf-httpapi-ratelimit-headers-11: ``r`` is what is left now, and ``t`` seconds until it is more."""
-    left, seconds = limit.left(decided.debt), _seconds(limit.until_more(decided.debt))
+def _headers(limit: Limit, decision: Decision) -> dict[str, str]:
+    """draft-ietf-httpapi-ratelimit-headers-11: ``r`` requests are left now, and more in ``t`` seconds."""
+    left, seconds = limit.left(decision.debt), _seconds(limit.until_more(decision.debt))
     headers = {
         "RateLimit-Policy": f'"{limit.name}";q={limit.quota};w={limit.seconds}',
         "RateLimit": f'"{limit.name}";r={left};t={seconds}',
     }
-    return headers | {"Retry-After": str(_seconds(decided.wait))} if decided.wait else headers
+    return headers | {"Retry-After": str(_seconds(decision.wait))} if decision.wait else headers
 
 
-def _detail(limit: Limit, decided: Decision) -> str:
-    each = "a minute" if limit.seconds == _MINUTE else "a second"
+def _detail(limit: Limit, decision: Decision) -> str:
+    period = "minute" if limit.seconds == _MINUTE else "second"
     return (
-        f"The limit for {_WHOSE[limit.name]} is {limit.quota} {each}, {limit.burst} of them at once. "
-        f"Nothing was done; send it again in {_seconds(decided.wait)} s."
+        f"The limit for {_SUBJECTS[limit.name]} is {limit.quota} per {period}, at most {limit.burst} at once. "
+        f"Nothing was done; try again in {_seconds(decision.wait)} s."
     )
 
 
 def _seconds(microseconds: int) -> int:
-    """Rounded up: who waits so long has waited long enough."""
+    """Rounded up, so that a client that waits them is admitted."""
     return -(-microseconds // 1_000_000)

@@ -1,4 +1,4 @@
-"""Limited: who may ask how often, and what somebody over the limit is told."""
+"""The rate limits of each kind of request: votes and bookmarks, requests by API key, log-ins."""
 
 from __future__ import annotations
 
@@ -10,34 +10,32 @@ from services.api.http.requests import AnyRequest
 
 
 async def admit_voter(request: AnyRequest, voter: Voter) -> Headers:
-    """A write of one's own: by key, by visitor, and by address for a visitor whose cookie is yet to be minted."""
+    """Limits a vote or bookmark by API key or visitor; the first one of a new visitor by address."""
     rate_limiter = app_state(request).rate_limiter
     if voter.cookie is None:
         return await rate_limiter.admit_known(voter.source, voter.actor)
-    return (
-        await rate_limiter.admit(rate_limiter.address, _place_of(request))
-        if rate_limiter.address
-        else NO_HEADERS
-    )
+    if rate_limiter.address is None:
+        return NO_HEADERS
+    return await rate_limiter.admit(rate_limiter.address, _address_pseudonym(request))
 
 
 async def admit_key(request: AnyRequest, source: str) -> Headers:
-    """A bulk request is one request, whatever its lines: it is admitted before it is read."""
+    """Limits a bulk request before its body is read. It counts as one request, however many lines it has."""
     rate_limiter = app_state(request).rate_limiter
     return await rate_limiter.admit(rate_limiter.key, source)
 
 
 async def admit_login(request: AnyRequest, name: str) -> Headers:
-    """A guess, by where it comes from and by whose password it guesses."""
+    """Limits attempts to log in, by client address and by user name."""
     rate_limiter = app_state(request).rate_limiter
-    here = await rate_limiter.admit(rate_limiter.login_address, _place_of(request))
-    named = await rate_limiter.admit(
+    by_address = await rate_limiter.admit(rate_limiter.login_address, _address_pseudonym(request))
+    by_name = await rate_limiter.admit(
         rate_limiter.login_name, str(app_state(request).identity.pseudonym("user", name.encode()))
     )
-    return {header: f"{here[header]}, {named[header]}" for header in here}
+    return {header: f"{by_address[header]}, {by_name[header]}" for header in by_address}
 
 
-def _place_of(request: AnyRequest) -> str:
-    """A pseudonym: no address is kept anywhere."""
+def _address_pseudonym(request: AnyRequest) -> str:
+    """Addresses themselves are not kept anywhere."""
     address = address_of(request, app_state(request).rate_limiter.proxies)
     return str(app_state(request).identity.pseudonym("address", address.encode()))

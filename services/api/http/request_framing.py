@@ -1,4 +1,4 @@
-"""Framing: requests whose host or length can be read in two ways are refused before anything reads them."""
+"""Request framing: rejects requests whose host or length is ambiguous, which allows request smuggling."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from services.api.http.problems import HttpRejected, messages
 
 
-def refuse_ambiguous(app: ASGIApp) -> ASGIApp:
-    """Around the whole app. The server passes on what proxies in front of it may have read differently."""
+def reject_ambiguous(app: ASGIApp) -> ASGIApp:
+    """Around the whole app. The server accepts such requests, and a proxy before it may have read them differently."""
 
     async def asgi(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != ScopeType.HTTP or (why := _ambiguity(scope)) is None:
+        if scope["type"] != ScopeType.HTTP or (detail := _ambiguity(scope)) is None:
             await app(scope, receive, send)
             return
-        for message in messages(HttpRejected(400, "ambiguous", why, {"Connection": "close"})):
+        for message in messages(HttpRejected(400, "ambiguous", detail, {"Connection": "close"})):
             await send(message)
 
     return asgi
@@ -26,7 +26,7 @@ def _ambiguity(scope: Scope) -> str | None:
     if names.count(b"host") != 1 and scope["http_version"] != "2":
         return "Send exactly one Host header."
     if names.count(b"content-length") > 1:
-        return "Send one Content-Length."
+        return "Send only one Content-Length header."
     if b"content-length" in names and b"transfer-encoding" in names:
         return "Send either Content-Length or Transfer-Encoding, not both."
     return None

@@ -1,4 +1,4 @@
-"""Bookmarks: a person's shelf, private, with a note and tags that never enter the log."""
+"""Bookmarks: the private shelf of one person. Notes and tags are never written to the log."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from domain.voting.bookmarks import SAVED, Note
 from projections.adoptions import rulebook_in_force
 from projections.engine.snapshot import take_snapshot
 from projections.flips.reads import FlipDetails, flips_at_one_moment, flips_since, labels_at
-from projections.shelf import Saved, drop_note, put_note, read_shelf
+from projections.shelf import ShelfEntry, delete_note, put_note, read_shelf
 from services.api.http.app_state import app_state
 from services.api.http.auth import Voter, open_to_all, reader_of, voter_of, with_own_credentials
+from services.api.http.caching import NO_STORE, PRIVATE_NO_STORE
 from services.api.http.json_body import check_json_type, decode
 from services.api.http.pagination import Items, SlugInPath
 from services.api.http.problems import problem_responses
@@ -29,18 +30,18 @@ from services.api.http.rate_limits import admit_voter
 from services.api.http.requests import AnyRequest
 from services.api.routes.votes import submit
 from services.api.views.cards import Card, read_cards
-from services.api.views.flips import FlipShown, show
+from services.api.views.flips import FlipResponse, present_flip
 
 T = TypeVar("T")
-_FLIPS_MAX = 20  # of each bookmark
+_FLIPS_MAX = 20  # per bookmark
 
 
-class BookmarkAnswer(Struct, frozen=True):
+class BookmarkResult(Struct, frozen=True):
     outcome: str
     position: str
 
 
-class ToolSaved(Struct, frozen=True):
+class BookmarkedTool(Struct, frozen=True):
     slug: str
     name: str
     category: Category
@@ -48,21 +49,21 @@ class ToolSaved(Struct, frozen=True):
 
 
 class Bookmark(Struct, frozen=True):
-    tool: ToolSaved
+    tool: BookmarkedTool
     saved_at: datetime
     note: str
     tags: list[str]
     position: str
 
 
-class BookmarkChanged(Struct, frozen=True):
-    """``before`` is the verdict when the tool was saved, ``after`` what it became; ``flips`` are newest first, at most 20."""
+class BookmarkChange(Struct, frozen=True):
+    """``before`` is the verdict when the tool was saved, ``after`` the newest; ``flips`` are newest first, at most 20."""
 
-    tool: ToolSaved
+    tool: BookmarkedTool
     saved_at: datetime
     before: Label
     after: Label
-    flips: list[FlipShown]
+    flips: list[FlipResponse]
 
 
 @put(
@@ -74,18 +75,18 @@ class BookmarkChanged(Struct, frozen=True):
 )
 async def save_bookmark(
     request: AnyRequest, tool: SlugInPath, voter: FromQuery[str | None] = None
-) -> Response[BookmarkAnswer]:
+) -> Response[BookmarkResult]:
     """Put a tool on the shelf, with an optional body {"note": ..., "tags": [...]}."""
     note = await _note(request)
-    who = await voter_of(request, voter)
-    limits = await admit_voter(request, who)
+    person = await voter_of(request, voter)
+    limits = await admit_voter(request, person)
     number = (await app_state(request).tool_directory.find(tool)).tool
-    result = await submit(request, who, "b", number, SAVED, None)
+    result = await submit(request, person, "b", number, SAVED, None)
     if note is not None:
-        shard = shard_of(who.actor, app_state(request).shards)
-        await put_note(app_state(request).pool, shard, who.actor, number, note.note, note.tags)
+        shard = shard_of(person.actor, app_state(request).shards)
+        await put_note(app_state(request).pool, shard, person.actor, number, note.note, note.tags)
     outcome = "saved" if result.outcome == "counted" else "unchanged"
-    return _answer(who, BookmarkAnswer(outcome, str(result.position)), limits)
+    return _answer(person, BookmarkResult(outcome, str(result.position)), limits)
 
 
 @delete(
@@ -96,17 +97,17 @@ async def save_bookmark(
 )
 async def drop_bookmark(
     request: AnyRequest, tool: SlugInPath, voter: FromQuery[str | None] = None
-) -> Response[BookmarkAnswer]:
-    """Take a tool off the shelf; its note goes with it."""
-    who = await voter_of(request, voter)
-    limits = await admit_voter(request, who)
+) -> Response[BookmarkResult]:
+    """Remove a tool from the shelf, with its note."""
+    person = await voter_of(request, voter)
+    limits = await admit_voter(request, person)
     number = (await app_state(request).tool_directory.find(tool)).tool
-    result = await submit(request, who, "b", number, None, None)
-    await drop_note(
-        app_state(request).pool, shard_of(who.actor, app_state(request).shards), who.actor, number
+    result = await submit(request, person, "b", number, None, None)
+    await delete_note(
+        app_state(request).pool, shard_of(person.actor, app_state(request).shards), person.actor, number
     )
     outcome = "dropped" if result.outcome == "counted" else "unchanged"
-    return _answer(who, BookmarkAnswer(outcome, str(result.position)), limits)
+    return _answer(person, BookmarkResult(outcome, str(result.position)), limits)
 
 
 @get("/v1/me/bookmarks", guards=[open_to_all], responses=problem_responses())
@@ -129,11 +130,11 @@ async def own_bookmarks(request: AnyRequest) -> Response[Items[Bookmark]]:
 
 
 @get("/v1/me/bookmarks/changes", guards=[open_to_all], responses=problem_responses())
-async def bookmark_changes(request: AnyRequest) -> Response[Items[BookmarkChanged]]:
-    """The bookmarks whose verdicts flipped since they were saved, the newest flip first, each with what caused it."""
+async def bookmark_changes(request: AnyRequest) -> Response[Items[BookmarkChange]]:
+    """The bookmarks whose verdicts flipped since they were saved, the newest flip first, each with its cause."""
     actor = reader_of(request)
     if actor is None:
-        return _private(list[BookmarkChanged]())
+        return _private(list[BookmarkChange]())
     shelf = await read_shelf(app_state(request).pool, shard_of(actor, app_state(request).shards), actor)
     places = {each.tool: LogOrder(each.saved_at, each.position.shard, each.position.number) for each in shelf}
     async with flips_at_one_moment(app_state(request).pool) as (conn, _):
@@ -143,21 +144,23 @@ async def bookmark_changes(request: AnyRequest) -> Response[Items[BookmarkChange
         cards = await read_cards(snapshot, await rulebook_in_force(snapshot), list(flips))
     return _private(
         [
-            _changed(saved, cards[saved.tool], labels.get(saved.tool, "Unreviewed"), flips[saved.tool])
+            _change(saved, cards[saved.tool], labels.get(saved.tool, "Unreviewed"), flips[saved.tool])
             for saved in _newest_first(shelf, flips)
             if saved.tool in cards
         ]
     )
 
 
-def _newest_first(shelf: Sequence[Saved], flips: Mapping[int, Sequence[FlipDetails]]) -> list[Saved]:
+def _newest_first(
+    shelf: Sequence[ShelfEntry], flips: Mapping[int, Sequence[FlipDetails]]
+) -> list[ShelfEntry]:
     flipped = [saved for saved in shelf if saved.tool in flips]
     return sorted(flipped, key=lambda saved: flips[saved.tool][0].flip.place, reverse=True)
 
 
-def _changed(saved: Saved, card: Card, before: Label, flips: Sequence[FlipDetails]) -> BookmarkChanged:
-    told = [show(each) for each in flips]
-    return BookmarkChanged(_tool(card), saved.saved_at, before, told[0].after, told)
+def _change(saved: ShelfEntry, card: Card, before: Label, flips: Sequence[FlipDetails]) -> BookmarkChange:
+    items = [present_flip(each) for each in flips]
+    return BookmarkChange(_tool(card), saved.saved_at, before, items[0].after, items)
 
 
 async def _note(request: AnyRequest) -> Note | None:
@@ -168,14 +171,14 @@ async def _note(request: AnyRequest) -> Note | None:
     return decode(body, Note)
 
 
-def _tool(card: Card) -> ToolSaved:
-    return ToolSaved(card.slug, card.name, card.category, card.verdict.label)
+def _tool(card: Card) -> BookmarkedTool:
+    return BookmarkedTool(card.slug, card.name, card.category, card.verdict.label)
 
 
-def _answer(who: Voter, answer: BookmarkAnswer, limits: Headers) -> Response[BookmarkAnswer]:
-    cookies = [who.cookie] if who.cookie else None
-    return Response(answer, cookies=cookies, headers={"Cache-Control": "no-store", **limits})
+def _answer(person: Voter, answer: BookmarkResult, limits: Headers) -> Response[BookmarkResult]:
+    cookies = [person.cookie] if person.cookie else None
+    return Response(answer, cookies=cookies, headers={**NO_STORE, **limits})
 
 
 def _private(items: list[T]) -> Response[Items[T]]:
-    return Response(Items(items), headers={"Cache-Control": "private, no-store"})
+    return Response(Items(items), headers=PRIVATE_NO_STORE)

@@ -1,4 +1,4 @@
-"""Votes in bulk: NDJSON appended as it arrives, in large groups, with an answer for every bad line."""
+"""Bulk votes: NDJSON appended in large batches as it arrives. The answer lists the rejected lines."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from services.api.http.problems import HttpRejected, problem_responses
 from services.api.http.rate_limits import admit_key
 from services.api.http.requests import AnyRequest
 from services.ingest.bulk import BulkIngest, BulkResult
-from services.ingest.decompression import Damaged, Encoding, Lines, unpacker
+from services.ingest.decompression import CorruptData, Encoding, LineBuffer, decompressor_for
 
 PATH = "/v1/votes/bulk"
 BULK_BYTES_MAX = 8 * 1024 * 1024
@@ -32,7 +32,7 @@ class _BulkOperation(Operation):
             required=True,
             description=(
                 'One vote a line: `{"tool": slug, "choice": "ship"|"skip", "voter": str, "id"?: uuid7}`. '
-                "At most 8 MiB as sent and 64 MiB unpacked; `Content-Encoding: gzip` or `zstd`."
+                "At most 8 MiB as sent and 64 MiB decompressed; `Content-Encoding: gzip` or `zstd`."
             ),
             content={MEDIA_TYPE: OpenAPIMediaType(schema=Schema(type=OpenAPIType.STRING))},
         )
@@ -48,36 +48,38 @@ class _BulkOperation(Operation):
     operation_class=_BulkOperation,
 )
 async def cast_votes(request: AnyRequest) -> Response[BulkResult]:
-    """Good lines are stored, bad ones are named; a line's id makes sending it again harmless."""
+    """Store the valid lines and list the others. A line that has an id can be sent again: it counts once."""
     encoding = _encoding(request)
     key = await key_of(request)
     source = key.id if key else ""
     limits = await admit_key(request, source)
-    with app_state(request).bulk_slots.one():
+    with app_state(request).bulk_slots.acquire():
         ingest = app_state(request).open_bulk_ingest(source)
         try:
-            result = await _take_all(request, encoding, ingest)
+            result = await _ingest(request, encoding, ingest)
         finally:
             ingest.abandon()
     return Response(result, headers={"Cache-Control": "no-store", **limits})
 
 
-async def _take_all(request: AnyRequest, encoding: Encoding, ingest: BulkIngest) -> BulkResult:
-    unpacking, lines, unpacked = unpacker(encoding), Lines(), 0
+async def _ingest(request: AnyRequest, encoding: Encoding, ingest: BulkIngest) -> BulkResult:
+    decompressor, lines, decompressed = decompressor_for(encoding), LineBuffer(), 0
     try:
         async with aclosing(request.stream()) as stream:
-            async for sent in stream:
-                for piece in unpacking.unpack(sent):
-                    unpacked += len(piece)
-                    if unpacked > DECOMPRESSED_BYTES_MAX:
+            async for part in stream:
+                for piece in decompressor.decompress(part):
+                    decompressed += len(piece)
+                    if decompressed > DECOMPRESSED_BYTES_MAX:
                         raise HttpRejected(
-                            413, "too-large", "The body unpacks to more than 64 MiB. Send it in parts."
+                            413,
+                            "too-large",
+                            "The body is larger than 64 MiB when decompressed. Send it in parts.",
                         )
-                    await ingest.submit(lines.cut(piece))
-        unpacking.finish()
-    except Damaged:
-        raise HttpRejected(400, "damaged", Damaged.__doc__ or "") from None
-    await ingest.submit(lines.last())
+                    await ingest.submit(lines.add(piece))
+        decompressor.finish()
+    except CorruptData:
+        raise HttpRejected(400, "damaged", CorruptData.__doc__ or "") from None
+    await ingest.submit(lines.flush())
     return await ingest.finish()
 
 
@@ -89,5 +91,7 @@ def _encoding(request: AnyRequest) -> Encoding:
         )
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in get_args(Encoding):
-        raise HttpRejected(415, "unsupported-encoding", "Content-Encoding: gzip, zstd or none.")
+        raise HttpRejected(
+            415, "unsupported-encoding", "Send Content-Encoding: gzip or zstd, or leave it out."
+        )
     return cast(Encoding, encoding)

@@ -1,4 +1,4 @@
-"""Comparisons: two tools side by side, scorecard rows aligned, and who wins by which clause."""
+"""Comparisons of two tools: scorecard rows aligned, and the winner with the clause that decided."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ from services.api.http.consistency import AsOf, MinPosition, headers_of, snapsho
 from services.api.http.pagination import SlugInPath
 from services.api.http.problems import problem_responses
 from services.api.http.requests import AnyRequest
-from services.api.views.cards import (
-    READ_BY_CARDS,
-)
-from services.api.views.comparisons import Comparison, read_comparison
+from services.api.views.cards import READ_BY_CARDS
+from services.api.views.comparisons import ComparisonResponse, present_comparison, read_comparison
 
 
 @get("/v1/comparisons/{left:str}/{right:str}", guards=[open_to_all], responses=problem_responses(404))
@@ -23,10 +21,10 @@ async def show_comparison(
     right: SlugInPath,
     as_of: AsOf = None,
     min_position: MinPosition = None,
-) -> Response[Comparison]:
+) -> Response[ComparisonResponse]:
     """Either order is the same comparison, mirrored. A tool against itself is a 404."""
     async with snapshot_at(app_state(request).pool, min_position, READ_BY_CARDS, as_of=as_of) as snapshot:
         comparison, freshness = await read_comparison(
             snapshot, app_state(request).tool_directory, left, right
         )
-    return Response(comparison, headers=headers_of(freshness))
+    return Response(present_comparison(comparison), headers=headers_of(freshness))

@@ -1,34 +1,36 @@
-"""The short way of a vote: one that is plain in every respect is answered here, before the app's router.
+"""The fast path of votes: a plain vote is answered before the framework, which would cost several times as much.
 
-What is not plain beyond doubt, or would be refused, goes the long way with its body put back, so that its error is
-the documented route's own. Who is over the limit, and what becomes of a vote in the queue, is told here.
+A request that is not plain, or that would be rejected, goes on to the router with its body restored, so every error
+about the request itself comes from the documented route. Rate limits and errors of the commit are answered here.
 """
 
 from __future__ import annotations
 
 import time
-from functools import cached_property
-from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID
 
 import msgspec
-from litestar import Litestar
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPRequestEvent, Receive, Scope, Send
 from msgspec import Struct
 
 from domain.shared.types import Choice
+from domain.voting.identifiers import valid_voter
 from eventstore import ids
 from eventstore.appender import Overloaded
 from eventstore.casts import PendingCast
 from services.api.http.admission import AdmissionControl
 from services.api.http.app_state import AppState
-from services.api.http.auth import VOTER_BYTES_MAX, is_foreign
-from services.api.http.metrics import Meter
+from services.api.http.auth import is_foreign
+from services.api.http.metrics import RouteMetrics
 from services.api.http.problems import Answer, HttpRejected, messages, problem_of
 from services.api.routes.votes import PATH, answer_to
 from services.auth.identity import VISITOR_COOKIE
+
+_BODY_BYTES_MAX = (
+    1024  # longer than any plain vote, and too small to count against the limit on bodies in memory
+)
 
 
 class PlainVote(Struct, frozen=True, forbid_unknown_fields=True):
@@ -39,16 +41,16 @@ class PlainVote(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def strings(self) -> int:
-        """Names and values in the body, when no field stands there twice."""
+        """The number of strings, names and values, in a body that gives each field once."""
         return 4 + 2 * (self.voter is not None) + 2 * (self.id is not None)
 
 
 class VoteFastPath:
-    """Around the whole app."""
+    """An ASGI app in front of ``router``, for the time in which ``app_state`` is open."""
 
-    def __init__(self, app: Litestar, router: ASGIApp, admission: AdmissionControl) -> None:
-        self._app, self._router, self._admission = app, router, admission
-        self._meter = Meter(router, "POST", PATH)
+    def __init__(self, app_state: AppState, router: ASGIApp, admission: AdmissionControl) -> None:
+        self._app_state, self._router, self._admission = app_state, router, admission
+        self._metrics = RouteMetrics(router, "POST", PATH)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if (
@@ -62,87 +64,83 @@ class VoteFastPath:
             return
         started = time.perf_counter()
         try:
-            message = await self._body(receive, int(headers[b"content-length"]), started)
+            message = await self._receive_body(receive, int(headers[b"content-length"]), started)
         except HttpRejected as rejected:
             start, body = messages(rejected)
         else:
-            pending = self._submit(headers, message)
+            pending = self._decide(headers, message)
             if pending is None:
-                await self._router(scope, _again(message, receive), send)
+                await self._router(scope, _replay(message, receive), send)
                 return
-            start, body = await self._settle(pending)
-        await send(self._admission.close_when_saturated(start) if self._admission.saturated else start)
+            start, body = await self._append(pending)
+        await send(self._admission.close_when_saturated(start))
         await send(body)
-        self._meter.observe(start["status"], started)
+        self._metrics.observe(start["status"], started)
 
-    async def _body(self, receive: Receive, length: int, since: float) -> HTTPRequestEvent:
-        """All of it in one message; whether more follows is only known to who asks, so its length tells."""
-        message = cast(HTTPRequestEvent, await self._admission.receive_before(receive, since))
+    async def _receive_body(self, receive: Receive, length: int, started: float) -> HTTPRequestEvent:
+        """The whole body as one message. At ``length`` bytes it is whole, though the server may not say so yet."""
+        message = cast(HTTPRequestEvent, await self._admission.receive_in_time(receive, started))
         while len(message.get("body", b"")) < length and message.get("more_body"):
-            more = cast(HTTPRequestEvent, await self._admission.receive_before(receive, since))
+            more = cast(HTTPRequestEvent, await self._admission.receive_in_time(receive, started))
             message = {**more, "body": message.get("body", b"") + more.get("body", b"")}
         return message
 
-    async def _settle(self, pending: PendingCast) -> Answer:
-        try:
-            limits = await self._app_state.rate_limiter.admit_known(pending.source, pending.actor)
-            result = await self._app_state.appenders.append(pending)
-        except Overloaded:
-            return _FULL
-        except Exception as error:  # noqa: BLE001 - every error has its answer
-            return messages(problem_of(error))
-        body = msgspec.json.encode(answer_to(result))
-        headers = [*_HEADERS, (b"content-length", b"%d" % len(body))]
-        headers.extend((name.lower().encode(), value.encode()) for name, value in limits.items())
-        return (
-            {"type": "http.response.start", "status": 200, "headers": headers},
-            {"type": "http.response.body", "body": body, "more_body": False},
-        )
-
-    @cached_property
-    def _app_state(self) -> AppState:
-        """As they are once the app has started: the state itself looks each name up under a lock."""
-        return cast(AppState, SimpleNamespace(**self._app.state.dict()))
-
-    def _submit(self, headers: dict[bytes, bytes], message: HTTPRequestEvent) -> PendingCast | None:
-        """What to append, if nothing about the request is in doubt."""
+    def _decide(self, headers: dict[bytes, bytes], message: HTTPRequestEvent) -> PendingCast | None:
+        """The cast to append, or None when the router has to look at the request."""
         vote = _decode(message)
         if vote is None or (tool := self._app_state.tool_directory.known_open_for_votes(vote.tool)) is None:
             return None
         if vote.id is not None and not ids.is_acceptable(vote.id):
             return None
-        who = self._named(headers, vote.voter) if vote.voter is not None else self._visitor(headers)
-        if who is None:
+        voter = self._named(headers, vote.voter) if vote.voter is not None else self._visitor(headers)
+        if voter is None:
             return None
-        return PendingCast("v", who[0], tool, vote.choice, vote.id or ids.mint(), who[1], vote.id is None)
+        actor, source = voter
+        return PendingCast("v", actor, tool, vote.choice, vote.id or ids.mint(), source, vote.id is None)
 
     def _named(self, headers: dict[bytes, bytes], voter: str) -> tuple[UUID, str] | None:
+        """Actor and source of a vote under an API key that is cached and has the scope."""
         scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
-        key = self._app_state.identity.fresh_key(token) if scheme == b"Bearer" else None
+        key = self._app_state.identity.cached_key(token) if scheme == b"Bearer" else None
         name = voter.encode()
-        if key is None or "votes:write" not in key.scopes or not 0 < len(name) <= VOTER_BYTES_MAX:
+        if key is None or "votes:write" not in key.scopes or not valid_voter(name):
             return None
         return self._app_state.identity.pseudonym("voter", name), key.id
 
     def _visitor(self, headers: dict[bytes, bytes]) -> tuple[UUID, str] | None:
-        """Somebody with our cookie and no other, from a page of ours."""
+        """Actor and source of a vote with our cookie, and no other cookie, from a page of this site."""
         name, _, value = headers.get(b"cookie", b"").partition(b"=")
-        if name != _VISITOR or b"authorization" in headers or _foreign(headers):
+        if name != _VISITOR or b"authorization" in headers or _is_foreign(headers):
             return None
         actor = self._app_state.identity.visitor(value.decode("latin-1"))
         return None if actor is None else (actor, "web")
 
+    async def _append(self, pending: PendingCast) -> Answer:
+        try:
+            limits = await self._app_state.rate_limiter.admit_known(pending.source, pending.actor)
+            result = await self._app_state.appenders.append(pending)
+        except Overloaded:
+            return _OVERLOADED
+        except Exception as error:  # noqa: BLE001 - problem_of answers every error
+            return messages(problem_of(error))
+        body = msgspec.json.encode(answer_to(result))
+        headers = [*_HEADERS, (b"content-length", b"%d" % len(body))]
+        headers += [(name.lower().encode(), value.encode()) for name, value in limits.items()]
+        return (
+            {"type": "http.response.start", "status": 200, "headers": headers},
+            {"type": "http.response.body", "body": body, "more_body": False},
+        )
 
-_BODY_BYTES_MAX = 1024  # of bodies that take no room worth counting; a plain vote is shorter
-_FULL = messages(problem_of(Overloaded()))
+
+_OVERLOADED = messages(problem_of(Overloaded()))
 _VISITOR = VISITOR_COOKIE.encode()
-_OF_BROWSERS = (b"origin", b"host", b"sec-fetch-site")
+_ORIGIN_HEADERS = (b"origin", b"host", b"sec-fetch-site")
 _HEADERS = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
 _decoder = msgspec.json.Decoder(PlainVote)
 
 
 def _plain_headers(sent: Any) -> dict[bytes, bytes] | None:
-    """Each name once, and a body of plain JSON whose length is told."""
+    """The headers, if each is given once and they announce a short JSON body, neither chunked nor compressed."""
     headers = dict(sent)
     plain = (
         len(headers) == len(sent)
@@ -155,17 +153,12 @@ def _plain_headers(sent: Any) -> dict[bytes, bytes] | None:
     return headers if plain else None
 
 
-def _foreign(headers: dict[bytes, bytes]) -> bool:
-    said = {name: headers[name].decode("latin-1") for name in _OF_BROWSERS if name in headers}
-    return is_foreign(*map(said.get, _OF_BROWSERS))
-
-
 def _is_short(length: bytes) -> bool:
     return len(length) <= 4 and length.isdigit() and int(length) <= _BODY_BYTES_MAX
 
 
 def _decode(message: HTTPRequestEvent) -> PlainVote | None:
-    """Without escapes and with as many strings as its fields account for, no field can stand twice."""
+    """None unless the body is a vote that gives each field once: without escapes, counting its quotes shows that."""
     body = message.get("body", b"")
     if message["type"] != "http.request" or b"\\" in body:
         return None
@@ -176,11 +169,16 @@ def _decode(message: HTTPRequestEvent) -> PlainVote | None:
     return vote if body.count(b'"') == 2 * vote.strings else None
 
 
-def _again(message: HTTPRequestEvent, receive: Receive) -> Receive:
-    """The message that was taken, then those after it."""
-    taken: list[HTTPRequestEvent] = [message]
+def _is_foreign(headers: dict[bytes, bytes]) -> bool:
+    sent = {name: headers[name].decode("latin-1") for name in _ORIGIN_HEADERS if name in headers}
+    return is_foreign(*map(sent.get, _ORIGIN_HEADERS))
+
+
+def _replay(message: HTTPRequestEvent, receive: Receive) -> Receive:
+    """Receives ``message`` again, and then what follows it."""
+    received: list[HTTPRequestEvent] = [message]
 
     async def receive_again() -> Any:
-        return taken.pop() if taken else await receive()
+        return received.pop() if received else await receive()
 
     return receive_again

@@ -1,4 +1,4 @@
-"""Flips: verdicts that changed, newest first, each with the event that caused it."""
+"""Flips: changes of verdicts, newest first, each with the event that caused it."""
 
 from __future__ import annotations
 
@@ -16,29 +16,32 @@ from projections.flips.reads import FlipDetails, order_of, wait_for_flips
 from projections.flips.store import AFTER_ALL, BEFORE_ALL
 from services.api.http.app_state import app_state
 from services.api.http.auth import open_to_all
-from services.api.http.consistency import AS_OF_CHARS_MAX, MinPosition, headers_of, moment_in, wanted_in
+from services.api.http.consistency import AS_OF_CHARS_MAX, MinPosition, headers_of, moment_in, positions_in
 from services.api.http.pagination import SLUG_PATTERN, Items, next_link, read_cursor, write_cursor
 from services.api.http.problems import HttpRejected, problem_responses
 from services.api.http.requests import AnyRequest
-from services.api.views.flips import _ANY_TOOL, FlipShown, read_newest, show
+from services.api.views.flips import TOOL_MAX, FlipResponse, present_flip, read_newest
 
 _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
-OfTool = Annotated[
+ToolFilter = Annotated[
     str | None,
     QueryParameter(
-        description="Only of this tool, by its slug.", pattern=SLUG_PATTERN, max_length=100, required=False
+        description="Only flips of the tool with this slug.",
+        pattern=SLUG_PATTERN,
+        max_length=100,
+        required=False,
     ),
 ]
 
 
 class FlipCursor(Struct, frozen=True, array_like=True):
-    """The flip that the page before ended with; its time since 1970."""
+    """The last flip of the previous page; its time in microseconds since 1970."""
 
     microseconds: Annotated[int, Meta(ge=0, le=10**17)]
     shard: Annotated[int, Meta(ge=0, le=2**15 - 1)]
     number: Annotated[int, Meta(ge=0, le=2**63 - 1)]
-    tool: Annotated[int, Meta(ge=0, le=_ANY_TOOL)]
+    tool: Annotated[int, Meta(ge=0, le=TOOL_MAX)]
 
 
 @get("/v1/verdicts/flips", guards=[open_to_all], responses=problem_responses(404))
@@ -47,28 +50,28 @@ async def list_flips(
     since: Annotated[
         str | None,
         QueryParameter(
-            description="Only after this moment: a time (2026-03-01T00:00:00Z), or the position of an event (3.1842).",
+            description="Only flips after this moment: a time (2026-03-01T00:00:00Z), or the position of an event (3.1842).",
             max_length=AS_OF_CHARS_MAX,
             required=False,
         ),
     ] = None,
-    tool: OfTool = None,
+    tool: ToolFilter = None,
     cursor: Annotated[str | None, QueryParameter(max_length=400, required=False)] = None,
     limit: Annotated[int, QueryParameter(ge=1, le=100)] = 20,
     min_position: MinPosition = None,
-) -> Response[Items[FlipShown]]:
-    """Verdicts that changed, newest first, in the log's own order; more under ``Link: rel=next``."""
+) -> Response[Items[FlipResponse]]:
+    """Flips, newest first, in the order of the log; the next page is in ``Link: rel=next``."""
     pool = app_state(request).pool
     if min_position is not None:
-        await wait_for_flips(pool, wanted_in(min_position))
-    after = await _order(pool, since) if since else BEFORE_ALL
-    told, freshness = await read_newest(request, limit + 1, tool, after, _before(cursor))
-    more = _cursor(told[limit - 1]) if len(told) > limit else None
+        await wait_for_flips(pool, positions_in(min_position))
+    after = await _place_of(pool, since) if since else BEFORE_ALL
+    found, freshness = await read_newest(request, limit + 1, tool, after, _before(cursor))
+    more = _cursor(found[limit - 1]) if len(found) > limit else None
     headers = headers_of(freshness) | ({"Link": next_link(request, more)} if more else {})
-    return Response(Items([show(each) for each in told[:limit]], more), headers=headers)
+    return Response(Items([present_flip(each) for each in found[:limit]], more), headers=headers)
 
 
-async def _order(pool: Pool[Record], since: str) -> LogOrder:
+async def _place_of(pool: Pool[Record], since: str) -> LogOrder:
     match moment_in(since, "since"):
         case datetime() as time:
             return LogOrder(time, AFTER_ALL.shard, AFTER_ALL.number)
@@ -80,11 +83,13 @@ async def _order(pool: Pool[Record], since: str) -> LogOrder:
 
 def _before(cursor: str | None) -> tuple[LogOrder, int]:
     if cursor is None:
-        return AFTER_ALL, _ANY_TOOL
+        return AFTER_ALL, TOOL_MAX
     after = read_cursor(cursor, FlipCursor)
     return LogOrder(_EPOCH + after.microseconds * _MICROSECOND, Shard(after.shard), after.number), after.tool
 
 
-def _cursor(told: FlipDetails) -> str:
-    at = told.flip.place
-    return write_cursor(((at.recorded_at - _EPOCH) // _MICROSECOND, at.shard, at.number, told.flip.tool))
+def _cursor(details: FlipDetails) -> str:
+    place = details.flip.place
+    return write_cursor(
+        ((place.recorded_at - _EPOCH) // _MICROSECOND, place.shard, place.number, details.flip.tool)
+    )

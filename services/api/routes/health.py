@@ -1,4 +1,4 @@
-"""Health: is the process up, can it commit, and how far behind is each read model."""
+"""Health and readiness of an API process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from services.api.http.auth import open_to_all
 from services.api.http.problems import problem_responses
 from services.api.http.requests import AnyRequest
 
-# A transaction that would write: refused by a standby, stuck on a full disk.
+# False on a standby and on a read-only server.
 CAN_COMMIT = "SELECT NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off'"
 
 
@@ -29,10 +29,10 @@ class Health(Struct, frozen=True):
 
 
 class Readiness(Struct, frozen=True):
-    """``events_behind`` by read model. Redis "absent" is slower, never wrong.
+    """``events_behind`` and ``incomplete``, the events that could not be folded, are by read model.
 
-    ``incomplete`` by read model: events it could not fold. ``stopped``: which wait for newer software, and before what.
-    ``unread``: types in the log that no read model of this software names, each with the position of the first.
+    Without Redis, read models follow more slowly. ``stopped`` lists the read models that are blocked by an event of a newer
+    release, and where. ``unread`` has the event types that this release does not know, with the first position of each.
     """
 
     status: Literal["ready"]
@@ -63,7 +63,7 @@ async def readyz(request: AnyRequest) -> Response[Readiness]:
 
 
 async def _readiness(pool: Pool[Record], behind: dict[str, int], redis: Literal["ok", "absent"]) -> Readiness:
-    stops = [*await read_blocked(pool, PROJECTIONS), *await read_flips_blocked(pool)]
-    stopped = [str(stop) for stop in stops]
-    unread = {each.type: str(each.position) for each in await read_unknown_types(pool, PROJECTIONS)}
-    return Readiness("ready", behind, redis, await count_parked(pool), stopped, unread)
+    blocked = [*await read_blocked(pool, PROJECTIONS), *await read_flips_blocked(pool)]
+    stopped = [str(each) for each in blocked]
+    unknown = {each.type: str(each.position) for each in await read_unknown_types(pool, PROJECTIONS)}
+    return Readiness("ready", behind, redis, await count_parked(pool), stopped, unknown)

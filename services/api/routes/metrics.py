@@ -1,4 +1,4 @@
-"""Metrics for Prometheus."""
+"""The metrics of this process and of the read models, for Prometheus."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from services.webhooks.registry import read_health
 
 @get("/metrics", guards=[open_to_all], include_in_schema=False)
 async def metrics(request: AnyRequest) -> Response[bytes]:
-    """What this process has counted, and how far behind the read models are now."""
+    """Metrics in the Prometheus text format."""
     WAITING.set(app_state(request).appenders.waiting)
     for gauge in (BEHIND, LAG, DRIFT, PARKED, STOPPED, WEBHOOKS):
-        gauge.clear()  # unknown is not zero
+        gauge.clear()  # while the database is away, no value instead of 0
     with suppress(PostgresError, InterfaceError, OSError, TimeoutError):
-        await _look(app_state(request).pool)
+        await _set_gauges(app_state(request).pool)
     return Response(generate_latest(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-async def _look(pool: Pool[Record]) -> None:
-    """Every read model has its number, also where it is 0."""
+async def _set_gauges(pool: Pool[Record]) -> None:
+    """Every read model gets a value, also 0."""
     for lag in await read_lag(pool):
         BEHIND.labels(lag.projection).set(lag.events)
         LAG.labels(lag.projection).set(lag.seconds)
@@ -41,8 +41,8 @@ async def _look(pool: Pool[Record]) -> None:
         STOPPED.labels(lag.projection).set(0)
     for projection, events in (await count_parked(pool)).items():
         PARKED.labels(projection).set(events)
-    for stop in [*await read_blocked(pool, PROJECTIONS), *await read_flips_blocked(pool)]:
-        STOPPED.labels(stop.projection).inc()
+    for blocked in [*await read_blocked(pool, PROJECTIONS), *await read_flips_blocked(pool)]:
+        STOPPED.labels(blocked.projection).inc()
     health = await read_health(pool)
     for state, webhooks in health.webhooks.items():
         WEBHOOKS.labels(state).set(webhooks)

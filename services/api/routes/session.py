@@ -48,7 +48,7 @@ class LoggedIn(Struct, frozen=True):
     request_max_body_size=4 * 1024,
 )
 async def log_in(request: AnyRequest, data: JSONBody[LogIn]) -> Response[LoggedIn]:
-    """Open a session; the cookie is HttpOnly and lasts twelve hours."""
+    """Log in: opens a session whose HttpOnly cookie lasts twelve hours."""
     limits = await admit_login(request, data.name)
     user = await app_state(request).pool.fetchrow(FIND_USER, data.name) if "\0" not in data.name else None
     genuine = await is_genuine(user["password"] if user else None, data.password)
@@ -65,10 +65,10 @@ async def log_in(request: AnyRequest, data: JSONBody[LogIn]) -> Response[LoggedI
 
 @get("/v1/session", guards=[open_to_all], responses=problem_responses(401))
 async def show_session(request: AnyRequest) -> Response[LoggedIn]:
-    """Who is logged in."""
+    """The user of this session."""
     login = await login_of(request)
     if login is None:
-        raise HttpRejected(401, "unauthenticated", "Nobody is logged in here.")
+        raise HttpRejected(401, "unauthenticated", "You are not logged in.")
     return Response(LoggedIn(login.name, login.role), headers={"Cache-Control": "private, no-store"})
 
 
@@ -79,7 +79,7 @@ async def show_session(request: AnyRequest) -> Response[LoggedIn]:
     responses=problem_responses() | {204: ResponseSpec(None, description="Closed")},
 )
 async def log_out(request: AnyRequest) -> Response[None]:
-    """Close the session."""
+    """Log out: closes the session."""
     token = request.cookies.get(SESSION_COOKIE, "")
     await app_state(request).pool.execute(CLOSE_SESSION, app_state(request).identity.digest(token))
     return Response(None, cookies=[_cookie("", request.url.scheme == "https", 0)])

@@ -1,7 +1,8 @@
-"""Takes: a reviewer publishes, revises or withdraws their judgement of a tool."""
+"""Takes: reviewers publish, supersede and withdraw their judgements of tools."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from functools import reduce
 
@@ -11,9 +12,10 @@ from litestar.params import JSONBody
 from msgspec import Struct
 
 from domain.editorial.takes import PanelTakes, PublishTake, WithdrawTake, decide, evolve
+from domain.events.editorial import EditorialEvent
 from domain.shared.errors import Unknown
 from domain.shared.types import Choice, Score, Text
-from eventstore.decisions import EditorialDecision, decide_tool
+from eventstore.decisions import decide_tool
 from projections.panel import PANEL, read_panel
 from projections.scorecard import SCORECARD, read_take_history
 from services.api.http.app_state import app_state
@@ -26,20 +28,20 @@ from services.api.http.requests import AnyRequest
 from services.api.routes.tools import announce_editorial, position_of
 
 
-class PutTakeBody(Struct, frozen=True, forbid_unknown_fields=True):
+class TakeRequest(Struct, frozen=True, forbid_unknown_fields=True):
     score: Score
     choice: Choice
     text: Text
 
 
-class TakeAnswer(Struct, frozen=True):
-    """``position`` is where the log has it; null when nothing changed."""
+class TakeRevisionResponse(Struct, frozen=True):
+    """``position`` is the log position of the change; null when nothing changed."""
 
     revision: int
     position: str | None
 
 
-class PastTakeShown(Struct, frozen=True):
+class PastTakeResponse(Struct, frozen=True):
     """A withdrawal has no score, choice or text."""
 
     revision: int
@@ -51,17 +53,17 @@ class PastTakeShown(Struct, frozen=True):
 
 @put(
     "/v1/tools/{slug:str}/takes/{reviewer:str}",
-    dto=StrictJSON[PutTakeBody],
+    dto=StrictJSON[TakeRequest],
     return_dto=None,
     status_code=200,
     guards=[for_takes],
     responses=problem_responses(401, 403, 404, 410, 413, 415)
-    | {201: ResponseSpec(TakeAnswer, description="Published")},
+    | {201: ResponseSpec(TakeRevisionResponse, description="Published")},
     request_max_body_size=64 * 1024,
 )
 async def put_take(
-    request: AnyRequest, slug: SlugInPath, reviewer: SlugInPath, data: JSONBody[PutTakeBody]
-) -> Response[TakeAnswer]:
+    request: AnyRequest, slug: SlugInPath, reviewer: SlugInPath, data: JSONBody[TakeRequest]
+) -> Response[TakeRevisionResponse]:
     """Publish the reviewer's take (201), or supersede it (200). Earlier takes stay in its history."""
     async with snapshot_at(app_state(request).pool, None, [PANEL]) as snapshot:
         if reviewer not in {each.slug for each in await read_panel(snapshot)}:
@@ -75,7 +77,9 @@ async def put_take(
     guards=[for_takes],
     responses=problem_responses(401, 403, 404, 410),
 )
-async def withdraw_take(request: AnyRequest, slug: SlugInPath, reviewer: SlugInPath) -> Response[TakeAnswer]:
+async def withdraw_take(
+    request: AnyRequest, slug: SlugInPath, reviewer: SlugInPath
+) -> Response[TakeRevisionResponse]:
     """Withdraw the take: the scorecard says "No panel take" again."""
     return await _decide(request, WithdrawTake(slug, reviewer))
 
@@ -87,36 +91,31 @@ async def withdraw_take(request: AnyRequest, slug: SlugInPath, reviewer: SlugInP
 )
 async def take_history(
     request: AnyRequest, slug: SlugInPath, reviewer: SlugInPath, min_position: MinPosition = None
-) -> Response[Items[PastTakeShown]]:
+) -> Response[Items[PastTakeResponse]]:
     """Every revision of the take, newest first."""
     tool = (await app_state(request).tool_directory.find(slug)).tool
     async with snapshot_at(app_state(request).pool, min_position, [SCORECARD]) as snapshot:
         past = await read_take_history(snapshot, tool, reviewer)
         freshness = await snapshot.freshness()
-    shown = [
-        PastTakeShown(each.revision, each.score, each.choice, each.text, each.published_at) for each in past
+    items = [
+        PastTakeResponse(each.revision, each.score, each.choice, each.text, each.published_at)
+        for each in past
     ]
-    return Response(Items(shown), headers=headers_of(freshness))
+    return Response(Items(items), headers=headers_of(freshness))
 
 
-async def _decide(request: AnyRequest, command: PublishTake | WithdrawTake) -> Response[TakeAnswer]:
-    author = await author_of(request)
+async def _decide(request: AnyRequest, command: PublishTake | WithdrawTake) -> Response[TakeRevisionResponse]:
+    author, panel = await author_of(request), PanelTakes()
+
+    def decide_on(past: Sequence[EditorialEvent]) -> list[EditorialEvent]:
+        nonlocal panel
+        panel = reduce(evolve, past, PanelTakes())
+        return decide(command, panel)
+
     async with app_state(request).pool.acquire() as conn:
-        decided = await decide_tool(
-            conn, command.tool, lambda past: decide(command, reduce(evolve, past, PanelTakes())), author
-        )
+        decided = await decide_tool(conn, command.tool, decide_on, author)
     await announce_editorial(request, decided)
-    return Response(_answer(command, decided), status_code=201 if _is_first(command, decided) else 200)
-
-
-def _answer(command: PublishTake | WithdrawTake, decided: EditorialDecision) -> TakeAnswer:
-    panel = reduce(evolve, [*decided.before, *decided.events], PanelTakes())
-    take = panel.takes.get(command.reviewer)
-    return TakeAnswer(take.revision if take else 0, position_of(decided))
-
-
-def _is_first(command: PublishTake | WithdrawTake, decided: EditorialDecision) -> bool:
-    return (
-        isinstance(command, PublishTake)
-        and command.reviewer not in reduce(evolve, decided.before, PanelTakes()).takes
-    )
+    before = panel.takes.get(command.reviewer)
+    after = reduce(evolve, decided.events, panel).takes.get(command.reviewer)
+    answer = TakeRevisionResponse(after.revision if after else 0, position_of(decided))
+    return Response(answer, status_code=201 if after and not before else 200)

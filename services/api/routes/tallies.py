@@ -1,4 +1,4 @@
-"""Tallies: live counts of a tool or of many, and how they came about over time."""
+"""Tallies: the current votes on one tool or several, and their history by hour or day."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from services.api.http.requests import AnyRequest
 from services.api.views.tallies import ToolTally, read_tallies_of
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MOMENT = {"format": "date-time"}
+_DATE_TIME = {"format": "date-time"}
 
 
 class Bucket(Struct, frozen=True):
-    """``casts`` in this bucket; ``ship`` and ``skip`` as they stood at its end."""
+    """``casts`` counts the votes cast within the bucket; ``ship`` and ``skip`` are the tally at its end."""
 
     start: datetime
     casts: int
@@ -36,7 +36,7 @@ class Bucket(Struct, frozen=True):
 async def tool_tally(
     request: AnyRequest, slug: SlugInPath, as_of: AsOf = None, min_position: MinPosition = None
 ) -> Response[ToolTally]:
-    """Ship and skip as they stand, or stood; share and interval are null while nobody has voted."""
+    """The tally now, or as of a moment; share and interval are null where there are no votes."""
     tools = {slug: (await app_state(request).tool_directory.find(slug)).tool}
     tallies, freshness = await read_tallies_of(app_state(request).pool, tools, min_position, as_of)
     return Response(tallies[0], headers=headers_of(freshness))
@@ -51,7 +51,7 @@ async def many_tallies(
     as_of: AsOf = None,
     min_position: MinPosition = None,
 ) -> Response[Items[ToolTally]]:
-    """The tallies of several tools, all at one moment, in the order asked."""
+    """The tallies of several tools at one moment, in the order of the query."""
     tool_directory = app_state(request).tool_directory
     numbers = {slug: (await tool_directory.find(slug)).tool for slug in slugs_in(tools)}
     tallies, freshness = await read_tallies_of(app_state(request).pool, numbers, min_position, as_of)
@@ -63,15 +63,15 @@ async def tool_history(
     request: AnyRequest,
     slug: SlugInPath,
     bucket: FromQuery[Literal["hour", "day"]] = "day",
-    start: Annotated[str | None, QueryParameter(name="from", schema_extra=_MOMENT, required=False)] = None,
-    end: Annotated[str | None, QueryParameter(name="to", schema_extra=_MOMENT, required=False)] = None,
+    start: Annotated[str | None, QueryParameter(name="from", schema_extra=_DATE_TIME, required=False)] = None,
+    end: Annotated[str | None, QueryParameter(name="to", schema_extra=_DATE_TIME, required=False)] = None,
     min_position: MinPosition = None,
 ) -> Response[Items[Bucket]]:
     """Casts per hour or day (UTC) from ``from`` up to ``to``, with the tally at each bucket's end."""
     tool = (await app_state(request).tool_directory.find(slug)).tool
     times = (
-        EPOCH if start is None else _moment(start, "from"),
-        datetime.now(UTC) if end is None else _moment(end, "to"),
+        EPOCH if start is None else _parse_time(start, "from"),
+        datetime.now(UTC) if end is None else _parse_time(end, "to"),
     )
     async with snapshot_at(app_state(request).pool, min_position, [HOURLY_TALLY]) as snapshot:
         rows = await read_history(snapshot, tool, bucket, *times)
@@ -79,11 +79,11 @@ async def tool_history(
     return Response(Items([Bucket(*row) for row in rows]), headers=headers_of(freshness))
 
 
-def _moment(text: str, name: str) -> datetime:
-    """An RFC 3339 time with its zone, in UTC. Raises Rejected for anything else, numbers and naive times among it."""
+def _parse_time(text: str, name: str) -> datetime:
+    """An RFC 3339 time with its zone, in UTC. Raises HttpRejected for anything else, such as numbers and naive times."""
     try:
-        moment: datetime = msgspec.convert(text, Annotated[datetime, Meta(tz=True)])
-        return moment.astimezone(UTC)
+        time: datetime = msgspec.convert(text, Annotated[datetime, Meta(tz=True)])
+        return time.astimezone(UTC)
     except (msgspec.ValidationError, OverflowError):
         raise HttpRejected(
             400, "invalid", f"{name}: write the time with its zone, for example 2026-03-01T00:00:00Z."

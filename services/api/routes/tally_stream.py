@@ -1,4 +1,4 @@
-"""Live tallies: server-sent events that carry state, so that a client that was away needs no history."""
+"""Live tallies as server-sent events. Each carries the whole state, so a client that reconnects needs no history."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def _frames(broadcast: Broadcast, subscriber: Subscriber) -> AsyncIterator
             for frame in subscriber.frames():
                 yield frame
             try:
-                await asyncio.wait_for(subscriber.news.wait(), HEARTBEAT_SECONDS)
+                await asyncio.wait_for(subscriber.changed.wait(), HEARTBEAT_SECONDS)
             except TimeoutError:
                 yield ServerSentEventMessage(data=None, comment="still here")
     finally:

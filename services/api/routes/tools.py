@@ -1,7 +1,8 @@
-"""Tools: the catalogue as cards, and the editor's hand on it."""
+"""Tools: the catalogue as cards, and the commands of editors that list, revise and retire tools."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import reduce
 from typing import Annotated
 
@@ -11,15 +12,14 @@ from litestar.params import FromQuery, HeaderParameter, JSONBody, QueryParameter
 from msgspec import Struct
 
 from domain.editorial.tools import PutTool, RetireTool, Tool, decide, evolve
-from domain.events.editorial import Category, Details, Pricing
+from domain.events.editorial import Category, Details, EditorialEvent, Pricing
 from domain.shared.log import EDITORIAL
 from domain.shared.types import Line, Name, Slug, Text, Url
 from domain.verdicts.rankings import Sort
 from eventstore.decisions import EditorialDecision, decide_tool
 from projections.adoptions import rulebook_in_force
 from projections.catalogue import read_categories
-from projections.engine.snapshot import Freshness, take_snapshot
-from projections.rulebooks import find_rulebook
+from projections.engine.snapshot import take_snapshot
 from services.api.http.app_state import app_state
 from services.api.http.auth import author_of, for_scope, open_to_all
 from services.api.http.consistency import AsOf, MinPosition, headers_of, snapshot_at
@@ -27,13 +27,13 @@ from services.api.http.json_body import StrictJSON
 from services.api.http.pagination import SLUG_PATTERN, Items, SlugInPath, next_link
 from services.api.http.problems import HttpRejected, problem_responses
 from services.api.http.requests import AnyRequest
-from services.api.views.cards import READ_BY_CARDS, Card, not_shown_yet, read_cards
-from services.api.views.rankings import read_after, read_order
+from services.api.views.cards import READ_BY_CARDS, CardResponse, not_shown_yet, present_card, read_cards
+from services.api.views.rankings import parse_ranking_cursor, read_ranking
 
 IfMatch = Annotated[str | None, HeaderParameter(name="If-Match", required=False, max_length=100)]
 
 
-class PutToolBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ToolRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``category`` is {slug, name}, or the slug of a category that is in use."""
 
     name: Name
@@ -45,8 +45,8 @@ class PutToolBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     pricing: Pricing = Pricing("Unknown")
 
 
-class ToolAnswer(Struct, frozen=True):
-    """``position`` is where the log has it; null when nothing changed."""
+class ToolRevisionResponse(Struct, frozen=True):
+    """``position`` is the log position of the change; null when nothing changed."""
 
     slug: str
     revision: int
@@ -64,66 +64,55 @@ async def list_tools(
     limit: Annotated[int, QueryParameter(ge=1, le=100)] = 20,
     as_of: AsOf = None,
     min_position: MinPosition = None,
-) -> Response[Items[Card]]:
-    """Cards of the tools that are not retired, first by the chosen order; more under ``Link: rel=next``.
+) -> Response[Items[CardResponse]]:
+    """Cards of the tools that are not retired, in the chosen order; the next page is in ``Link: rel=next``.
 
     ``top``: by the lower end of the community's interval, preliminary tallies after settled ones, then by the panel.
-    ``hot``: by votes, of which one weighs half as much as one cast two days later. ``trending``: by how many times its own
-    rate of four weeks a tool has since yesterday, those where it may be chance after the others. Both count back from
-    the newest event. ``controversial``: total ** (smaller side / larger side).
+    ``hot``: by votes, where a vote weighs half as much as one cast two days later. ``trending``: by the rate of votes
+    since yesterday, as a multiple of the rate of the four weeks before; tools where that may be chance come last.
+    Both count back from the newest event. ``controversial``: total ** (smaller side / larger side).
     """
-    after = read_after(cursor, sort) if cursor else None
+    after = parse_ranking_cursor(cursor, sort) if cursor else None
     async with snapshot_at(app_state(request).pool, min_position, READ_BY_CARDS, as_of=as_of) as snapshot:
         rulebook = await rulebook_in_force(snapshot)
-        order = await read_order(snapshot, rulebook, sort, after)
-        page, more = order.page(category, after, limit)
+        ranking = await read_ranking(snapshot, rulebook, sort, after)
+        page, more = ranking.page(category, after, limit)
         cards = await read_cards(snapshot, rulebook, page)
         freshness = await snapshot.freshness()
     headers = headers_of(freshness) | ({"Link": next_link(request, more)} if more else {})
-    return Response(Items([cards[tool] for tool in page], more), headers=headers)
+    return Response(Items([present_card(cards[tool]) for tool in page], more), headers=headers)
 
 
 @get("/v1/tools/{slug:str}", guards=[open_to_all], responses=problem_responses(404))
 async def show_tool(
     request: AnyRequest, slug: SlugInPath, as_of: AsOf = None, min_position: MinPosition = None
-) -> Response[Card]:
-    """The card of one tool, retired or not, as it is or as it was."""
-    card, freshness = await read_card(request, slug, min_position, as_of)
-    return Response(card, headers=headers_of(freshness) | {"ETag": f'"{card.revision}"'})
-
-
-async def read_card(
-    request: AnyRequest, slug: str, min_position: str | None, as_of: str | None, by: str | None = None
-) -> tuple[Card, Freshness]:
-    """``by`` names another rulebook than the one in force, by its digest or name.
-
-    Raises Unknown, NotListedYet, or Rejected while the catalogue has not folded the tool yet.
-    """
+) -> Response[CardResponse]:
+    """The card of one tool, retired or not, now or as of a moment."""
     tool = (await app_state(request).tool_directory.find(slug)).tool
     async with snapshot_at(app_state(request).pool, min_position, READ_BY_CARDS, as_of=as_of) as snapshot:
         snapshot.check_listed(slug, tool)
-        rulebook = await (find_rulebook(snapshot, by) if by else rulebook_in_force(snapshot))
-        cards = await read_cards(snapshot, rulebook, [tool])
+        cards = await read_cards(snapshot, await rulebook_in_force(snapshot), [tool])
         freshness = await snapshot.freshness()
     if tool not in cards:
         raise not_shown_yet(slug)
-    return cards[tool], freshness
+    card = present_card(cards[tool])
+    return Response(card, headers=headers_of(freshness) | {"ETag": f'"{card.revision}"'})
 
 
 @put(
     "/v1/tools/{slug:str}",
-    dto=StrictJSON[PutToolBody],
+    dto=StrictJSON[ToolRequest],
     return_dto=None,
     status_code=200,
     guards=[for_scope("catalogue:write")],
     responses=problem_responses(401, 403, 410, 412, 413, 415)
-    | {201: ResponseSpec(ToolAnswer, description="Listed")},
+    | {201: ResponseSpec(ToolRevisionResponse, description="Listed")},
     request_max_body_size=64 * 1024,
 )
 async def put_tool(
-    request: AnyRequest, slug: SlugInPath, data: JSONBody[PutToolBody], if_match: IfMatch = None
-) -> Response[ToolAnswer]:
-    """List a tool (201) or revise it (200). ``If-Match: "3"`` revises revision 3 or nothing."""
+    request: AnyRequest, slug: SlugInPath, data: JSONBody[ToolRequest], if_match: IfMatch = None
+) -> Response[ToolRevisionResponse]:
+    """List a tool (201) or revise it (200). With ``If-Match: "3"`` it is revised only if its revision is 3."""
     command = PutTool(slug, await _details(request, data), _revision(if_match))
     return await _decide(request, command)
 
@@ -136,29 +125,33 @@ async def put_tool(
 )
 async def retire_tool(
     request: AnyRequest, slug: SlugInPath, if_match: IfMatch = None
-) -> Response[ToolAnswer]:
-    """Close a tool for votes and takes. Its page, history and comparisons stay."""
+) -> Response[ToolRevisionResponse]:
+    """Close a tool to votes and takes. Its page, history and comparisons stay."""
     return await _decide(request, RetireTool(slug, _revision(if_match)))
 
 
-async def _decide(request: AnyRequest, command: PutTool | RetireTool) -> Response[ToolAnswer]:
-    author = await author_of(request)
+async def _decide(request: AnyRequest, command: PutTool | RetireTool) -> Response[ToolRevisionResponse]:
+    author, before = await author_of(request), None
+
+    def decide_on(past: Sequence[EditorialEvent]) -> list[EditorialEvent]:
+        nonlocal before
+        before = reduce(evolve, past, None)
+        return decide(command, before)
+
     async with app_state(request).pool.acquire() as conn:
-        decided = await decide_tool(
-            conn, command.slug, lambda past: decide(command, reduce(evolve, past, None)), author
-        )
+        decided = await decide_tool(conn, command.slug, decide_on, author)
     await announce_editorial(request, decided)
-    tool: Tool | None = reduce(evolve, [*decided.before, *decided.events], None)
-    revision = tool.revision if tool else 0
+    after: Tool | None = reduce(evolve, decided.events, before)
+    revision = after.revision if after else 0
     return Response(
-        ToolAnswer(command.slug, revision, position_of(decided)),
+        ToolRevisionResponse(command.slug, revision, position_of(decided)),
         status_code=200 if decided.before else 201,
         headers={"ETag": f'"{revision}"'},
     )
 
 
 async def announce_editorial(request: AnyRequest, decided: EditorialDecision) -> None:
-    """Wake the workers, and let this process look names up anew."""
+    """Wake the workers, and refresh this process's tool directory."""
     if decided.recorded:
         app_state(request).wakeups.wake(EDITORIAL)
         await app_state(request).tool_directory.refresh()
@@ -168,7 +161,7 @@ def position_of(decided: EditorialDecision) -> str | None:
     return str(decided.recorded[-1].position) if decided.recorded else None
 
 
-async def _details(request: AnyRequest, body: PutToolBody) -> Details:
+async def _details(request: AnyRequest, body: ToolRequest) -> Details:
     return Details(
         name=body.name,
         tagline=body.tagline,
@@ -176,21 +169,24 @@ async def _details(request: AnyRequest, body: PutToolBody) -> Details:
         description=body.description,
         category=body.category
         if isinstance(body.category, Category)
-        else await _named(request, body.category),
+        else await _find_category(request, body.category),
         url=body.url,
         pricing=body.pricing,
     )
 
 
-async def _named(request: AnyRequest, slug: str) -> Category:
-    """The category in use under this slug; a new slug is named after itself."""
+async def _find_category(request: AnyRequest, slug: str) -> Category:
+    """The category in use under this slug; a new slug gets a name made from it: ``code-review`` is Code Review."""
     async with take_snapshot(app_state(request).pool) as snapshot:
         in_use = {category.slug: category for category, _ in await read_categories(snapshot)}
     return in_use.get(slug, Category(slug, slug.replace("-", " ").title()))
 
 
 def _revision(if_match: str | None) -> int | None:
-    """The number that an ETag of the tool starts with; None for ``*``, which is any."""
+    """The revision that an ETag of the tool starts with; None for ``*``, which matches any.
+
+    Raises HttpRejected for any other text.
+    """
     if if_match in (None, "*"):
         return None
     digits = (if_match or "").removeprefix("W/").strip('"').partition("-")[0]

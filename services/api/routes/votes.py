@@ -1,4 +1,4 @@
-"""Votes: cast one, retract it, see one's own. The answer comes after the commit."""
+"""Votes: cast one, retract it, list one's own. The answer to a write follows its commit."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from domain.shared.log import shard_of
 from domain.shared.types import Choice, Slug
+from domain.voting.identifiers import ID_REQUIREMENT
 from eventstore import ids
 from eventstore.casts import CastResult, Kind, PendingCast
 from projections.my_votes import read_votes
@@ -29,7 +30,7 @@ VOTE_BYTES_MAX = 16 * 1024
 
 
 class CastVote(Struct, frozen=True, forbid_unknown_fields=True):
-    """``voter`` only with an API key. ``id`` is a UUIDv7: send the same one again and the vote counts once."""
+    """``voter`` only with an API key. ``id`` is a UUIDv7: a vote that is sent again under its id counts once."""
 
     tool: Slug
     choice: Choice
@@ -38,7 +39,7 @@ class CastVote(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class VoteAnswer(Struct, frozen=True):
-    """``counted``, ``unchanged``, ``superseded`` by a newer id, or ``retracted``; choice is what stands now."""
+    """``outcome`` is counted, unchanged, superseded (by a newer id) or retracted; ``choice`` is the ballot's now."""
 
     outcome: str
     position: str
@@ -63,7 +64,7 @@ class OwnVote(Struct, frozen=True):
     request_max_body_size=VOTE_BYTES_MAX,
 )
 async def cast_vote(request: AnyRequest, data: JSONBody[CastVote]) -> Response[VoteAnswer]:
-    """Vote ship or skip on a tool; the newest id of a ballot stands."""
+    """Vote ship or skip on a tool. Of several votes on one ballot, the one with the newest id counts."""
     voter = await voter_of(request, data.voter)
     limits = await admit_voter(request, voter)
     tool = await app_state(request).tool_directory.open_for_votes(data.tool)
@@ -83,12 +84,12 @@ async def retract_vote(
     voter: FromQuery[str | None] = None,
     vote_id: Annotated[UUID | None, QueryParameter(name="id", required=False)] = None,
 ) -> Response[VoteAnswer]:
-    """Take the vote back. Every cast stays in the log; the tally no longer counts it."""
-    who = await voter_of(request, voter)
-    limits = await admit_voter(request, who)
+    """Retract a vote. It stays in the log, but the tally no longer counts it."""
+    own = await voter_of(request, voter)
+    limits = await admit_voter(request, own)
     number = await app_state(request).tool_directory.open_for_votes(tool)
-    result = await submit(request, who, "v", number, None, vote_id)
-    return _respond(answer_to(result), who.cookie, limits)
+    result = await submit(request, own, "v", number, None, vote_id)
+    return _respond(answer_to(result), own.cookie, limits)
 
 
 @get("/v1/me/votes", guards=[open_to_all], responses=problem_responses())
@@ -98,7 +99,7 @@ async def own_votes(
         str | None, QueryParameter(description="Slugs, comma-separated", max_length=4000)
     ] = None,
 ) -> Response[Items[OwnVote]]:
-    """The visitor's standing choices, always as fresh as the log."""
+    """The visitor's current choices, read from the log itself and so never behind it."""
     actor = reader_of(request)
     votes = []
     if actor is not None:
@@ -121,11 +122,7 @@ async def submit(
 ) -> CastResult:
     """Append one cast and wait for its commit. Raises Rejected for an id that cannot be used."""
     if id is not None and not ids.is_acceptable(id):
-        raise HttpRejected(
-            400,
-            "invalid-id",
-            ids.WANTED,
-        )
+        raise HttpRejected(400, "invalid-id", ID_REQUIREMENT)
     cast = PendingCast(kind, voter.actor, tool, choice, id or ids.mint(), voter.source, id_is_ours=id is None)
     result: CastResult = await app_state(request).appenders.append(cast)
     return result

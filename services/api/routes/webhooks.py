@@ -1,8 +1,7 @@
-"""Webhooks: an editor says who is told of flips, sees what came of it, and sends again what did not arrive."""
+"""Webhooks: editors register receivers of flips, follow the deliveries, and send messages again."""
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -11,111 +10,77 @@ from litestar.params import FromPath, FromQuery, JSONBody
 from msgspec import Meta, Struct
 
 from domain.shared.types import Line, Slug
-from domain.webhooks.endpoints import URL_CHARS_MAX, read_endpoint
-from domain.webhooks.messages import State, write_secret
+from domain.webhooks.endpoints import URL_CHARS_MAX, parse_endpoint
+from domain.webhooks.messages import encode_secret
 from services.api.http.app_state import app_state
 from services.api.http.auth import for_editors
+from services.api.http.caching import NO_STORE
 from services.api.http.json_body import StrictJSON
 from services.api.http.pagination import SLUGS_MAX, Items, read_cursor, write_cursor
 from services.api.http.problems import problem_responses
 from services.api.http.requests import AnyRequest
+from services.api.views.webhooks import (
+    DeliveryResponse,
+    WebhookResponse,
+    present_deliveries,
+    present_webhooks,
+)
 from services.webhooks import deliveries, registry
-from services.webhooks.deliveries import Delivery, message_id
-from services.webhooks.registry import Webhook
 
-_UNSEEN = {"Cache-Control": "no-store"}
-_PAGE = 50
+_PAGE_SIZE = 50
 
 
-class AskWebhook(Struct, frozen=True, forbid_unknown_fields=True):
-    """``tools``: whose flips are meant, by slug; null is all tools, those of later days too."""
+class WebhookRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """``tools``: the tools whose flips are sent, by slug; null means all tools, including future ones."""
 
     url: Annotated[str, Meta(min_length=1, max_length=URL_CHARS_MAX)]
     tools: Annotated[list[Slug], Meta(min_length=1, max_length=SLUGS_MAX)] | None = None
     description: Line = ""
 
 
-class WebhookShown(Struct, frozen=True):
-    """``old_secret_until``: until then messages are also signed with the secret before the last rotation.
-
-    ``failing_since``: when the first attempt failed of those since the last success. ``reason``: why it is disabled.
-    """
-
-    id: UUID
-    url: str
-    description: str
-    tools: list[str] | None
-    created_at: datetime
-    failing_since: datetime | None
-    disabled_at: datetime | None
-    reason: str | None
-    old_secret_until: datetime | None
-
-
 class WebhookSecret(Struct, frozen=True):
-    """``secret`` is shown this once: give it to the receiver."""
+    """``secret`` is shown only this once: give it to the receiver."""
 
-    webhook: WebhookShown
+    webhook: WebhookResponse
     secret: str
-
-
-class DeliveryShown(Struct, frozen=True):
-    """``webhook_id`` is the header of every attempt; ``payload`` the body, to the byte.
-
-    ``next_at``: when it is tried next; null while it is sent, and when it is settled. ``status``, ``error`` and ``response``, the first
-    1,024 bytes, are of the last attempt.
-    """
-
-    id: UUID
-    webhook_id: str
-    type: str
-    tool: str | None
-    state: State
-    attempts: int
-    next_at: datetime | None
-    status: int | None
-    error: str | None
-    response: str
-    payload: str
-    created_at: datetime
-    updated_at: datetime
 
 
 @post(
     "/v1/webhooks",
-    dto=StrictJSON[AskWebhook],
+    dto=StrictJSON[WebhookRequest],
     return_dto=None,
     status_code=201,
     guards=[for_editors],
     responses=problem_responses(401, 403, 404, 409, 413, 415),
 )
-async def open_webhook(request: AnyRequest, data: JSONBody[AskWebhook]) -> Response[WebhookSecret]:
-    """Tell a receiver of verdicts that flip from now on. The secret is shown here and nowhere else."""
+async def open_webhook(request: AnyRequest, data: JSONBody[WebhookRequest]) -> Response[WebhookSecret]:
+    """Send the flips from now on to a receiver. The secret is shown here and nowhere else."""
     pool, keys = app_state(request).pool, app_state(request).webhook_secrets
-    read_endpoint(data.url, app_state(request).webhook_networks)
+    parse_endpoint(data.url, app_state(request).webhook_networks)
     tools = (
         None
         if data.tools is None
         else [(await app_state(request).tool_directory.find(slug)).tool for slug in data.tools]
     )
     site = request.headers.get("origin") or str(request.base_url).rstrip("/")
-    made, secret = await registry.open_webhook(pool, keys, data.url, data.description, tools, site)
-    answer = await _with_secret(request, made, secret)
-    answer.headers["Location"] = f"/v1/webhooks/{made}"
+    webhook, secret = await registry.open_webhook(pool, keys, data.url, data.description, tools, site)
+    answer = await _answer_with_secret(request, webhook, secret)
+    answer.headers["Location"] = f"/v1/webhooks/{webhook}"
     return answer
 
 
 @get("/v1/webhooks", guards=[for_editors], responses=problem_responses(401, 403))
-async def list_webhooks(request: AnyRequest) -> Response[Items[WebhookShown]]:
+async def list_webhooks(request: AnyRequest) -> Response[Items[WebhookResponse]]:
     """All webhooks, newest first."""
-    found = await registry.read_webhooks(app_state(request).pool)
-    return Response(Items(await _shown(request, found)), headers=_UNSEEN)
+    webhooks = await registry.read_webhooks(app_state(request).pool)
+    items = await present_webhooks(app_state(request).tool_directory, webhooks)
+    return Response(Items(items), headers=NO_STORE)
 
 
 @get("/v1/webhooks/{id:uuid}", guards=[for_editors], responses=problem_responses(401, 403, 404))
-async def show_webhook(request: AnyRequest, id: FromPath[UUID]) -> Response[WebhookShown]:
-    """How one webhook gets on."""
-    return await _one(request, id)
+async def show_webhook(request: AnyRequest, id: FromPath[UUID]) -> Response[WebhookResponse]:
+    """One webhook with its state."""
+    return await _answer(request, id)
 
 
 @delete(
@@ -125,7 +90,7 @@ async def show_webhook(request: AnyRequest, id: FromPath[UUID]) -> Response[Webh
     responses=problem_responses(401, 403, 404),
 )
 async def remove_webhook(request: AnyRequest, id: FromPath[UUID]) -> None:
-    """Remove it, with its deliveries."""
+    """Remove a webhook and its deliveries."""
     await registry.remove(app_state(request).pool, id)
 
 
@@ -136,9 +101,9 @@ async def remove_webhook(request: AnyRequest, id: FromPath[UUID]) -> None:
     responses=problem_responses(401, 403, 404),
 )
 async def rotate_secret(request: AnyRequest, id: FromPath[UUID]) -> Response[WebhookSecret]:
-    """Give it a new secret. For 24 hours messages are signed with both."""
+    """Give a webhook a new secret. For 24 hours messages are signed with both secrets."""
     secret = await registry.rotate(app_state(request).pool, app_state(request).webhook_secrets, id)
-    return await _with_secret(request, id, secret)
+    return await _answer_with_secret(request, id, secret)
 
 
 @post(
@@ -147,10 +112,10 @@ async def rotate_secret(request: AnyRequest, id: FromPath[UUID]) -> Response[Web
     guards=[for_editors],
     responses=problem_responses(401, 403, 404),
 )
-async def enable_webhook(request: AnyRequest, id: FromPath[UUID]) -> Response[WebhookShown]:
-    """Go on with a webhook that was disabled, from now on. What it missed is in the flip log."""
+async def enable_webhook(request: AnyRequest, id: FromPath[UUID]) -> Response[WebhookResponse]:
+    """Enable a disabled webhook from now on. The flips that it missed are in `/v1/verdicts/flips`."""
     await registry.enable(app_state(request).pool, id)
-    return await _one(request, id)
+    return await _answer(request, id)
 
 
 @post(
@@ -159,23 +124,24 @@ async def enable_webhook(request: AnyRequest, id: FromPath[UUID]) -> Response[We
     guards=[for_editors],
     responses=problem_responses(401, 403, 404, 409),
 )
-async def ping_webhook(request: AnyRequest, id: FromPath[UUID]) -> Response[DeliveryShown]:
-    """Send a message of the type `webhook.ping`. A worker does it; ask in the deliveries what came of it."""
-    return await _delivery(request, id, await deliveries.enqueue_ping(app_state(request).pool, id))
+async def ping_webhook(request: AnyRequest, id: FromPath[UUID]) -> Response[DeliveryResponse]:
+    """Send a message of the type `webhook.ping`. A worker does it; the deliveries show the result."""
+    return await _answer_delivery(request, id, await deliveries.enqueue_ping(app_state(request).pool, id))
 
 
 @get("/v1/webhooks/{id:uuid}/deliveries", guards=[for_editors], responses=problem_responses(401, 403, 404))
 async def list_deliveries(
     request: AnyRequest, id: FromPath[UUID], cursor: FromQuery[str | None] = None
-) -> Response[Items[DeliveryShown]]:
-    """What was sent, or is to be, newest first, fifty at a time. They are kept for thirty days."""
+) -> Response[Items[DeliveryResponse]]:
+    """Deliveries, pending and settled, newest first, fifty a page. They are kept for thirty days."""
     before = None if cursor is None else read_cursor(cursor, tuple[UUID])[0]
     pool = app_state(request).pool
     await registry.read_webhook(pool, id)
-    found = await deliveries.read_deliveries(pool, id, before, _PAGE + 1)
-    page = found[:_PAGE]
-    more = write_cursor((page[-1].id,)) if len(found) > _PAGE else None
-    return Response(Items(await _deliveries_shown(request, page), more), headers=_UNSEEN)
+    found = await deliveries.read_deliveries(pool, id, before, _PAGE_SIZE + 1)
+    page = found[:_PAGE_SIZE]
+    more = write_cursor((page[-1].id,)) if len(found) > _PAGE_SIZE else None
+    items = await present_deliveries(app_state(request).tool_directory, page)
+    return Response(Items(items, more), headers=NO_STORE)
 
 
 @post(
@@ -186,67 +152,27 @@ async def list_deliveries(
 )
 async def redeliver(
     request: AnyRequest, id: FromPath[UUID], delivery: FromPath[UUID]
-) -> Response[DeliveryShown]:
-    """Send a message again, whatever became of it, under the same `webhook-id`."""
+) -> Response[DeliveryResponse]:
+    """Send a message again, whatever its state, under the same `webhook-id`."""
     await deliveries.send_again(app_state(request).pool, id, delivery)
-    return await _delivery(request, id, delivery)
+    return await _answer_delivery(request, id, delivery)
 
 
-async def _one(request: AnyRequest, id: UUID) -> Response[WebhookShown]:
-    found = await registry.read_webhook(app_state(request).pool, id)
-    return Response((await _shown(request, [found]))[0], headers=_UNSEEN)
+async def _answer(request: AnyRequest, id: UUID) -> Response[WebhookResponse]:
+    return Response(await _read_webhook(request, id), headers=NO_STORE)
 
 
-async def _with_secret(request: AnyRequest, id: UUID, secret: bytes) -> Response[WebhookSecret]:
-    found = await registry.read_webhook(app_state(request).pool, id)
-    shown = (await _shown(request, [found]))[0]
-    return Response(WebhookSecret(shown, write_secret(secret)), headers=_UNSEEN)
+async def _answer_with_secret(request: AnyRequest, id: UUID, secret: bytes) -> Response[WebhookSecret]:
+    webhook = await _read_webhook(request, id)
+    return Response(WebhookSecret(webhook, encode_secret(secret)), headers=NO_STORE)
 
 
-async def _delivery(request: AnyRequest, webhook: UUID, id: UUID) -> Response[DeliveryShown]:
-    found = await deliveries.read_delivery(app_state(request).pool, webhook, id)
-    return Response((await _deliveries_shown(request, [found]))[0], status_code=202, headers=_UNSEEN)
+async def _read_webhook(request: AnyRequest, id: UUID) -> WebhookResponse:
+    webhook = await registry.read_webhook(app_state(request).pool, id)
+    return (await present_webhooks(app_state(request).tool_directory, [webhook]))[0]
 
 
-async def _shown(request: AnyRequest, webhooks: list[Webhook]) -> list[WebhookShown]:
-    slugs = await app_state(request).tool_directory.slugs_of(
-        [tool for each in webhooks for tool in each.tools or ()]
-    )
-    return [
-        WebhookShown(
-            each.id,
-            each.url,
-            each.description,
-            None if each.tools is None else [slugs[tool] for tool in each.tools],
-            each.created_at,
-            each.failing_since,
-            each.disabled_at,
-            each.reason,
-            each.old_until,
-        )
-        for each in webhooks
-    ]
-
-
-async def _deliveries_shown(request: AnyRequest, found: list[Delivery]) -> list[DeliveryShown]:
-    slugs = await app_state(request).tool_directory.slugs_of(
-        [each.tool for each in found if each.tool is not None]
-    )
-    return [
-        DeliveryShown(
-            each.id,
-            message_id(each.id),
-            each.type,
-            None if each.tool is None else slugs[each.tool],
-            each.state,
-            each.attempts,
-            each.next_at,
-            each.status,
-            each.error,
-            each.response,
-            each.payload,
-            each.created_at,
-            each.updated_at,
-        )
-        for each in found
-    ]
+async def _answer_delivery(request: AnyRequest, webhook: UUID, id: UUID) -> Response[DeliveryResponse]:
+    delivery = await deliveries.read_delivery(app_state(request).pool, webhook, id)
+    (item,) = await present_deliveries(app_state(request).tool_directory, [delivery])
+    return Response(item, status_code=202, headers=NO_STORE)

@@ -1,4 +1,4 @@
-"""Methodology: the rule in force in plain words, whatever it is; all rulebooks; and which came after which."""
+"""Methodology: the rulebook in force in plain words, all rulebooks, and the history of adoptions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from litestar import get
 
 from domain.rulebooks.presets import DEFAULT
 from domain.rulebooks.rulebook import Clause, Label, Rulebook
-from projections.adoptions import read_adoptions, rulebook_in_force, scheduled
+from projections.adoptions import read_adoptions, rulebook_in_force, scheduled_adoptions
 from projections.engine.snapshot import take_snapshot
 from projections.rulebooks import read_rulebooks
 from services.api.http.app_state import app_state
@@ -31,13 +31,13 @@ _CONFIDENCE = {"1.645": "90%", "1.96": "95%", "2.576": "99%"}
 async def methodology(request: AnyRequest) -> Page:
     async with take_snapshot(app_state(request).pool) as snapshot:
         book = await rulebook_in_force(snapshot)
-        known, steps = await read_rulebooks(snapshot), await read_adoptions(snapshot)
+        known, adoptions = await read_rulebooks(snapshot), await read_adoptions(snapshot)
         freshness = await snapshot.freshness()
     return render_page(
         "methodology.html",
         freshness,
         rulebook=book,
-        bars=bars(book),
+        thresholds=thresholds(book),
         subject=subject(book),
         interval=interval(book),
         clauses=[CLAUSES[clause] for clause in book.comparison],
@@ -45,14 +45,14 @@ async def methodology(request: AnyRequest) -> Page:
         known=[each.rulebook for each in known],
         names={each.rulebook.digest: each.rulebook.title or each.rulebook.name for each in known},
         first=DEFAULT.digest,
-        steps=steps,
-        scheduled=scheduled(steps),
+        adoptions=adoptions,
+        scheduled=scheduled_adoptions(adoptions),
     )
 
 
-def bars(book: Rulebook) -> list[tuple[str, Label]]:
-    """What the share has to be for each label."""
-    ship, skip = book.ship_bar, book.skip_bar
+def thresholds(book: Rulebook) -> list[tuple[str, Label]]:
+    """The range of the share for each label, in words."""
+    ship, skip = book.ship_threshold, book.skip_threshold
     rows: list[tuple[str, Label]] = [
         (f"{'at least' if ship.inclusive else 'above'} {percent(ship.at)}", "Ship"),
         (f"{'at most' if skip.inclusive else 'below'} {percent(1 - skip.at)}", "Skip"),
@@ -65,21 +65,25 @@ def bars(book: Rulebook) -> list[tuple[str, Label]]:
 
 
 def _between(book: Rulebook) -> str | None:
-    """What is neither Ship nor Skip, if anything is."""
-    low, high = 1 - book.skip_bar.at, book.ship_bar.at
+    """The range that is neither Ship nor Skip; None where there is none."""
+    low, high = 1 - book.skip_threshold.at, book.ship_threshold.at
     if low == high:
-        return None if book.ship_bar.inclusive or book.skip_bar.inclusive else f"exactly {percent(low)}"
-    begin = "above" if book.skip_bar.inclusive else "from"
-    end = "to below" if book.ship_bar.inclusive else "to"
+        return (
+            None
+            if book.ship_threshold.inclusive or book.skip_threshold.inclusive
+            else f"exactly {percent(low)}"
+        )
+    begin = "above" if book.skip_threshold.inclusive else "from"
+    end = "to below" if book.ship_threshold.inclusive else "to"
     return f"{begin} {percent(low)} {end} {percent(high)}"
 
 
 def subject(book: Rulebook) -> str:
-    """What is held to the bars."""
+    """The quantity that is compared with the thresholds."""
     if not book.community.weight:
         return "Panel share"
-    what = "interval" if _of_interval(book) else "share"
-    return f"Weighed {what}" if book.panel.weight else f"Community {what}"
+    quantity = "interval" if _of_interval(book) else "share"
+    return f"Weighed {quantity}" if book.panel.weight else f"Community {quantity}"
 
 
 def _of_interval(book: Rulebook) -> bool:
@@ -87,12 +91,12 @@ def _of_interval(book: Rulebook) -> bool:
 
 
 def interval(book: Rulebook) -> str:
-    """The community's interval by its name."""
+    """The name of the community's interval."""
     confidence = _CONFIDENCE.get(book.community.z)
     return f"{confidence} Wilson interval" if confidence else f"Wilson interval at z = {book.community.z}"
 
 
 def percent(share: Fraction | str) -> str:
-    """Whole per cent, or the ratio where it is none."""
+    """In per cent where that is a whole number, otherwise as a ratio."""
     hundredths = Fraction(share) * 100
     return f"{hundredths}%" if hundredths.denominator == 1 else str(Fraction(share))

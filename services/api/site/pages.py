@@ -1,93 +1,52 @@
-"""Pages: the site in HTML, each from one snapshot. A visitor's own votes and shelf the browser asks for itself."""
+"""Pages: the site in HTML, each read from one snapshot. Scripts add the visitor's own votes and bookmarks."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 
 import msgspec
 from litestar import get
-from litestar.params import FromPath, FromQuery
+from litestar.params import FromPath
 from msgspec import Struct
 
 from domain.events.editorial import Category
 from domain.shared.errors import Unknown
 from domain.shared.types import Slug
-from domain.verdicts.activity import RecentActivity
-from domain.verdicts.rankings import Sort
 from eventstore.tool_directory import ToolDirectory
 from projections.adoptions import rulebook_in_force
-from projections.catalogue import Entry, read_categories, read_entries
+from projections.catalogue import CatalogueEntry, read_entries
 from projections.engine.snapshot import take_snapshot
 from projections.panel import Reviewer, read_panel
+from projections.scorecard import ScorecardTake, read_takes_of
 from services.api.http.app_state import app_state
 from services.api.http.auth import login_of, open_to_all
 from services.api.http.requests import AnyRequest
 from services.api.site.methodology import methodology
-from services.api.site.rendering import Page, render_page
-from services.api.views.cards import Card, TakeShown, not_shown_yet, read_cards
+from services.api.site.rendering import PRIVATE, Page, render_page
+from services.api.views.cards import Card, not_shown_yet, read_cards
 from services.api.views.comparisons import read_comparison
 from services.api.views.flips import read_newest
-from services.api.views.rankings import BY_AGE, Order, read_order
 from services.auth.identity import Login
 
-FEATURED = ("claude-4-api-tool-use-streaming-prompt-caching", "smolagents-2-0")
-_FLIPS_ON_PAGE = 100
-_ON_HOME = 12  # tools of one category; the rest are on the category's page
-_IN_ORDER = 60  # tools of all categories, in an order that was chosen
-_ON_CATEGORY = 200
-_RIVALS = 12
+_RIVALS_MAX = 12
+_FLIPS_MAX = 100
 _PAIR_CHARS_MAX = 2 * 100 + len("-vs-")
 
 
-class Group(Struct, frozen=True):
-    """A category with its first tools; ``total`` counts those not shown too."""
-
-    category: Category
-    cards: list[Card]
-    total: int
-
-
 class Opinion(Struct, frozen=True):
-    """A reviewer's take together with the tool it is on."""
+    """A reviewer's take with the card of its tool."""
 
     card: Card
-    take: TakeShown
+    take: ScorecardTake
 
 
 class CategoryRecord(Struct, frozen=True):
-    """How many tools of one category a reviewer took, and how many of those shipped."""
+    """How many tools of one category a reviewer has takes on, and how many of those takes say ship."""
 
     category: Category
     tools: int
     shipped: int
-
-
-@get("/", guards=[open_to_all], include_in_schema=False)
-async def home(request: AnyRequest, sort: FromQuery[Sort] = "top") -> Page:
-    """By category with the best first, or all tools in the order that was chosen."""
-    async with take_snapshot(app_state(request).pool) as snapshot:
-        rulebook = await rulebook_in_force(snapshot)
-        order = await read_order(snapshot, rulebook, sort)
-        categories = await read_categories(snapshot)
-        shown = _first_of_each(order) if sort == "top" else order.page(None, None, _IN_ORDER)[0]
-        pair = _featured(order)
-        cards = await read_cards(snapshot, rulebook, list({*shown, *pair}))
-        panel = await read_panel(snapshot)
-        freshness = await snapshot.freshness()
-    listed = [cards[tool] for tool in shown]
-    return render_page(
-        "home.html",
-        freshness,
-        sort=sort,
-        groups=_by_category(listed, categories),
-        cards=[] if sort == "top" else listed,
-        listed=len(order.ranked),
-        recent_activity=_recent_activity(order),
-        featured=[cards[tool] for tool in pair],
-        panel=panel,
-    )
 
 
 @get("/compare/{pair:str}", guards=[open_to_all], include_in_schema=False)
@@ -106,7 +65,7 @@ async def compare(request: AnyRequest, pair: FromPath[str]) -> Page:
 
 @get("/tools/{slug:str}", guards=[open_to_all], include_in_schema=False)
 async def tool(request: AnyRequest, slug: FromPath[str]) -> Page:
-    number = (await app_state(request).tool_directory.find(_checked(slug, "tool"))).tool
+    number = (await app_state(request).tool_directory.find(_check_slug(slug, "tool"))).tool
     async with take_snapshot(app_state(request).pool) as snapshot:
         rulebook = await rulebook_in_force(snapshot)
         cards = await read_cards(snapshot, rulebook, [number])
@@ -121,12 +80,12 @@ async def tool(request: AnyRequest, slug: FromPath[str]) -> Page:
 async def reviewer(request: AnyRequest, slug: FromPath[str]) -> Page:
     async with take_snapshot(app_state(request).pool) as snapshot:
         panel = {each.slug: each for each in await read_panel(snapshot)}
-        rulebook = await rulebook_in_force(snapshot)
-        cards = await read_cards(snapshot, rulebook) if slug in panel else {}
+        if slug not in panel:
+            raise Unknown(kind="reviewer", name=slug)
+        takes = {take.tool: take for take in await read_takes_of(snapshot, slug)}
+        cards = await read_cards(snapshot, await rulebook_in_force(snapshot), list(takes))
         freshness = await snapshot.freshness()
-    if slug not in panel:
-        raise Unknown(kind="reviewer", name=slug)
-    opinions = list(_opinions(panel[slug], cards.values()))
+    opinions = _opinions(takes, cards)
     return render_page(
         "reviewer.html",
         freshness,
@@ -137,23 +96,10 @@ async def reviewer(request: AnyRequest, slug: FromPath[str]) -> Page:
     )
 
 
-@get("/categories/{slug:str}", guards=[open_to_all], include_in_schema=False)
-async def category(request: AnyRequest, slug: FromPath[str], sort: FromQuery[Sort] = "top") -> Page:
-    """Its tools in the order that was chosen, retired ones last."""
-    async with take_snapshot(app_state(request).pool) as snapshot:
-        rulebook = await rulebook_in_force(snapshot)
-        entries = [each for each in await read_entries(snapshot) if each.details.category.slug == slug]
-        order = await read_order(snapshot, rulebook, sort)
-        retired = [each.tool for each in entries if each.retired_at is not None]
-        shown = [*order.page(slug, None, _ON_CATEGORY)[0], *retired][:_ON_CATEGORY]
-        cards = await read_cards(snapshot, rulebook, shown)
-        freshness = await snapshot.freshness()
-    if not entries:
-        raise Unknown(kind="category", name=slug)
-    group = Group(cards[shown[0]].category, [cards[tool] for tool in shown], len(entries))
-    return render_page(
-        "category.html", freshness, group=group, sort=sort, recent_activity=_recent_activity(order)
-    )
+@get("/flips", guards=[open_to_all], include_in_schema=False)
+async def flips(request: AnyRequest) -> Page:
+    newest, freshness = await read_newest(request, _FLIPS_MAX)
+    return render_page("flips.html", freshness, flips=newest)
 
 
 @get("/bookmarks", guards=[open_to_all], include_in_schema=False)
@@ -168,7 +114,7 @@ async def ledger() -> Page:
 
 @get("/editor", guards=[open_to_all], include_in_schema=False)
 async def editor(request: AnyRequest) -> Page:
-    """What the login may do, and nothing else; the API asks for the login again."""
+    """Only the forms that the login may use; the API checks the login again."""
     login = await login_of(request)
     async with take_snapshot(app_state(request).pool) as snapshot:
         panel = await read_panel(snapshot)
@@ -178,20 +124,14 @@ async def editor(request: AnyRequest) -> Page:
     return render_page(
         "editor.html",
         freshness,
-        cache="private, no-store",
+        cache=PRIVATE,
         login=login,
         reviewers=_own_reviewers(login, panel),
         categories=sorted(categories.items()),
     )
 
 
-@get("/flips", guards=[open_to_all], include_in_schema=False)
-async def flips_page(request: AnyRequest) -> Page:
-    told, freshness = await read_newest(request, _FLIPS_ON_PAGE)
-    return render_page("flips.html", freshness, flips=told)
-
-
-PAGES = [home, compare, tool, reviewer, category, flips_page, bookmarks, methodology, ledger, editor]
+PAGES = [compare, tool, reviewer, flips, bookmarks, methodology, ledger, editor]
 
 
 async def find_pair(tool_directory: ToolDirectory, pair: str) -> tuple[str, str]:
@@ -207,15 +147,15 @@ async def find_pair(tool_directory: ToolDirectory, pair: str) -> tuple[str, str]
 
 
 def _splits(pair: str) -> Iterator[tuple[str, str]]:
-    """Every way to read the pair as two slugs."""
-    app_state = pair.split("-vs-")
-    for cut in range(1, len(app_state)):
-        left, right = "-vs-".join(app_state[:cut]), "-vs-".join(app_state[cut:])
+    """All ways to read the pair as two slugs."""
+    parts = pair.split("-vs-")
+    for cut in range(1, len(parts)):
+        left, right = "-vs-".join(parts[:cut]), "-vs-".join(parts[cut:])
         if _is_slug(left) and _is_slug(right):
             yield left, right
 
 
-def _checked(slug: str, kind: str) -> str:
+def _check_slug(slug: str, kind: str) -> str:
     if not _is_slug(slug):
         raise Unknown(kind=kind, name=slug[:100])
     return slug
@@ -228,37 +168,7 @@ def _is_slug(text: str) -> bool:
         return False
 
 
-def _first_of_each(order: Order) -> list[int]:
-    """The first tools of every category."""
-    first: dict[str, list[int]] = defaultdict(list)
-    for each in order.ranked:
-        first[each.category].append(each.tool)
-    return [tool for tools in first.values() for tool in tools[:_ON_HOME]]
-
-
-def _by_category(cards: Iterable[Card], categories: Iterable[tuple[Category, int]]) -> list[Group]:
-    """In the order of the categories' names; within one, the order of ``cards``."""
-    first: dict[str, list[Card]] = defaultdict(list)
-    for card in cards:
-        first[card.category.slug].append(card)
-    groups = [Group(category, first[category.slug], total) for category, total in categories]
-    return sorted(groups, key=lambda group: (group.category.name.casefold(), group.category.slug))
-
-
-def _featured(order: Order) -> tuple[int, ...]:
-    """The two tools that home compares: the chosen ones while they are listed, else the two that rank first."""
-    listed = {each.slug: each.tool for each in order.ranked}
-    chosen = tuple(listed[slug] for slug in FEATURED if slug in listed)
-    pair = chosen if len(chosen) == 2 else tuple(each.tool for each in order.ranked[:2])
-    return pair if len(pair) == 2 else ()
-
-
-def _recent_activity(order: Order) -> dict[str, RecentActivity]:
-    """By slug, where that is what the order goes by."""
-    return {each.slug: each.recent_activity for each in order.ranked} if order.sort in BY_AGE else {}
-
-
-def _rivals(card: Card, entries: Iterable[Entry]) -> list[Entry]:
+def _rivals(card: Card, entries: Iterable[CatalogueEntry]) -> list[CatalogueEntry]:
     """Tools of the same category to compare with."""
     same = [
         entry
@@ -267,16 +177,16 @@ def _rivals(card: Card, entries: Iterable[Entry]) -> list[Entry]:
         and entry.slug != card.slug
         and not entry.retired_at
     ]
-    return sorted(same, key=lambda entry: entry.details.name.casefold())[:_RIVALS]
+    return sorted(same, key=lambda entry: entry.details.name.casefold())[:_RIVALS_MAX]
 
 
-def _opinions(reviewer: Reviewer, cards: Collection[Card]) -> Iterator[Opinion]:
-    """The reviewer's standing takes, by category and name."""
-    ordered = sorted(cards, key=lambda card: (card.category.name.casefold(), card.category.slug, card.name))
-    for card in ordered:
-        for row in card.scorecard:
-            if row.reviewer.slug == reviewer.slug and row.take is not None:
-                yield Opinion(card, row.take)
+def _opinions(takes: Mapping[int, ScorecardTake], cards: Mapping[int, Card]) -> list[Opinion]:
+    """By category and tool's name."""
+    opinions = [Opinion(card, takes[tool]) for tool, card in cards.items()]
+    return sorted(
+        opinions,
+        key=lambda each: (each.card.category.name.casefold(), each.card.category.slug, each.card.name),
+    )
 
 
 def _records(opinions: Iterable[Opinion]) -> list[CategoryRecord]:
@@ -290,7 +200,7 @@ def _records(opinions: Iterable[Opinion]) -> list[CategoryRecord]:
 
 
 def _own_reviewers(login: Login | None, panel: Sequence[Reviewer]) -> list[Reviewer]:
-    """Those whose takes the login may publish: an editor all, a reviewer their own."""
+    """The reviewers whose takes the login may publish: all for an editor, their own for a reviewer."""
     if login is None:
         return []
     return [each for each in panel if login.role == "editor" or each.slug == login.reviewer]

@@ -1,4 +1,4 @@
-"""Rendering: templates, the headers of every page, static files, and the pages of the OpenAPI document."""
+"""Rendering: templates, the headers of every page, static files, and the page of the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -17,16 +17,18 @@ from litestar.static_files import create_static_files_router
 
 from projections.engine.snapshot import Freshness
 from services.api.http.auth import open_to_all
+from services.api.http.caching import PRIVATE_NO_STORE
 from services.api.http.consistency import headers_of
 from services.api.http.problems import HttpRejected
 from services.api.http.requests import AnyRequest
 
 Page = Response[str]
+PRIVATE = PRIVATE_NO_STORE["Cache-Control"]
 
 _SITE = Path(__file__).parent
 _STATIC = _SITE / "static"
 
-# What a page may load: our own files only, and no inline script or style.
+# Pages load only our own files, and no inline script or style.
 CONTENT_SECURITY_POLICY = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'none'"
@@ -47,7 +49,7 @@ def render_page(
 
 
 def render_problem_page(_: AnyRequest, rejected: HttpRejected) -> Page:
-    """An error as a page for people; needs nothing but the template."""
+    """An error as an HTML page, rendered without the database."""
     template = "not_found.html" if rejected.status == 404 else "problem.html"
     headers = {**_HEADERS, "Cache-Control": "no-store", "Vary": "Accept", **rejected.headers}
     html = _render(template, problem=rejected)
@@ -59,7 +61,7 @@ def _render(template: str, **context: object) -> str:
 
 
 def _percent(share: Decimal) -> str:
-    """Whole per cent. Nearly none and nearly all are not rounded to none and all."""
+    """Whole per cent. A share between 0 and 1 is never rounded to 0% or 100%."""
     if 0 < share < Decimal("0.005"):
         return "<1%"
     if Decimal("0.995") <= share < 1:
@@ -76,7 +78,7 @@ def _number(count: int) -> str:
 
 
 def _digest_of(directory: Path) -> str:
-    """Names the content of every file below, so that an address never changes its content."""
+    """A digest of all files below, as part of their address, so that the content of an address never changes."""
     digest = sha256()
     for file in sorted(path for path in directory.rglob("*") if path.is_file()):
         digest.update(file.relative_to(directory).as_posix().encode() + b"\0" + file.read_bytes())

@@ -1,1 +1,5 @@
-"""What answers and pages show: cards, tallies, comparisons, flips, rankings, trials."""
+"""Views: what answers and pages show, read and put into structs.
+
+A request body is called ...Request. A part of an answer has the bare noun of what it holds, with Response after it
+where the domain or a read model has a struct of that name.
+"""

@@ -5,30 +5,26 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from decimal import Decimal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from domain.events.editorial import Category, Details, Pricing
-from domain.rulebooks.rulebook import Label, Rulebook
+from domain.rulebooks.rulebook import Rulebook
 from domain.shared.types import Choice
-from domain.verdicts.decay import Ballots
-from domain.verdicts.labels import DecidedBy
-from domain.verdicts.shares import DistanceToNextLabel, Shares
-from domain.verdicts.verdict import Judgement, Margin, PanelSplit, Tally, Verdict, count, judge
-from projections.adoptions import READ_BY_RULE
+from domain.verdicts.verdict import Judgement, Tally, Verdict, judge
+from projections.adoptions import RULEBOOK_READ_MODELS
 from projections.bookmark_counts import BOOKMARK_COUNTS, read_bookmark_counts
-from projections.catalogue import CATALOGUE, Entry, read_entries
-from projections.daily_votes import DAILY_VOTES
-from projections.engine.snapshot import Freshness, Snapshot
+from projections.catalogue import CATALOGUE, CatalogueEntry, read_entries
+from projections.daily_votes import DAILY_VOTES, read_ballots
+from projections.engine.snapshot import Snapshot
 from projections.panel import PANEL, Reviewer, read_panel
-from projections.reads.ballots import read_ballots
 from projections.scorecard import SCORECARD, ScorecardTake, read_takes
 from projections.tally import TALLY
 from services.api.http.problems import HttpRejected
+from services.api.views.verdicts import VerdictResponse, present_verdict
 
-# Whoever waits for cards waits for these: another read model that is stopped keeps nobody waiting.
-READ_BY_CARDS = (CATALOGUE, PANEL, SCORECARD, TALLY, DAILY_VOTES, BOOKMARK_COUNTS, *READ_BY_RULE)
+# A request for cards waits for these read models only, so that a blocked one elsewhere does not delay it.
+READ_BY_CARDS = (CATALOGUE, PANEL, SCORECARD, TALLY, DAILY_VOTES, BOOKMARK_COUNTS, *RULEBOOK_READ_MODELS)
 
 
 class ReviewerName(Struct, frozen=True):
@@ -36,7 +32,7 @@ class ReviewerName(Struct, frozen=True):
     name: str
 
 
-class TakeShown(Struct, frozen=True):
+class PublishedTake(Struct, frozen=True):
     score: int
     choice: Choice
     text: str
@@ -48,31 +44,12 @@ class ScorecardRow(Struct, frozen=True):
     """``take`` is null where the reviewer has no standing take: "No panel take"."""
 
     reviewer: ReviewerName
-    take: TakeShown | None
+    take: PublishedTake | None
 
 
-class PanelShown(Struct, frozen=True):
-    ship: int
-    skip: int
-    share: Decimal | None
-    mean_score: Decimal | None
+class CardFields(Struct, frozen=True):
+    """The fields that a card and its answer have in common before the verdict."""
 
-
-class VerdictShown(Struct, frozen=True):
-    label: Label
-    decided: DecidedBy
-    panel: PanelShown
-    community: Tally
-    shares: Shares
-    distance: DistanceToNextLabel | None
-    margin: Margin
-    explanation: tuple[str, ...]
-    rulebook: str
-    position: str
-    inputs: str
-
-
-class Card(Struct, frozen=True):
     slug: str
     name: str
     initial: str
@@ -84,10 +61,29 @@ class Card(Struct, frozen=True):
     pricing: Pricing
     scorecard: tuple[ScorecardRow, ...]
     tally: Tally
-    verdict: VerdictShown
+
+
+class Card(CardFields, frozen=True):
+    """``position`` is the log position that the card was read at, one per shard."""
+
+    verdict: Verdict
     bookmarks: int
     retired_at: datetime | None
     revision: int
+    position: str
+
+
+class CardResponse(CardFields, frozen=True):
+    verdict: VerdictResponse
+    bookmarks: int
+    retired_at: datetime | None
+    revision: int
+
+
+def present_card(card: Card) -> CardResponse:
+    fields = structs.asdict(card)
+    fields["verdict"] = present_verdict(card.verdict, fields.pop("position"))
+    return CardResponse(**fields)
 
 
 async def read_cards(
@@ -97,36 +93,53 @@ async def read_cards(
     entries = await read_entries(snapshot, tools)
     numbers = [entry.tool for entry in entries]
     reviewers = await read_panel(snapshot)
-    takes = await read_takes(snapshot, tools)
+    takes = _by_tool(await read_takes(snapshot, tools))
     ballots = await read_ballots(snapshot, numbers, rulebook)
     bookmarks = await read_bookmark_counts(snapshot, numbers)
-    freshness = await snapshot.freshness()
-
-    by_tool: dict[int, dict[str, ScorecardTake]] = defaultdict(dict)
-    for take in takes:
-        by_tool[take.tool][take.reviewer] = take
+    position = str(await snapshot.freshness())
     return {
         entry.tool: _card(
             entry,
-            reviewers,
-            by_tool[entry.tool],
-            ballots[entry.tool],
+            _scorecard(reviewers, takes[entry.tool]),
+            judge(_judgements(takes[entry.tool]), ballots[entry.tool], rulebook),
             bookmarks.get(entry.tool, 0),
-            rulebook,
-            freshness,
+            position,
         )
         for entry in entries
     }
 
 
+def _by_tool(takes: Collection[ScorecardTake]) -> dict[int, dict[str, ScorecardTake]]:
+    """By tool number, then by reviewer's slug; a tool without takes has an empty dict."""
+    by_tool: dict[int, dict[str, ScorecardTake]] = defaultdict(dict)
+    for take in takes:
+        by_tool[take.tool][take.reviewer] = take
+    return by_tool
+
+
+def _judgements(takes: dict[str, ScorecardTake]) -> list[Judgement]:
+    return [Judgement(take.reviewer, take.score, take.choice) for take in takes.values()]
+
+
+def _scorecard(reviewers: Sequence[Reviewer], takes: dict[str, ScorecardTake]) -> tuple[ScorecardRow, ...]:
+    return tuple(
+        ScorecardRow(ReviewerName(each.slug, each.name), _published(takes.get(each.slug)))
+        for each in reviewers
+    )
+
+
+def _published(take: ScorecardTake | None) -> PublishedTake | None:
+    if take is None:
+        return None
+    return PublishedTake(take.score, take.choice, take.text, take.published_at, take.revision)
+
+
 def _card(
-    entry: Entry,
-    reviewers: Sequence[Reviewer],
-    takes: dict[str, ScorecardTake],
-    ballots: Ballots,
+    entry: CatalogueEntry,
+    scorecard: tuple[ScorecardRow, ...],
+    verdict: Verdict,
     bookmarks: int,
-    rulebook: Rulebook,
-    freshness: Freshness,
+    position: str,
 ) -> Card:
     details: Details = entry.details
     return Card(
@@ -139,63 +152,18 @@ def _card(
         category=details.category,
         url=details.url,
         pricing=details.pricing,
-        scorecard=tuple(_row(reviewer, takes.get(reviewer.slug)) for reviewer in reviewers),
-        tally=count(ballots.ship, ballots.skip, rulebook),
-        verdict=show_verdict(takes.values(), ballots, rulebook, freshness),
+        scorecard=scorecard,
+        tally=verdict.community,
+        verdict=verdict,
         bookmarks=bookmarks,
         retired_at=entry.retired_at,
         revision=entry.revision,
-    )
-
-
-def _row(reviewer: Reviewer, take: ScorecardTake | None) -> ScorecardRow:
-    return ScorecardRow(ReviewerName(reviewer.slug, reviewer.name), show_take(take) if take else None)
-
-
-def show_take(take: ScorecardTake) -> TakeShown:
-    return TakeShown(take.score, take.choice, take.text, take.published_at, take.revision)
-
-
-def show_verdict(
-    takes: Collection[ScorecardTake], ballots: Ballots, rulebook: Rulebook, freshness: Freshness
-) -> VerdictShown:
-    judgements = [Judgement(take.reviewer, take.score, take.choice) for take in takes]
-    verdict: Verdict = judge(judgements, ballots, rulebook)
-    return VerdictShown(
-        verdict.label,
-        verdict.decided,
-        PanelShown(verdict.panel.ship, verdict.panel.skip, verdict.panel.share, verdict.panel.mean_score),
-        verdict.community,
-        verdict.shares,
-        verdict.distance,
-        verdict.margin,
-        verdict.explanation,
-        verdict.rulebook,
-        str(freshness),
-        verdict.inputs,
-    )
-
-
-def pure(card: Card) -> Verdict:
-    """The card's verdict as the domain knows it."""
-    v, scores = card.verdict, [row.take.score for row in card.scorecard if row.take]
-    panel = PanelSplit(v.panel.ship, v.panel.skip, v.panel.share, v.panel.mean_score, sum(scores))
-    return Verdict(
-        v.label,
-        v.decided,
-        panel,
-        v.community,
-        v.shares,
-        v.distance,
-        v.margin,
-        v.explanation,
-        v.rulebook,
-        v.inputs,
+        position=position,
     )
 
 
 def not_shown_yet(slug: str) -> HttpRejected:
-    """The log has the tool, the catalogue has not folded it yet."""
+    """For a tool that is in the log, and that the catalogue has not folded yet."""
     return HttpRejected(
         503, "try-again", f"{slug} has just been listed and is not shown yet.", {"Retry-After": "1"}
     )

@@ -1,4 +1,4 @@
-"""Comparisons: two cards side by side, scorecard rows aligned, and who wins by which clause."""
+"""Comparisons: two cards side by side, scorecard rows aligned, and the winner with the clause that decided."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from projections.adoptions import rulebook_in_force
 from projections.engine.snapshot import Freshness, Snapshot
 from services.api.views.cards import (
     Card,
+    CardResponse,
+    PublishedTake,
     ReviewerName,
-    TakeShown,
     not_shown_yet,
-    pure,
+    present_card,
     read_cards,
 )
 
@@ -24,8 +25,8 @@ class AlignedRow(Struct, frozen=True):
     """One reviewer's two takes; null where there is none."""
 
     reviewer: ReviewerName
-    left: TakeShown | None
-    right: TakeShown | None
+    left: PublishedTake | None
+    right: PublishedTake | None
 
 
 class Comparison(Struct, frozen=True):
@@ -33,6 +34,22 @@ class Comparison(Struct, frozen=True):
     right: Card
     scorecard: tuple[AlignedRow, ...]
     winner: Winner
+
+
+class ComparisonResponse(Struct, frozen=True):
+    left: CardResponse
+    right: CardResponse
+    scorecard: tuple[AlignedRow, ...]
+    winner: Winner
+
+
+def present_comparison(comparison: Comparison) -> ComparisonResponse:
+    return ComparisonResponse(
+        present_card(comparison.left),
+        present_card(comparison.right),
+        comparison.scorecard,
+        comparison.winner,
+    )
 
 
 async def read_comparison(
@@ -56,4 +73,6 @@ def compare(left: Card, right: Card, rulebook: Rulebook) -> Comparison:
     rows = tuple(
         AlignedRow(a.reviewer, a.take, b.take) for a, b in zip(left.scorecard, right.scorecard, strict=True)
     )
-    return Comparison(left, right, rows, winner(pure(left), pure(right), (left.name, right.name), rulebook))
+    return Comparison(
+        left, right, rows, winner(left.verdict, right.verdict, (left.name, right.name), rulebook)
+    )

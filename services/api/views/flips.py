@@ -1,4 +1,4 @@
-"""Flips as answers, pages and feeds show them."""
+"""Flips as answers and feeds show them."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from projections.flips.store import AFTER_ALL, BEFORE_ALL
 from services.api.http.app_state import app_state
 from services.api.http.requests import AnyRequest
 
-_ANY_TOOL = 2**31 - 1
+TOOL_MAX = 2**31 - 1  # above the number of any tool
 
 
 class Cause(Struct, frozen=True):
-    """``reviewer`` is named where the event is a take, ``rulebook`` where it is an adoption; voters never are."""
+    """``reviewer`` is set where the event is a take, ``rulebook`` where it is an adoption. Voters are never named."""
 
     type: str
     reviewer: str | None
     rulebook: str | None
 
 
-class FlipShown(Struct, frozen=True):
-    """``rulebook`` is the one in force from this position on."""
+class FlipResponse(Struct, frozen=True):
+    """``rulebook`` is the digest of the one in force from this position on."""
 
     slug: str
     name: str
@@ -43,7 +43,7 @@ async def read_newest(
     limit: int,
     slug: str | None = None,
     since: LogOrder = BEFORE_ALL,
-    before: tuple[LogOrder, int] = (AFTER_ALL, _ANY_TOOL),
+    before: tuple[LogOrder, int] = (AFTER_ALL, TOOL_MAX),
 ) -> tuple[list[FlipDetails], Freshness]:
     """Raises Unknown for a slug that names no tool."""
     tool = None if slug is None else (await app_state(request).tool_directory.find(slug)).tool
@@ -51,16 +51,16 @@ async def read_newest(
         return await newest_flips(conn, since, before, limit, tool), freshness
 
 
-def show(told: FlipDetails) -> FlipShown:
-    flip = told.flip
+def present_flip(details: FlipDetails) -> FlipResponse:
+    flip = details.flip
     adopted = flip.rulebook if flip.event == "RulebookAdopted" else None
-    return FlipShown(
-        told.slug,
-        told.name,
+    return FlipResponse(
+        details.slug,
+        details.name,
         flip.before,
         flip.after,
         flip.place.recorded_at,
         str(flip.place.position),
-        Cause(flip.event, told.reviewer, adopted),
+        Cause(flip.event, details.reviewer, adopted),
         flip.rulebook,
     )

@@ -1,4 +1,4 @@
-"""Rankings: all tools in one order, from what an order reads and no more; cards are read of the page that is shown."""
+"""Rankings: all tools in one order, read without their cards; only the tools of one page need cards."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from domain.rulebooks.rulebook import Rulebook
 from domain.verdicts.activity import RecentActivity
 from domain.verdicts.rankings import Contender, Rank, Sort, rank
 from projections.catalogue import read_listed
+from projections.daily_votes import read_recent_activity
 from projections.engine.snapshot import Snapshot
-from projections.reads.recent_activity import read_recent_activity
 from projections.scorecard import read_splits
 from projections.tally import read_tallies
 from services.api.http.pagination import read_cursor, write_cursor
 from services.api.http.problems import HttpRejected
 
-BY_AGE: tuple[Sort, ...] = ("hot", "trending")
+BY_ACTIVITY: tuple[Sort, ...] = ("hot", "trending")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _HOUR = timedelta(hours=1)
 
-# Up to the year 8800 or so.
+# In hours since 1970, up to about the year 8800.
 Hour = Annotated[int, Meta(ge=0, le=60_000_000)]
 
 
-class Ranked(Struct, frozen=True):
-    """``rank`` ends with the tool's number: the newer of equals comes first."""
+class RankedTool(Struct, frozen=True):
+    """``rank`` ends with the tool's number, so that the newer of two equal tools comes first."""
 
     tool: int
     slug: str
@@ -37,24 +37,24 @@ class Ranked(Struct, frozen=True):
 
 
 class RankingCursor(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """Where the page before ended. ``hour`` is the one it counted back from, in hours since 1970."""
+    """The end of the previous page, and the hour that its recent activity was counted back from."""
 
     sort: Sort
     hour: Hour | None
     rank: Rank
 
 
-class Order(Struct, frozen=True):
-    """First by ``sort``, counted back from ``hour`` where that matters; None of an empty log."""
+class Ranking(Struct, frozen=True):
+    """The tools in the order ``sort``. ``hour`` is None for an empty log, and for an order without recent activity."""
 
     sort: Sort
     hour: Hour | None
-    ranked: list[Ranked]
+    ranked: list[RankedTool]
 
     def page(
         self, category: str | None, after: RankingCursor | None, limit: int
     ) -> tuple[list[int], str | None]:
-        """Numbers of tools, and the cursor to more of them."""
+        """The numbers of the tools on a page, and the cursor of the next page."""
         listed = [
             each
             for each in self.ranked
@@ -64,35 +64,35 @@ class Order(Struct, frozen=True):
         return [each.tool for each in listed[:limit]], write_cursor(more) if more else None
 
 
-def read_after(cursor: str, sort: Sort) -> RankingCursor:
-    """Raises Rejected for a cursor of another order."""
+def parse_ranking_cursor(cursor: str, sort: Sort) -> RankingCursor:
+    """Raises HttpRejected for a cursor of another order."""
     after = read_cursor(cursor, RankingCursor)
     if after.sort != sort:
         raise HttpRejected(
             400,
             "invalid",
-            f"cursor: it is of the order {after.sort!r}. Start from the first page of {sort!r}.",
+            f"cursor: this is a cursor of the order {after.sort!r}. Start from the first page of {sort!r}.",
         )
     return after
 
 
-async def read_order(
+async def read_ranking(
     snapshot: Snapshot, rulebook: Rulebook, sort: Sort, after: RankingCursor | None = None
-) -> Order:
-    """All tools that are not retired. A page after another counts back from the same hour as that one."""
+) -> Ranking:
+    """All tools that are not retired. The hour of ``after`` is kept, so that all pages count back from the same hour."""
     listed = await read_listed(snapshot)
     tools = [tool for tool, *_ in listed]
     splits = await read_splits(snapshot)
     tallies = await read_tallies(snapshot, tools)
-    hour = (after.hour if after else await _newest_hour(snapshot)) if sort in BY_AGE else None
+    hour = (after.hour if after else await _newest_hour(snapshot)) if sort in BY_ACTIVITY else None
     recent_activity = await read_recent_activity(snapshot, hour) if hour is not None else {}
     ranked = []
     for tool, slug, category in listed:
-        came = recent_activity.get(tool, RecentActivity())
-        contender = Contender(*tallies.get(tool, (0, 0)), *splits.get(tool, (0, 0, 0)), came)
-        ranked.append(Ranked(tool, slug, category, (*rank(sort, contender, rulebook), tool), came))
+        activity = recent_activity.get(tool, RecentActivity())
+        contender = Contender(*tallies.get(tool, (0, 0)), *splits.get(tool, (0, 0, 0)), activity)
+        ranked.append(RankedTool(tool, slug, category, (*rank(sort, contender, rulebook), tool), activity))
     ranked.sort(key=lambda each: each.rank, reverse=True)
-    return Order(sort, hour, ranked)
+    return Ranking(sort, hour, ranked)
 
 
 async def _newest_hour(snapshot: Snapshot) -> int | None:

@@ -8,13 +8,13 @@ from asyncpg import Pool, Record
 from msgspec import Meta, Struct
 
 from domain.verdicts.verdict import Tally, count
-from projections.adoptions import READ_BY_RULE, rulebook_in_force
+from projections.adoptions import RULEBOOK_READ_MODELS, rulebook_in_force
 from projections.engine.snapshot import Freshness
 from projections.tally import TALLY, read_tallies
 from services.api.http.consistency import snapshot_at
 
-# How many votes settle a tally, and the interval, are the rulebook's to say.
-READ_BY_TALLIES = (TALLY, *READ_BY_RULE)
+# The rulebook sets the confidence of the interval, and the votes below which a tally is preliminary.
+READ_BY_TALLIES = (TALLY, *RULEBOOK_READ_MODELS)
 
 
 class ToolTally(Struct, frozen=True):
@@ -27,7 +27,7 @@ class ToolTally(Struct, frozen=True):
     preliminary: bool
 
 
-def of_tool(slug: str, tally: Tally) -> ToolTally:
+def present_tally(slug: str, tally: Tally) -> ToolTally:
     interval = tally.interval and [str(end) for end in tally.interval]
     share = None if tally.share is None else str(tally.share)
     return ToolTally(slug, tally.ship, tally.skip, tally.total, share, interval, tally.preliminary)
@@ -36,7 +36,7 @@ def of_tool(slug: str, tally: Tally) -> ToolTally:
 async def read_tallies_of(
     pool: Pool[Record], tools: dict[str, int], min_position: str | None = None, as_of: str | None = None
 ) -> tuple[list[ToolTally], Freshness]:
-    """The tallies of these tools at one moment, and which moment. Raises NotListedYet."""
+    """The tallies of tools, by slug and number, at one moment. Raises NotListedYet."""
     async with snapshot_at(pool, min_position, READ_BY_TALLIES, as_of=as_of) as snapshot:
         for slug, tool in tools.items():
             snapshot.check_listed(slug, tool)
@@ -44,7 +44,7 @@ async def read_tallies_of(
         votes = await read_tallies(snapshot, list(tools.values()))
         freshness = await snapshot.freshness()
     return [
-        of_tool(slug, count(*votes.get(tool, (0, 0)), rulebook)) for slug, tool in tools.items()
+        present_tally(slug, count(*votes.get(tool, (0, 0)), rulebook)) for slug, tool in tools.items()
     ], freshness
 
 

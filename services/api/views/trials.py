@@ -1,25 +1,28 @@
-"""Trial results: what a trial found, tool by tool, under the names that tools have now."""
+"""Results of a trial, tool by tool, under the current names of the tools."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import TypeVar
+from uuid import UUID
 
-from msgspec import Struct
+from asyncpg import Pool, Record
+from msgspec import Struct, structs
 
 from domain.rulebooks.rulebook import Label
 from domain.timeline.flips import Flip
 from domain.timeline.trials import ScenarioResult, ToolComparison, Trial
 from domain.verdicts.verdict import Margin
-from projections.catalogue import Entry
+from projections.catalogue import CatalogueEntry, read_entries
+from projections.engine.snapshot import ReadModelBehind, take_snapshot
+from projections.trials import jobs
+from services.api.views.trial_summaries import TrialSummary, summarize_trials
 
-T = TypeVar("T")
-Names = Mapping[int, Entry]
+Entries = Mapping[int, CatalogueEntry]
 
 
 class FlipNow(Struct, frozen=True):
-    """A verdict that would be another now. ``margin`` is that of the one tried."""
+    """A verdict that would change now. ``margin`` is of the verdict under the rulebook on trial."""
 
     slug: str
     name: str
@@ -29,7 +32,7 @@ class FlipNow(Struct, frozen=True):
 
 
 class TrialFlip(Struct, frozen=True):
-    """``position`` is that of the causing ``event``."""
+    """``position`` is the log position of the ``event`` that caused it."""
 
     before: Label
     after: Label
@@ -39,7 +42,7 @@ class TrialFlip(Struct, frozen=True):
 
 
 class ToolFlips(Struct, frozen=True):
-    """``count`` flips would have been, and ``in_force`` there were. ``items``: the newest of those that would have been."""
+    """``count`` flips under the rulebook on trial, and ``in_force`` flips that happened. ``items``: the newest of ``count``."""
 
     slug: str
     name: str
@@ -49,7 +52,7 @@ class ToolFlips(Struct, frozen=True):
 
 
 class RankMove(Struct, frozen=True):
-    """From 1, by the clauses of each rulebook."""
+    """Ranks from 1, by the clauses of each rulebook."""
 
     slug: str
     name: str
@@ -70,7 +73,7 @@ class Margins(Struct, frozen=True):
 
 
 class Disagreement(Struct, frozen=True):
-    """Most takes say one thing, and most of enough votes the other."""
+    """A majority of takes and a majority of the votes, where there are enough, say opposite things."""
 
     slug: str
     name: str
@@ -78,7 +81,7 @@ class Disagreement(Struct, frozen=True):
     tried: Label
 
 
-class Results(Struct, frozen=True):
+class TrialResults(Struct, frozen=True):
     flips_now: list[FlipNow]
     flips: list[ToolFlips]
     rank_moves: list[RankMove]
@@ -86,101 +89,103 @@ class Results(Struct, frozen=True):
     disagreements: list[Disagreement]
 
 
-class TrialCell(Struct, frozen=True):
-    """One tool in one trial."""
+class TrialResponse(TrialSummary, frozen=True):
+    """The results are null until the trial is done.
 
-    in_force: Label
-    tried: Label
-    margin: Margin
-    rank: int
-    flips: int
+    ``flips_now``: verdicts that would change now. ``flips``: by tool, had the rulebook always been in force.
+    """
 
-
-class ComparedTool(Struct, frozen=True):
-    """``cells`` are in the order of the trials; null where a trial does not have the tool."""
-
-    slug: str
-    name: str
-    cells: list[TrialCell | None]
+    flips_now: list[FlipNow] | None
+    flips: list[ToolFlips] | None
+    rank_moves: list[RankMove] | None
+    margins: list[Margins] | None
+    disagreements: list[Disagreement] | None
 
 
-def show_results(trial: Trial, names: Names, most_flips: int) -> Results:
-    """What moves most comes first. Of each tool so many flips, newest first."""
-    tools = sorted(trial.tools, key=lambda each: names[each.tool].details.name.casefold())
+def present_trial(summary: TrialSummary, results: TrialResults | None) -> TrialResponse:
+    columns = (None,) * len(TrialResults.__struct_fields__) if results is None else structs.astuple(results)
+    return TrialResponse(*structs.astuple(summary), *columns)
+
+
+async def read_trial_results(
+    pool: Pool[Record], id: UUID, flips_max: int
+) -> tuple[TrialSummary, tuple[Trial, TrialResults] | None]:
+    """The summary, and the results as they are stored and as they are shown; None until the trial is done."""
+    run = await jobs.read_trial(pool, id)
+    (summary,) = await summarize_trials(pool, [run])
+    trial = (await jobs.read_results(pool, [id])).get(id) if run.state == "done" else None
+    if trial is None:
+        return summary, None
+    return summary, (trial, present_results(trial, await read_entries_of(pool, [trial]), flips_max))
+
+
+async def read_entries_of(pool: Pool[Record], trials: Iterable[Trial]) -> dict[int, CatalogueEntry]:
+    """The catalogue's entries of all tools of these trials, by number.
+
+    Raises ReadModelBehind where the log has a tool that the catalogue does not have yet.
+    """
+    tools = {each.tool for trial in trials for each in trial.tools}
+    async with take_snapshot(pool) as snapshot:
+        entries = {each.tool: each for each in await read_entries(snapshot, sorted(tools))}
+    if entries.keys() < tools:
+        raise ReadModelBehind
+    return entries
+
+
+def present_results(trial: Trial, entries: Entries, flips_max: int) -> TrialResults:
+    """The largest changes come first. Each tool has its newest ``flips_max`` flips, newest first."""
+    tools = sorted(trial.tools, key=lambda each: entries[each.tool].details.name.casefold())
     moved = [each for each in tools if each.in_force.rank != each.tried.rank]
     flipped = [each for each in tools if each.tried.flips or each.in_force.flips]
-    return Results(
-        flips_now=[_flip_now(each, names) for each in tools if each.flips_now],
-        flips=[_tool_flips(each, names, most_flips) for each in _most_first(flipped, _flips)],
-        rank_moves=[_rank_move(each, names) for each in _most_first(moved, _way)],
-        margins=[_margins(each, names) for each in tools],
-        disagreements=[_disagreement(each, names) for each in tools if each.disagree],
+    return TrialResults(
+        flips_now=[_flip_now(each, entries) for each in tools if each.flips_now],
+        flips=[
+            _tool_flips(each, entries, flips_max) for each in sorted(flipped, key=_flip_count, reverse=True)
+        ],
+        rank_moves=[_rank_move(each, entries) for each in sorted(moved, key=_rank_distance, reverse=True)],
+        margins=[_margins(each, entries) for each in tools],
+        disagreements=[_disagreement(each, entries) for each in tools if each.disagree],
     )
 
 
-def compare(trials: Sequence[Trial], names: Names) -> list[ComparedTool]:
-    """A row a tool; those that most of the trials would flip come first."""
-    by_trial = [{each.tool: each for each in trial.tools} for trial in trials]
-    numbers = sorted(set().union(*by_trial), key=lambda tool: names[tool].details.name.casefold())
-    rows = [
-        ComparedTool(*_named(tool, names), [_cell(tools.get(tool)) for tools in by_trial]) for tool in numbers
-    ]
-    return _most_first(rows, lambda row: sum(1 for cell in row.cells if cell and cell.in_force != cell.tried))
-
-
-def tools_of(trials: Iterable[Trial]) -> list[int]:
-    return sorted({each.tool for trial in trials for each in trial.tools})
-
-
-def _most_first(values: Iterable[T], how_much: Callable[[T], int]) -> list[T]:
-    return sorted(values, key=how_much, reverse=True)
-
-
-def _flips(tool: ToolComparison) -> int:
+def _flip_count(tool: ToolComparison) -> int:
     return len(tool.tried.flips)
 
 
-def _way(tool: ToolComparison) -> int:
+def _rank_distance(tool: ToolComparison) -> int:
     return abs(tool.in_force.rank - tool.tried.rank)
 
 
-def _named(tool: int, names: Names) -> tuple[str, str]:
-    return names[tool].slug, names[tool].details.name
+def name_of(tool: int, entries: Entries) -> tuple[str, str]:
+    return entries[tool].slug, entries[tool].details.name
 
 
-def _flip_now(each: ToolComparison, names: Names) -> FlipNow:
-    return FlipNow(*_named(each.tool, names), each.in_force.label, each.tried.label, each.tried.margin)
+def _flip_now(each: ToolComparison, entries: Entries) -> FlipNow:
+    return FlipNow(*name_of(each.tool, entries), each.in_force.label, each.tried.label, each.tried.margin)
 
 
-def _tool_flips(each: ToolComparison, names: Names, most: int) -> ToolFlips:
-    newest = sorted(each.tried.flips, key=lambda flip: flip.place, reverse=True)[:most]
+def _tool_flips(each: ToolComparison, entries: Entries, flips_max: int) -> ToolFlips:
+    newest = sorted(each.tried.flips, key=lambda flip: flip.place, reverse=True)[:flips_max]
     counts = len(each.tried.flips), len(each.in_force.flips)
-    return ToolFlips(*_named(each.tool, names), *counts, [show_flip(flip) for flip in newest])
+    return ToolFlips(*name_of(each.tool, entries), *counts, [_trial_flip(flip) for flip in newest])
 
 
-def show_flip(flip: Flip) -> TrialFlip:
+def _trial_flip(flip: Flip) -> TrialFlip:
     place = flip.place
     return TrialFlip(flip.before, flip.after, place.recorded_at, str(place.position), flip.event)
 
 
-def _rank_move(each: ToolComparison, names: Names) -> RankMove:
-    return RankMove(*_named(each.tool, names), each.in_force.rank, each.tried.rank)
+def _rank_move(each: ToolComparison, entries: Entries) -> RankMove:
+    return RankMove(*name_of(each.tool, entries), each.in_force.rank, each.tried.rank)
 
 
-def _margins(each: ToolComparison, names: Names) -> Margins:
-    return Margins(*_named(each.tool, names), _standing(each.in_force), _standing(each.tried))
+def _margins(each: ToolComparison, entries: Entries) -> Margins:
+    return Margins(*name_of(each.tool, entries), _standing(each.in_force), _standing(each.tried))
 
 
-def _standing(tried: ScenarioResult) -> TrialStanding:
-    return TrialStanding(tried.label, tried.margin)
+def _standing(result: ScenarioResult) -> TrialStanding:
+    return TrialStanding(result.label, result.margin)
 
 
-def _disagreement(each: ToolComparison, names: Names) -> Disagreement:
-    return Disagreement(*_named(each.tool, names), each.in_force.label, each.tried.label)
-
-
-def _cell(each: ToolComparison | None) -> TrialCell | None:
-    if each is None:
-        return None
-    tried = each.tried
-    return TrialCell(each.in_force.label, tried.label, tried.margin, tried.rank, len(tried.flips))
+def _disagreement(each: ToolComparison, entries: Entries) -> Disagreement:
+    return Disagreement(*name_of(each.tool, entries), each.in_force.label, each.tried.label)

@@ -19,7 +19,7 @@ from domain.editorial.adoptions import (
     WriteRulebook,
 )
 from domain.rulebooks.rulebook import Rulebook
-from domain.shared.as_of import parse_moment
+from domain.shared.as_of import parse_point_in_time
 from domain.shared.errors import Rejected
 from domain.shared.log import EDITORIAL
 from domain.shared.types import Line
@@ -72,7 +72,7 @@ def adopt(
 def _commands(
     rulebook: str | None, reason: str | None, at: str | None, roll_back: bool, call_off: bool
 ) -> list[Command]:
-    """Raises UsageError for what does not go together, and WrongRulebook."""
+    """Raises UsageError for what does not go together, and InvalidRulebook."""
     if roll_back + call_off > 1 or (rulebook is None) != roll_back or (at and (roll_back or call_off)):
         raise click.UsageError(
             "Give a RULEBOOK, if you like with --at TIME or --call-off, or give --roll-back without one."
@@ -105,7 +105,7 @@ def _reason(text: str | None) -> str:
 
 def _time(text: str) -> datetime:
     try:
-        moment = parse_moment(text)
+        moment = parse_point_in_time(text)
     except ValueError:
         moment = None
     if not isinstance(moment, datetime):

@@ -117,7 +117,7 @@ def _reporter(history: History, started: float, update: Update) -> ReportProgres
 def _moment(at: int | None, history: History) -> int:
     """The time given to lines without an id, in milliseconds since 1970."""
     moment = at or history.modified_ms or time.time_ns() // 1_000_000
-    if not 0 < moment <= ids.latest():
+    if not 0 < moment <= ids.latest_id_milliseconds():
         raise click.UsageError(
             f"{_text(moment)} is in the future. Set --at to the time when these votes were cast."
         )

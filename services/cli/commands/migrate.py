@@ -11,8 +11,9 @@ from msgspec import Struct
 
 from eventstore.heads import create_heads, extend_events
 from eventstore.migrations import migrate as apply_migrations
-from projections.engine.install import install
+from projections.engine.install import drop_obsolete, install
 from projections.engine.registry import PROJECTIONS
+from projections.flips.store import NAME as FLIPS
 from projections.flips.store import install_flips
 from services.cli.instance import data_option, instance
 from services.settings import Settings
@@ -26,6 +27,7 @@ class MigrationReport(Struct, frozen=True):
     applied: list[str]
     shards: int
     read_models: list[str]
+    dropped: list[str]
 
 
 @click.command()
@@ -43,6 +45,8 @@ def migrate(data: Path, shards: int) -> None:
         done = asyncio.run(migrate_database(settings, shards))
     for name in done.applied:
         click.echo(f"applied {name}")
+    for name in done.dropped:
+        click.echo(f"read model {name} is dropped: this version does not have it")
     for name in done.read_models:
         click.echo(f"read model {name} starts from position 0")
     click.echo(f"up to date, {done.shards} voter shards")
@@ -56,7 +60,8 @@ async def migrate_database(settings: Settings, shards: int = DEFAULT_SHARDS) -> 
         applied = await apply_migrations(conn)
         born_with = await create_heads(conn, shards)
         await extend_events(conn)
+        dropped = await drop_obsolete(conn, [FLIPS, *(each.name for each in PROJECTIONS)])
         fresh = await install(conn, PROJECTIONS) + await install_flips(conn)
     finally:
         await conn.close()
-    return MigrationReport(applied, born_with, fresh)
+    return MigrationReport(applied, born_with, fresh, dropped)

@@ -12,7 +12,7 @@ import rich_click as click
 from msgspec import Struct
 
 from domain.editorial.adoptions import PRESETS_BY_DIGEST, Adoptions
-from domain.rulebooks.rulebook import Rulebook, WrongRulebook, read_rulebook
+from domain.rulebooks.rulebook import InvalidRulebook, Rulebook, read_rulebook
 from domain.rulebooks.toml import write_rulebook
 from domain.shared.errors import Rejected
 from eventstore.rulebook_decisions import read_state
@@ -77,17 +77,17 @@ def check(file: Path, as_json: bool) -> None:
 
 
 def read_file(path: Path) -> Rulebook:
-    """Raises WrongRulebook."""
+    """Raises InvalidRulebook."""
     try:
         return read_rulebook(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError:
-        raise WrongRulebook(error="the file is not UTF-8.") from None
+        raise InvalidRulebook(error="the file is not UTF-8.") from None
 
 
 def _check(file: Path) -> RulebookCheck:
     try:
         book = read_file(file)
-    except WrongRulebook as rejection:
+    except InvalidRulebook as rejection:
         return RulebookCheck(valid=False, name=None, digest=None, error=str(rejection))
     return RulebookCheck(valid=True, name=book.name, digest=book.digest, error=None)
 

@@ -13,7 +13,7 @@ from asyncpg import Pool, Record
 from msgspec import Struct
 
 from domain.rulebooks.rulebook import Rulebook
-from domain.shared.as_of import Moment, parse_moment
+from domain.shared.as_of import PointInTime, parse_point_in_time
 from domain.shared.errors import Rejected
 from domain.shared.log import Position
 from domain.timeline.trials import Totals, Trial, total
@@ -88,15 +88,15 @@ def trial(
         print_tables(report.position, report.slugs, report.tried, everything=everything)
 
 
-def _moment(as_of: str | None) -> Moment | None:
+def _moment(as_of: str | None) -> PointInTime | None:
     try:
-        return None if as_of is None else parse_moment(as_of)
+        return None if as_of is None else parse_point_in_time(as_of)
     except ValueError as error:
         raise click.UsageError(f"--as-of: {error}") from None
 
 
 async def _report(
-    settings: Settings, named: Sequence[str], moment: Moment | None, source: Source
+    settings: Settings, named: Sequence[str], moment: PointInTime | None, source: Source
 ) -> TrialReport:
     session = {"statement_timeout": "60s"}
     async with await open_pool(settings, session=session, size=4) as pool:
@@ -109,7 +109,7 @@ async def _report(
 
 
 async def _find(pool: Pool[Record], named: Sequence[str]) -> tuple[list[Rulebook], dict[str, Rulebook]]:
-    """Those that are asked for; and all that are known, by digest. Raises Unknown or WrongRulebook."""
+    """Those that are asked for; and all that are known, by digest. Raises Unknown or InvalidRulebook."""
     state = await read_state(pool)
     return [
         read_file(Path(each)) if each.endswith(".toml") else state.known[state.find(each)] for each in named

@@ -13,7 +13,7 @@ from asyncpg import Pool, Record
 from msgspec import Struct
 
 from domain.rulebooks.rulebook import Rulebook
-from domain.shared.as_of import Moment, parse_moment
+from domain.shared.as_of import PointInTime, parse_point_in_time
 from domain.shared.errors import Rejected
 from domain.verdicts.verdict import PanelSplit, Tally, Verdict
 from eventstore.as_of_positions import AppendInFlight, resolve_positions
@@ -69,20 +69,20 @@ def verdict(
         click.echo(msgspec.json.encode(_report(inputs)) if as_json else _text(inputs))
 
 
-def _moment(as_of: str | None) -> Moment | None:
+def _moment(as_of: str | None) -> PointInTime | None:
     try:
-        return None if as_of is None else parse_moment(as_of)
+        return None if as_of is None else parse_point_in_time(as_of)
     except ValueError as error:
         raise click.UsageError(f"--as-of: {error}") from None
 
 
 def _rulebook(named: str | None) -> Rulebook | str | None:
-    """Raises WrongRulebook or OSError."""
+    """Raises InvalidRulebook or OSError."""
     return read_file(Path(named)) if named and named.endswith(".toml") else named
 
 
 async def _read(
-    pool: Pool[Record], slug: str, moment: Moment | None, by: Rulebook | str | None
+    pool: Pool[Record], slug: str, moment: PointInTime | None, by: Rulebook | str | None
 ) -> VerdictInputs:
     tool = (await ToolDirectory(pool).find(slug)).tool
     async with _snapshot(pool, moment) as snapshot:
@@ -90,7 +90,7 @@ async def _read(
 
 
 @asynccontextmanager
-async def _snapshot(pool: Pool[Record], moment: Moment | None) -> AsyncIterator[Snapshot]:
+async def _snapshot(pool: Pool[Record], moment: PointInTime | None) -> AsyncIterator[Snapshot]:
     if moment is None:
         async with take_snapshot(pool) as snapshot:
             yield snapshot

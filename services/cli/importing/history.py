@@ -10,7 +10,7 @@ from asyncio import Future
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
-from services.ingest.decompression import Lines, encoding_of, unpacker
+from services.ingest.decompression import LineBuffer, decompressor_for, encoding_of
 
 _CHUNK_BYTES = 128 * 1024
 _MAGIC_BYTES_MAX = 4  # needed to recognise the encoding
@@ -35,17 +35,17 @@ class History:
         self._wake()
 
     async def blocks(self) -> AsyncIterator[bytes]:
-        """Whole lines. Raises Damaged."""
-        unpacking, lines = None, Lines()
+        """Whole lines. Raises CorruptData."""
+        unpacking, lines = None, LineBuffer()
         async for piece in self._chunks():
-            unpacking = unpacking or unpacker(encoding_of(piece))
-            for unpacked in unpacking.unpack(piece):
-                yield lines.cut(unpacked)
+            unpacking = unpacking or decompressor_for(encoding_of(piece))
+            for unpacked in unpacking.decompress(piece):
+                yield lines.add(unpacked)
                 if self.stopped_by:
                     return
         if unpacking and not self.stopped_by:
             unpacking.finish()
-            yield lines.last()
+            yield lines.flush()
 
     async def _chunks(self) -> AsyncIterator[bytes]:
         head = b""

@@ -19,7 +19,7 @@ from eventstore.tool_directory import ToolDirectory
 from services.auth.identity import Identity
 from services.cli.importing.history import History
 from services.ingest.bulk import BulkCommits, BulkIngest, BulkResult
-from services.ingest.decompression import Damaged
+from services.ingest.decompression import CorruptData
 from services.ingest.ndjson_votes import BadLine
 from services.logs import configure_logs
 from services.resources import POSTGRES_UNAVAILABLE, open_pool
@@ -94,7 +94,7 @@ async def _ingest_all(
                 await extend_events(pool)
             reject(await ingest.submit(block))
             report(ingest.result.received)
-    except Damaged:
+    except CorruptData:
         ended = "damaged"
     await ingest.finish()
     return "stopped" if history.stopped_by else ended

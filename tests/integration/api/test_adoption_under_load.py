@@ -1,4 +1,4 @@
-"""A rulebook is adopted while people vote and read: every answer is by one rulebook, the one of its place in the log."""
+"""Adoptions during votes and reads: every answer follows one rulebook, the one in force at its log position."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.support.stage import (
     vote_as,
 )
 
-ADOPTED = """
+READ_ADOPTIONS = """
 SELECT position, data->>'digest' FROM events WHERE shard = 0 AND type = 'RulebookAdopted' ORDER BY position
 """
 TAKES: dict[str, dict[str, tuple[int, str]]] = {
@@ -47,8 +47,8 @@ READERS, WRITERS, ANSWERS_EACH = 6, 3, 30
 
 
 @dataclass(frozen=True)
-class Seen:
-    """An answer, and where in the log it says that it is."""
+class Observation:
+    """An answer, with the log position in its header."""
 
     address: str
     position: str
@@ -72,12 +72,12 @@ def _objects(body: Any) -> Iterator[dict[str, Any]]:
 
 @dataclass
 class Crowd:
-    """Readers and writers, until it is over."""
+    """Readers and writers that run until ``over`` is set."""
 
     client: Client
     key: Headers
     random: Random = field(default_factory=lambda: Random(5))
-    seen: list[Seen] = field(default_factory=list)
+    seen: list[Observation] = field(default_factory=list)
     over: bool = False
 
     async def read(self) -> None:
@@ -85,7 +85,7 @@ class Crowd:
             address = self._address()
             answer = await self.client.get(address)
             assert answer.status_code == 200, answer.text
-            self.seen.append(Seen(address, answer.headers["shiplog-position"], answer.json()))
+            self.seen.append(Observation(address, answer.headers["shiplog-position"], answer.json()))
 
     async def write(self) -> None:
         while not self.over:
@@ -98,8 +98,8 @@ class Crowd:
         shapes = ["/v1/tools", f"/v1/comparisons/{left}/{right}", f"/v1/tools/{left}/verdict"]
         return self.random.choice([*shapes, f"/v1/tools/{left}", f"/v1/tallies?tools={left},{right}"])
 
-    async def sees(self, editorial: int) -> None:
-        """Returns once enough answers were of this place in the house, or later ones."""
+    async def wait_for_answers(self, editorial: int) -> None:
+        """Return once there are enough answers at this position of the editorial shard, or a later one."""
 
         async def enough() -> bool:
             return sum(each.editorial >= editorial for each in self.seen) >= ANSWERS_EACH
@@ -140,7 +140,7 @@ async def crowd_on(stage: Stage) -> AsyncIterator[Crowd]:
 
 
 async def adopt(editor: Client, name: str | None) -> int:
-    """Put this rulebook in force, or the one before the last; where in the house that is."""
+    """Adopt this rulebook, or roll back for None; the number of the event in the editorial shard."""
     if name is None:
         answer = await editor.post("/v1/rulebooks/roll-back", json={"reason": "Back."})
     else:
@@ -150,21 +150,21 @@ async def adopt(editor: Client, name: str | None) -> int:
 
 
 async def read_adopted(log: Log) -> list[tuple[int, str]]:
-    """From which position of the house on, which rulebook."""
-    return [(0, DEFAULT.digest), *((row[0], row[1]) for row in await log.fetch(ADOPTED))]
+    """(number in the editorial shard, digest) of each adoption, oldest first."""
+    return [(0, DEFAULT.digest), *((row[0], row[1]) for row in await log.fetch(READ_ADOPTIONS))]
 
 
 def in_force(adopted: list[tuple[int, str]], editorial: int) -> str:
     return [digest for position, digest in adopted if position <= editorial][-1]
 
 
-async def test_every_answer_is_by_the_one_rulebook_of_its_place_in_the_log(busy: Stage) -> None:
+async def test_every_answer_follows_the_rulebook_in_force_at_its_position(busy: Stage) -> None:
     async with crowd_on(busy) as crowd:
-        await crowd.sees(0)
+        await crowd.wait_for_answers(0)
         for name in ADOPTIONS:
-            await crowd.sees(await adopt(busy.client, name))
+            await crowd.wait_for_answers(await adopt(busy.client, name))
     adopted = await read_adopted(busy.log)
-    met: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for each in crowd.seen:
         book = BOOKS[in_force(adopted, each.editorial)]
         verdicts = each.having("explanation")
@@ -174,21 +174,25 @@ async def test_every_answer_is_by_the_one_rulebook_of_its_place_in_the_log(busy:
             assert tally["preliminary"] == (tally["total"] < book.community.minimum)
         for comparison in each.having("winner"):
             assert comparison["winner"]["clause"] in (*book.comparison, "none")
-        met[book.digest] += len(verdicts)
-    assert met.keys() == {digest for _, digest in adopted}
-    await _same_again(busy.client, crowd)
-    await _switches_at_one_position(busy.client, crowd.seen[-1].position, adopted[1:])
+        counts[book.digest] += len(verdicts)
+    assert counts.keys() == {digest for _, digest in adopted}
+    await _check_answers_as_of_their_positions(busy.client, crowd)
+    await _check_that_each_adoption_switches_at_its_position(
+        busy.client, crowd.seen[-1].position, adopted[1:]
+    )
 
 
-async def _same_again(client: Client, crowd: Crowd) -> None:
-    """What was read live is what the log says of that place, by its own account of the rulebook then."""
+async def _check_answers_as_of_their_positions(client: Client, crowd: Crowd) -> None:
+    """An answer as of the position of an earlier one has the same body, from the log's own history of adoptions."""
     for each in crowd.random.sample(crowd.seen, 40):
         joined = "&" if "?" in each.address else "?"
         again = await client.get(f"{each.address}{joined}as_of={each.position}")
         assert json.dumps(again.json()) == json.dumps(each.body), each.address
 
 
-async def _switches_at_one_position(client: Client, last: str, adopted: list[tuple[int, str]]) -> None:
+async def _check_that_each_adoption_switches_at_its_position(
+    client: Client, last: str, adopted: list[tuple[int, str]]
+) -> None:
     _, _, people = last.partition(",")
     before = DEFAULT.digest
     for position, digest in adopted:
@@ -199,7 +203,7 @@ async def _switches_at_one_position(client: Client, last: str, adopted: list[tup
         before = digest
 
 
-async def test_rolling_back_brings_the_same_bytes_back(busy: Stage) -> None:
+async def test_a_roll_back_restores_the_same_bytes(busy: Stage) -> None:
     for voter in range(45):
         await vote_as(busy.client, busy.vote_key, f"voter {voter}", "skip" if voter % 9 else "ship", "quill")
     await catch_up(busy.log)
@@ -214,7 +218,7 @@ async def test_rolling_back_brings_the_same_bytes_back(busy: Stage) -> None:
 
 
 async def _verdicts(stage: Stage) -> dict[str, bytes]:
-    """Byte by byte, but for the position."""
+    """The answers' bytes without the position."""
     answers = {slug: await stage.client.get(f"/v1/tools/{slug}/verdict") for slug in TAKES}
     return {
         slug: answer.content.replace(answer.headers["shiplog-position"].encode(), b"")

@@ -1,4 +1,4 @@
-"""Cards under a rulebook that weighs age rest on the days of votes; under any other on two numbers."""
+"""Under a rulebook that weighs age, a verdict depends on the days of the votes; under any other on two counts."""
 
 from __future__ import annotations
 
@@ -14,17 +14,19 @@ from tests.support.instances import day_of
 from tests.support.stage import Stage, catch_up, vote_as
 
 AGED = PRESETS["sixty-days"]
-# Ahead of the clock: what comes next is recorded at these times.
+# Ahead of the clock, so that the next events are recorded at these times.
 MARCH, MAY = datetime(2099, 3, 1, 23, 59, 59, tzinfo=UTC), datetime(2099, 5, 1, tzinfo=UTC)
-LATER = "UPDATE heads SET recorded_at = $1"
+MOVE_CLOCK = "UPDATE heads SET recorded_at = $1"
 
 
-async def test_what_a_verdict_rests_on(stage: Stage) -> None:
-    await stage.log.execute(LATER, MARCH)
+async def test_inputs_have_days_only_where_the_rulebook_weighs_age(stage: Stage) -> None:
+    await stage.log.execute(MOVE_CLOCK, MARCH)
     for voter, choice in (("ann", "ship"), ("bob", "ship"), ("cem", "skip")):
         await vote_as(stage.client, stage.vote_key, voter, choice)
-    await stage.log.execute(LATER, MAY)
-    await vote_as(stage.client, stage.vote_key, "bob", "ship")  # said before: keeps its day
+    await stage.log.execute(MOVE_CLOCK, MAY)
+    await vote_as(
+        stage.client, stage.vote_key, "bob", "ship"
+    )  # the same choice again: the vote keeps its day
     await vote_as(stage.client, stage.vote_key, "cem", "ship")
     await catch_up(stage.log)
 

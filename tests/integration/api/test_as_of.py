@@ -1,4 +1,4 @@
-"""As of a moment over HTTP: what stood then, exactly at its edges, and one clear no for what is no moment."""
+"""as_of over HTTP: the state at a moment, exact to the event, and a problem for a moment that the log does not have."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from domain.shared.log import Shard, parse_position
-from projections.block_tally import BLOCK
+from projections.engine.blocks import BLOCK_EVENTS
 from projections.engine.registry import PROJECTIONS
 from tests.support.stage import (
     Client,
@@ -33,7 +33,7 @@ ROUTES = (
 )
 
 
-async def voted(client: Client, key: Headers, voter: str, choice: str) -> str:
+async def vote_position(client: Client, key: Headers, voter: str, choice: str) -> str:
     position: str = (await vote_as(client, key, voter, choice)).json()["position"]
     return position
 
@@ -51,11 +51,11 @@ async def tally(client: Client, as_of: str | datetime) -> tuple[int, int]:
     return answer.json()["ship"], answer.json()["skip"]
 
 
-async def test_a_time_holds_what_was_recorded_at_it_and_before(
+async def test_a_time_includes_events_recorded_at_it_and_before(
     client: Client, vote_key: Headers, pool: Log
 ) -> None:
-    first = await time_of(pool, await voted(client, vote_key, "ada", "ship"))
-    second = await time_of(pool, await voted(client, vote_key, "bob", "skip"))
+    first = await time_of(pool, await vote_position(client, vote_key, "ada", "ship"))
+    second = await time_of(pool, await vote_position(client, vote_key, "bob", "skip"))
     instant = timedelta(microseconds=1)
     assert await tally(client, first - instant) == (0, 0)
     assert await tally(client, first) == (1, 0)
@@ -64,10 +64,8 @@ async def test_a_time_holds_what_was_recorded_at_it_and_before(
     assert await tally(client, second.astimezone(UTC) + instant) == (1, 1)
 
 
-async def test_a_changed_and_a_retracted_vote_count_as_they_then_stood(
-    client: Client, vote_key: Headers
-) -> None:
-    cast, changed = [await voted(client, vote_key, "ada", choice) for choice in ("ship", "skip")]
+async def test_a_changed_and_a_retracted_vote_count_as_they_were(client: Client, vote_key: Headers) -> None:
+    cast, changed = [await vote_position(client, vote_key, "ada", choice) for choice in ("ship", "skip")]
     answer = await client.delete("/v1/votes/quill", params={"voter": "ada"}, headers=dict(vote_key))
     assert [await tally(client, at) for at in (cast, changed, answer.json()["position"])] == [
         (1, 0),
@@ -76,22 +74,22 @@ async def test_a_changed_and_a_retracted_vote_count_as_they_then_stood(
     ]
 
 
-async def test_nothing_needs_to_have_been_folded(client: Client, vote_key: Headers) -> None:
-    """The live read model is still at its start."""
-    position = await voted(client, vote_key, "ada", "ship")
+async def test_events_that_are_not_folded_yet_are_included(client: Client, vote_key: Headers) -> None:
+    """The live read model is still at position 0."""
+    position = await vote_position(client, vote_key, "ada", "ship")
     live = await client.get("/v1/tools/quill/tally")
     assert (live.json()["ship"], await tally(client, position)) == (0, (1, 0))
 
 
 @pytest.mark.parametrize("route", [*ROUTES, "/v1/comparisons/quill/pen"])
-async def test_the_header_is_a_moment_again(
+async def test_the_position_header_of_an_answer_gives_the_same_answer_as_as_of(
     client: Client, catalogue_key: Headers, vote_key: Headers, pool: Log, route: str
 ) -> None:
     await list_tool(client, catalogue_key, "pen")
-    await voted(client, vote_key, "ada", "ship")
+    await vote_position(client, vote_key, "ada", "ship")
     await catch_up(pool)
     now = await client.get(route)
-    await voted(client, vote_key, "bob", "skip")
+    await vote_position(client, vote_key, "bob", "skip")
     params = {"as_of": now.headers["shiplog-position"]} | _query(route)
     then = await client.get(route, params=params)
     assert then.content == now.content
@@ -105,7 +103,7 @@ def _query(route: str) -> dict[str, str]:
     return {"tools": "quill"} if "tools=" in route else {}
 
 
-async def test_takes_as_they_stood(client: Client, catalogue_key: Headers, pool: Log) -> None:
+async def test_takes_as_they_were(client: Client, catalogue_key: Headers, pool: Log) -> None:
     await seat_panel(pool, "builder")
     published, revised = [
         (await publish(client, catalogue_key, "quill", "builder", score, choice)).json()["position"]
@@ -155,7 +153,7 @@ async def test_a_tool_before_it_was_listed_and_after_it_was_retired(
     assert [{card["slug"] for card in cards} for cards in listed] == [{"quill"}, {"quill", "pen"}, {"quill"}]
 
 
-async def test_before_everything_there_is_nothing(client: Client) -> None:
+async def test_before_the_first_event_the_log_is_empty(client: Client) -> None:
     long_ago = "2001-01-01T00:00:00Z"
     assert_problem(await client.get("/v1/tools/quill/tally", params={"as_of": long_ago}), 404)
     nothing = await client.get("/v1/tools", params={"as_of": long_ago})
@@ -177,23 +175,25 @@ async def test_before_everything_there_is_nothing(client: Client) -> None:
         ("9999-12-31T23:59:59Z", 400),
     ],
 )
-async def test_moments_that_the_log_does_not_have(client: Client, as_of: str, status: int) -> None:
+async def test_a_moment_that_the_log_does_not_have_is_a_problem(
+    client: Client, as_of: str, status: int
+) -> None:
     for route in ROUTES:
         answer = await client.get(route, params={"as_of": as_of} | _query(route))
         assert_problem(answer, status)
 
 
-async def test_the_future_is_refused(client: Client) -> None:
+async def test_a_time_in_the_future_is_a_problem(client: Client) -> None:
     soon = (datetime.now(UTC) + timedelta(seconds=5)).isoformat()
     answer = await client.get("/v1/tools/quill/tally", params={"as_of": soon})
     assert_problem(answer, 400)
     assert "passed" in answer.json()["detail"]
 
 
-async def test_blocks_that_are_far_behind_are_waited_for(client: Client, pool: Log) -> None:
-    """As after an upgrade that builds them anew."""
-    await pool.execute("UPDATE heads SET position = $1 WHERE shard = 1", BLOCK + 1)
-    vector = f"0.1,1.{BLOCK + 1},2.0,3.0"
+async def test_an_answer_waits_for_block_sums_that_are_far_behind(client: Client, pool: Log) -> None:
+    """As after an upgrade that rebuilds them."""
+    await pool.execute("UPDATE heads SET position = $1 WHERE shard = 1", BLOCK_EVENTS + 1)
+    vector = f"0.1,1.{BLOCK_EVENTS + 1},2.0,3.0"
     answer = await client.get("/v1/tools/quill/tally", params={"as_of": vector})
     assert_problem(answer, 503)
     assert answer.headers["retry-after"] == "1"

@@ -1,4 +1,4 @@
-"""Access: every route has a rule, and nobody gets past it."""
+"""Authorization: every route has a guard, and only the clients it names get past it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from tests.support.stage import (
 
 TAKE = {"score": 50, "choice": "ship", "text": ""}
 
-# What the framework brings: the interface's own description, and answers to OPTIONS.
+# Routes of the framework: the OpenAPI document and its pages.
 DESCRIPTION = "/schema"
 REPLAY_ACTIONS = ("pause", "resume", "cancel", "cut-over", "roll-back")
 REPLAY = f"/v1/replays/{UUID(int=0)}"
@@ -54,7 +54,7 @@ def handlers(app: Litestar) -> Iterator[tuple[str, HTTPRouteHandler]]:
                 yield route.path, handler
 
 
-def test_every_route_declares_its_rule() -> None:
+def test_every_route_has_a_guard() -> None:
     app = create_app(Settings(database_url="", secret=b""))
     without = [
         path
@@ -65,7 +65,7 @@ def test_every_route_declares_its_rule() -> None:
     assert without == []
 
 
-# Who asks, and what each write answers them.
+# Every kind of client tries every write.
 
 WRITES: dict[str, tuple[str, str, object]] = {
     "vote": ("POST", "/v1/votes", {"tool": "quill", "choice": "ship"}),
@@ -99,20 +99,20 @@ WRITES: dict[str, tuple[str, str, object]] = {
 RULES = ["write rulebook", "adopt", "call off", "roll back"]
 WEBHOOKS = ["webhook", "remove webhook", *WEBHOOK_ACTIONS, "redeliver"]
 EDITORS = ["replay", *REPLAY_ACTIONS, "verify", "trial", "cancel trial", *RULES, *WEBHOOKS]
-# Let through, to what is not there or cannot be rebuilt.
+# The statuses for those who are let through depend on what exists.
 EDITORS_ONLY = {"editor": {200, 201, 404, 409}, "nobody": {401}, "reviewer": {403}}
 VISITORS = ["vote", "retract", "save", "drop"]
-OWN = ["own take", "withdraw own"]
+OWN_TAKES = ["own take", "withdraw own"]
 
 
-def expected(who: str, write: str) -> set[int]:
-    """The answer's status; 404 is a retirement let through to a tool that is not there."""
+def expected(client: str, write: str) -> set[int]:
+    """The possible statuses; 404 if the client may retire tools, for a tool that does not exist."""
     allowed = {404} if write == "retire" else {200, 201}
-    match who:
+    match client:
         case "nobody":
             return allowed if write in VISITORS else {401}
         case "key for votes":
-            # Let through, and then asked for the voter it acts for.
+            # Allowed, but the request names no voter.
             return {400, 415} if write in [*VISITORS, "bulk"] else {403}
         case "key for reading":
             return {403}
@@ -121,22 +121,22 @@ def expected(who: str, write: str) -> set[int]:
         case "revoked key" | "made-up key":
             return {401}
         case "reviewer":
-            return allowed if write in VISITORS + OWN else {401, 403}
+            return allowed if write in VISITORS + OWN_TAKES else {401, 403}
         case "editor":
             return allowed if write != "bulk" else {401, 403}
-        case _:  # from a page of another site, with whatever cookies
+        case _:  # from a page of another site, whatever its cookies
             return {401, 403} if write == "bulk" else {403}
 
 
-WHO = [
+CLIENTS = [
     *("nobody", "key for votes", "key for reading", "key for the catalogue", "revoked key", "made-up key"),
     *("reviewer", "editor", "editor from another site", "editor from nowhere", "visitor from another site"),
 ]
 
 
 @pytest.fixture(scope="module")
-async def people(stage: Stage) -> dict[str, Callable[[], Client]]:
-    """A client of each kind, to be made anew for every request."""
+async def clients(stage: Stage) -> dict[str, Callable[[], Client]]:
+    """Makes a new client of each kind, for every request."""
     await seat_panel(stage.log, "skeptic")
     await catch_up(stage.log)
     revoked = await create_key(stage.settings, stage.log, "revoked", ("catalogue:write", "votes:write"))
@@ -178,23 +178,22 @@ async def _session(stage: Stage, role: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("who", "write"), list(product(WHO, WRITES)), ids=lambda each: str(each).replace(" ", "-")
+    ("client", "write"), list(product(CLIENTS, WRITES)), ids=lambda each: str(each).replace(" ", "-")
 )
-async def test_who_may_write_what(
-    stage: Stage, people: dict[str, Callable[[], Client]], who: str, write: str
+async def test_each_client_can_write_only_what_it_may(
+    stage: Stage, clients: dict[str, Callable[[], Client]], client: str, write: str
 ) -> None:
     method, address, body = WRITES[write]
     before = await count_events(stage.log)
-    answer = await people[who]().request(method, address, json=body)
-    good = EDITORS_ONLY.get(who, {401, 403}) if write in EDITORS else expected(who, write)
-    assert answer.status_code in good, answer.text
+    answer = await clients[client]().request(method, address, json=body)
+    allowed = EDITORS_ONLY.get(client, {401, 403}) if write in EDITORS else expected(client, write)
+    assert answer.status_code in allowed, answer.text
     if answer.status_code >= 400:
         assert_problem(answer, answer.status_code)
         assert await count_events(stage.log) == before
 
 
-def test_the_table_has_every_write_of_the_app() -> None:
-    """A new route that writes must be given its row."""
+def test_every_route_that_writes_is_in_the_table() -> None:
     app = create_app(Settings(database_url="", secret=b""))
     writes = {
         (method, path)
@@ -228,8 +227,8 @@ def test_the_table_has_every_write_of_the_app() -> None:
     assert writes == shapes
 
 
-async def test_a_key_is_revoked_within_its_second(stage: Stage) -> None:
-    """The digest of a revoked key is found no more; what a process remembered of it has its own end."""
+async def test_a_revoked_key_is_not_found(stage: Stage) -> None:
+    """A process that has it cached forgets it within a second."""
     made = await create_key(stage.settings, stage.log, "short-lived", ("catalogue:write",))
     identity = Identity(stage.settings, stage.log)
     assert await identity.api_key(made.key) is not None
@@ -240,8 +239,8 @@ async def test_a_key_is_revoked_within_its_second(stage: Stage) -> None:
 # Sessions.
 
 
-async def test_a_session_brought_along_is_not_taken_over(stage: Stage) -> None:
-    """Whoever set a cookie before the log-in does not have the session after it."""
+async def test_a_session_cookie_set_before_the_log_in_is_not_used(stage: Stage) -> None:
+    """Session fixation: whoever set the cookie does not get the session."""
     made = await create_user(stage.log, "vera", "editor")
     visitor = new_visitor(stage.client)
     visitor.cookies.set(SESSION_COOKIE, "chosen-by-somebody-else", domain="shiplog.test")
@@ -253,7 +252,7 @@ async def test_a_session_brought_along_is_not_taken_over(stage: Stage) -> None:
     assert_problem(await thief.get("/v1/session"), 401)
 
 
-async def test_a_closed_session_is_closed_everywhere(stage: Stage) -> None:
+async def test_a_session_that_is_closed_ends_for_all_its_clients(stage: Stage) -> None:
     cookies = await _session(stage, "editor")
     here, there = new_visitor(stage.client), new_visitor(stage.client)
     here.cookies.update(cookies)
@@ -264,7 +263,7 @@ async def test_a_closed_session_is_closed_everywhere(stage: Stage) -> None:
     assert_problem(await there.put("/v1/tools/quill", json=TOOL), 401)
 
 
-async def test_unknown_names_and_wrong_passwords_look_alike(stage: Stage) -> None:
+async def test_an_unknown_user_and_a_wrong_password_get_the_same_answer(stage: Stage) -> None:
     await create_user(stage.log, "known", "editor")
     visitor = new_visitor(stage.client)
     answers = [
@@ -275,34 +274,34 @@ async def test_unknown_names_and_wrong_passwords_look_alike(stage: Stage) -> Non
     assert_problem(answers[0], 401)
 
 
-async def test_a_flood_of_log_ins_leaves_votes_alone(stage: Stage) -> None:
-    """The vote is answered while most of the tries still wait for their turn."""
-    tries = [
+async def test_many_attempts_to_log_in_do_not_delay_votes(stage: Stage) -> None:
+    """The vote is answered while most of the attempts still wait."""
+    attempts = [
         asyncio.create_task(
-            new_visitor(stage.client).post("/v1/session", json={"name": "nobody", "password": f"try {n}"})
+            new_visitor(stage.client).post("/v1/session", json={"name": "nobody", "password": f"attempt {n}"})
         )
         for n in range(20)
     ]
     await vote(new_visitor(stage.client))
-    assert not all(each.done() for each in tries)
-    assert {each.status_code for each in await asyncio.gather(*tries)} == {401}
+    assert not all(each.done() for each in attempts)
+    assert {each.status_code for each in await asyncio.gather(*attempts)} == {401}
 
 
 # Forgeries.
 
 
 def mutations(genuine: str, alphabet: str, count: int) -> Iterator[str]:
-    """Cut, flipped, doubled, moved, lengthened: never the genuine one."""
-    chance = random.Random(20)
+    """Values cut, changed, repeated, rotated or lengthened; never the genuine one."""
+    rng = random.Random(20)
     while count:
-        at, other = chance.randrange(len(genuine)), chance.randrange(len(genuine))
-        forged = chance.choice(
+        at, other = rng.randrange(len(genuine)), rng.randrange(len(genuine))
+        forged = rng.choice(
             [
-                genuine[:at] + chance.choice(alphabet) + genuine[at + 1 :],
+                genuine[:at] + rng.choice(alphabet) + genuine[at + 1 :],
                 genuine[:at],
                 genuine[at:],
                 genuine[:at] + genuine[at + 1 :],
-                genuine[:at] + chance.choice(alphabet) + genuine[at:],
+                genuine[:at] + rng.choice(alphabet) + genuine[at:],
                 genuine[at:] + genuine[:at],
                 genuine[:at] + genuine[other:],
                 genuine + genuine[at:],
@@ -317,7 +316,7 @@ def mutations(genuine: str, alphabet: str, count: int) -> Iterator[str]:
 BASE64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.=+/%"
 
 
-async def test_forged_cookies_are_nobody(stage: Stage) -> None:
+async def test_a_forged_cookie_identifies_no_visitor(stage: Stage) -> None:
     visitor = new_visitor(stage.client)
     await vote(visitor)
     genuine = visitor.cookies[VISITOR_COOKIE]
@@ -330,7 +329,7 @@ async def test_forged_cookies_are_nobody(stage: Stage) -> None:
     assert accepted == []
 
 
-async def test_forged_cookies_read_and_move_nothing(stage: Stage) -> None:
+async def test_a_forged_cookie_reads_nothing_of_its_owner(stage: Stage) -> None:
     owner = new_visitor(stage.client)
     await vote(owner)
     await owner.put("/v1/me/bookmarks/quill")
@@ -341,7 +340,7 @@ async def test_forged_cookies_read_and_move_nothing(stage: Stage) -> None:
             assert (answer.status_code, answer.json()["items"]) == (200, [])
 
 
-async def test_a_forged_cookie_votes_as_somebody_new(stage: Stage) -> None:
+async def test_a_forged_cookie_votes_as_a_new_visitor(stage: Stage) -> None:
     owner = new_visitor(stage.client)
     await vote(owner)
     forged = owner.cookies[VISITOR_COOKIE][:-1]
@@ -354,13 +353,13 @@ async def test_a_forged_cookie_votes_as_somebody_new(stage: Stage) -> None:
     assert VISITOR_COOKIE in answer.headers["set-cookie"]
 
 
-async def test_a_cookie_under_another_secret_is_nobody(stage: Stage) -> None:
+async def test_a_cookie_signed_with_another_secret_identifies_no_visitor(stage: Stage) -> None:
     elsewhere = Identity(Settings(database_url="", secret=b"another secret of thirty-two byt"), stage.log)
     assert Identity(stage.settings, stage.log).visitor(elsewhere.mint_visitor()) is None
 
 
 @pytest.mark.parametrize("cookie", ["", "x" * 8_192, "%00", "a.b.c", "..", '"', "\u00e9", "a=b; a=c"])
-async def test_any_cookie_at_all_is_read_without_harm(stage: Stage, cookie: str) -> None:
+async def test_a_malformed_cookie_is_ignored(stage: Stage, cookie: str) -> None:
     for name in (VISITOR_COOKIE, SESSION_COOKIE):
         headers = {"Cookie": f"{name}={cookie}; {name}={cookie}".encode()}
         visitor = new_visitor(stage.client)
@@ -368,7 +367,7 @@ async def test_any_cookie_at_all_is_read_without_harm(stage: Stage, cookie: str)
         assert_problem(await visitor.get("/v1/session", headers=headers), 401)  # type: ignore[arg-type]
 
 
-async def test_forged_keys_are_refused(stage: Stage) -> None:
+async def test_forged_keys_are_rejected(stage: Stage) -> None:
     genuine = stage.catalogue_key["Authorization"].removeprefix("Bearer ")
     identity = Identity(stage.settings, stage.log)
     assert [forged for forged in mutations(genuine, BASE64, 2_000) if await identity.api_key(forged)] == []
@@ -380,7 +379,7 @@ async def test_forged_keys_are_refused(stage: Stage) -> None:
         assert_problem(answer, 401)
 
 
-async def test_a_forged_session_is_nobody(stage: Stage) -> None:
+async def test_a_forged_session_is_not_found(stage: Stage) -> None:
     (genuine,) = (await _session(stage, "editor")).values()
     identity = Identity(stage.settings, stage.log)
     assert [f for f in mutations(genuine, BASE64, 500) if await identity.login(f) is not None] == []

@@ -1,4 +1,4 @@
-"""Bad input: one clear 4xx each, nothing of the inside shown, nothing written, and the next answer is as usual."""
+"""Bad input: a 4xx that reveals nothing about the implementation, nothing written, and the app goes on answering."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ NOTE: dict[str, object] = {"note": "for later", "tags": ["one"]}
 LOGIN: dict[str, object] = {"name": "ada", "password": "wrong"}
 JSON = {"Content-Type": "application/json"}
 
-Room = Literal["vote", "tool", "take", "bookmark", "login"]
-ROOMS: dict[Room, tuple[str, str, dict[str, object]]] = {
+Target = Literal["vote", "tool", "take", "bookmark", "login"]
+TARGETS: dict[Target, tuple[str, str, dict[str, object]]] = {
     "vote": ("POST", "/v1/votes", VOTE),
     "tool": ("PUT", "/v1/tools/quill", TOOL),
     "take": ("PUT", "/v1/tools/quill/takes/builder", TAKE),
     "bookmark": ("PUT", "/v1/me/bookmarks/quill", NOTE),
     "login": ("POST", "/v1/session", LOGIN),
 }
-every_room = pytest.mark.parametrize("room", ROOMS)
+every_target = pytest.mark.parametrize("target", TARGETS)
 
 
 @pytest.fixture(autouse=True)
 async def nothing_written(stage: Stage) -> AsyncIterator[None]:
-    """Before and after every case the log is as long, and the app answers."""
+    """Every case leaves the log as long as it was, and the app answers after it."""
     before = await _stored(stage)
     yield
     assert await _stored(stage) == before
@@ -54,24 +54,24 @@ async def _stored(stage: Stage) -> tuple[int, int]:
     return await count_events(stage.log), int(await stage.log.fetchval("SELECT count(*) FROM notes"))
 
 
-def credentials(stage: Stage, room: Room) -> Headers:
-    return stage.catalogue_key if room in ("tool", "take") else {}
+def credentials(stage: Stage, target: Target) -> Headers:
+    return stage.catalogue_key if target in ("tool", "take") else {}
 
 
 async def send(
-    stage: Stage, room: Room, content: Any, headers: Headers = JSON, path: str | None = None
+    stage: Stage, target: Target, content: Any, headers: Headers = JSON, path: str | None = None
 ) -> httpx.Response:
-    method, address, _ = ROOMS[room]
-    everything = {**credentials(stage, room), **headers}
+    method, address, _ = TARGETS[target]
+    sent = {**credentials(stage, target), **headers}
     visitor = new_visitor(stage.client)
-    return await visitor.request(method, path or address, content=content, headers=everything)
+    return await visitor.request(method, path or address, content=content, headers=sent)
 
 
 async def get(stage: Stage, address: str, **headers: str) -> httpx.Response:
     return await new_visitor(stage.client).get(address, headers=headers)
 
 
-# What is not JSON, or not one JSON object.
+# Bodies that are not JSON, or not an object with the fields of the route.
 
 BODIES = {
     "deep array": b"[" * 2_000,
@@ -103,54 +103,54 @@ BODIES = {
 }
 
 
-@every_room
+@every_target
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
-async def test_a_body_that_is_no_such_object(stage: Stage, room: Room, body: bytes) -> None:
-    if room == "bookmark" and body == b"{}":
+async def test_a_body_that_is_not_the_expected_object(stage: Stage, target: Target, body: bytes) -> None:
+    if target == "bookmark" and body == b"{}":
         pytest.skip("a bookmark needs neither note nor tags")
-    assert_problem(await send(stage, room, body), 400)
+    assert_problem(await send(stage, target, body), 400)
 
 
-@pytest.mark.parametrize("room", ["vote", "tool", "take", "login"])
-async def test_no_body_at_all(stage: Stage, room: Room) -> None:
-    assert_problem(await send(stage, room, b""), 400)
+@pytest.mark.parametrize("target", ["vote", "tool", "take", "login"])
+async def test_an_empty_body(stage: Stage, target: Target) -> None:
+    assert_problem(await send(stage, target, b""), 400)
 
 
-async def test_a_body_nested_100000_deep_is_too_large_already(stage: Stage) -> None:
-    for room in ROOMS:
-        assert_problem(await send(stage, room, b"[" * 100_000), 413)
+async def test_a_body_nested_100000_deep_is_too_large(stage: Stage) -> None:
+    for target in TARGETS:
+        assert_problem(await send(stage, target, b"[" * 100_000), 413)
 
 
-async def test_the_deepest_body_a_route_takes(stage: Stage) -> None:
-    for room in ("tool", "take", "bookmark"):
-        assert_problem(await send(stage, room, b"[" * 65_000), 400)
+async def test_a_body_as_deep_as_its_size_allows(stage: Stage) -> None:
+    for target in ("tool", "take", "bookmark"):
+        assert_problem(await send(stage, target, b"[" * 65_000), 400)
 
 
-@every_room
-async def test_a_field_twice(stage: Stage, room: Room) -> None:
-    whole = json.dumps(ROOMS[room][2])
-    name, value = next(iter(ROOMS[room][2].items()))
+@every_target
+async def test_a_repeated_field(stage: Stage, target: Target) -> None:
+    whole = json.dumps(TARGETS[target][2])
+    name, value = next(iter(TARGETS[target][2].items()))
     twice = f"{whole[:-1]}, {json.dumps(name)}: {json.dumps(value)}}}"
-    assert_problem(await send(stage, room, twice), 400)
+    assert_problem(await send(stage, target, twice), 400)
 
 
-async def test_a_field_twice_further_in(stage: Stage) -> None:
+async def test_a_repeated_field_in_a_nested_object(stage: Stage) -> None:
     body = json.dumps(TOOL).replace('"entry": "Free"', '"entry": "Free", "entry": "Paid"')
     assert_problem(await send(stage, "tool", body), 400)
 
 
-@every_room
+@every_target
 @pytest.mark.parametrize(
     "name", ["shard", "position", "actor", "recorded_at", "revision", "role", "__class__", ""]
 )
-async def test_fields_that_are_not_the_callers_to_set(stage: Stage, room: Room, name: str) -> None:
-    assert_problem(await send(stage, room, json.dumps(ROOMS[room][2] | {name: 1})), 400)
+async def test_fields_that_a_client_cannot_set(stage: Stage, target: Target, name: str) -> None:
+    assert_problem(await send(stage, target, json.dumps(TARGETS[target][2] | {name: 1})), 400)
 
 
 # Media types, encodings and sizes.
 
 
-@every_room
+@every_target
 @pytest.mark.parametrize(
     "content_type",
     [
@@ -159,42 +159,42 @@ async def test_fields_that_are_not_the_callers_to_set(stage: Stage, room: Room, 
         "text/json", "*/*",
     ],
 )  # fmt: skip
-async def test_json_under_another_name(stage: Stage, room: Room, content_type: str | None) -> None:
+async def test_json_with_another_content_type(stage: Stage, target: Target, content_type: str | None) -> None:
     headers = {} if content_type is None else {"Content-Type": content_type}
-    assert_problem(await send(stage, room, json.dumps(ROOMS[room][2]), headers), 415)
+    assert_problem(await send(stage, target, json.dumps(TARGETS[target][2]), headers), 415)
 
 
 @pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "Application/JSON"])
-async def test_json_under_its_own_name_in_other_letters(stage: Stage, content_type: str) -> None:
-    """Reaches the fields: the refusal is about one of them."""
+async def test_json_with_its_content_type_spelled_differently(stage: Stage, content_type: str) -> None:
+    """Is decoded: the error is about a field."""
     answer = await send(stage, "vote", json.dumps(VOTE | {"choice": "sink"}), {"Content-Type": content_type})
     assert_problem(answer, 400)
     assert "choice" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "zstd", "br", "deflate"])
-async def test_bombs_are_not_unpacked(stage: Stage, encoding: str) -> None:
+async def test_compressed_bodies_are_not_decompressed(stage: Stage, encoding: str) -> None:
     bomb = gzip.compress(b" " * 4_000_000)
     assert_problem(await send(stage, "vote", bomb, {**JSON, "Content-Encoding": encoding}), 400, 415)
 
 
-LIMITS: dict[Room, int] = {
+LIMITS: dict[Target, int] = {
     "vote": 16 * 1024, "tool": 64 * 1024, "take": 64 * 1024, "bookmark": 64 * 1024, "login": 4 * 1024,
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("announced", [True, False], ids=["with a length", "without a length"])
-@every_room
-async def test_a_body_over_the_limit(stage: Stage, room: Room, announced: bool) -> None:
-    whole = json.dumps(ROOMS[room][2]).encode().ljust(LIMITS[room] + 1)
-    assert_problem(await send(stage, room, whole if announced else _in_pieces(whole)), 413)
+@pytest.mark.parametrize("with_length", [True, False], ids=["with a length", "without a length"])
+@every_target
+async def test_a_body_over_the_limit(stage: Stage, target: Target, with_length: bool) -> None:
+    whole = json.dumps(TARGETS[target][2]).encode().ljust(LIMITS[target] + 1)
+    assert_problem(await send(stage, target, whole if with_length else _in_parts(whole)), 413)
 
 
-async def test_a_password_of_a_megabyte(stage: Stage) -> None:
+async def test_a_password_of_a_megabyte_is_too_large(stage: Stage) -> None:
     assert_problem(await send(stage, "login", json.dumps(LOGIN | {"password": "x" * 1_000_000})), 413)
 
 
-async def _in_pieces(whole: bytes) -> AsyncIterator[bytes]:
+async def _in_parts(whole: bytes) -> AsyncIterator[bytes]:
     for start in range(0, len(whole), 1_000):
         yield whole[start : start + 1_000]
 
@@ -217,7 +217,7 @@ async def test_a_choice_is_ship_or_skip(stage: Stage, choice: str) -> None:
     assert_problem(await send(stage, "vote", f'{{"tool": "quill", "choice": {choice}}}'), 400)
 
 
-UNFIT = {
+FORBIDDEN = {
     "NUL": "\\u0000",
     "NUL within": "a\\u0000b",
     "escape": "\\u001b[2J",
@@ -226,7 +226,7 @@ UNFIT = {
     "lone low surrogate": "\\udc00",
     "surrogates in the wrong order": "\\udc00\\ud800",
 }
-TEXTS: dict[str, tuple[Room, str]] = {
+TEXTS: dict[str, tuple[Target, str]] = {
     "name": ("tool", '{"name": "%s", "category": "writing"}'),
     "tagline": ("tool", '{"name": "Q", "tagline": "%s", "category": "writing"}'),
     "description": ("tool", '{"name": "Q", "description": "%s", "category": "writing"}'),
@@ -238,38 +238,40 @@ TEXTS: dict[str, tuple[Room, str]] = {
 }
 
 
-@pytest.mark.parametrize("unfit", UNFIT.values(), ids=UNFIT)
+@pytest.mark.parametrize("forbidden", FORBIDDEN.values(), ids=FORBIDDEN)
 @pytest.mark.parametrize("text", TEXTS)
-async def test_no_text_has_control_characters_or_half_a_character(
-    stage: Stage, text: str, unfit: str
+async def test_control_characters_and_lone_surrogates_in_a_text(
+    stage: Stage, text: str, forbidden: str
 ) -> None:
-    room, body = TEXTS[text]
-    assert_problem(await send(stage, room, body % unfit), 400)
+    target, body = TEXTS[text]
+    assert_problem(await send(stage, target, body % forbidden), 400)
 
 
-@pytest.mark.parametrize("unfit", ["\\u0000", "a\\u0000b", "\\ud800", ""])
-async def test_nor_has_a_voters_name(stage: Stage, unfit: str) -> None:
-    body = f'{{"tool": "quill", "choice": "ship", "voter": "{unfit}"}}'
+@pytest.mark.parametrize("forbidden", ["\\u0000", "a\\u0000b", "\\ud800", ""])
+async def test_control_characters_and_lone_surrogates_in_a_voters_name(stage: Stage, forbidden: str) -> None:
+    body = f'{{"tool": "quill", "choice": "ship", "voter": "{forbidden}"}}'
     assert_problem(await send(stage, "vote", body, {**JSON, **stage.vote_key}), 400)
 
 
-@pytest.mark.parametrize("unfit", ["\\u0000", "a\\u0000b", "\\ud800"])
-async def test_nobody_is_called_that(stage: Stage, unfit: str) -> None:
-    assert_problem(await send(stage, "login", f'{{"name": "{unfit}", "password": "x"}}'), 400, 401)
-    assert_problem(await send(stage, "login", f'{{"name": "ada", "password": "{unfit}"}}'), 400, 401)
+@pytest.mark.parametrize("forbidden", ["\\u0000", "a\\u0000b", "\\ud800"])
+async def test_control_characters_and_lone_surrogates_in_a_user_name_or_password(
+    stage: Stage, forbidden: str
+) -> None:
+    assert_problem(await send(stage, "login", f'{{"name": "{forbidden}", "password": "x"}}'), 400, 401)
+    assert_problem(await send(stage, "login", f'{{"name": "ada", "password": "{forbidden}"}}'), 400, 401)
 
 
 @pytest.mark.parametrize("name", ["", " ", "\u200b", "\u202e", "\ufeff", "\u2029", "a\nb", "x" * 121])
-async def test_a_name_shows_something_on_one_line(stage: Stage, name: str) -> None:
+async def test_a_name_must_be_visible_on_one_line(stage: Stage, name: str) -> None:
     assert_problem(await send(stage, "tool", json.dumps(TOOL | {"name": name})), 400)
 
 
 @pytest.mark.parametrize("field", ["tagline", "best_for", "description"])
-async def test_texts_have_an_end(stage: Stage, field: str) -> None:
+async def test_a_text_above_its_maximum_length(stage: Stage, field: str) -> None:
     assert_problem(await send(stage, "tool", json.dumps(TOOL | {field: "x" * 4_001})), 400)
 
 
-async def test_takes_notes_and_tags_have_an_end(stage: Stage) -> None:
+async def test_a_take_note_or_list_of_tags_above_its_maximum_length(stage: Stage) -> None:
     assert_problem(await send(stage, "take", json.dumps(TAKE | {"text": "x" * 4_001})), 400)
     assert_problem(await send(stage, "bookmark", json.dumps({"note": "x" * 4_001})), 400)
     assert_problem(await send(stage, "bookmark", json.dumps({"tags": ["t"] * 21})), 400)
@@ -283,7 +285,7 @@ async def test_takes_notes_and_tags_have_an_end(stage: Stage) -> None:
         "https://a<b>", "https:\\\\evil", "vbscript:x", "", "https://" + "a" * 500,
     ],
 )  # fmt: skip
-async def test_a_link_is_http_and_cannot_leave_its_attribute(stage: Stage, url: str) -> None:
+async def test_a_link_must_be_http_and_safe_in_an_attribute(stage: Stage, url: str) -> None:
     assert_problem(await send(stage, "tool", json.dumps(TOOL | {"url": url})), 400)
 
 
@@ -332,7 +334,7 @@ async def test_a_missing_query_parameter_is_named(stage: Stage) -> None:
     assert "tools" in answer.json()["detail"]
 
 
-NO_IDS = {
+INVALID_IDS = {
     "nil": str(UUID(int=0)),
     "max": str(UUID(int=2**128 - 1)),
     "version 4": "9b2d1d6c-5f0c-4c58-8f6f-0a5b8e0f8a11",
@@ -345,8 +347,8 @@ NO_IDS = {
 }
 
 
-@pytest.mark.parametrize("id", NO_IDS.values(), ids=NO_IDS)
-async def test_an_id_is_a_uuid7_of_about_now(stage: Stage, id: str) -> None:
+@pytest.mark.parametrize("id", INVALID_IDS.values(), ids=INVALID_IDS)
+async def test_an_id_must_be_a_uuid7_that_is_not_in_the_future(stage: Stage, id: str) -> None:
     assert_problem(await send(stage, "vote", json.dumps(VOTE | {"id": id})), 400)
     in_query = f"/v1/votes/quill?id={quote(id, safe='')}"
     assert_problem(await new_visitor(stage.client).delete(in_query), 400)
@@ -359,12 +361,12 @@ async def test_an_id_is_a_uuid7_of_about_now(stage: Stage, id: str) -> None:
     "limit",
     ["-1", "0", "101", "1000000000", str(2**63), "9" * 5_000, "1e400", "1.5", "ten", "", "0x10", "%00", "٣"],
 )
-async def test_a_limit_is_1_to_100(stage: Stage, limit: str) -> None:
+async def test_a_limit_must_be_1_to_100(stage: Stage, limit: str) -> None:
     assert_problem(await get(stage, f"/v1/tools?limit={limit}"), 400)
 
 
 @pytest.mark.parametrize("query", ["limit=5&limit=6", "sort=top&sort=top", "limit=5&sort=top&limit=5"])
-async def test_a_parameter_twice(stage: Stage, query: str) -> None:
+async def test_a_repeated_parameter(stage: Stage, query: str) -> None:
     assert_problem(await get(stage, f"/v1/tools?{query}"), 400)
 
 
@@ -388,14 +390,14 @@ CURSORS = {
 
 
 @pytest.mark.parametrize("cursor", CURSORS.values(), ids=CURSORS)
-async def test_a_cursor_nobody_was_given(stage: Stage, cursor: str) -> None:
+async def test_a_cursor_that_the_app_did_not_write(stage: Stage, cursor: str) -> None:
     assert_problem(await get(stage, f"/v1/tools?cursor={cursor}"), 400)
 
 
 @pytest.mark.parametrize(
     "query", ["sort=best", "sort=", "category=Writing", "category=%00", "min_position=3", "min_position=%00"]
 )
-async def test_other_parameters_of_the_list(stage: Stage, query: str) -> None:
+async def test_other_invalid_parameters_of_a_list(stage: Stage, query: str) -> None:
     assert_problem(await get(stage, f"/v1/tools?{query}"), 400)
 
 
@@ -408,22 +410,22 @@ MOMENTS = [
 
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("name", ["from", "to"])
-async def test_a_moment_is_written_whole_and_with_its_zone(stage: Stage, name: str, moment: str) -> None:
+async def test_a_moment_must_be_complete_with_its_time_zone(stage: Stage, name: str, moment: str) -> None:
     assert_problem(await get(stage, f"/v1/tools/quill/history?{name}={moment}"), 400)
 
 
 AS_OF = [
     "/v1/tools/quill?", "/v1/tools/quill/tally?", "/v1/tools/quill/verdict?", "/v1/tallies?tools=quill&", "/v1/tools?",
 ]  # fmt: skip
-NEITHER_TIME_NOR_POSITION = [
+INVALID_AS_OF = [
     *MOMENTS, "now", "1772323200.5", "-1.5", "1.-5", "1.5,1.6", "1.5,1.5", "1.5,", ",", "1.1;2.2", "01.5", "1.5%00", "1.5%0A",
     "99999.1", "1.9999999999999999999", "2026-03-01T00:00:00+02:00", "2026-03-01T00:00:00.1234567Z", "%D9%A1.5", "1." * 1_000,
     "1.1," * 300 + "2.1", "0.1,1.0", "9999-12-31T23:59:59Z",
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("moment", NEITHER_TIME_NOR_POSITION)
-async def test_as_of_is_a_time_that_has_passed_or_a_position(stage: Stage, moment: str) -> None:
+@pytest.mark.parametrize("moment", INVALID_AS_OF)
+async def test_as_of_must_be_a_past_time_or_a_position(stage: Stage, moment: str) -> None:
     for address in AS_OF:
         assert_problem(await get(stage, f"{address}as_of={moment}"), 400)
     assert_problem(await get(stage, f"/v1/diff?from={moment}&to=0.1"), 400)
@@ -431,11 +433,11 @@ async def test_as_of_is_a_time_that_has_passed_or_a_position(stage: Stage, momen
 
 
 @pytest.mark.parametrize("position", ["9999.1", "1.0", "0.0", "1.999999999999999999", "0.1,1.9,2.9,3.9"])
-async def test_as_of_a_position_that_is_not_there(stage: Stage, position: str) -> None:
+async def test_as_of_a_position_that_does_not_exist(stage: Stage, position: str) -> None:
     assert_problem(await get(stage, f"/v1/tools/quill/tally?as_of={position}"), 404)
 
 
-async def test_as_of_twice(stage: Stage) -> None:
+async def test_as_of_given_twice(stage: Stage) -> None:
     assert_problem(await get(stage, "/v1/tools/quill/tally?as_of=0.1&as_of=0.2"), 400)
 
 
@@ -451,7 +453,7 @@ DIFF_CURSORS = [
 
 
 @pytest.mark.parametrize("cursor", DIFF_CURSORS)
-async def test_a_cursor_of_no_page_of_this_diff(stage: Stage, cursor: bytes) -> None:
+async def test_a_cursor_of_another_diff(stage: Stage, cursor: bytes) -> None:
     made = base64.urlsafe_b64encode(cursor.replace(b"S", b"0.1,1.0,2.0,3.0")).decode()
     assert_problem(await get(stage, f"/v1/diff?from=0.1,1.0,2.0,3.0&to=0.1,1.0,2.0,3.0&cursor={made}"), 400)
 
@@ -473,16 +475,16 @@ async def test_a_cursor_of_no_page_of_this_diff(stage: Stage, cursor: bytes) -> 
         "",
     ],
 )
-async def test_a_position_is_shard_and_number(stage: Stage, position: str) -> None:
+async def test_a_position_must_be_shard_and_number(stage: Stage, position: str) -> None:
     assert_problem(await get(stage, f"/v1/tools/quill/tally?min_position={position}"), 400)
 
 
-async def test_a_position_of_a_shard_that_is_not_there(stage: Stage) -> None:
+async def test_a_position_of_a_shard_that_does_not_exist(stage: Stage) -> None:
     assert_problem(await get(stage, "/v1/tools/quill/tally?min_position=9999.1"), 400, 503)
 
 
 @pytest.mark.parametrize("if_match", ["latest", "-1", "1.5", '"' + "9" * 20 + '"', "1 2"])
-async def test_if_match_is_a_revision(stage: Stage, if_match: str) -> None:
+async def test_if_match_must_be_a_revision(stage: Stage, if_match: str) -> None:
     headers = {**JSON, "If-Match": if_match}
     assert_problem(await send(stage, "tool", json.dumps(TOOL), headers), 400, 412)
 
@@ -491,7 +493,7 @@ async def test_if_match_is_a_revision(stage: Stage, if_match: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["PATCH", "TRACE", "CONNECT", "PUT", "DELETE", "GET", "BREW"])
-async def test_other_methods_do_nothing(stage: Stage, method: str) -> None:
+async def test_other_methods_are_not_allowed(stage: Stage, method: str) -> None:
     answer = await new_visitor(stage.client).request(method, "/v1/votes", json=VOTE)
     assert_problem(answer, 405)
 
@@ -501,7 +503,7 @@ async def test_other_methods_do_nothing(stage: Stage, method: str) -> None:
     ["//v1/tools/pen", "/v1//tools/pen", "/V1/tools/pen", "/v1/Tools/pen", "/v1/tools//pen", "/v1/tools/pen/", "/v1/tools/pen%2f",
      "/v1%2ftools/pen", "/v1/tools/%2e%2e/pen", "/v1/./tools/pen", "/v1/tools/pen;x", "/v1/tools/pen%20"],
 )  # fmt: skip
-async def test_an_address_spelt_otherwise_is_no_way_round_the_rule(stage: Stage, address: str) -> None:
+async def test_another_spelling_of_an_address_does_not_bypass_its_guard(stage: Stage, address: str) -> None:
     answer = await new_visitor(stage.client).put(address, json=TOOL)
     assert_problem(answer, 400, 401, 404, 405)
 
@@ -517,11 +519,11 @@ async def test_an_address_spelt_otherwise_is_no_way_round_the_rule(stage: Stage,
         "/v1/../v1/nothing",
     ],
 )
-async def test_there_is_nothing_at_other_addresses(stage: Stage, address: str) -> None:
+async def test_other_addresses_are_not_found(stage: Stage, address: str) -> None:
     assert_problem(await get(stage, address), 400, 404)
 
 
-# Tools that are not to be had.
+# Missing tools.
 
 
 async def test_a_missing_tool_on_every_route(stage: Stage) -> None:
@@ -536,7 +538,7 @@ async def test_a_missing_tool_on_every_route(stage: Stage) -> None:
     assert_problem(await new_visitor(stage.client).delete("/v1/me/bookmarks/pen"), 404)
 
 
-# Who is asking.
+# Origin and credentials.
 
 FOREIGN: list[Headers] = [
     {"Origin": "https://evil.example"},
@@ -555,9 +557,9 @@ FOREIGN: list[Headers] = [
 @pytest.mark.parametrize(
     "headers", FOREIGN, ids=lambda headers: ", ".join(f"{k}: {v}" for k, v in headers.items())
 )
-async def test_a_page_of_another_site_writes_nothing(stage: Stage, headers: Headers) -> None:
-    for room in ("vote", "bookmark", "login"):
-        assert_problem(await send(stage, room, json.dumps(ROOMS[room][2]), {**JSON, **headers}), 403)
+async def test_a_page_of_another_site_cannot_write(stage: Stage, headers: Headers) -> None:
+    for target in ("vote", "bookmark", "login"):
+        assert_problem(await send(stage, target, json.dumps(TARGETS[target][2]), {**JSON, **headers}), 403)
     for address in ("/v1/votes/quill", "/v1/me/bookmarks/quill", "/v1/session"):
         assert_problem(await new_visitor(stage.client).delete(address, headers=dict(headers)), 403)
 
@@ -576,7 +578,7 @@ async def test_a_page_of_another_site_writes_nothing(stage: Stage, headers: Head
         "Bearer slk_é",
     ],
 )
-async def test_what_is_no_key(stage: Stage, authorization: str) -> None:
+async def test_an_invalid_authorization_header(stage: Stage, authorization: str) -> None:
     headers = {**JSON, "Authorization": authorization.encode("latin-1").decode("latin-1")}
     answer = await new_visitor(stage.client).post(
         "/v1/votes",
@@ -586,7 +588,7 @@ async def test_what_is_no_key(stage: Stage, authorization: str) -> None:
     assert_problem(answer, 401)
 
 
-async def test_a_key_in_the_query_string_opens_nothing(stage: Stage) -> None:
+async def test_a_key_in_the_query_string_is_ignored(stage: Stage) -> None:
     key = stage.catalogue_key["Authorization"].removeprefix("Bearer ")
     for name in ("key", "api_key", "access_token", "authorization"):
         answer = await new_visitor(stage.client).put(f"/v1/tools/pen?{name}={key}", json=TOOL)

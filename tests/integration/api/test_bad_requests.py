@@ -1,4 +1,4 @@
-"""Requests that are no good HTTP, byte by byte to a real server: refused, and the server answers the next one."""
+"""Malformed HTTP, sent to a real server as bytes: rejected, and the next request is answered."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LENGTH = b"Content-Length: %d\r\n" % len(VOTE)
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(VOTE), VOTE)
 PATIENCE_SECONDS = 20
 
-REFUSED = {
+MALFORMED = {
     "two lengths": POST + b"Content-Length: 5\r\n" + LENGTH + b"\r\n" + VOTE,
     "a length below 0": POST + b"Content-Length: -1\r\n\r\n" + VOTE,
     "a length that is no number": POST + b"Content-Length: many\r\n\r\n" + VOTE,
@@ -47,25 +47,27 @@ def connected(site: str) -> Iterator[socket.socket]:
 
 
 def status_of(site: str, request: bytes) -> int:
-    """0 where the server closes without a word."""
+    """0 if the server closes the connection without an answer."""
     with connected(site) as connection:
         connection.sendall(request)
         first = connection.makefile("rb").readline()
     return int(first.split()[1]) if first else 0
 
 
-@pytest.mark.parametrize("request_", REFUSED.values(), ids=REFUSED)
-def test_it_is_refused_and_the_next_is_answered(site: str, request_: bytes) -> None:
+@pytest.mark.parametrize("request_", MALFORMED.values(), ids=MALFORMED)
+def test_a_malformed_request_is_rejected_and_the_next_answered(site: str, request_: bytes) -> None:
     assert status_of(site, request_) in (0, 400, 414, 431)
     assert httpx.get(f"{site}/healthz").status_code == 200
 
 
-@pytest.mark.xfail(strict=True, reason="the HTTP library takes the length away before anybody can see it")
-def test_length_and_chunked_together_should_be_refused(site: str) -> None:
+@pytest.mark.xfail(
+    strict=True, reason="the HTTP library of the server removes the length before the app can see it"
+)
+def test_length_and_chunked_together_should_be_rejected(site: str) -> None:
     assert status_of(site, POST + LENGTH + CHUNKED) in (0, 400)
 
 
-def test_bodies_that_never_end_hold_up_nobody(site: str) -> None:
+def test_bodies_that_never_end_do_not_delay_other_requests(site: str) -> None:
     with connected(site) as first, connected(site) as second:
         first.sendall(POST + b"Content-Length: 100\r\n\r\n{")
         second.sendall(POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n")
@@ -76,7 +78,7 @@ def test_bodies_that_never_end_hold_up_nobody(site: str) -> None:
         )
 
 
-def test_a_body_in_single_bytes_is_a_body(site: str) -> None:
+def test_a_body_that_arrives_in_single_bytes_is_read(site: str) -> None:
     with connected(site) as connection:
         connection.sendall(POST + b"Content-Length: 2\r\n\r\n")
         for byte in (b"{", b"}"):

@@ -1,4 +1,4 @@
-"""Bookmarks over HTTP: a private shelf, newest first; what is written beside a tool never enters the log."""
+"""Bookmarks over HTTP: a private shelf, newest first; notes are never written to the log."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def test_the_shelf_is_newest_first(client: Client, catalogue_key: Headers,
     assert str(newest["saved_at"]).endswith("Z")
 
 
-async def test_a_shelf_is_its_owners_alone(client: Client, pool: Log) -> None:
+async def test_a_shelf_is_private_to_its_owner(client: Client, pool: Log) -> None:
     await catch_up(pool)
     await client.put("/v1/me/bookmarks/quill", json={"note": "mine"})
     somebody = new_visitor(client)
@@ -63,7 +63,7 @@ async def test_a_shelf_is_its_owners_alone(client: Client, pool: Log) -> None:
     assert "no-store" in (await client.get("/v1/me/bookmarks")).headers["cache-control"]
 
 
-async def test_a_note_stays_until_it_is_written_anew_or_its_tool_dropped(client: Client, pool: Log) -> None:
+async def test_a_note_is_kept_until_it_is_replaced_or_its_tool_dropped(client: Client, pool: Log) -> None:
     await catch_up(pool)
     await client.put("/v1/me/bookmarks/quill", json={"note": "first", "tags": ["a"]})
     await client.put("/v1/me/bookmarks/quill")
@@ -75,7 +75,7 @@ async def test_a_note_stays_until_it_is_written_anew_or_its_tool_dropped(client:
     assert [(each["note"], each["tags"]) for each in await shelf(client)] == [("", [])]
 
 
-async def test_nothing_of_a_note_is_in_the_log(client: Client, pool: Log) -> None:
+async def test_a_note_is_not_in_the_log(client: Client, pool: Log) -> None:
     await client.put("/v1/me/bookmarks/quill", json={"note": "my secret plan", "tags": ["hidden"]})
     await client.delete("/v1/me/bookmarks/quill")
     rows = [row[0] for row in await pool.fetch("SELECT events::text FROM events WHERE shard > 0")]
@@ -97,7 +97,7 @@ async def test_bookmarks_are_counted_and_never_in_the_tally(client: Client, pool
     assert (await client.get("/v1/tools/quill")).json()["bookmarks"] == 1
 
 
-async def test_a_missing_tool_cannot_be_saved(client: Client) -> None:
+async def test_an_unknown_tool_cannot_be_saved(client: Client) -> None:
     assert_problem(await client.put("/v1/me/bookmarks/pen"), 404)
     assert_problem(await client.delete("/v1/me/bookmarks/pen"), 404)
 

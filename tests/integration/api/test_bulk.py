@@ -1,4 +1,4 @@
-"""Votes in bulk: good lines are stored, bad lines are named, and sending it all again changes nothing."""
+"""Bulk votes: valid lines are stored, the others are listed, and sending all of them again changes nothing."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ async def send(stage: Stage, body: bytes | str, headers: Mapping[str, str] = NDJ
     return await stage.client.post("/v1/votes/bulk", content=body, headers={**stage.vote_key, **headers})
 
 
-async def test_a_file_is_stored_once_however_often_it_is_sent(stage: Stage) -> None:
+async def test_a_file_that_is_sent_several_times_is_stored_once(stage: Stage) -> None:
     body = "\n".join(line(voter) for voter in range(500))
     head = await stage.log.fetchval("SELECT sum(position) FROM heads")
-    for packed, headers in (
+    for content, headers in (
         (body.encode(), NDJSON),
         (gzip.compress(body.encode()), {**NDJSON, "Content-Encoding": "gzip"}),
         (zstd.compress(body.encode()), {**NDJSON, "Content-Encoding": "zstd"}),
     ):
-        answer = await send(stage, packed, headers)
+        answer = await send(stage, content, headers)
         assert answer.json() == {
             "received": 500, "counted": 500, "unchanged": 0, "superseded": 0, "rejected_total": 0, "rejected": [],
         }  # fmt: skip
@@ -47,7 +47,7 @@ async def test_lines_of_one_ballot_are_decided_in_their_order(stage: Stage) -> N
     assert (answer["counted"], answer["unchanged"], answer["superseded"]) == (1, 1, 2)
 
 
-async def test_bad_lines_are_named_and_the_others_stored(stage: Stage) -> None:
+async def test_bad_lines_are_listed_and_the_others_stored(stage: Stage) -> None:
     bad = {
         2: '{"tool":"nothing-like-it","choice":"ship","voter":"a"}',
         4: "{broken",
@@ -71,12 +71,12 @@ async def test_bad_lines_are_named_and_the_others_stored(stage: Stage) -> None:
     assert all(each["type"].startswith("urn:shiplog:") and each["detail"] for each in answer["rejected"])
 
 
-async def test_the_first_hundred_bad_lines_are_listed_and_all_counted(stage: Stage) -> None:
+async def test_all_bad_lines_are_counted_and_the_first_hundred_listed(stage: Stage) -> None:
     answer = (await send(stage, "nonsense\n" * 150)).json()
     assert (answer["rejected_total"], len(answer["rejected"])) == (150, 100)
 
 
-async def test_nothing_is_an_answer_too(stage: Stage) -> None:
+async def test_an_empty_body_is_accepted(stage: Stage) -> None:
     assert (await send(stage, b"")).json()["received"] == 0
 
 
@@ -91,7 +91,7 @@ async def test_nothing_is_an_answer_too(stage: Stage) -> None:
     ],
     ids=["json", "brotli", "damaged", "bomb", "too large"],
 )
-async def test_what_cannot_be_read_is_refused(
+async def test_a_body_that_cannot_be_read_is_rejected(
     stage: Stage, headers: Mapping[str, str], body: bytes, status: int
 ) -> None:
     answer = await send(stage, body, headers)
@@ -99,5 +99,5 @@ async def test_what_cannot_be_read_is_refused(
     assert answer.headers["content-type"].startswith("application/problem+json")
 
 
-async def test_only_programs_may(client: AsyncTestClient[Litestar]) -> None:
+async def test_bulk_votes_need_an_api_key(client: AsyncTestClient[Litestar]) -> None:
     assert (await client.post("/v1/votes/bulk", content=b"", headers=dict(NDJSON))).status_code == 401

@@ -1,4 +1,4 @@
-"""The catalogue over HTTP: listed, revised on top of what one saw, retired, and read as cards."""
+"""The catalogue over HTTP: tools are listed, revised under If-Match, retired, and read as cards."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def test_the_same_again_changes_nothing(client: Client, catalogue_key: Hea
     assert await count_events(pool) == 1
 
 
-async def test_if_match_revises_what_one_saw_or_nothing(
+async def test_if_match_rejects_an_outdated_revision(
     client: Client, catalogue_key: Headers, pool: Log
 ) -> None:
     async def put(if_match: str, name: str) -> int:
@@ -64,7 +64,7 @@ async def test_if_match_also_guards_a_retirement(client: Client, catalogue_key: 
     assert_problem(stale, 412)
 
 
-async def test_a_retired_tool_keeps_its_page_and_takes_no_revision(
+async def test_a_retired_tool_keeps_its_page_and_accepts_no_revision(
     client: Client, catalogue_key: Headers, pool: Log
 ) -> None:
     await list_tool(client, catalogue_key)
@@ -77,12 +77,12 @@ async def test_a_retired_tool_keeps_its_page_and_takes_no_revision(
     assert await count_events(pool) == 2
 
 
-async def test_what_nobody_listed_cannot_be_retired_or_read(client: Client, catalogue_key: Headers) -> None:
+async def test_an_unknown_tool_cannot_be_retired_or_read(client: Client, catalogue_key: Headers) -> None:
     assert_problem(await client.post("/v1/tools/pen/retire", headers=catalogue_key), 404)
     assert_problem(await client.get("/v1/tools/pen"), 404)
 
 
-async def test_a_tool_that_is_not_folded_yet_says_try_again(client: Client, catalogue_key: Headers) -> None:
+async def test_a_tool_that_is_not_folded_yet_is_a_503(client: Client, catalogue_key: Headers) -> None:
     await list_tool(client, catalogue_key)
     early = await client.get("/v1/tools/quill")
     assert_problem(early, 503)
@@ -131,9 +131,7 @@ async def test_a_card_has_exactly_these_fields(
     assert card["verdict"]["community"] == card["tally"]
 
 
-async def test_a_list_can_be_narrowed_to_a_category(
-    client: Client, catalogue_key: Headers, pool: Log
-) -> None:
+async def test_a_list_can_be_limited_to_a_category(client: Client, catalogue_key: Headers, pool: Log) -> None:
     await list_tool(client, catalogue_key)
     await list_tool(client, catalogue_key, "pump", category={"slug": "plumbing", "name": "Plumbing"})
     await catch_up(pool)

@@ -1,4 +1,4 @@
-"""Diff over HTTP: what two moments differ on, which events did it, and never who."""
+"""Diff over HTTP: the tools that changed between two moments, and the events, without their authors."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from projections.block_tally import BLOCK
+from projections.engine.blocks import BLOCK_EVENTS
 from tests.support.stage import (
     Client,
     Headers,
@@ -23,7 +23,7 @@ from tests.support.stage import (
 
 pytestmark = pytest.mark.usefixtures("quill")
 HEADS = "SELECT shard, position FROM heads ORDER BY shard"
-CROWD = """
+APPEND_VOTES = """
 SELECT count(*) FROM append_casts($1::smallint, array_fill('v'::text, ARRAY[$2::integer]),
     array(SELECT gen_random_uuid() FROM generate_series(1, $2::integer)), array_fill($3::integer, ARRAY[$2::integer]),
     array_fill('ship'::text, ARRAY[$2::integer]),
@@ -31,7 +31,7 @@ SELECT count(*) FROM append_casts($1::smallint, array_fill('v'::text, ARRAY[$2::
 """
 
 
-async def here(log: Log) -> str:
+async def current_vector(log: Log) -> str:
     return ",".join(f"{shard}.{position}" for shard, position in await log.fetch(HEADS))
 
 
@@ -43,29 +43,27 @@ async def diff(client: Client, start: str, end: str, **more: object) -> dict[str
     return body
 
 
-async def test_nothing_changed_between_a_moment_and_itself(
-    client: Client, vote_key: Headers, pool: Log
-) -> None:
+async def test_a_diff_of_a_moment_and_itself_is_empty(client: Client, vote_key: Headers, pool: Log) -> None:
     await vote_as(client, vote_key, "ada", "ship")
     await catch_up(pool)
-    now = await here(pool)
+    now = await current_vector(pool)
     shown = {"from": now, "to": now, "tools": [], "events": [], "next": None}
     assert await diff(client, now, now) == shown
 
 
-async def test_votes_are_counted_and_placed_by_tool_and_shard(
+async def test_votes_are_counted_by_tool_and_shard_with_their_first_and_last_position(
     client: Client, catalogue_key: Headers, vote_key: Headers, pool: Log
 ) -> None:
     await list_tool(client, catalogue_key, "pen")
     await vote_as(client, vote_key, "ada", "ship")
-    start = await here(pool)
+    start = await current_vector(pool)
     places = [
         (await vote_as(client, vote_key, voter, choice)).json()["position"]
         for voter, choice in (("ada", "skip"), ("bob", "ship"), ("cy", "ship"), ("dee", "skip"))
     ]
     retracted = await client.delete("/v1/votes/quill", params={"voter": "bob"}, headers=dict(vote_key))
     places.append(retracted.json()["position"])
-    end = await here(pool)
+    end = await current_vector(pool)
     await vote_as(client, vote_key, "eve", "ship", "pen")
     await catch_up(pool)
     shown = await diff(client, start, end)
@@ -80,8 +78,8 @@ async def test_votes_are_counted_and_placed_by_tool_and_shard(
     assert shown["events"] == []
 
 
-async def test_what_the_house_did_is_shown_whole(client: Client, catalogue_key: Headers, pool: Log) -> None:
-    start = await here(pool)
+async def test_every_editorial_event_is_shown(client: Client, catalogue_key: Headers, pool: Log) -> None:
+    start = await current_vector(pool)
     await seat_panel(pool, "builder")
     await list_tool(client, catalogue_key, "pen")
     await publish(client, catalogue_key, "quill", "builder", 80, "ship")
@@ -89,7 +87,7 @@ async def test_what_the_house_did_is_shown_whole(client: Client, catalogue_key: 
     await publish(client, catalogue_key, "quill", "builder", 20, "skip")
     await retire_tool(client, catalogue_key, "pen")
     await catch_up(pool)
-    shown = await diff(client, start, await here(pool))
+    shown = await diff(client, start, await current_vector(pool))
     assert [(e["position"], e["type"], e["tool"], e["reviewer"], e["choice"]) for e in shown["events"]] == [
         ("0.2", "ReviewerSeated", None, "builder", None),
         ("0.3", "ToolListed", "pen", None, None),
@@ -104,7 +102,7 @@ async def test_what_the_house_did_is_shown_whole(client: Client, catalogue_key: 
     assert quill["verdict"]["before"]["inputs"] != quill["verdict"]["after"]["inputs"]
 
 
-async def test_nobody_is_named(client: Client, vote_key: Headers, pool: Log) -> None:
+async def test_no_actor_is_shown(client: Client, vote_key: Headers, pool: Log) -> None:
     await vote_as(client, vote_key, "ada", "ship")
     await catch_up(pool)
     answer = await client.get("/v1/diff", params={"from": "2001-01-01T00:00:00Z", "to": "0.1"})
@@ -113,13 +111,27 @@ async def test_nobody_is_named(client: Client, vote_key: Headers, pool: Log) -> 
         assert actor[0] not in answer.text
 
 
-async def test_whole_blocks_and_what_lies_beside_them(client: Client, vote_key: Headers, pool: Log) -> None:
-    """Every pair of ends at, before and after the edges of blocks."""
+async def test_votes_at_the_edges_of_blocks_are_counted_once(
+    client: Client, vote_key: Headers, pool: Log
+) -> None:
+    """Every pair of moments at, just before and just after the edges of blocks."""
     for _ in range(5):
-        await pool.fetchval(CROWD, 1, BLOCK // 2, 1)
+        await pool.fetchval(APPEND_VOTES, 1, BLOCK_EVENTS // 2, 1)
     await catch_up(pool)
-    head = 5 * (BLOCK // 2)
-    ends = sorted({0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK - 1, 2 * BLOCK, 2 * BLOCK + 1, head})
+    head = 5 * (BLOCK_EVENTS // 2)
+    ends = sorted(
+        {
+            0,
+            1,
+            BLOCK_EVENTS - 1,
+            BLOCK_EVENTS,
+            BLOCK_EVENTS + 1,
+            2 * BLOCK_EVENTS - 1,
+            2 * BLOCK_EVENTS,
+            2 * BLOCK_EVENTS + 1,
+            head,
+        }
+    )
     for start in ends:
         for end in [each for each in ends if each > start]:
             shown = await diff(client, f"0.1,1.{start},2.0,3.0", f"0.1,1.{end},2.0,3.0")
@@ -130,15 +142,17 @@ async def test_whole_blocks_and_what_lies_beside_them(client: Client, vote_key: 
             assert quill["tally"]["after"]["ship"] == end
 
 
-async def test_page_by_page(client: Client, catalogue_key: Headers, vote_key: Headers, pool: Log) -> None:
-    start = await here(pool)
+async def test_pages_together_show_everything_once(
+    client: Client, catalogue_key: Headers, vote_key: Headers, pool: Log
+) -> None:
+    start = await current_vector(pool)
     slugs = [f"tool-{number}" for number in range(7)]
     for slug in slugs:
         await list_tool(client, catalogue_key, slug)
         await vote_as(client, vote_key, "ada", "ship", slug)
     await vote_as(client, vote_key, "ada", "ship", "quill")
     await catch_up(pool)
-    end, cursor, tools, events = await here(pool), "", [], []
+    end, cursor, tools, events = await current_vector(pool), "", [], []
     for _ in range(10):
         page = await diff(client, start, end, limit=3, **({"cursor": cursor} if cursor else {}))
         tools += [each["tool"] for each in page["tools"]]
@@ -153,7 +167,7 @@ async def test_page_by_page(client: Client, catalogue_key: Headers, vote_key: He
     assert_problem(await client.get("/v1/diff", params=elsewhere), 400)
 
 
-async def test_times_and_positions_mixed(client: Client, vote_key: Headers, pool: Log) -> None:
+async def test_a_time_and_a_position_can_be_mixed(client: Client, vote_key: Headers, pool: Log) -> None:
     position = (await vote_as(client, vote_key, "ada", "ship")).json()["position"]
     await catch_up(pool)
     shown = await diff(client, "2001-01-01T00:00:00Z", position)
@@ -177,5 +191,5 @@ async def test_times_and_positions_mixed(client: Client, vote_key: Headers, pool
         ({"from": "0.1", "to": "0.1", "limit": "101"}, 400),
     ],
 )
-async def test_what_is_no_diff(client: Client, query: dict[str, str], status: int) -> None:
+async def test_an_invalid_diff_is_a_problem(client: Client, query: dict[str, str], status: int) -> None:
     assert_problem(await client.get("/v1/diff", params=query), status)

@@ -1,20 +1,20 @@
-"""The short way of a vote: plain votes take it, nothing else does, and nobody can tell from the answer."""
+"""The fast path of votes: plain votes take it, no other request does, and both paths answer alike."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 from uuid import UUID, uuid4
 
 import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from litestar.types import Receive, Scope, Send
+from litestar import Litestar
+from litestar.types import ASGIApp, Receive, Scope, Send
 
 from eventstore.appender import Appenders, CommitUnknown, Overloaded
 from eventstore.ids import mint
-from services.api.app import Shiplog
 from services.api.http.json_body import decode
 from services.api.http.problems import HttpRejected
 from services.api.routes.fast_path import VoteFastPath, _decode
@@ -26,32 +26,38 @@ from tests.support.stage import Stage, list_tool, retire_tool
 ID = "019a9b5c-0000-7000-8000-000000000001"
 
 
-class Ways:
-    """The same app with and without its short way, and how many requests took the long one."""
+class Paths:
+    """The same app with its fast path and without, and the number of requests that went on to the router."""
 
     def __init__(self, stage: Stage) -> None:
-        app: Shiplog = stage.client._transport.app  # type: ignore[attr-defined]
-        self._router, self.long = app._fast_path._router, 0
-        self.both = self._client(VoteFastPath(app, self._counted, app._fast_path._admission))
-        self.long_only = self._client(self._router)
+        app: Litestar = stage.client._transport.app  # type: ignore[attr-defined]
+        fast_path = cast(VoteFastPath, app.asgi_handler)
+        self._app, self._router, self.routed = app, fast_path._router, 0
+        self.fast = self._client(VoteFastPath(fast_path._app_state, self._count, fast_path._admission))
+        self.documented = self._client(self._router)
 
-    async def _counted(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.long += 1
+    async def _count(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.routed += 1
         await self._router(scope, receive, send)
 
-    def _client(self, asgi: Any) -> httpx.AsyncClient:
+    def _client(self, handler: ASGIApp) -> httpx.AsyncClient:
+        async def asgi(scope: Any, receive: Any, send: Any) -> None:
+            scope["app"] = scope["litestar_app"] = self._app
+            scope.setdefault("state", {})
+            await handler(scope, receive, send)
+
         return httpx.AsyncClient(transport=httpx.ASGITransport(asgi), base_url="http://shiplog.test")
 
 
 @pytest.fixture
-async def ways(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Ways]:
-    """Warm: the key and the tool have been looked up, and stay so however slow the machine is."""
-    monkeypatch.setattr(identity, "_KEY_SECONDS", 600.0)
-    ways = Ways(stage)
-    async with ways.both, ways.long_only:
-        await ways.both.post("/v1/votes", **plain(stage))
-        ways.long = 0
-        yield ways
+async def paths(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Paths]:
+    """The API key and the tool are cached, and stay so however slow the machine is."""
+    monkeypatch.setattr(identity, "KEY_CACHE_SECONDS", 600.0)
+    paths = Paths(stage)
+    async with paths.fast, paths.documented:
+        await paths.fast.post("/v1/votes", **plain(stage))
+        paths.routed = 0
+        yield paths
 
 
 def plain(stage: Stage, **more: object) -> dict[str, Any]:
@@ -61,26 +67,26 @@ def plain(stage: Stage, **more: object) -> dict[str, Any]:
     }
 
 
-async def test_a_plain_vote_of_a_program_takes_the_short_way(ways: Ways, stage: Stage) -> None:
+async def test_a_plain_vote_with_an_api_key_takes_the_fast_path(paths: Paths, stage: Stage) -> None:
     for more in ({}, {"id": str(mint())}):
-        answer = await ways.both.post("/v1/votes", **plain(stage, **more))
+        answer = await paths.fast.post("/v1/votes", **plain(stage, **more))
         assert (answer.status_code, answer.json()["outcome"]) == (200, "counted")
-    assert ways.long == 0
+    assert paths.routed == 0
 
 
-async def test_a_visitor_takes_it_from_the_second_vote_on(ways: Ways) -> None:
+async def test_a_visitor_takes_the_fast_path_from_the_second_vote_on(paths: Paths) -> None:
     vote = {"tool": "quill", "choice": "ship"}
-    assert VISITOR_COOKIE in (await ways.both.post("/v1/votes", json=vote)).cookies
-    assert ways.long == 1
-    changed = await ways.both.post(
+    assert VISITOR_COOKIE in (await paths.fast.post("/v1/votes", json=vote)).cookies
+    assert paths.routed == 1
+    changed = await paths.fast.post(
         "/v1/votes", json=vote | {"choice": "skip"}, headers={"Origin": "http://shiplog.test"}
     )
     assert (changed.status_code, changed.json()["replaced"]) == (200, "ship")
     assert "set-cookie" not in changed.headers
-    assert ways.long == 1
+    assert paths.routed == 1
 
 
-ODD: dict[str, dict[str, Any]] = {
+NOT_PLAIN: dict[str, dict[str, Any]] = {
     "unknown tool": {"json": {"tool": "nothing", "choice": "ship", "voter": "v"}},
     "retired tool": {"json": {"tool": "gone", "choice": "ship", "voter": "v"}},
     "another choice": {"json": {"tool": "quill", "choice": "maybe", "voter": "v"}},
@@ -112,27 +118,29 @@ ODD: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("odd", ODD)
-async def test_what_is_odd_is_answered_by_the_documented_route(ways: Ways, stage: Stage, odd: str) -> None:
-    if odd == "retired tool":
-        await list_tool(ways.both, stage.catalogue_key, "gone")
-        await retire_tool(ways.both, stage.catalogue_key, "gone")
-        ways.long = 0
-    sent = {**ODD[odd]}
+@pytest.mark.parametrize("case", NOT_PLAIN)
+async def test_a_request_that_is_not_plain_is_answered_by_the_documented_route(
+    paths: Paths, stage: Stage, case: str
+) -> None:
+    if case == "retired tool":
+        await list_tool(paths.fast, stage.catalogue_key, "gone")
+        await retire_tool(paths.fast, stage.catalogue_key, "gone")
+        paths.routed = 0
+    sent = {**NOT_PLAIN[case]}
     sent["headers"] = {"content-type": "application/json", **stage.vote_key} | sent.get("headers", {})
-    one = await ways.both.post("/v1/votes", **sent)
-    other = await ways.long_only.post("/v1/votes", **sent)
-    assert ways.long == 1
-    assert (one.status_code, one.headers["content-type"]) == (
-        other.status_code,
-        other.headers["content-type"],
+    fast = await paths.fast.post("/v1/votes", **sent)
+    documented = await paths.documented.post("/v1/votes", **sent)
+    assert paths.routed == 1
+    assert (fast.status_code, fast.headers["content-type"]) == (
+        documented.status_code,
+        documented.headers["content-type"],
     )
-    if one.status_code != 200:
-        assert one.json() == other.json()
+    if fast.status_code != 200:
+        assert fast.json() == documented.json()
 
 
-async def test_both_ways_answer_a_ballots_whole_life_alike(ways: Ways, stage: Stage) -> None:
-    """First, again, changed, resent, too late: the same answers, but for ids and places."""
+async def test_both_paths_answer_every_cast_of_a_ballot_alike(paths: Paths, stage: Stage) -> None:
+    """First, repeated, changed, resent and late casts: the same answers, except for ids and positions."""
     early, late = str(mint()), str(mint())
     steps = [
         {"id": early},
@@ -140,55 +148,55 @@ async def test_both_ways_answer_a_ballots_whole_life_alike(ways: Ways, stage: St
         {"choice": "skip", "id": late},
         {"choice": "skip", "id": late},
     ]
-    lives = []
-    for client in (ways.both, ways.long_only):
-        voter = f"life {uuid4()}"
+    answered = []
+    for client in (paths.fast, paths.documented):
+        voter = f"voter {uuid4()}"
         answers = [
             await client.post("/v1/votes", **plain(stage, voter=voter, **step))
             for step in [*steps, {"id": early}]
         ]
-        lives.append([(a.status_code, {**a.json(), "id": 0, "position": 0}, shape(a)) for a in answers])
-    assert lives[0] == lives[1]
-    assert ways.long == 0
+        answered.append([(a.status_code, {**a.json(), "id": 0, "position": 0}, shape(a)) for a in answers])
+    assert answered[0] == answered[1]
+    assert paths.routed == 0
 
 
 def shape(answer: httpx.Response) -> dict[str, str]:
     return {name: "" if name == "content-length" else value for name, value in answer.headers.items()}
 
 
-async def test_a_cross_site_page_cannot_take_it(ways: Ways) -> None:
+async def test_a_page_of_another_site_cannot_use_the_fast_path(paths: Paths) -> None:
     vote = {"tool": "quill", "choice": "ship"}
-    await ways.both.post("/v1/votes", json=vote)
+    await paths.fast.post("/v1/votes", json=vote)
     for headers in ({"Origin": "https://evil.test"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}):
-        assert (await ways.both.post("/v1/votes", json=vote, headers=headers)).status_code == 403
+        assert (await paths.fast.post("/v1/votes", json=vote, headers=headers)).status_code == 403
 
 
-async def test_the_short_way_counts_in_the_metrics_of_every_route(ways: Ways, stage: Stage) -> None:
+async def test_the_fast_path_counts_in_the_metrics_of_its_route(paths: Paths, stage: Stage) -> None:
     def counted(text: str) -> float:
         lines = (line for line in text.splitlines() if line.startswith("shiplog_requests_total{"))
         return sum(float(line.split()[-1]) for line in lines if 'path="/v1/votes",status_code="200"' in line)
 
-    before = counted((await ways.both.get("/metrics")).text)
-    await ways.both.post("/v1/votes", **plain(stage))
-    await ways.long_only.post("/v1/votes", **plain(stage))
-    assert counted((await ways.both.get("/metrics")).text) == before + 2
+    before = counted((await paths.fast.get("/metrics")).text)
+    await paths.fast.post("/v1/votes", **plain(stage))
+    await paths.documented.post("/v1/votes", **plain(stage))
+    assert counted((await paths.fast.get("/metrics")).text) == before + 2
 
 
 @pytest.mark.parametrize(
     ("error", "kind"), [(Overloaded(), "try-again"), (CommitUnknown("cut"), "unsettled")]
 )
-async def test_a_vote_that_cannot_be_taken_is_told_when_to_come_back(
-    ways: Ways, stage: Stage, monkeypatch: pytest.MonkeyPatch, error: Exception, kind: str
+async def test_a_vote_that_cannot_be_appended_is_a_503_with_retry_after(
+    paths: Paths, stage: Stage, monkeypatch: pytest.MonkeyPatch, error: Exception, kind: str
 ) -> None:
-    def refuse(*_: object) -> None:
+    def fail(*_: object) -> None:
         raise error
 
-    for client in (ways.both, ways.long_only):
-        monkeypatch.setattr(Appenders, "append", refuse)
+    for client in (paths.fast, paths.documented):
+        monkeypatch.setattr(Appenders, "append", fail)
         answer = await client.post("/v1/votes", **plain(stage))
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
         assert answer.json()["type"] == f"urn:shiplog:{kind}"
-    assert ways.long == 0
+    assert paths.routed == 0
 
 
 TOKENS = ('"tool"', '"choice"', '"voter"', '"id"', '"quill"', '"ship"', '"skip"', '"v"', f'"{ID}"')
@@ -204,14 +212,14 @@ VOTES = st.lists(st.sampled_from(FIELDS), max_size=4).map(
 
 
 @given(VOTES | SOUP)
-def test_what_the_short_way_reads_is_what_strict_json_reads(body: str) -> None:
+def test_the_fast_path_decodes_what_strict_json_decodes(body: str) -> None:
     vote = _decode({"type": "http.request", "body": body.encode(), "more_body": False})
     if vote is None:
         return
     try:
         documented = decode(body.encode(), CastVote)
     except HttpRejected as error:
-        pytest.fail(f"the documented route refuses what the short way took: {error}")
+        pytest.fail(f"the documented route rejects what the fast path accepted: {error}")
     assert fields(vote) == fields(documented)
 
 

@@ -14,7 +14,7 @@ from domain.rulebooks.rulebook import Rulebook
 from eventstore.decisions import decide_editorial
 from projections.flips.advance import advance_flips
 from tests.support.stage import (
-    SOMEBODY,
+    AUTHOR,
     Client,
     Headers,
     Log,
@@ -33,7 +33,7 @@ ATOM = "{http://www.w3.org/2005/Atom}"
 async def adopt(log: Log, book: Rulebook) -> None:
     event: EditorialEvent = RulebookAdopted(book.digest, DEFAULT.digest, "to see")
     async with log.acquire() as conn:
-        await decide_editorial(conn, lambda _: [event], SOMEBODY)
+        await decide_editorial(conn, lambda _: [event], AUTHOR)
 
 
 async def find_flips(log: Log) -> None:

@@ -1,4 +1,4 @@
-"""Methodology: the page says the rule in force, whatever it is."""
+"""Methodology: the page describes the rulebook in force, whatever it is."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from domain.rulebooks.presets import DEFAULT, PRESETS
 from domain.rulebooks.rulebook import Rulebook, read_rulebook
-from services.api.site.methodology import bars, interval, subject
+from services.api.site.methodology import interval, subject, thresholds
 from tests.support.stage import (
     Client,
     Headers,
@@ -55,9 +55,9 @@ veto_below = "40%"
         (">2/3", "<=1/3", "above 1/3 to 2/3"),
     ],
 )
-def test_what_lies_between_the_bars(ship: str, skip: str, between: str | None) -> None:
+def test_the_range_between_the_thresholds(ship: str, skip: str, between: str | None) -> None:
     book = read_rulebook(f'name = "mine"\nship = "{ship}"\nskip = "{skip}"')
-    assert [share for share, _ in bars(book)][2:] == ([between] if between else [])
+    assert [share for share, _ in thresholds(book)][2:] == ([between] if between else [])
 
 
 @pytest.mark.parametrize(
@@ -78,11 +78,11 @@ def test_what_lies_between_the_bars(ship: str, skip: str, between: str | None) -
         ),
     ],
 )
-def test_the_bars_in_words(name: str, rows: list[tuple[str, str]]) -> None:
-    assert bars(PRESETS[name]) == rows
+def test_the_thresholds_in_words(name: str, rows: list[tuple[str, str]]) -> None:
+    assert thresholds(PRESETS[name]) == rows
 
 
-def test_what_is_held_to_the_bars() -> None:
+def test_the_subject_and_the_interval_of_a_rulebook() -> None:
     assert {name: subject(book) for name, book in PRESETS.items()} == {
         "default": "Panel share",
         "four-in-five": "Panel share",
@@ -112,8 +112,8 @@ async def text_of(client: Client, path: str) -> str:
 
 
 async def adopt(editor: Client, log: Log, book: Rulebook) -> None:
-    asked = {"reason": f"Try <{book.name}>."}
-    assert (await editor.post(f"/v1/rulebooks/{book.digest}/adopt", json=asked)).status_code == 200
+    body = {"reason": f"Try <{book.name}>."}
+    assert (await editor.post(f"/v1/rulebooks/{book.digest}/adopt", json=body)).status_code == 200
     await catch_up(log)
 
 

@@ -1,4 +1,4 @@
-"""The interface's description: valid, complete in its problems, and kept by every answer it is tried on."""
+"""The OpenAPI document is valid, lists every problem, and every answer to a generated request conforms to it."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ OPERATIONS = [
     for method in item
     if method in METHODS
 ]
-# Open for as long as somebody listens: tried on a real server, in test_live_api.py.
+# Ends only when the client disconnects: test_tally_stream.py tests it on a real server.
 ENDLESS = "/v1/tallies/stream"
-TRIED = [each for each in OPERATIONS if each.values[0] != ENDLESS]
+TESTED = [each for each in OPERATIONS if each.values[0] != ENDLESS]
 SCHEMA = schemathesis.openapi.from_dict(DOCUMENT)
 CHECKS = [
     not_a_server_error,
@@ -51,7 +51,7 @@ def test_the_document_is_valid() -> None:
 
 
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)
-def test_every_problem_is_documented_as_one(path: str, method: str) -> None:
+def test_every_error_is_documented_as_problem_details(path: str, method: str) -> None:
     operation = DOCUMENT["paths"][path][method]
     problems = {status: answer for status, answer in operation["responses"].items() if int(status) >= 400}
     if path != "/healthz":
@@ -60,38 +60,38 @@ def test_every_problem_is_documented_as_one(path: str, method: str) -> None:
         assert list(answer["content"]) == ["application/problem+json"]
 
 
-def test_writes_that_ask_for_credentials_document_their_refusal() -> None:
+def test_writes_document_the_errors_of_credentials() -> None:
     for path, item in DOCUMENT["paths"].items():
         for method in item.keys() & {"put", "post", "delete"}:
             if path != "/v1/session":
                 assert {"401", "403"} <= item[method]["responses"].keys(), f"{method} {path}"
 
 
-@pytest.mark.parametrize(("path", "method"), TRIED)
+@pytest.mark.parametrize(("path", "method"), TESTED)
 @quick
 @given(data=st.data())
-async def test_answers_are_as_documented(stage: Stage, path: str, method: str, data: st.DataObject) -> None:
-    await try_once(stage, path, method, data)
+async def test_answers_conform_to_the_document(
+    stage: Stage, path: str, method: str, data: st.DataObject
+) -> None:
+    await check_one_answer(stage, path, method, data)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("path", "method"), TRIED)
+@pytest.mark.parametrize(("path", "method"), TESTED)
 @settings(quick, max_examples=200, derandomize=False)
 @given(data=st.data())
-async def test_answers_are_as_documented_at_length(
+async def test_answers_conform_to_the_document_in_many_examples(
     stage: Stage, path: str, method: str, data: st.DataObject
 ) -> None:
-    await try_once(stage, path, method, data)
+    await check_one_answer(stage, path, method, data)
 
 
-async def try_once(stage: Stage, path: str, method: str, data: st.DataObject) -> None:
-    """One made-up request, within the document or beside it; the answer must be of the document either way."""
+async def check_one_answer(stage: Stage, path: str, method: str, data: st.DataObject) -> None:
+    """Sends one generated request, which conforms to the document or violates it; the answer must conform."""
     mode = data.draw(st.sampled_from(GenerationMode))
     case = data.draw(SCHEMA[path][method.upper()].as_strategy(mode))
     answer = await _send(stage, case)
-    if (
-        answer.status_code == 503
-    ):  # a position nobody reached, a tool not folded yet: documented, and no fault
+    if answer.status_code == 503:  # documented, for example for a position that was not reached
         assert_problem(answer, 503)
     else:
         case.validate_response(answer, checks=CHECKS)
@@ -104,5 +104,5 @@ async def _send(stage: Stage, case: schemathesis.Case) -> httpx.Response:
     wire = requests.Request(**case.as_transport_kwargs(base_url="http://shiplog.test")).prepare()
     assert wire.method is not None
     assert wire.url is not None
-    assume(len(wire.url) < 60_000)  # longer than the client can send
+    assume(len(wire.url) < 60_000)  # httpx rejects longer ones
     return await visitor.request(wire.method, wire.url, headers=dict(wire.headers), content=wire.body)

@@ -1,4 +1,4 @@
-"""The orders of the list over HTTP: what comes first, and pages that show everything once."""
+"""Rankings over HTTP: the order of the tools, and pages that list each tool once."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from tests.support.stage import (
 
 SORTS: tuple[Sort, ...] = get_args(Sort)
 
-# Votes of shard 1, in the order of time: $2[n] of them to the tool $1[n], $3[n] hours before a noon that is newer than all else.
-VOTES = """
+# Appends to shard 1, oldest first, $2[n] votes for the tool $1[n], $3[n] hours before a noon that is newer than all other events.
+APPEND_VOTES = """
 WITH head AS (SELECT position FROM heads WHERE shard = 1),
      votes AS (SELECT slug, hours, row_number() OVER (ORDER BY hours DESC) AS n
                  FROM unnest($1::text[], $2::integer[], $3::integer[]) AS u (slug, many, hours), generate_series(1, many)),
@@ -68,20 +68,22 @@ async def test_before_votes_the_panel_decides(client: Client, catalogue_key: Hea
     assert await slugs(client) == ["praised", "shipped", "split", "untaken"]
 
 
-async def test_heat_halves_in_two_days(client: Client, catalogue_key: Headers, pool: Log) -> None:
+async def test_hot_weighs_a_vote_half_as_much_after_two_days(
+    client: Client, catalogue_key: Headers, pool: Log
+) -> None:
     votes = {"today": {0: 10}, "earlier": {48: 20, 72: 1}, "long-ago": {33 * 24: 500}}
-    await came(client, catalogue_key, pool, votes)
+    await list_with_votes(client, catalogue_key, pool, votes)
     assert await slugs(client, sort="hot") == ["earlier", "today", "long-ago"]
     await append(pool, {"today": {0: 1}})
     assert await slugs(client, sort="hot") == ["today", "earlier", "long-ago"]
 
 
-async def test_what_trends_is_faster_than_its_own_past(
+async def test_a_tool_trends_when_votes_arrive_faster_than_before(
     client: Client, catalogue_key: Headers, pool: Log
 ) -> None:
     steady = dict.fromkeys(range(0, 29 * 24, 6), 5)
     doubled = {hours: many * (2 if hours <= 36 else 1) for hours, many in steady.items()}
-    await came(
+    await list_with_votes(
         client,
         catalogue_key,
         pool,
@@ -96,7 +98,7 @@ async def test_what_trends_is_faster_than_its_own_past(
     assert await slugs(client, sort="trending") == ["woken", "doubled", "handful", "steady", "over"]
 
 
-async def test_who_votes_again_and_again_has_one_vote(
+async def test_repeated_votes_of_one_person_count_once(
     client: Client, catalogue_key: Headers, vote_key: Headers, pool: Log
 ) -> None:
     await cast(client, catalogue_key, vote_key, pool, {"honest": "++", "pushed": "+"})
@@ -110,7 +112,7 @@ async def test_who_votes_again_and_again_has_one_vote(
     assert await slugs(client, sort="hot") == ["honest", "pushed"]
 
 
-async def test_pages_follow_their_link_to_the_end(
+async def test_pages_list_each_tool_once(
     client: Client, catalogue_key: Headers, vote_key: Headers, pool: Log
 ) -> None:
     tied = {f"tied-{n}": "" for n in range(3)}
@@ -129,9 +131,9 @@ async def test_pages_follow_their_link_to_the_end(
 async def test_a_new_day_between_two_pages_neither_skips_nor_repeats(
     client: Client, catalogue_key: Headers, pool: Log
 ) -> None:
-    """The votes of the new day are not in the pages that go on from the day before."""
+    """Pages that continue a ranking of the day before leave out the votes of the new day."""
     votes = {f"tool-{n}": {0: 5 + n, 48 + 24 * n: 20} for n in range(5)}
-    await came(client, catalogue_key, pool, {**votes, "clock": {0: 1}})
+    await list_with_votes(client, catalogue_key, pool, {**votes, "clock": {0: 1}})
     orders: tuple[Sort, ...] = ("hot", "trending")
     before = {sort: await slugs(client, sort=sort) for sort in orders}
     first = {
@@ -144,7 +146,7 @@ async def test_a_new_day_between_two_pages_neither_skips_nor_repeats(
         assert (await slugs(client, sort=sort))[0] == "clock"
 
 
-async def test_a_cursor_of_another_order_or_of_nobody_is_refused(
+async def test_a_cursor_of_another_order_or_a_forged_one_is_rejected(
     client: Client, catalogue_key: Headers, pool: Log
 ) -> None:
     for n in range(3):
@@ -158,7 +160,7 @@ async def test_a_cursor_of_another_order_or_of_nobody_is_refused(
         assert_problem(await client.get("/v1/tools", params={"sort": "hot", "cursor": forged}), 400)
 
 
-async def test_an_order_as_of_a_moment_is_the_one_of_then(
+async def test_a_ranking_as_of_a_moment_is_the_ranking_at_that_moment(
     client: Client, catalogue_key: Headers, vote_key: Headers, pool: Log
 ) -> None:
     await cast(client, catalogue_key, vote_key, pool, {"one": "++--", "two": "+-", "three": ""})
@@ -174,7 +176,7 @@ async def test_an_order_as_of_a_moment_is_the_one_of_then(
 async def cast(
     client: Client, catalogue_key: Headers, vote_key: Headers, log: Log, votes: Mapping[str, str]
 ) -> None:
-    """List the tools, and cast a vote for ship at every +, for skip at every -."""
+    """List the tools, and cast a vote for ship for every +, for skip for every -."""
     for tool, casts in votes.items():
         await list_tool(client, catalogue_key, tool)
         for n, cast in enumerate(casts):
@@ -182,10 +184,10 @@ async def cast(
     await catch_up(log)
 
 
-async def came(
+async def list_with_votes(
     client: Client, catalogue_key: Headers, log: Log, votes: Mapping[str, Mapping[int, int]]
 ) -> None:
-    """List the tools, and append how many votes came to each how many hours ago."""
+    """List the tools, and append votes, given as {tool: {hours ago: votes}}."""
     for tool in votes:
         await list_tool(client, catalogue_key, tool)
     await catch_up(log)
@@ -193,8 +195,8 @@ async def came(
 
 
 async def append(log: Log, votes: Mapping[str, Mapping[int, int]]) -> None:
-    rows = [(tool, many, hours) for tool, came in votes.items() for hours, many in came.items()]
-    await log.execute(VOTES, *(list(column) for column in zip(*rows, strict=True)))
+    rows = [(tool, many, hours) for tool, by_hour in votes.items() for hours, many in by_hour.items()]
+    await log.execute(APPEND_VOTES, *(list(column) for column in zip(*rows, strict=True)))
     await catch_up(log)
 
 

@@ -1,4 +1,4 @@
-"""Limits as those over them see them: 429, what was announced, when to come back; and nobody else is in the way."""
+"""Rate limits over HTTP: 429 with its headers for clients over a limit, and no effect on others."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ NAME = {"name": "ada", "password": "wrong"}
 
 @asynccontextmanager
 async def limited(settings: Settings, key: Headers, **limits: object) -> AsyncIterator[Litestar]:
-    """An app with the tool `quill`, and these limits alone."""
+    """An app with the tool `quill` and only these limits."""
     app = create_app(msgspec.structs.replace(settings, **limits))
     async with app.lifespan():
-        await list_tool(person(app), key)
+        await list_tool(visitor(app), key)
         yield app
 
 
-def person(app: Litestar, address: str = HERE, **headers: str) -> httpx.AsyncClient:
-    """With a cookie jar of their own."""
+def visitor(app: Litestar, address: str = HERE, **headers: str) -> httpx.AsyncClient:
+    """A client with its own cookies."""
     transport = httpx.ASGITransport(app, client=(address, 4321))
     return httpx.AsyncClient(transport=transport, base_url="http://shiplog.test", headers=headers)
 
 
-async def statuses(times: int, ask: Callable[[], Awaitable[Answer]]) -> list[int]:
-    return [(await ask()).status_code for _ in range(times)]
+async def statuses(times: int, send: Callable[[], Awaitable[Answer]]) -> list[int]:
+    return [(await send()).status_code for _ in range(times)]
 
 
 def assert_limited(answer: Answer, name: str, policy: str) -> None:
@@ -54,10 +54,12 @@ def assert_limited(answer: Answer, name: str, policy: str) -> None:
     assert "set-cookie" not in answer.headers
 
 
-async def test_a_visitor_over_the_limit(settings: Settings, catalogue_key: Headers) -> None:
+async def test_a_visitor_over_the_limit_is_rejected(settings: Settings, catalogue_key: Headers) -> None:
     async with limited(settings, catalogue_key, limit_visitor=4) as app:
-        ada, bob = person(app), person(app)
-        assert "ratelimit" not in (await vote(ada)).headers  # by address: no limit
+        ada, bob = visitor(app), visitor(app)
+        assert (
+            "ratelimit" not in (await vote(ada)).headers
+        )  # the first vote counts by address, which has no limit
         answers = [await vote(ada, choice=choice) for choice in ("skip", "ship", "skip", "ship")]
         assert [each.status_code for each in answers] == [200, 200, 200, 429]
         assert [each.headers["ratelimit"][:13] for each in answers] == [
@@ -69,45 +71,45 @@ async def test_a_visitor_over_the_limit(settings: Settings, catalogue_key: Heade
         assert await statuses(4, lambda: vote(bob)) == [200] * 4
 
 
-async def test_all_writes_of_a_visitor_count_together(settings: Settings, catalogue_key: Headers) -> None:
+async def test_all_writes_of_a_visitor_share_a_limit(settings: Settings, catalogue_key: Headers) -> None:
     async with limited(settings, catalogue_key, limit_visitor=4) as app:
-        ada = person(app)
+        ada = visitor(app)
         await vote(ada)
         saved = await ada.put("/v1/me/bookmarks/quill")
         retracted = await ada.delete("/v1/votes/quill")
         dropped = await ada.delete("/v1/me/bookmarks/quill")
         left = [each.headers["ratelimit"].split(";")[1] for each in (saved, retracted, dropped)]
         assert left == ["r=2", "r=1", "r=0"]
-        for refused in (
+        for rejected in (
             await vote(ada),
-            await ada.post("/v1/votes?the=long&way=round", json={"tool": "quill", "choice": "ship"}),
+            await ada.post("/v1/votes?not=plain", json={"tool": "quill", "choice": "ship"}),
             await ada.delete("/v1/votes/quill"),
             await ada.put("/v1/me/bookmarks/quill"),
             await ada.delete("/v1/me/bookmarks/quill"),
         ):
-            assert_limited(refused, "visitor", "q=4;w=60")
+            assert_limited(rejected, "visitor", "q=4;w=60")
 
 
 @pytest.mark.parametrize("forged", ["", "x", "AAAAAAAAAAAAAAAAAAAAAA.AAAAAAAA"])
-async def test_new_visitors_from_one_address(settings: Settings, catalogue_key: Headers, forged: str) -> None:
-    """Without a cookie, or with one that is not ours, everybody is new."""
+async def test_new_visitors_are_limited_by_address(
+    settings: Settings, catalogue_key: Headers, forged: str
+) -> None:
+    """A visitor without a cookie, or with a forged one, is new."""
     async with limited(settings, catalogue_key, limit_address=4) as app:
         cookie = {"Cookie": f"shiplog_visitor={forged}"} if forged else {}
-        answers = [await vote(person(app, HERE, **cookie)) for _ in range(5)]
+        answers = [await vote(visitor(app, HERE, **cookie)) for _ in range(5)]
         assert [each.status_code for each in answers] == [200, 200, 200, 429, 429]
         assert_limited(answers[-1], "address", "q=4;w=60")
-        assert (await person(app, HERE, **cookie).delete("/v1/votes/quill")).status_code == 429
-        assert (await vote(person(app, THERE))).status_code == 200
+        assert (await visitor(app, HERE, **cookie).delete("/v1/votes/quill")).status_code == 429
+        assert (await vote(visitor(app, THERE))).status_code == 200
 
 
-async def test_who_has_voted_before_is_not_held_up_by_neighbours(
-    settings: Settings, catalogue_key: Headers
-) -> None:
+async def test_a_known_visitor_is_not_limited_by_address(settings: Settings, catalogue_key: Headers) -> None:
     async with limited(settings, catalogue_key, limit_address=2) as app:
-        ada = person(app)
+        ada = visitor(app)
         assert await statuses(4, lambda: vote(ada)) == [200] * 4
-        await vote(person(app))
-        assert_limited(await vote(person(app)), "address", "q=2;w=60")
+        await vote(visitor(app))
+        assert_limited(await vote(visitor(app)), "address", "q=2;w=60")
         assert (await vote(ada, choice="skip")).status_code == 200
 
 
@@ -122,26 +124,28 @@ FORWARDED: Mapping[str, str] = {
 
 
 @pytest.mark.parametrize("header", FORWARDED)
-async def test_a_spoofed_header_gains_nothing(
+async def test_a_spoofed_header_does_not_change_the_address(
     settings: Settings, catalogue_key: Headers, header: str
 ) -> None:
     async with limited(settings, catalogue_key, limit_address=4, limit_login=4) as app:
         spoofs = [{header: FORWARDED[header].format(n=n)} for n in range(6)]
-        votes = [await vote(person(app, HERE, **spoof)) for spoof in spoofs]
+        votes = [await vote(visitor(app, HERE, **spoof)) for spoof in spoofs]
         assert [each.status_code for each in votes] == [200] * 3 + [429] * 3
-        tries = [
-            await person(app, HERE, **spoof).post("/v1/session", json={**NAME, "name": f"user {n}"})
+        attempts = [
+            await visitor(app, HERE, **spoof).post("/v1/session", json={**NAME, "name": f"user {n}"})
             for n, spoof in enumerate(spoofs)
         ]
-        assert [each.status_code for each in tries] == [401] * 3 + [429] * 3
+        assert [each.status_code for each in attempts] == [401] * 3 + [429] * 3
 
 
-async def test_clients_of_a_trusted_proxy_are_told_apart(settings: Settings, catalogue_key: Headers) -> None:
+async def test_clients_of_a_trusted_proxy_are_limited_separately(
+    settings: Settings, catalogue_key: Headers
+) -> None:
     proxies = (ip_network("10.0.0.0/8"),)
     async with limited(settings, catalogue_key, limit_address=1, trusted_proxies=proxies) as app:
 
         async def through(forwarded: str, proxy: str = "10.0.0.1") -> int:
-            return (await vote(person(app, proxy, **{"X-Forwarded-For": forwarded}))).status_code
+            return (await vote(visitor(app, proxy, **{"X-Forwarded-For": forwarded}))).status_code
 
         assert [await through(f"{HERE}"), await through(f"{THERE}")] == [200, 200]
         assert [await through(f"203.0.113.{n}, {HERE}") for n in range(3)] == [429] * 3
@@ -149,10 +153,9 @@ async def test_clients_of_a_trusted_proxy_are_told_apart(settings: Settings, cat
         assert [await through("rubbish"), await through("more rubbish")] == [200, 429]
 
 
-async def test_a_key_has_no_limit_and_asks_no_redis(
+async def test_a_key_has_no_limit_by_default_and_sends_nothing_to_redis(
     settings: Settings, catalogue_key: Headers, vote_key: Headers, valkey: Valkey
 ) -> None:
-    """Unless somebody sets one: the limits by default are for people."""
     defaults = {
         name: getattr(Settings(database_url="", secret=b""), name) for name in settings.__struct_fields__
     }
@@ -162,7 +165,7 @@ async def test_a_key_has_no_limit_and_asks_no_redis(
         Redis.from_url(valkey.url()) as redis,
     ):
         before = await redis.info("commandstats")
-        answers = [await vote_as(person(app), vote_key, f"voter {n % 2}", "ship") for n in range(150)]
+        answers = [await vote_as(visitor(app), vote_key, f"voter {n % 2}", "ship") for n in range(150)]
         assert {each.status_code for each in answers} == {200}
         assert not [name for each in answers for name in each.headers if name.startswith("ratelimit")]
         after = await redis.info("commandstats")
@@ -170,16 +173,16 @@ async def test_a_key_has_no_limit_and_asks_no_redis(
             assert after.get(command, {}).get("calls") == before.get(command, {}).get("calls")
 
 
-async def test_a_limited_key_counts_requests_of_any_kind(
+async def test_requests_of_all_kinds_share_the_limit_of_a_key(
     settings: Settings, catalogue_key: Headers, vote_key: Headers
 ) -> None:
-    """A bulk request is one, however many its lines."""
+    """A bulk request counts as one, however many lines it has."""
     line = '{"tool": "quill", "choice": "ship", "voter": "v"}\n'
     ndjson = {**vote_key, "Content-Type": "application/x-ndjson"}
     async with limited(settings, catalogue_key, limit_key=2) as app:
         answers = await asyncio.gather(
-            *(person(app).post("/v1/votes/bulk", content=line * 50, headers=ndjson) for _ in range(10)),
-            *(vote_as(person(app), vote_key, "ada", "ship") for _ in range(10)),
+            *(visitor(app).post("/v1/votes/bulk", content=line * 50, headers=ndjson) for _ in range(10)),
+            *(vote_as(visitor(app), vote_key, "ada", "ship") for _ in range(10)),
         )
         assert {each.status_code for each in answers} == {200, 429}
         assert {each.headers["ratelimit-policy"] for each in answers} == {'"key";q=2;w=1'}
@@ -187,66 +190,65 @@ async def test_a_limited_key_counts_requests_of_any_kind(
         assert {each.json()["received"] for each in answers[:10] if each.status_code == 200} <= {50}
 
 
-async def test_wrong_passwords_are_counted_by_address(settings: Settings, catalogue_key: Headers) -> None:
+async def test_wrong_passwords_are_limited_by_address(settings: Settings, catalogue_key: Headers) -> None:
     async with limited(settings, catalogue_key, limit_login=4) as app:
-        tries = [await person(app).post("/v1/session", json={**NAME, "name": f"user {n}"}) for n in range(4)]
-        assert [each.status_code for each in tries] == [401, 401, 401, 429]
-        assert_limited(tries[-1], "login-address", "q=4;w=60")
-        assert (await person(app, THERE).post("/v1/session", json=NAME)).status_code == 401
+        attempts = [
+            await visitor(app).post("/v1/session", json={**NAME, "name": f"user {n}"}) for n in range(4)
+        ]
+        assert [each.status_code for each in attempts] == [401, 401, 401, 429]
+        assert_limited(attempts[-1], "login-address", "q=4;w=60")
+        assert (await visitor(app, THERE).post("/v1/session", json=NAME)).status_code == 401
 
 
-async def test_wrong_passwords_are_counted_by_name(settings: Settings, catalogue_key: Headers) -> None:
+async def test_wrong_passwords_are_limited_by_name(settings: Settings, catalogue_key: Headers) -> None:
     async with limited(settings, catalogue_key, limit_login=4) as app:
-        tries = [await person(app, f"203.0.113.{n}").post("/v1/session", json=NAME) for n in range(4)]
-        assert [each.status_code for each in tries] == [401, 401, 401, 429]
-        assert_limited(tries[-1], "login-name", "q=4;w=60")
-        other = await person(app, "203.0.113.9").post("/v1/session", json={**NAME, "name": "bob"})
+        attempts = [await visitor(app, f"203.0.113.{n}").post("/v1/session", json=NAME) for n in range(4)]
+        assert [each.status_code for each in attempts] == [401, 401, 401, 429]
+        assert_limited(attempts[-1], "login-name", "q=4;w=60")
+        other = await visitor(app, "203.0.113.9").post("/v1/session", json={**NAME, "name": "bob"})
         assert other.status_code == 401
 
 
-async def test_a_thousand_wrong_passwords_leave_votes_alone(
+async def test_a_thousand_wrong_passwords_do_not_limit_votes(
     settings: Settings, catalogue_key: Headers, valkey: Valkey
 ) -> None:
     limits = {"limit_login": 4, "limit_visitor": 60, "limit_address": 30, "redis_url": valkey.url()}
     async with limited(settings, catalogue_key, **limits) as app:
-        ada = person(app)
-        tries = await statuses(1_000, lambda: person(app).post("/v1/session", json=NAME))
-        assert tries.count(401) < 20  # some of so many may come minutes later
-        assert tries.count(401) + tries.count(429) == 1_000
+        ada = visitor(app)
+        attempts = await statuses(1_000, lambda: visitor(app).post("/v1/session", json=NAME))
+        assert attempts.count(401) < 20  # more than the limit if they take over a minute
+        assert attempts.count(401) + attempts.count(429) == 1_000
         assert await statuses(10, lambda: vote(ada)) == [200] * 10
 
 
 async def test_two_processes_share_a_limit(
     settings: Settings, catalogue_key: Headers, valkey: Valkey
 ) -> None:
-    """And forged headers do not help there either."""
     limits = {"limit_address": 20, "limit_visitor": 20, "redis_url": valkey.url()}
     async with (
         limited(settings, catalogue_key, **limits) as one,
         limited(settings, catalogue_key, **limits) as other,
     ):
         new = [
-            await vote(person(app, "203.0.113.77", **{"X-Forwarded-For": f"203.0.113.{n}"}))
+            await vote(visitor(app, "203.0.113.77", **{"X-Forwarded-For": f"203.0.113.{n}"}))
             for n in range(40)
             for app in (one, other)
         ]
         assert 11 <= sum(each.status_code == 200 for each in new) <= 20
         cookie = {"Cookie": new[0].headers["set-cookie"].partition(";")[0]}
-        known = [await vote(person(app, THERE, **cookie)) for _ in range(40) for app in (one, other)]
+        known = [await vote(visitor(app, THERE, **cookie)) for _ in range(40) for app in (one, other)]
         assert 11 <= sum(each.status_code == 200 for each in known) <= 20
         assert {each.status_code for each in (*new, *known)} == {200, 429}
 
 
-async def test_while_redis_is_away_each_process_limits_by_itself(
-    settings: Settings, catalogue_key: Headers
-) -> None:
+async def test_without_redis_each_process_limits_alone(settings: Settings, catalogue_key: Headers) -> None:
     limits = {"limit_visitor": 4, "redis_url": "redis://127.0.0.1:1/0"}
     async with limited(settings, catalogue_key, **limits) as app:
-        ada = person(app)
+        ada = visitor(app)
         assert await statuses(6, lambda: vote(ada)) == [200] * 4 + [429] * 2
 
 
-async def test_limited_routes_document_it() -> None:
+async def test_limited_routes_document_the_429() -> None:
     paths = create_app(Settings(database_url="", secret=b"")).openapi_schema.to_schema()["paths"]
     documented = {
         f"{method} {path}"

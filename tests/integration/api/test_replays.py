@@ -1,4 +1,4 @@
-"""Replays over HTTP: an editor asks, watches and decides; nobody else does; and drift is there for all to see."""
+"""Replays over HTTP: only editors start, follow and decide them; drift is public."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def editor(client: Client, pool: Pool[Record]) -> Client:
     return client
 
 
-async def ask(editor: Client, projection: str = "tally", **more: object) -> httpx.Response:
+async def start(editor: Client, projection: str = "tally", **more: object) -> httpx.Response:
     return await editor.post("/v1/replays", json={"projection": projection} | more)
 
 
@@ -36,13 +36,11 @@ async def work(pool: Pool[Record]) -> None:
     await run_replays(Context(pool=pool, wakeups=None))  # type: ignore[typeddict-item]
 
 
-async def test_an_editor_asks_a_worker_does_it_and_progress_is_told(
-    editor: Client, pool: Pool[Record]
-) -> None:
+async def test_a_worker_runs_the_replay_that_an_editor_started(editor: Client, pool: Pool[Record]) -> None:
     await cast_votes(pool, 40)
-    asked = await ask(editor)
-    assert (asked.status_code, asked.json()["state"]) == (202, "running")
-    address = asked.headers["location"]
+    started = await start(editor)
+    assert (started.status_code, started.json()["state"]) == (202, "running")
+    address = started.headers["location"]
     await work(pool)
     done = (await editor.get(address)).json()
     assert (done["state"], done["equal"], done["drift"], done["diff"]) == ("cut-over", True, 0, [])
@@ -52,27 +50,27 @@ async def test_an_editor_asks_a_worker_does_it_and_progress_is_told(
     assert back.json()["state"] == "rolled-back"
 
 
-async def test_what_differs_takes_a_reason(editor: Client, pool: Pool[Record]) -> None:
+async def test_a_cut_over_with_differences_requires_a_reason(editor: Client, pool: Pool[Record]) -> None:
     await cast_votes(pool, 40)
     await catch_up(pool)
     await pool.execute(SPOIL)
-    address = (await ask(editor)).headers["location"]
+    address = (await start(editor)).headers["location"]
     await work(pool)
     assert (await editor.get(address)).json()["equal"] is False
-    refused = await editor.post(f"{address}/cut-over", json={})
-    assert (refused.status_code, refused.json()["type"]) == (409, "urn:shiplog:not-now")
+    rejected = await editor.post(f"{address}/cut-over", json={})
+    assert (rejected.status_code, rejected.json()["type"]) == (409, "urn:shiplog:not-now")
     for reason in ("", "a\nb", "x" * 201, 7):
         assert (await editor.post(f"{address}/cut-over", json={"reason": reason})).status_code == 400
     done = await editor.post(f"{address}/cut-over", json={"reason": "a row was changed by hand"})
     assert (done.json()["state"], done.json()["reason"]) == ("cut-over", "a row was changed by hand")
 
 
-async def test_it_pauses_resumes_and_is_cancelled(editor: Client) -> None:
-    address = (await ask(editor, hold=True)).headers["location"]
+async def test_a_replay_is_paused_resumed_and_cancelled(editor: Client) -> None:
+    address = (await start(editor, hold=True)).headers["location"]
     assert (await editor.post(f"{address}/pause")).json()["state"] == "paused"
     assert (await editor.post(f"{address}/pause")).status_code == 409
     assert (await editor.post(f"{address}/resume")).json()["state"] == "running"
-    assert (await ask(editor)).json()["type"] == "urn:shiplog:under-way"
+    assert (await start(editor)).json()["type"] == "urn:shiplog:under-way"
     assert (await editor.post(f"{address}/cancel")).json()["state"] == "cancelled"
     assert (await editor.post(f"{address}/resume")).status_code == 409
 
@@ -88,19 +86,21 @@ async def test_it_pauses_resumes_and_is_cancelled(editor: Client) -> None:
         ("", 400),
     ],
 )
-async def test_what_cannot_be_rebuilt_is_refused(editor: Client, projection: str, status: int) -> None:
-    assert (await ask(editor, projection)).status_code == status
+async def test_a_projection_that_cannot_be_rebuilt_is_rejected(
+    editor: Client, projection: str, status: int
+) -> None:
+    assert (await start(editor, projection)).status_code == status
 
 
-async def test_a_replay_that_is_not_there_is_not_found(editor: Client) -> None:
+async def test_an_unknown_replay_is_not_found(editor: Client) -> None:
     for action in ("pause", "resume", "cancel", "roll-back"):
         assert (await editor.post(f"/v1/replays/{uuid4()}/{action}")).status_code == 404
     assert (await editor.get(f"/v1/replays/{uuid4()}")).status_code == 404
     assert (await editor.get("/v1/replays/seven")).status_code == 404
 
 
-async def test_nobody_but_an_editor(client: Client, catalogue_key: dict[str, str]) -> None:
-    assert (await ask(client)).status_code == 401
+async def test_replays_are_for_editors_only(client: Client, catalogue_key: dict[str, str]) -> None:
+    assert (await start(client)).status_code == 401
     with_key = await client.post("/v1/replays", json={"projection": "tally"}, headers=catalogue_key)
     assert with_key.status_code == 403
 
@@ -118,7 +118,7 @@ async def test_drift_is_unknown_then_equal_then_found(editor: Client, pool: Pool
     assert recounted["hourly_tally"]["drift"] == 0
     for _ in range(len(PROJECTIONS) * 4):
         await verify_slice(pool, PROJECTIONS)
-    told = (await editor.get("/v1/health/drift")).json()
-    assert told["status"] == "drifting"
-    assert {each["projection"] for each in told["read_models"] if each["drift"]} == {"tally"}
+    drift = (await editor.get("/v1/health/drift")).json()
+    assert drift["status"] == "drifting"
+    assert {each["projection"] for each in drift["read_models"] if each["drift"]} == {"tally"}
     assert 'shiplog_drift_rows{read_model="tally"}' in (await editor.get("/metrics")).text

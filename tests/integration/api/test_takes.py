@@ -1,4 +1,4 @@
-"""Takes over HTTP: published, superseded, withdrawn, all kept; a reviewer's hand is on their own only."""
+"""Takes over HTTP: published, superseded and withdrawn, with their history; reviewers change only their own."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ async def test_a_take_is_published_superseded_and_withdrawn(
     assert isinstance(shown, dict)
     assert (shown["score"], shown["choice"], shown["text"], shown["revision"]) == (30, "skip", "It broke.", 2)
 
-    gone = await client.delete("/v1/tools/quill/takes/builder", headers=catalogue_key)
-    assert (gone.status_code, gone.json()) == (200, {"revision": 3, "position": "0.6"})
+    withdrawn = await client.delete("/v1/tools/quill/takes/builder", headers=catalogue_key)
+    assert (withdrawn.status_code, withdrawn.json()) == (200, {"revision": 3, "position": "0.6"})
     assert await take_of(client, pool, "builder") is None
     assert (await client.get("/v1/tools/quill/verdict")).json()["label"] == "Unreviewed"
 
@@ -76,7 +76,9 @@ async def test_earlier_takes_stay_readable_newest_first(client: Client, catalogu
 
 
 @pytest.mark.usefixtures("panel")
-async def test_takes_of_what_is_not_there(client: Client, catalogue_key: Headers) -> None:
+async def test_takes_of_unknown_tools_and_reviewers_are_not_found(
+    client: Client, catalogue_key: Headers
+) -> None:
     assert_problem(await publish(client, catalogue_key, "pen", "builder", 80, "ship"), 404)
     assert_problem(await publish(client, catalogue_key, "quill", "nobody", 80, "ship"), 404)
     assert_problem(await client.get("/v1/tools/pen/takes/builder/history"), 404)
@@ -84,7 +86,7 @@ async def test_takes_of_what_is_not_there(client: Client, catalogue_key: Headers
 
 
 @pytest.mark.usefixtures("panel")
-async def test_a_retired_tool_takes_no_takes_and_keeps_what_it_has(
+async def test_a_retired_tool_accepts_no_takes_and_keeps_its_own(
     client: Client, catalogue_key: Headers, pool: Log
 ) -> None:
     await publish(client, catalogue_key, "quill", "builder", 80, "ship")
@@ -95,7 +97,7 @@ async def test_a_retired_tool_takes_no_takes_and_keeps_what_it_has(
 
 
 @pytest.mark.usefixtures("panel")
-async def test_a_reviewer_touches_their_own_take_only(client: Client, pool: Log) -> None:
+async def test_a_reviewer_changes_only_their_own_take(client: Client, pool: Log) -> None:
     await log_in(client, pool, "bea", "reviewer", "builder")
     assert (await publish(client, {}, "quill", "builder", 80, "ship")).status_code == 201
     before = await count_events(pool)
@@ -106,14 +108,14 @@ async def test_a_reviewer_touches_their_own_take_only(client: Client, pool: Log)
 
 
 @pytest.mark.usefixtures("panel")
-async def test_an_editor_touches_every_take(client: Client, pool: Log) -> None:
+async def test_an_editor_changes_every_take(client: Client, pool: Log) -> None:
     await log_in(client, pool, "ed", "editor")
     assert (await publish(client, {}, "quill", "builder", 80, "ship")).status_code == 201
     assert (await publish(client, {}, "quill", "skeptic", 20, "skip")).status_code == 201
 
 
 @pytest.mark.usefixtures("panel")
-async def test_who_published_stands_in_the_log_as_a_pseudonym(client: Client, pool: Log) -> None:
+async def test_the_author_is_in_the_log_as_a_pseudonym(client: Client, pool: Log) -> None:
     await log_in(client, pool, "bea.arthur", "reviewer", "builder")
     await publish(client, {}, "quill", "builder", 80, "ship")
     row = await pool.fetchrow("SELECT origin, events::text FROM events WHERE type = 'TakePublished'")

@@ -1,4 +1,4 @@
-"""Tallies over HTTP: exact, dated by position, and never a 0 % where nobody voted."""
+"""Tallies over HTTP: exact, with their log position, and without a share where there are no votes."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from tests.support.stage import (
 )
 
 pytestmark = pytest.mark.usefixtures("quill")
-NOBODY_YET = {"ship": 0, "skip": 0, "total": 0, "share": None, "interval": None, "preliminary": True}
+NO_VOTES = {"ship": 0, "skip": 0, "total": 0, "share": None, "interval": None, "preliminary": True}
 
 
 async def test_without_votes_there_are_zeros_and_nulls(client: Client) -> None:
-    assert (await client.get("/v1/tools/quill/tally")).json() == {"tool": "quill", **NOBODY_YET}
+    assert (await client.get("/v1/tools/quill/tally")).json() == {"tool": "quill", **NO_VOTES}
 
 
 async def test_shares_and_intervals_have_four_places(client: Client, vote_key: Headers, pool: Log) -> None:
@@ -39,14 +39,14 @@ async def test_shares_and_intervals_have_four_places(client: Client, vote_key: H
     assert tally["preliminary"] is True
 
 
-async def test_a_retracted_vote_leaves_the_zero_state(client: Client, pool: Log) -> None:
+async def test_a_retracted_vote_leaves_an_empty_tally(client: Client, pool: Log) -> None:
     await vote(client)
     await client.delete("/v1/votes/quill")
     await catch_up(pool)
-    assert (await client.get("/v1/tools/quill/tally")).json() == {"tool": "quill", **NOBODY_YET}
+    assert (await client.get("/v1/tools/quill/tally")).json() == {"tool": "quill", **NO_VOTES}
 
 
-async def test_an_answer_says_what_it_shows(client: Client, pool: Log) -> None:
+async def test_an_answer_has_its_log_position_and_lag(client: Client, pool: Log) -> None:
     position = parse_position((await vote(client)).json()["position"])
     behind = await client.get("/v1/tools/quill/tally")
     assert behind.headers["shiplog-position"] == "0.0,1.0,2.0,3.0"
@@ -57,7 +57,7 @@ async def test_an_answer_says_what_it_shows(client: Client, pool: Log) -> None:
     assert fresh.headers["shiplog-lag-ms"] == "0"
 
 
-async def test_asking_for_a_position_waits_until_it_is_shown(client: Client, pool: Log) -> None:
+async def test_min_position_waits_until_the_read_model_has_it(client: Client, pool: Log) -> None:
     position = (await vote(client)).json()["position"]
     answer, _ = await asyncio.gather(
         new_visitor(client).get("/v1/tools/quill/tally", params={"min_position": position}),
@@ -73,7 +73,9 @@ async def test_a_position_that_is_not_reached_is_a_503(client: Client) -> None:
         assert answer.headers["retry-after"] == "1"
 
 
-async def test_many_tallies_in_the_order_asked(client: Client, catalogue_key: Headers, pool: Log) -> None:
+async def test_several_tallies_are_in_the_order_of_the_query(
+    client: Client, catalogue_key: Headers, pool: Log
+) -> None:
     await list_tool(client, catalogue_key, "pen")
     await vote(client, "pen", "skip")
     await catch_up(pool)
@@ -83,7 +85,7 @@ async def test_many_tallies_in_the_order_asked(client: Client, catalogue_key: He
     assert_problem(await client.get("/v1/tallies", params={"tools": "quill,ink"}), 404)
 
 
-async def test_who_has_it_already_gets_304(client: Client, pool: Log) -> None:
+async def test_a_known_etag_is_answered_with_304(client: Client, pool: Log) -> None:
     first = await client.get("/v1/tools/quill/tally")
     tag = first.headers["etag"]
     for known in (tag, f"W/{tag}", f'"other", {tag}', "*"):
@@ -103,7 +105,7 @@ async def test_a_problem_has_no_etag(client: Client) -> None:
     assert "etag" not in (await client.get("/v1/tools/pen/tally", headers={"If-None-Match": "*"})).headers
 
 
-async def test_head_is_get_without_its_body(client: Client) -> None:
+async def test_head_is_get_without_the_body(client: Client) -> None:
     whole, head = await client.get("/v1/tools/quill/tally"), await client.head("/v1/tools/quill/tally")
     assert (head.status_code, head.content) == (200, b"")
     for name in ("content-type", "content-length", "etag", "shiplog-position"):
@@ -123,7 +125,7 @@ async def test_history_in_hours_and_days(client: Client, vote_key: Headers, pool
         assert (rows[-1]["ship"], rows[-1]["skip"]) == (0, 2)
 
 
-async def test_history_from_later_on_begins_with_what_stood(client: Client, pool: Log) -> None:
+async def test_history_from_a_later_time_begins_with_the_tally_of_then(client: Client, pool: Log) -> None:
     await vote(client)
     await catch_up(pool)
     after = (datetime.now(UTC) + timedelta(hours=1)).isoformat()

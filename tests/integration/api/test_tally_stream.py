@@ -1,4 +1,4 @@
-"""Live tallies: state at once, state again when it changes, and every frame under the position it shows."""
+"""Live tallies: the state at once and after every change, each with the position it shows as its id."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def stream(site: str, tools: str, **headers: str) -> Iterator[Iterator[Frame]]:
 
 
 def frames(lines: Iterator[str]) -> Iterator[Frame]:
-    """The events of a stream; comments and the retry time are no events."""
+    """The events of a stream, without comments and the retry time."""
     frame: Frame = {}
     for line in lines:
         name, _, value = line.partition(": ")
@@ -56,12 +56,12 @@ def vote(site: str, tool: str, choice: str) -> str:
     return str(httpx.post(f"{site}/v1/votes", json={"tool": tool, "choice": choice}).json()["position"])
 
 
-def test_the_first_state_comes_at_once_and_then_each_change(site: str, tool: str) -> None:
+def test_a_stream_sends_the_state_at_once_and_after_each_change(site: str, tool: str) -> None:
     with stream(site, tool) as seen:
         first = next(seen)
         assert first["event"] == "tally"
-        nobody_yet = {"ship": 0, "skip": 0, "total": 0, "share": None, "interval": None, "preliminary": True}
-        assert json.loads(first["data"]) == {"tool": tool, **nobody_yet}
+        no_votes = {"ship": 0, "skip": 0, "total": 0, "share": None, "interval": None, "preliminary": True}
+        assert json.loads(first["data"]) == {"tool": tool, **no_votes}
         shard, number = map(int, vote(site, tool, "skip").split("."))
         changed = next(seen)
         assert (json.loads(changed["data"])["skip"], json.loads(changed["data"])["share"]) == (1, "0.0000")
@@ -69,18 +69,18 @@ def test_the_first_state_comes_at_once_and_then_each_change(site: str, tool: str
         assert all(positions(changed)[each] >= at for each, at in positions(first).items())
 
 
-def test_several_tools_each_have_their_frame(site: str, tool: str) -> None:
+def test_each_tool_has_its_own_events(site: str, tool: str) -> None:
     with stream(site, f"{tool},smolagents-2-0") as seen:
         assert {json.loads(next(seen)["data"])["tool"] for _ in range(2)} == {tool, "smolagents-2-0"}
 
 
 @pytest.mark.parametrize("last", ["-1", "9999.999", "not-a-number", "1.5,2.7", "%00", "x" * 2_000])
-def test_whatever_it_says_it_saw_last_it_gets_the_state(site: str, tool: str, last: str) -> None:
+def test_any_last_event_id_gets_the_current_state(site: str, tool: str, last: str) -> None:
     with stream(site, tool, **{"Last-Event-ID": last}) as seen:
         assert json.loads(next(seen)["data"])["tool"] == tool
 
 
-def test_a_stream_that_was_cut_begins_with_the_state_of_then(site: str, tool: str) -> None:
+def test_a_stream_that_reconnects_begins_with_the_current_state(site: str, tool: str) -> None:
     with stream(site, tool) as seen:
         cut = next(seen)["id"]
     position = vote(site, tool, "ship")
@@ -89,7 +89,7 @@ def test_a_stream_that_was_cut_begins_with_the_state_of_then(site: str, tool: st
         assert json.loads(next(seen)["data"])["ship"] == 1
 
 
-def test_readers_who_leave_harm_nobody(instance: Instance, tool: str) -> None:
+def test_clients_that_disconnect_leave_the_process_ready(instance: Instance, tool: str) -> None:
     for _ in range(20):
         with stream(instance.url, tool) as seen:
             next(seen)

@@ -1,4 +1,4 @@
-"""Proofs of a real log's verdicts: by HTTP and by command the same bytes, confirmed by the program that Shiplog serves."""
+"""Proofs of verdicts: the same bytes over HTTP and from the command, confirmed by the verifier that Shiplog serves."""
 
 from __future__ import annotations
 
@@ -68,13 +68,13 @@ def shiplog(settings: Settings) -> Command:
 
 
 @pytest.mark.parametrize("rulebook", [None, "sixty-days", PRESETS["community-veto"].digest])
-async def test_the_served_program_confirms_the_served_proof(
+async def test_the_served_verifier_confirms_the_served_proof(
     quill: None, client: Client, tmp_path: Path, rulebook: str | None
 ) -> None:
-    asked = {"rulebook": rulebook} if rulebook else {}
+    params = {"rulebook": rulebook} if rulebook else {}
     proof, shown = (
-        await client.get(PROOF, params=asked),
-        await client.get("/v1/tools/quill/verdict", params=asked),
+        await client.get(PROOF, params=params),
+        await client.get("/v1/tools/quill/verdict", params=params),
     )
     program = await client.get("/static/verify_verdict.py")
     assert program.headers["content-type"].startswith("text/x-python")
@@ -90,7 +90,7 @@ async def test_the_served_program_confirms_the_served_proof(
     }
 
 
-async def test_a_proof_says_what_it_is_of_and_can_be_asked_for_again(
+async def test_a_proof_names_its_positions_and_is_the_same_as_of_them(
     quill: None, client: Client, vote_key: Headers, pool: Log
 ) -> None:
     proof = await client.get(PROOF)
@@ -120,7 +120,9 @@ async def test_the_command_writes_the_same_bytes(
     assert file.read_bytes() == (await client.get(PROOF, params={"rulebook": "sixty-days"})).content
 
 
-async def test_the_command_tells_the_verdict_and_why(quill: None, shiplog: Command, tmp_path: Path) -> None:
+async def test_the_command_prints_the_verdict_and_its_explanation(
+    quill: None, shiplog: Command, tmp_path: Path
+) -> None:
     _, block, _ = await shiplog("verdict", "quill")
     assert block.splitlines()[:9] == [
         "quill: Ship",
@@ -148,11 +150,11 @@ async def test_the_command_tells_the_verdict_and_why(quill: None, shiplog: Comma
     ("words", "said"),
     [
         (["quill", "--rulebook", "nobody"], "There is no rulebook 'nobody'"),
-        (["quill", "--as-of", "yesterday"], "this is no moment"),
+        (["quill", "--as-of", "yesterday"], "This is not a point in time"),
         (["quill", "--as-of", "2020-01-01T00:00:00Z"], "was not listed yet"),
     ],
 )
-async def test_the_command_says_what_was_asked_wrongly(
+async def test_the_command_names_the_wrong_argument(
     quill: None, shiplog: Command, words: list[str], said: str
 ) -> None:
     status, out, err = await shiplog("verdict", *words)
@@ -160,7 +162,7 @@ async def test_the_command_says_what_was_asked_wrongly(
     assert said in " ".join(err.replace("│", " ").split())
 
 
-async def test_a_proof_of_what_is_not_there_is_a_problem(
+async def test_a_proof_without_a_tool_a_rulebook_or_a_past_is_a_problem(
     quill: None, client: Client, catalogue_key: Headers
 ) -> None:
     await list_tool(client, catalogue_key, "not-folded-yet")

@@ -1,4 +1,4 @@
-"""Verdicts and comparisons over HTTP: what decided is named, and the mirror shows the same."""
+"""Verdicts and comparisons over HTTP: the deciding clause is named, and swapping the sides mirrors the answer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.stage import (
 
 Takes = dict[str, tuple[int, str]]
 
-# The page that all of this began with, in facts.
+# The takes on the two tools that the home page compares.
 CLAUDE: Takes = {
     "builder": (88, "ship"),
     "skeptic": (82, "ship"),
@@ -55,7 +55,9 @@ async def compare(client: Client, left: str, right: str) -> dict[str, object]:
     return body
 
 
-async def test_a_verdict_says_what_it_rests_on(client: Client, catalogue_key: Headers, pool: Log) -> None:
+async def test_a_verdict_has_its_counts_margin_explanation_and_inputs(
+    client: Client, catalogue_key: Headers, pool: Log
+) -> None:
     await tool(client, catalogue_key, "agents", AGENTS)
     await catch_up(pool)
     answer = await client.get("/v1/tools/agents/verdict")
@@ -71,7 +73,7 @@ async def test_a_verdict_says_what_it_rests_on(client: Client, catalogue_key: He
     assert (verdict["decided"], verdict["distance"]) == ("panel", {"label": "Split", "share": "0.2500"})
 
 
-async def test_a_verdict_by_the_digest_of_its_rulebook(
+async def test_a_rulebook_can_be_named_by_its_digest(
     client: Client, catalogue_key: Headers, pool: Log
 ) -> None:
     await tool(client, catalogue_key, "agents", AGENTS)
@@ -119,7 +121,9 @@ async def test_a_comparison_aligns_the_scorecards_and_names_the_winner(
     ]
 
 
-async def test_the_mirror_shows_the_same(client: Client, catalogue_key: Headers, pool: Log) -> None:
+async def test_swapping_the_sides_mirrors_the_comparison(
+    client: Client, catalogue_key: Headers, pool: Log
+) -> None:
     await tool(client, catalogue_key, "claude", CLAUDE)
     await tool(client, catalogue_key, "agents", AGENTS)
     await catch_up(pool)
@@ -141,7 +145,7 @@ async def test_the_mirror_shows_the_same(client: Client, catalogue_key: Headers,
         pytest.param({}, {}, ("right", "community lower bound"), id="votes"),
     ],
 )
-async def test_later_clauses(
+async def test_a_later_clause_decides_where_the_earlier_are_equal(
     client: Client,
     catalogue_key: Headers,
     vote_key: Headers,
@@ -159,7 +163,7 @@ async def test_later_clauses(
     assert (shown["side"], shown["clause"]) == winner
 
 
-async def test_two_tools_nobody_judged_are_a_toss_up(
+async def test_two_tools_without_takes_and_votes_are_a_toss_up(
     client: Client, catalogue_key: Headers, pool: Log
 ) -> None:
     await tool(client, catalogue_key, "left", {})
@@ -172,7 +176,7 @@ async def test_two_tools_nobody_judged_are_a_toss_up(
     }
 
 
-async def test_a_tool_against_itself_or_nothing_is_not_found(
+async def test_a_tool_against_itself_or_an_unknown_one_is_not_found(
     client: Client, catalogue_key: Headers, pool: Log
 ) -> None:
     await tool(client, catalogue_key, "agents", AGENTS)

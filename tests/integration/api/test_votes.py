@@ -1,4 +1,4 @@
-"""Votes over HTTP: every cast has its answer, and one cookie or one voter has one ballot."""
+"""Votes over HTTP: the answer to each cast, and one ballot per tool for each visitor and each voter."""
 
 from __future__ import annotations
 
@@ -25,37 +25,37 @@ from tests.support.stage import (
 pytestmark = pytest.mark.usefixtures("quill")
 
 
-def said(answer: httpx.Response) -> tuple[str, str | None, str | None]:
+def outcome_of(answer: httpx.Response) -> tuple[str, str | None, str | None]:
     assert answer.status_code == 200, answer.text
     body = answer.json()
     assert body.keys() == {"outcome", "position", "id", "choice", "replaced"}
     return body["outcome"], body["choice"], body["replaced"]
 
 
-async def test_a_first_vote_is_counted_where_its_position_says(client: Client, pool: Log) -> None:
+async def test_a_first_vote_is_stored_at_the_position_in_its_answer(client: Client, pool: Log) -> None:
     answer = await vote(client, choice="ship")
-    assert said(answer) == ("counted", "ship", None)
+    assert outcome_of(answer) == ("counted", "ship", None)
     stored = await pool.fetchrow("SELECT shard, position, id, choice FROM events WHERE type = 'VoteCast'")
     assert stored is not None
     assert answer.json()["position"] == f"{stored['shard']}.{stored['position']}"
     assert (answer.json()["id"], stored["choice"]) == (str(stored["id"]), "ship")
 
 
-async def test_a_change_names_what_it_replaced(client: Client) -> None:
+async def test_a_changed_vote_names_the_choice_it_replaced(client: Client) -> None:
     await vote(client, choice="ship")
-    assert said(await vote(client, choice="skip")) == ("counted", "skip", "ship")
+    assert outcome_of(await vote(client, choice="skip")) == ("counted", "skip", "ship")
 
 
-async def test_the_same_choice_again_is_unchanged_at_the_same_position(client: Client, pool: Log) -> None:
+async def test_the_same_choice_again_is_unchanged_at_the_first_position(client: Client, pool: Log) -> None:
     first = await vote(client)
     before = await count_events(pool)
     again = await vote(client)
-    assert said(again) == ("unchanged", "ship", None)
+    assert outcome_of(again) == ("unchanged", "ship", None)
     assert again.json()["position"] == first.json()["position"]
     assert await count_events(pool) == before
 
 
-async def test_a_resend_of_an_id_is_answered_as_the_first_time(client: Client, pool: Log) -> None:
+async def test_a_vote_sent_again_under_its_id_gets_the_first_answer(client: Client, pool: Log) -> None:
     await vote(client, choice="skip")
     sent = str(mint())
     first = await vote(client, id=sent)
@@ -64,35 +64,35 @@ async def test_a_resend_of_an_id_is_answered_as_the_first_time(client: Client, p
     assert await count_events(pool) == before
 
 
-async def test_an_older_id_is_superseded_by_what_stands(client: Client) -> None:
+async def test_an_older_id_is_superseded_by_the_newer_vote(client: Client) -> None:
     older, newer = str(mint()), str(mint())
-    stands = await vote(client, choice="skip", id=newer)
+    counted = await vote(client, choice="skip", id=newer)
     late = await vote(client, choice="ship", id=older)
-    assert said(late) == ("superseded", "skip", None)
-    assert (late.json()["id"], late.json()["position"]) == (newer, stands.json()["position"])
+    assert outcome_of(late) == ("superseded", "skip", None)
+    assert (late.json()["id"], late.json()["position"]) == (newer, counted.json()["position"])
 
 
-async def test_a_retraction_leaves_nothing_standing(client: Client) -> None:
+async def test_a_retracted_vote_is_no_longer_listed(client: Client) -> None:
     await vote(client)
-    assert said(await client.delete("/v1/votes/quill")) == ("retracted", None, "ship")
-    assert said(await client.delete("/v1/votes/quill")) == ("unchanged", None, None)
+    assert outcome_of(await client.delete("/v1/votes/quill")) == ("retracted", None, "ship")
+    assert outcome_of(await client.delete("/v1/votes/quill")) == ("unchanged", None, None)
     assert (await client.get("/v1/me/votes")).json()["items"] == []
 
 
-async def test_a_late_vote_does_not_undo_a_retraction(client: Client) -> None:
+async def test_a_vote_with_an_older_id_does_not_undo_a_retraction(client: Client) -> None:
     early = str(mint())
     await vote(client)
     await client.delete("/v1/votes/quill")
-    assert said(await vote(client, id=early)) == ("superseded", None, None)
+    assert outcome_of(await vote(client, id=early)) == ("superseded", None, None)
 
 
 async def test_a_vote_after_a_retraction_counts_again(client: Client) -> None:
     await vote(client)
     await client.delete("/v1/votes/quill")
-    assert said(await vote(client)) == ("counted", "ship", None)
+    assert outcome_of(await vote(client)) == ("counted", "ship", None)
 
 
-async def test_a_cookie_is_given_once_and_kept(client: Client) -> None:
+async def test_the_first_vote_sets_a_cookie_and_later_ones_do_not(client: Client) -> None:
     first = await vote(client)
     cookie = first.headers["set-cookie"].lower()
     assert cookie.startswith(f"{VISITOR_COOKIE}=")
@@ -107,7 +107,7 @@ async def test_over_https_the_cookie_is_secure(client: Client) -> None:
     assert "secure" in answer.headers["set-cookie"].lower()
 
 
-async def test_own_votes_are_ones_own(client: Client, catalogue_key: Headers) -> None:
+async def test_own_votes_are_listed_for_their_visitor_only(client: Client, catalogue_key: Headers) -> None:
     await list_tool(client, catalogue_key, "pen")
     cast = await vote(client, "pen", "skip")
     mine = (await client.get("/v1/me/votes")).json()
@@ -119,7 +119,7 @@ async def test_own_votes_are_ones_own(client: Client, catalogue_key: Headers) ->
     assert (await client.get("/v1/me/votes")).json()["items"] == []
 
 
-async def test_own_votes_on_some_tools(client: Client, catalogue_key: Headers) -> None:
+async def test_own_votes_can_be_listed_for_some_tools(client: Client, catalogue_key: Headers) -> None:
     await list_tool(client, catalogue_key, "pen")
     await vote(client, "pen")
     await vote(client, "quill")
@@ -127,11 +127,11 @@ async def test_own_votes_on_some_tools(client: Client, catalogue_key: Headers) -
     assert [each["tool"] for each in mine] == ["quill"]
 
 
-async def test_own_votes_are_not_kept_by_caches(client: Client) -> None:
+async def test_own_votes_are_not_cached(client: Client) -> None:
     assert "no-store" in (await client.get("/v1/me/votes")).headers["cache-control"]
 
 
-async def test_the_vote_on_a_retired_tool_is_refused(
+async def test_a_vote_on_a_retired_tool_is_rejected(
     client: Client, catalogue_key: Headers, pool: Log
 ) -> None:
     await retire_tool(client, catalogue_key)
@@ -141,22 +141,22 @@ async def test_the_vote_on_a_retired_tool_is_refused(
     assert await count_events(pool) == before
 
 
-async def test_the_vote_on_an_unknown_tool_is_refused(client: Client) -> None:
+async def test_a_vote_on_an_unknown_tool_is_rejected(client: Client) -> None:
     assert_problem(await vote(client, "pen"), 404)
     assert_problem(await client.delete("/v1/votes/pen"), 404)
     assert_problem(await vote(client, "pen"), 404)
 
 
-async def test_a_refused_vote_gives_no_cookie(client: Client) -> None:
+async def test_a_rejected_vote_sets_no_cookie(client: Client) -> None:
     assert "set-cookie" not in (await vote(client, "pen")).headers
 
 
-async def test_a_program_votes_for_its_voters(client: Client, vote_key: Headers) -> None:
-    assert said(await vote_as(client, vote_key, "ada", "ship")) == ("counted", "ship", None)
-    assert said(await vote_as(client, vote_key, "grace", "ship")) == ("counted", "ship", None)
-    assert said(await vote_as(client, vote_key, "ada", "skip")) == ("counted", "skip", "ship")
+async def test_a_client_with_an_api_key_votes_for_its_voters(client: Client, vote_key: Headers) -> None:
+    assert outcome_of(await vote_as(client, vote_key, "ada", "ship")) == ("counted", "ship", None)
+    assert outcome_of(await vote_as(client, vote_key, "grace", "ship")) == ("counted", "ship", None)
+    assert outcome_of(await vote_as(client, vote_key, "ada", "skip")) == ("counted", "skip", "ship")
     retracted = await client.delete("/v1/votes/quill", params={"voter": "ada"}, headers=vote_key)
-    assert said(retracted) == ("retracted", None, "skip")
+    assert outcome_of(retracted) == ("retracted", None, "skip")
 
 
 async def test_a_program_gets_no_cookie(client: Client, vote_key: Headers) -> None:
@@ -171,7 +171,7 @@ async def test_a_voters_name_is_nowhere_in_the_log(client: Client, vote_key: Hea
 
 
 @pytest.mark.parametrize("voter", [None, "", "x" * 129, "é" * 65, "a\0b"])
-async def test_a_program_must_name_a_voter(
+async def test_a_client_with_an_api_key_must_name_a_voter(
     client: Client, vote_key: Headers, voter: str | None, pool: Log
 ) -> None:
     before = await count_events(pool)
@@ -181,29 +181,31 @@ async def test_a_program_must_name_a_voter(
 
 
 @pytest.mark.parametrize("voter", ["x", "x" * 128, "é" * 64, "💥" * 32])
-async def test_a_voters_name_has_up_to_128_bytes(client: Client, vote_key: Headers, voter: str) -> None:
-    assert said(await vote_as(client, vote_key, voter, "ship")) == ("counted", "ship", None)
+async def test_a_voters_name_can_have_128_bytes(client: Client, vote_key: Headers, voter: str) -> None:
+    assert outcome_of(await vote_as(client, vote_key, voter, "ship")) == ("counted", "ship", None)
 
 
-async def test_a_visitor_may_not_name_a_voter(client: Client) -> None:
+async def test_a_visitor_cannot_name_a_voter(client: Client) -> None:
     assert_problem(await vote(client, voter="ada"), 403)
 
 
-async def test_anothers_id_is_only_ones_own_vote(client: Client, vote_key: Headers) -> None:
+async def test_the_id_of_another_voters_vote_affects_only_ones_own(client: Client, vote_key: Headers) -> None:
     theirs = (await vote_as(client, vote_key, "ada", "ship")).json()
-    assert said(await vote(client, choice="skip", id=theirs["id"])) == ("counted", "skip", None)
-    assert said(await vote_as(client, vote_key, "ada", "ship")) == ("unchanged", "ship", None)
+    assert outcome_of(await vote(client, choice="skip", id=theirs["id"])) == ("counted", "skip", None)
+    assert outcome_of(await vote_as(client, vote_key, "ada", "ship")) == ("unchanged", "ship", None)
 
 
-async def test_first_votes_at_once_without_a_cookie_are_each_somebodys(client: Client, pool: Log) -> None:
+async def test_concurrent_first_votes_without_a_cookie_are_of_different_visitors(
+    client: Client, pool: Log
+) -> None:
     fresh = [new_visitor(client) for _ in range(20)]
     answers = await asyncio.gather(*(vote(each) for each in fresh))
-    assert [said(answer) for answer in answers] == [("counted", "ship", None)] * 20
+    assert [outcome_of(answer) for answer in answers] == [("counted", "ship", None)] * 20
     assert len({answer.headers["set-cookie"] for answer in answers}) == 20
     assert await pool.fetchval("SELECT count(*) FROM standings WHERE choice = 'ship'") == 20
 
 
-async def test_votes_at_once_of_one_voter_are_one_ballot(
+async def test_concurrent_votes_of_one_voter_are_one_ballot(
     client: Client, vote_key: Headers, pool: Log
 ) -> None:
     choices = ["ship", "skip"] * 10

@@ -1,4 +1,4 @@
-"""Webhooks over HTTP: an editor opens, rotates, tries, reads and repeats; the secret is shown once."""
+"""Webhooks over HTTP: editors open, rotate, test, read and redeliver; the secret is shown once."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def editor(stage: Stage) -> Client:
 
 @pytest.fixture(scope="module")
 async def strict(stage: Stage) -> AsyncIterator[Client]:
-    """An editor of an app that reaches the public internet alone."""
+    """An editor of an app that sends only to public addresses."""
     async with stage_on(replace(stage.settings, webhook_networks=())) as strict:
         await log_in(strict.client, strict.log, "strict", "editor")
         await strict.log.execute("DELETE FROM webhooks")
@@ -78,13 +78,15 @@ async def make(editor: Client, url: str = PUBLIC, **more: object) -> httpx.Respo
     return await editor.post("/v1/webhooks", json={"url": url} | more)
 
 
-async def test_an_editor_opens_tries_and_repeats(editor: Client, pool: Log, settings: Settings) -> None:
+async def test_an_editor_opens_a_webhook_tests_it_and_redelivers(
+    editor: Client, pool: Log, settings: Settings
+) -> None:
     async with receiving(answer(500, body="oh no")) as receiver:
         opened = await make(editor, receiver.url, description="Ours")
         assert opened.status_code == 201, opened.text
         address, secret = opened.headers["location"], opened.json()["secret"]
-        asked = await editor.post(f"{address}/test")
-        assert (asked.status_code, asked.json()["state"]) == (202, "pending")
+        sent_test = await editor.post(f"{address}/test")
+        assert (sent_test.status_code, sent_test.json()["state"]) == (202, "pending")
         await open_sender(settings).deliver(pool)
         (failed,) = (await editor.get(f"{address}/deliveries")).json()["items"]
         assert (failed["state"], failed["status"], failed["response"]) == ("pending", 500, "oh no")
@@ -102,8 +104,10 @@ async def test_an_editor_opens_tries_and_repeats(editor: Client, pool: Log, sett
     assert done["payload"].encode() == receiver.requests[-1].body
 
 
-async def test_from_a_take_to_a_receiver(editor: Client, pool: Log, settings: Settings, stage: Stage) -> None:
-    """And not again when the flip log is found anew."""
+async def test_a_flip_is_sent_to_the_receiver_once(
+    editor: Client, pool: Log, settings: Settings, stage: Stage
+) -> None:
+    """It is not sent again when the flip log is rebuilt."""
     await publish(editor, stage.catalogue_key, "quill", "builder", 90, "ship")
     async with receiving(answer(200)) as receiver:
         secret = (await make(editor, receiver.url)).json()["secret"]
@@ -115,9 +119,9 @@ async def test_from_a_take_to_a_receiver(editor: Client, pool: Log, settings: Se
             await begin(conn)
         await find_flips(pool)
         assert (await write_flip_deliveries(ctx), await send_due(ctx)) == (0, 0)
-    told = receiver.requests[0].verified(secret)["data"]
-    assert told["tool"] == {"slug": "quill", "name": "Quill"}
-    assert (told["before"], told["after"], told["event"]) == ("Ship", "Split", "TakePublished")
+    data = receiver.requests[0].verified(secret)["data"]
+    assert data["tool"] == {"slug": "quill", "name": "Quill"}
+    assert (data["before"], data["after"], data["event"]) == ("Ship", "Split", "TakePublished")
 
 
 async def find_flips(pool: Log) -> None:
@@ -162,8 +166,8 @@ async def test_tools_are_named_by_slug(editor: Client) -> None:
         *("https://hooks.example.com:22/", f"https://hooks.example.com/{'a' * 500}"),
     ],
 )
-async def test_what_is_no_endpoint_is_refused(strict: Client, url: str) -> None:
-    """Where no network was set, as it is by default."""
+async def test_a_url_that_is_no_public_endpoint_is_rejected(strict: Client, url: str) -> None:
+    """With the default setting, which allows no private networks."""
     assert_problem(await make(strict, url), 400)
     assert (await strict.get("/v1/webhooks")).json()["items"] == []
 
@@ -179,11 +183,11 @@ async def test_what_is_no_endpoint_is_refused(strict: Client, url: str) -> None:
         {"url": PUBLIC, "description": "a\nb"},
     ],
 )
-async def test_strict_bodies(editor: Client, body: object) -> None:
+async def test_invalid_bodies_are_rejected(editor: Client, body: object) -> None:
     assert_problem(await editor.post("/v1/webhooks", json=body), 400)
 
 
-async def test_a_disabled_webhook_says_so_until_it_is_enabled(
+async def test_a_disabled_webhook_rejects_messages_until_it_is_enabled(
     editor: Client, pool: Log, settings: Settings
 ) -> None:
     async with receiving(answer(410)) as receiver:
@@ -195,9 +199,9 @@ async def test_a_disabled_webhook_says_so_until_it_is_enabled(
     assert shown["disabled_at"] is not None
     assert shown["reason"] == "The receiver answered 410 Gone."
     for action in ("test", f"deliveries/{sent}/redeliver"):
-        refused = await editor.post(f"{address}/{action}")
-        assert_problem(refused, 409)
-        assert refused.json()["type"] == "urn:shiplog:disabled"
+        rejected = await editor.post(f"{address}/{action}")
+        assert_problem(rejected, 409)
+        assert rejected.json()["type"] == "urn:shiplog:disabled"
     assert (await editor.post(f"{address}/enable")).json()["disabled_at"] is None
     assert (await editor.post(f"{address}/test")).status_code == 202
 
@@ -213,7 +217,7 @@ async def test_deliveries_are_listed_by_page(editor: Client, pool: Log) -> None:
     assert_problem(await editor.get(address, params={"cursor": "made-up"}), 400)
 
 
-async def test_what_is_removed_is_gone_with_its_deliveries(editor: Client, pool: Log) -> None:
+async def test_removing_a_webhook_removes_its_deliveries(editor: Client, pool: Log) -> None:
     address = (await make(editor)).headers["location"]
     await editor.post(f"{address}/test")
     assert (await editor.delete(address)).status_code == 204
@@ -231,7 +235,7 @@ async def test_a_delivery_belongs_to_its_webhook(editor: Client) -> None:
     assert_problem(await editor.post(f"{other}/deliveries/{sent}/redeliver"), 404)
 
 
-async def test_nobody_but_an_editor(stage: Stage) -> None:
+async def test_webhooks_are_for_editors_only(stage: Stage) -> None:
     visitor, address = new_visitor(stage.client), f"/v1/webhooks/{uuid4()}"
     for path in ("/v1/webhooks", address, f"{address}/deliveries"):
         assert_problem(await visitor.get(path), 401)

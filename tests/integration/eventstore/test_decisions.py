@@ -12,10 +12,10 @@ import pytest
 
 from domain.editorial.tools import PutTool, decide, evolve
 from domain.events.editorial import Category, Details, EditorialEvent, Pricing, ToolListed, ToolRevised
-from domain.shared.errors import RevisionMoved
+from domain.shared.errors import RevisionConflict
 from domain.shared.log import EDITORIAL, Position
 from eventstore.decisions import EditorialDecision, decide_tool
-from tests.support.stage import SOMEBODY, TOOL, Client, Headers, Log, assert_problem, new_visitor
+from tests.support.stage import AUTHOR, TOOL, Client, Headers, Log, assert_problem, new_visitor
 
 
 def details(name: str) -> Details:
@@ -27,7 +27,7 @@ async def put(log: Log, name: str, expected: int | None = None, slug: str = "qui
         return decide(PutTool(slug, details(name), expected), reduce(evolve, past, None))
 
     async with log.acquire() as conn:
-        return await decide_tool(conn, slug, on, SOMEBODY)
+        return await decide_tool(conn, slug, on, AUTHOR)
 
 
 async def test_a_decision_is_recorded_where_it_says(pool: Log) -> None:
@@ -39,7 +39,7 @@ async def test_a_decision_is_recorded_where_it_says(pool: Log) -> None:
     assert (row["type"], row["tool"], row["actor"], row["origin"]) == (
         "ToolListed",
         1,
-        SOMEBODY.actor,
+        AUTHOR.actor,
         "test",
     )
     assert row["recorded_at"] == decided.recorded[0].recorded_at
@@ -74,7 +74,7 @@ async def test_of_those_who_expect_the_same_revision_one_is_first(pool: Log) -> 
         *(put(pool, f"Quill {n}", expected=1) for n in range(8)), return_exceptions=True
     )
     assert sum(isinstance(each, EditorialDecision) for each in decided) == 1
-    assert sum(isinstance(each, RevisionMoved) for each in decided) == 7
+    assert sum(isinstance(each, RevisionConflict) for each in decided) == 7
 
 
 async def test_two_puts_at_once_over_http_list_the_tool_once(client: Client, catalogue_key: Headers) -> None:
@@ -91,7 +91,7 @@ async def test_two_puts_at_once_over_http_list_the_tool_once(client: Client, cat
 
 
 async def test_a_refused_decision_leaves_no_trace(pool: Log) -> None:
-    with pytest.raises(RevisionMoved):
+    with pytest.raises(RevisionConflict):
         await put(pool, "Quill", expected=4)
     assert await pool.fetchval("SELECT count(*) FROM slugs") == 0
     assert await pool.fetchval("SELECT position FROM heads WHERE shard = 0") == 0
@@ -103,7 +103,7 @@ async def test_a_decision_that_fails_while_it_is_made_leaves_no_trace(pool: Log)
 
     async with pool.acquire() as conn:
         with pytest.raises(ZeroDivisionError):
-            await decide_tool(conn, "quill", failing, SOMEBODY)
+            await decide_tool(conn, "quill", failing, AUTHOR)
     assert (await put(pool, "Quill")).recorded[0].position == Position(EDITORIAL, 1)
 
 

@@ -1,4 +1,4 @@
-"""The engine: each range is folded once, whoever folds it, and a recount finds what was changed by hand."""
+"""Advance: any number of workers fold every range exactly once, and verify finds rows changed by hand."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from eventstore.casts import PendingCast, append_casts
 from eventstore.heads import read_heads
 from eventstore.ids import mint
 from projections.engine import advance as engine
-from projections.engine.advance import CheckpointMoved, advance, behind
+from projections.engine.advance import CheckpointMoved, advance, shards_behind
 from projections.engine.install import install
 from projections.engine.projection import Projection
 from projections.engine.registry import PROJECTIONS
@@ -25,7 +25,7 @@ from services.settings import Settings
 from tests.support.stage import Log, catch_up
 
 SHARD, TOOL = Shard(1), 7
-# A view is kept by the append itself: nothing advances it.
+# A view is maintained by the append itself and is never advanced.
 FOLDED = [projection for projection in PROJECTIONS if projection.view is None]
 CHECKPOINTS = "SELECT projection, position FROM checkpoints WHERE shard = $1"
 
@@ -50,25 +50,25 @@ async def checkpoints(log: Log) -> dict[str, int]:
 
 async def test_a_range_is_folded_and_the_checkpoints_move_with_it(pool: Log) -> None:
     await cast_votes(pool, 3, 2)
-    assert await behind(pool) == [SHARD]
+    assert await shards_behind(pool) == [SHARD]
     advanced = await advance(pool, PROJECTIONS, SHARD)
     assert advanced is not None
     assert (advanced.shard, advanced.position, advanced.events) == (SHARD, 5, 5)
     assert await checkpoints(pool) == {projection.name: 5 for projection in FOLDED}
     assert await tally(pool) == (3, 2)
-    assert await behind(pool) == []
+    assert await shards_behind(pool) == []
 
 
-async def test_nothing_new_is_nothing_to_do(pool: Log) -> None:
+async def test_advance_returns_none_when_nothing_is_new(pool: Log) -> None:
     assert await advance(pool, PROJECTIONS, SHARD) is None
 
 
-async def test_workers_at_once_fold_each_range_once(pool: Log) -> None:
+async def test_concurrent_workers_fold_each_range_once(pool: Log) -> None:
     await cast_votes(pool, 40, 20)
 
     async def work() -> int:
         folded = 0
-        while SHARD in await behind(pool):
+        while SHARD in await shards_behind(pool):
             if advanced := await advance(pool, PROJECTIONS, SHARD, batch=7):
                 folded += advanced.events
         return folded
@@ -79,9 +79,7 @@ async def test_workers_at_once_fold_each_range_once(pool: Log) -> None:
 
 
 @pytest.mark.parametrize(("votes", "batch"), [(10, 5), (10, 3), (10, 10), (10, 11), (10, 1), (1, 1)])
-async def test_batches_end_where_they_end_and_nothing_falls_between(
-    pool: Log, votes: int, batch: int
-) -> None:
+async def test_batches_of_any_size_fold_every_event(pool: Log, votes: int, batch: int) -> None:
     await cast_votes(pool, votes)
     positions = []
     while advanced := await advance(pool, PROJECTIONS, SHARD, batch=batch):
@@ -100,10 +98,10 @@ async def test_a_read_model_ahead_of_the_others_waits_for_them(pool: Log) -> Non
     assert await tally(pool) == (7, 0)
 
 
-async def test_a_checkpoint_that_moved_meanwhile_keeps_nothing(
+async def test_an_advance_is_rolled_back_when_its_checkpoint_has_moved(
     settings: Settings, pool: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A worker that was believed dead wakes with a claim that no lock holds any more."""
+    """As after a worker lost its connection, and with it the lock of its claim."""
     await cast_votes(pool, 4)
     unlocked = engine.CLAIM.replace("FOR NO KEY UPDATE OF c", "")
     unlocked = unlocked.replace("AND (SELECT pg_try_advisory_xact_lock(hashtext('shiplog advance'), $1))", "")
@@ -116,34 +114,36 @@ async def test_a_checkpoint_that_moved_meanwhile_keeps_nothing(
     )
     lost = [each for each in outcomes if isinstance(each, CheckpointMoved)]
     assert [each for each in outcomes if isinstance(each, BaseException)] == lost
-    assert lost, "nobody came too late: the test has not happened"
+    assert lost, "no worker lost the race: nothing was tested"
     assert await tally(pool) == (4, 0)
     assert [
         await verify(pool, projection) for projection in PROJECTIONS if (await verify(pool, projection)).drift
     ] == []
 
 
-async def test_a_changed_definition_is_built_anew(settings: Settings, pool: Log) -> None:
+async def test_a_changed_definition_is_rebuilt(settings: Settings, pool: Log) -> None:
     await cast_votes(pool, 3)
     await catch_up(pool)
-    changed = replace(TALLY, columns=TALLY.columns | {"casts": "bigint NOT NULL"}, select=_with_casts(TALLY))
+    changed = replace(
+        TALLY, columns=TALLY.columns | {"voters": "bigint NOT NULL"}, select=_with_voters(TALLY)
+    )
     others = [projection for projection in PROJECTIONS if projection is not TALLY]
     assert await _install(settings, changed, *others) == ["tally"]
     assert (await checkpoints(pool)) == {each.name: 0 if each is TALLY else 3 for each in FOLDED}
     await advance(pool, [changed, *others], SHARD)
-    assert await pool.fetchval("SELECT casts FROM tally WHERE tool = $1", TOOL) == 3
+    assert await pool.fetchval("SELECT voters FROM tally WHERE tool = $1", TOOL) == 3
     assert set((await checkpoints(pool)).values()) == {3}
 
 
-async def test_the_same_definition_is_left_alone(settings: Settings, pool: Log) -> None:
+async def test_an_unchanged_definition_is_not_rebuilt(settings: Settings, pool: Log) -> None:
     await cast_votes(pool, 3)
     await catch_up(pool)
     assert await _install(settings, *PROJECTIONS) == []
     assert await tally(pool) == (3, 0)
 
 
-async def test_a_definition_that_does_not_run_moves_nothing_and_harms_no_other_shard(pool: Log) -> None:
-    """No event is at fault, so none is parked."""
+async def test_a_failing_definition_moves_no_checkpoint_and_affects_no_other_shard(pool: Log) -> None:
+    """The definition is at fault, so no event is parked."""
     await cast_votes(pool, 3)
     await cast_votes(pool, 2, shard=Shard(2))
     failing = replace(
@@ -180,11 +180,11 @@ async def test_an_event_of_an_unknown_type_is_passed_over(pool: Log) -> None:
         ("UPDATE tally SET ship = ship + 1", 2),
         ("UPDATE tally SET tool = tool + 1", 2),
         ("DELETE FROM tally", 1),
-        ("INSERT INTO tally (shard, tool, ship, skip) VALUES (1, 99, 5, 5)", 1),
+        ("INSERT INTO tally (shard, tool, ship, skip, casts) VALUES (1, 99, 5, 5, 10)", 1),
         ("SELECT 1", 0),
     ],
 )
-async def test_a_recount_finds_rows_changed_by_hand(pool: Log, statement: str, drift: int) -> None:
+async def test_verify_finds_rows_changed_by_hand(pool: Log, statement: str, drift: int) -> None:
     await cast_votes(pool, 3, 1)
     await catch_up(pool)
     await pool.execute(statement)
@@ -193,7 +193,7 @@ async def test_a_recount_finds_rows_changed_by_hand(pool: Log, statement: str, d
     assert all(row.startswith("says ") for row in verified.rows)
 
 
-async def test_a_recount_is_at_the_models_own_position(pool: Log) -> None:
+async def test_verify_recounts_up_to_the_checkpoint_of_the_read_model(pool: Log) -> None:
     await cast_votes(pool, 3)
     await catch_up(pool)
     await cast_votes(pool, 2)
@@ -202,8 +202,10 @@ async def test_a_recount_is_at_the_models_own_position(pool: Log) -> None:
     assert (await read_heads(pool))[SHARD] == 5
 
 
-def _with_casts(projection: Projection) -> str:
-    return projection.select.replace("SELECT shard, tool,", "SELECT shard, tool, count(*) AS casts,")
+def _with_voters(projection: Projection) -> str:
+    return projection.select.replace(
+        "SELECT shard, tool,", "SELECT shard, tool, count(DISTINCT actor) AS voters,"
+    )
 
 
 async def _install(settings: Settings, *projections: Projection) -> list[str]:

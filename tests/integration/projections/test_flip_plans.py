@@ -18,7 +18,7 @@ from tests.integration.projections.test_query_plans import (
     indexes_on,
     plan_of,
     rows_read,
-    scanned_whole,
+    seq_scanned,
 )
 from tests.support.stage import Log
 
@@ -28,7 +28,7 @@ SELECT 0, timestamptz '2026-01-01' + n * interval '1 minute', 1, n, n % 50, 'Vot
   FROM generate_series(1, 20000) AS n
 """
 FRONTIER = "UPDATE flips_frontier SET position = 9900, counted = 9900, dated = 9900, recorded_at = now()"
-BY_KEY = "SET LOCAL enable_seqscan = off"  # as the worker's sessions have it
+USE_INDEXES = "SET LOCAL enable_seqscan = off"  # as the worker's sessions have it
 SPAN = ("'{0,1,2}'", "'{9900,9900,9900}'", "'{10000,9950,9950}'")
 AT, END = ("'2026-01-10'", "1", "0"), ("'2026-02-01'", "3", "0")
 
@@ -46,8 +46,8 @@ async def log(postgres: Any, template: str) -> AsyncIterator[Log]:
 
 
 async def test_a_piece_is_found_by_halving(log: Log) -> None:
-    plan = await plan_of(log, PIECE, "'{0,1,2}'", "'{10000,10000,10000}'", "50", *END, settings=BY_KEY)
-    assert scanned_whole(plan) == set()
+    plan = await plan_of(log, PIECE, "'{0,1,2}'", "'{10000,10000,10000}'", "50", *END, settings=USE_INDEXES)
+    assert seq_scanned(plan) == set()
     assert rows_read(plan) <= 3 + 50 + 3 * 8  # the ends, the house's part, and the halves
 
 
@@ -62,13 +62,13 @@ async def test_a_piece_is_found_by_halving(log: Log) -> None:
     ids=["count", "date", "votes", "stop"],
 )
 async def test_a_span_is_read_by_position(log: Log, query: str, more: tuple[str, ...], most: int) -> None:
-    plan = await plan_of(log, query, *SPAN, *more, settings=BY_KEY)
-    assert scanned_whole(plan) == set()
+    plan = await plan_of(log, query, *SPAN, *more, settings=USE_INDEXES)
+    assert seq_scanned(plan) == set()
     assert rows_read(plan) <= most
 
 
 async def test_what_is_not_counted_is_known_without_the_log(log: Log) -> None:
-    plan = await plan_of(log, UNCOUNTED, "'{1}'", "'{10000}'", "10", settings=BY_KEY)
+    plan = await plan_of(log, UNCOUNTED, "'{1}'", "'{10000}'", "10", settings=USE_INDEXES)
     assert rows_read(plan) == 0
 
 
@@ -101,5 +101,5 @@ async def test_a_list_of_flips_reads_what_it_shows(
 
 
 async def test_causes_are_found_by_key(log: Log) -> None:
-    plan = await plan_of(log, TELL, "'{3}'", "'{1}'", "'{9950}'", "'{any}'", settings=BY_KEY)
+    plan = await plan_of(log, TELL, "'{3}'", "'{1}'", "'{9950}'", "'{any}'", settings=USE_INDEXES)
     assert rows_read(plan) <= 1

@@ -1,4 +1,4 @@
-"""Query plans: what runs for every vote finds its rows by index, in the one partition that has them."""
+"""Query plans: the statements that run for every vote find their rows by index, in the one partition that has them."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from projections.adoptions import ADOPTIONS
 from projections.bookmark_counts import BOOKMARK_COUNTS
 from projections.catalogue import CATALOGUE
 from projections.daily_votes import DAILY_VOTES
-from projections.engine.advance import advance, fold
+from projections.engine.advance import advance, fold_statement
 from projections.engine.projection import Projection
 from projections.engine.registry import PROJECTIONS
-from projections.engine.snapshot import NEWEST
+from projections.engine.snapshot import READ_NEWEST_TIME
 from projections.panel import PANEL
-from projections.reads import diff, recent_activity
-from projections.reads.as_of import BY_KEY, as_of
+from projections.reads import diff
+from projections.reads.as_of import USE_INDEXES, as_of
 from projections.rulebooks import RULEBOOKS
 from projections.scorecard import SCORECARD
-from projections.tally import READ, TALLY
+from projections.tally import READ_TALLIES, TALLY
 from services.resources import open_pool
 from services.settings import Settings
 from services.workers.run import FOLDING
@@ -53,12 +53,12 @@ SELECT 0, n, now(), 'TakePublished', n % 500, gen_random_uuid(), gen_random_uuid
   FROM generate_series(1, 10000) AS n
 """
 SUMS = """
-INSERT INTO read_models.tally (shard, tool, ship, skip) SELECT 1, n, 1, 1 FROM generate_series(1, 10000) AS n;
+INSERT INTO read_models.tally (shard, tool, ship, skip, casts) SELECT 1, n, 1, 1, 2 FROM generate_series(1, 10000) AS n;
 INSERT INTO read_models.daily_votes (shard, tool, day, ship, skip, casts)
 SELECT 1, n, 20000, 1, 1, 2 FROM generate_series(1, 10000) AS n
 """
 
-# Two thousand days of 20 tools more; what is hot was cast in the last 33 of them.
+# Two thousand days of 20 more tools. Only votes of the last 33 days weigh in their recent activity.
 DAYS = """
 INSERT INTO read_models.daily_votes (shard, tool, day, ship, skip, casts)
 SELECT 1, tool, day, 1, 1, 2
@@ -67,7 +67,7 @@ SELECT 1, tool, day, 1, 1, 2
 
 HEADS = "UPDATE heads SET position = 10000"
 
-# A group of 100 new voters, and what the server read for it since the transaction began.
+# An append of 100 new voters, and the rows that the transaction has read so far.
 APPEND = """
 SELECT count(*) FROM append_casts(1::smallint, array_fill('v'::text, '{100}'),
     array(SELECT gen_random_uuid() FROM generate_series(1, 100)), array_fill(3, '{100}'),
@@ -82,7 +82,7 @@ SELECT sum(seq_scan), sum(seq_tup_read), sum(idx_tup_fetch) FROM pg_stat_xact_us
 
 @pytest.fixture(scope="module")
 async def log(postgres: Any, template: str) -> AsyncIterator[Log]:
-    """Enough rows, and statistics of them, that a wrong plan would be chosen if there were no right one."""
+    """Enough rows, with statistics, for the planner to choose a sequential scan if no index fits."""
     async with fresh_database(postgres, template, "plans") as settings:
         await _fill(settings)
         async with asyncpg.create_pool(
@@ -99,7 +99,7 @@ async def _fill(settings: Settings) -> None:
 
 
 async def plan_of(log: Log, statement: str, *arguments: str, settings: str = "SELECT") -> list[Plan]:
-    """The nodes of the plan that is kept for any arguments, as the app keeps it."""
+    """The nodes of the generic plan, which the app's connections cache."""
     async with log.acquire() as conn, conn.transaction():
         await conn.execute("SET LOCAL plan_cache_mode = force_generic_plan")
         await conn.execute(settings)
@@ -118,13 +118,13 @@ def indexes_on(plan: list[Plan]) -> set[str]:
     return {node["Index Name"] for node in plan if "Index Name" in node}
 
 
-def scanned_whole(plan: list[Plan]) -> set[str]:
-    """But for the partition kept ahead of the log, which has no rows to look through."""
+def seq_scanned(plan: list[Plan]) -> set[str]:
+    """Without the partition that is created ahead of the log, which is empty."""
     return {node["Relation Name"] for node in plan if node["Node Type"] == "Seq Scan"} - {"events_1"}
 
 
 def rows_read(plan: list[Plan]) -> int:
-    """Of the log, by the scans that fetch rows, those filtered out among them."""
+    """The rows of the log that scans fetched, including those that filters removed."""
     return sum(
         round(node["Actual Loops"] * (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)))
         for node in plan
@@ -132,10 +132,10 @@ def rows_read(plan: list[Plan]) -> int:
     )
 
 
-async def test_an_append_planned_on_empty_tables_reads_no_more_when_they_are_full(
+async def test_an_append_planned_on_empty_tables_reads_no_more_on_full_ones(
     postgres: Any, template: str
 ) -> None:
-    """One connection from the first vote on, as a server has it; no statistics tell it that tables grew."""
+    """One connection from the first vote on, as in a server. There are no new statistics when the tables have grown."""
     async with fresh_database(postgres, template, "grown") as settings:
         owner = await asyncpg.connect(settings.database_url)
         await owner.fetchval(APPEND)
@@ -150,8 +150,8 @@ async def test_an_append_planned_on_empty_tables_reads_no_more_when_they_are_ful
 
 
 async def test_an_advance_reads_its_range_by_position(log: Log) -> None:
-    plan = await plan_of(log, fold(FOLDED), "1", "9990", "10000", "'{}'")
-    assert scanned_whole(plan) <= {"checkpoints"}  # all of it is one page
+    plan = await plan_of(log, fold_statement(FOLDED), "1", "9990", "10000", "'{}'")
+    assert seq_scanned(plan) <= {"checkpoints"}  # all of it is one page
     assert {name for name in indexes_on(plan) if name.startswith("events")} <= {
         "events_0_pkey",
         "events_1_pkey",
@@ -159,15 +159,15 @@ async def test_an_advance_reads_its_range_by_position(log: Log) -> None:
 
 
 async def test_an_advance_opens_the_partition_of_its_range_only(log: Log) -> None:
-    plan = await plan_of(log, fold(FOLDED), "1", "9980", "9990", "'{}'")
+    plan = await plan_of(log, fold_statement(FOLDED), "1", "9980", "9990", "'{}'")
     opened = {node["Relation Name"] for node in plan if node.get("Relation Name", "").startswith("events")}
     assert opened == {"events_0"}
 
 
-async def test_an_advance_planned_on_an_empty_log_reads_its_range_alone_when_it_is_full(
+async def test_an_advance_planned_on_an_empty_log_reads_only_its_range_of_a_full_one(
     postgres: Any, template: str
 ) -> None:
-    """One worker's connection from the first vote on."""
+    """One connection from the first vote on, as in a worker."""
     async with (
         fresh_database(postgres, template, "grown") as settings,
         await open_pool(settings, session=FOLDING, size=1) as worker,
@@ -187,7 +187,7 @@ async def test_an_advance_planned_on_an_empty_log_reads_its_range_alone_when_it_
 
 
 async def _read_by(worker: Log) -> tuple[int, int]:
-    """Whole scans of the log, and rows fetched from it by index, as far as the worker's connection has told."""
+    """(sequential scans of the log, rows fetched from it by index) of the worker's connection so far."""
     async with worker.acquire() as conn:
         await conn.execute("SELECT pg_stat_force_next_flush()")
         row = await conn.fetchrow(
@@ -199,30 +199,34 @@ async def _read_by(worker: Log) -> tuple[int, int]:
 
 async def test_the_history_of_a_tool_is_found_by_tool(log: Log) -> None:
     plan = await plan_of(log, READ_TOOL_HISTORY, "0", "7")
-    assert scanned_whole(plan) == set()
+    assert seq_scanned(plan) == set()
     assert any("shard_tool_position" in name or "events_of_house" in name for name in indexes_on(plan))
 
 
 async def test_a_slug_is_found_without_reading_the_log(log: Log) -> None:
     assert not {
         name
-        for name in scanned_whole(await plan_of(log, FIND_TOOL, "'quill'", "0"))
+        for name in seq_scanned(await plan_of(log, FIND_TOOL, "'quill'", "0"))
         if name.startswith("events")
     }
 
 
 @pytest.mark.parametrize(
     ("projection", "query"),
-    [(TALLY, READ), (DAILY_VOTES, daily_votes.READ), (BOOKMARK_COUNTS, bookmark_counts.READ)],
+    [
+        (TALLY, READ_TALLIES),
+        (DAILY_VOTES, daily_votes.READ_DAYS),
+        (BOOKMARK_COUNTS, bookmark_counts.READ_BOOKMARK_COUNTS),
+    ],
     ids=["tally", "days", "bookmarks"],
 )
 async def test_a_past_tally_reads_blocks_and_the_events_after_them(
     log: Log, projection: Projection, query: str
 ) -> None:
     plan = await plan_of(
-        log, as_of(projection, query, 2), "'{3}'", "'{0,1,2}'", "'{10,10,9000}'", settings=BY_KEY
+        log, as_of(projection, query, 2), "'{3}'", "'{0,1,2}'", "'{10,10,9000}'", settings=USE_INDEXES
     )
-    assert scanned_whole(plan) == set()
+    assert seq_scanned(plan) == set()
     assert {name for name in indexes_on(plan) if name.startswith("events")} <= {
         "events_0_pkey",
         "events_1_pkey",
@@ -233,73 +237,81 @@ async def test_a_past_tally_reads_blocks_and_the_events_after_them(
 
 @pytest.mark.parametrize(
     ("projection", "query"),
-    [(CATALOGUE, catalogue.READ), (SCORECARD, scorecard.READ)],
+    [(CATALOGUE, catalogue.READ_ENTRIES), (SCORECARD, scorecard.READ_TAKES)],
     ids=["catalogue", "scorecard"],
 )
-async def test_the_past_of_a_tool_reads_its_own_events(log: Log, projection: Projection, query: str) -> None:
+async def test_a_past_read_of_a_tool_reads_only_its_events(
+    log: Log, projection: Projection, query: str
+) -> None:
     plan = await plan_of(
-        log, as_of(projection, query, 2), "'{7}'", "'{0,1,2}'", "'{4000,10,9000}'", settings=BY_KEY
+        log, as_of(projection, query, 2), "'{7}'", "'{0,1,2}'", "'{4000,10,9000}'", settings=USE_INDEXES
     )
-    assert scanned_whole(plan) == set()
+    assert seq_scanned(plan) == set()
     assert rows_read(plan) == 8
 
 
 @pytest.mark.parametrize(
     ("projection", "query", "arguments"),
     [
-        (PANEL, panel.READ, ()),
-        (RULEBOOKS, rulebooks.FIND, ("'mine'",)),
-        (ADOPTIONS, adoptions.IN_FORCE, ()),
-        (ADOPTIONS, adoptions.READ, ()),
+        (PANEL, panel.READ_PANEL, ()),
+        (RULEBOOKS, rulebooks.FIND_RULEBOOK, ("'mine'",)),
+        (ADOPTIONS, adoptions.READ_DIGEST_IN_FORCE, ()),
+        (ADOPTIONS, adoptions.READ_ADOPTIONS, ()),
     ],
     ids=["panel", "rulebook", "in force", "adoptions"],
 )
-async def test_the_past_of_the_house_reads_what_it_is_about(
+async def test_a_past_editorial_read_reads_only_its_events(
     log: Log, projection: Projection, query: str, arguments: tuple[str, ...]
 ) -> None:
-    past = as_of(projection, query, len(arguments) + 1)
-    plan = await plan_of(log, past, *arguments, "'{0,1,2}'", "'{4000,10,9000}'", settings=BY_KEY)
-    assert scanned_whole(plan) == set()
+    statement = as_of(projection, query, len(arguments) + 1)
+    plan = await plan_of(log, statement, *arguments, "'{0,1,2}'", "'{4000,10,9000}'", settings=USE_INDEXES)
+    assert seq_scanned(plan) == set()
     assert rows_read(plan) == 0
 
 
 async def test_a_moment_is_found_by_halving(log: Log) -> None:
-    plan = await plan_of(log, PREFIXES, "now()", "1", "5", settings=BY_KEY)
-    assert scanned_whole(plan) <= {"heads"}
+    plan = await plan_of(log, PREFIXES, "now()", "1", "5", settings=USE_INDEXES)
+    assert seq_scanned(plan) <= {"heads"}
     assert rows_read(plan) <= 4 * 15
 
 
 @pytest.mark.parametrize(
     ("query", "arguments"),
-    [(diff.CHANGED, ("0", "20")), (diff.VOTES, ("'{3,4}'",)), (diff.READ_EDITORIAL_EVENTS, ())],
-    ids=["tools", "votes", "house"],
+    [
+        (diff.READ_CHANGED_TOOLS, ("0", "20")),
+        (diff.READ_VOTE_SPANS, ("'{3,4}'",)),
+        (diff.READ_EDITORIAL_EVENTS, ()),
+    ],
+    ids=["tools", "votes", "editorial events"],
 )
 async def test_a_diff_reads_between_its_moments(log: Log, query: str, arguments: tuple[str, ...]) -> None:
     span = ("'{0,1,2}'", "'{3000,1000,2000}'", "'{4000,1100,2050}'") if arguments else ("3000", "4000", "50")
-    plan = await plan_of(log, query, *span, *arguments, settings=BY_KEY)
-    assert scanned_whole(plan) == set()
+    plan = await plan_of(log, query, *span, *arguments, settings=USE_INDEXES)
+    assert seq_scanned(plan) == set()
     assert rows_read(plan) <= 2 * 1_000 + 4 * 150
 
 
-@pytest.mark.parametrize(("query", "key"), [(READ, "tally_pkey"), (daily_votes.READ, "daily_votes_pkey")])
+@pytest.mark.parametrize(
+    ("query", "key"), [(READ_TALLIES, "tally_pkey"), (daily_votes.READ_DAYS, "daily_votes_pkey")]
+)
 async def test_tallies_are_found_by_tool(log: Log, query: str, key: str) -> None:
     """The key begins with the shard, of which there are few."""
     plan = await plan_of(log, query, "'{3}'")
     assert indexes_on(plan) == {key}
-    assert scanned_whole(plan) == set()
+    assert seq_scanned(plan) == set()
 
 
-async def test_what_came_lately_is_found_by_day(log: Log) -> None:
-    """No day before any that weighs is read, though the plan is kept for any days."""
+async def test_recent_activity_is_found_by_day(log: Log) -> None:
+    """Only days with a weight are read, though the plan is generic."""
     weights = f"'{{{','.join(map(str, WEIGHTS))}}}'"
-    plan = await plan_of(log, recent_activity.READ, "21000", weights, "2", "28")
-    assert scanned_whole(plan) == set()
+    plan = await plan_of(log, daily_votes.READ_RECENT_ACTIVITY, "21000", weights, "2", "28")
+    assert seq_scanned(plan) == set()
     assert indexes_on(plan) == {"daily_votes_day_idx"}
     assert plan[0]["Actual Rows"] == 20
     assert sum(node["Actual Rows"] * node["Actual Loops"] for node in plan if "Index Name" in node) == 20 * 33
 
 
 async def test_the_newest_event_is_found_by_position(log: Log) -> None:
-    plan = await plan_of(log, NEWEST, "'{0,1,2}'", "'{4000,10,9000}'")
-    assert scanned_whole(plan) == set()
+    plan = await plan_of(log, READ_NEWEST_TIME, "'{0,1,2}'", "'{4000,10,9000}'")
+    assert seq_scanned(plan) == set()
     assert rows_read(plan) == 3

@@ -31,7 +31,7 @@ from tests.support.stage import Log
 
 async def in_postgres(log: Log, projection: Projection, shard: int, start: int, upto: int) -> list[object]:
     listed = ", ".join(("shard", *projection.columns))
-    query = f"WITH {RANGE} SELECT {listed} FROM ({projection.folded}) AS folded"
+    query = f"WITH {RANGE} SELECT {listed} FROM ({projection.fold_select}) AS folded"
     return [plain(tuple(row)) for row in await log.fetch(query, shard, start, upto)]
 
 

@@ -16,13 +16,13 @@ from services.wakeups import Wakeups
 from services.workers.jobs import Context, adopt_due
 from services.workers.run import _repeat
 from tests.integration.services.test_wakeups_and_worker import until, worker
-from tests.support.stage import SOMEBODY, Log, catch_up
+from tests.support.stage import AUTHOR, Log, catch_up
 
 FOUR, SCORE = PRESETS["four-in-five"], PRESETS["score-weighted"]
 
 
 async def decide(log: Log, command: Command) -> None:
-    await decide_adoption(log, command, SOMEBODY)
+    await decide_adoption(log, command, AUTHOR)
 
 
 async def in_force(log: Log) -> Rulebook:

@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from structlog.testing import capture_logs
 
 from domain.shared.log import Shard
-from projections.engine.advance import behind
+from projections.engine.advance import shards_behind
 from services.embedded.valkey import Valkey
 from services.settings import Settings
 from services.wakeups import Wakeups
@@ -59,7 +59,7 @@ async def until(true: Callable[[], Awaitable[bool]]) -> None:
 
 async def until_folded(log: Log) -> None:
     async def folded() -> bool:
-        return await behind(log) == []
+        return await shards_behind(log) == []
 
     await until(folded)
 

@@ -25,7 +25,7 @@ from domain.rulebooks.rulebook import Label
 from domain.shared.log import Shard
 from domain.timeline.flips import Flip, LogOrder
 from domain.webhooks.endpoints import Address
-from domain.webhooks.messages import ATTEMPTS_MAX, write_secret
+from domain.webhooks.messages import ATTEMPTS_MAX, encode_secret
 from projections.flips.store import flips_after
 from services.embedded.postgres import Postgres
 from services.resources import open_pool
@@ -97,7 +97,7 @@ async def open_to(
     pool: Log, keys: WebhookSecrets, url: str, tools: Sequence[int] | None = None
 ) -> tuple[UUID, str]:
     made, secret = await open_webhook(pool, keys, url, "", tools, SITE)
-    return made, write_secret(secret)
+    return made, encode_secret(secret)
 
 
 async def attempt(pool: Log, sender: Sender, url: str) -> Delivery:
@@ -239,7 +239,7 @@ async def test_the_old_secret_signs_as_well_until_it_expires(
 ) -> None:
     async with receiving(answer(200)) as receiver:
         made, old = await open_to(pool, keys, receiver.url)
-        new = write_secret(await rotate(pool, keys, made))
+        new = encode_secret(await rotate(pool, keys, made))
         await enqueue_ping(pool, made)
         assert await sender.deliver(pool)
         assert receiver.requests[0].verified(old) == receiver.requests[0].verified(new)
@@ -327,7 +327,7 @@ async def test_a_name_with_a_private_address_is_not_contacted(
         made = await attempt(
             pool, replace(sender, resolve=Resolver([answers])), f"https://hooks.example.com:{receiver.port}/"
         )
-        assert "leads to an address that is not public" in str(made.error)
+        assert "resolves to an address that is not public" in str(made.error)
         assert (made.state, made.status, receiver.requests) == ("pending", None, [])
 
 
@@ -566,11 +566,11 @@ async def test_the_number_of_webhooks_is_limited(
 
 def test_a_message_is_small() -> None:
     """The specification recommends less than 20 kB."""
-    from domain.webhooks.messages import ToolTold, message_of
+    from domain.webhooks.messages import ToolPayload, flip_message
 
     flip = Flip(
         1, "Unreviewed", "Unreviewed", LogOrder(datetime.now(UTC), Shard(1), 10**18), "VoteCast", "f" * 64
     )
-    body = message_of(flip, ToolTold("s" * 100, "\U0001f6a2" * 120), "https://" + "h" * 253)
+    body = flip_message(flip, ToolPayload("s" * 100, "\U0001f6a2" * 120), "https://" + "h" * 253)
     assert json.loads(body)["type"] == "verdict.flipped"
     assert len(body) < 20_000

@@ -1,4 +1,4 @@
-"""Heat: halves after a half-life; what trends is more than chance."""
+"""Recent activity: votes decay by half in a half-life, and a trend is more than chance."""
 
 from __future__ import annotations
 
@@ -8,12 +8,19 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from scipy.stats import binomtest
 
-from domain.verdicts.activity import HALF_LIFE_DAYS, HALVINGS, WEIGHTS, RecentActivity, hours_of, weight
+from domain.verdicts.activity import (
+    HALF_LIFE_DAYS,
+    HALF_LIVES_MAX,
+    WEIGHTS,
+    RecentActivity,
+    day_and_hours,
+    weight,
+)
 
-LAST = HALF_LIFE_DAYS * HALVINGS
+LAST = HALF_LIFE_DAYS * HALF_LIVES_MAX
 ages = st.integers(0, LAST)
 hours = st.integers(25, 48)
-latelies = st.builds(RecentActivity, recent=st.integers(0, 10**6), past=st.integers(0, 10**8), hours=hours)
+activities = st.builds(RecentActivity, recent=st.integers(0, 10**6), past=st.integers(0, 10**8), hours=hours)
 
 
 @given(ages)
@@ -27,26 +34,26 @@ def test_a_weight_is_the_power_rounded_down(age: int) -> None:
     assert weight(age) ** 2 <= 2 ** (LAST - age) < (weight(age) + 1) ** 2
 
 
-def test_weights_fall_to_one_and_then_to_nothing() -> None:
+def test_weights_fall_to_one_and_then_to_zero() -> None:
     assert WEIGHTS[0] == 2**16
     assert sorted(WEIGHTS, reverse=True) == WEIGHTS
     assert (len(WEIGHTS), WEIGHTS[-1], weight(LAST + 1)) == (33, 1, 0)
 
 
 @given(st.lists(ages, max_size=20), st.integers(0, 40))
-def test_waiting_leaves_the_order_of_heats_as_it_is(cast: list[int], wait: int) -> None:
-    """Of two tools, one with every vote a day younger, neither overtakes the other."""
+def test_the_order_of_decayed_votes_does_not_change_with_time(cast: list[int], wait: int) -> None:
+    """Of two tools, of which one has every vote a day later, the other never overtakes it."""
     assert sum(weight(age + wait) for age in cast) >= sum(weight(age + 1 + wait) for age in cast)
 
 
 @pytest.mark.parametrize(
     ("hour", "day", "since_yesterday"), [(0, 0, 25), (23, 0, 48), (24, 1, 25), (490_860, 20_452, 37)]
 )
-def test_recent_hours_are_those_since_yesterday_began(hour: int, day: int, since_yesterday: int) -> None:
-    assert hours_of(hour) == (day, since_yesterday)
+def test_recent_hours_count_from_the_start_of_yesterday(hour: int, day: int, since_yesterday: int) -> None:
+    assert day_and_hours(hour) == (day, since_yesterday)
 
 
-def test_a_steady_rate_does_not_trend_nor_does_a_handful() -> None:
+def test_a_steady_rate_or_fewer_than_five_votes_do_not_trend() -> None:
     assert not RecentActivity(recent=20, past=280, hours=48).trends
     assert not RecentActivity(recent=4, past=0).trends
     assert not RecentActivity(recent=0, past=0).trends
@@ -61,14 +68,14 @@ def test_the_same_votes_in_fewer_hours_are_a_higher_rate() -> None:
 
 
 @given(st.sampled_from([0, 28, 280, 2_800, 28_000]), hours)
-def test_what_trends_would_be_chance_once_in_fifty_times_at_most(past: int, hours: int) -> None:
-    """The first count that trends, beside the exact binomial test."""
+def test_a_trend_is_chance_at_most_once_in_fifty_times(past: int, hours: int) -> None:
+    """The first count that trends, by the exact binomial test."""
     first = next(n for n in range(5, 10_000) if RecentActivity(recent=n, past=past, hours=hours).trends)
     chance = binomtest(first, first + past, hours / (hours + 672), alternative="greater").pvalue
     assert chance < 1 / 50
 
 
-def test_a_rise_is_how_many_times_the_past_rate() -> None:
+def test_growth_is_the_recent_rate_over_the_past_rate() -> None:
     assert (
         RecentActivity(recent=0, past=0).growth
         == RecentActivity(recent=200, past=2_800, hours=48).growth
@@ -78,8 +85,8 @@ def test_a_rise_is_how_many_times_the_past_rate() -> None:
     assert RecentActivity(recent=0, past=140, hours=48).growth == 10**9 // 2
 
 
-@given(latelies)
-def test_more_recent_votes_raise_and_more_before_lower(recent_activity: RecentActivity) -> None:
+@given(activities)
+def test_growth_rises_with_recent_votes_and_falls_with_past_ones(recent_activity: RecentActivity) -> None:
     more, before = (
         replace(recent_activity, recent=recent_activity.recent + 1),
         replace(recent_activity, past=recent_activity.past + 1),

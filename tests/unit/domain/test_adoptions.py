@@ -1,4 +1,4 @@
-"""Adoptions: one rulebook is in force, what replaced it can be rolled back, what is scheduled takes effect in its time."""
+"""Adoptions: one rulebook is in force, adoptions can be rolled back, and scheduled ones take effect at their time."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ def test_a_rulebook_is_written_once() -> None:
     editorial.given(WRITTEN).when(WriteRulebook(MINE)).then([])
 
 
-def test_what_comes_with_shiplog_is_known_without_being_written() -> None:
+def test_presets_are_known_without_being_written() -> None:
     for book in PRESETS.values():
         editorial.given().when(WriteRulebook(book)).then([])
 
 
-def test_the_names_that_come_with_shiplog_are_taken() -> None:
+def test_the_names_of_presets_are_taken() -> None:
     other = read_rulebook('name = "default"\nship = ">= 2/3"')
-    editorial.given().when(WriteRulebook(other)).then_refused(NameTaken, name="default")
+    editorial.given().when(WriteRulebook(other)).then_rejected(NameTaken, name="default")
 
 
 def test_two_rulebooks_may_have_one_name() -> None:
@@ -73,22 +73,22 @@ def test_an_adoption_names_what_it_replaces() -> None:
     given.when(AdoptRulebook(MINE.digest, "Ours.")).then([MINE_ADOPTED])
 
 
-def test_what_is_in_force_is_not_adopted_again() -> None:
+def test_adopting_the_rulebook_in_force_is_no_event() -> None:
     editorial.given().when(AdoptRulebook(DEFAULT.digest, "Again.")).then([])
     editorial.given(FOUR_ADOPTED).when(AdoptRulebook(FOUR, "Again.")).then([])
 
 
-def test_what_is_adopted_is_kept_in_the_log_once() -> None:
+def test_an_adopted_preset_is_written_to_the_log_once() -> None:
     back = RulebookAdopted(DEFAULT.digest, FOUR, "No.", rolls_back=True)
     given = editorial.given(FOUR_KEPT, FOUR_ADOPTED, DEFAULT_KEPT, back)
     given.when(AdoptRulebook(FOUR, "Stricter.")).then([FOUR_ADOPTED])
 
 
-def test_nobody_adopts_what_nobody_wrote() -> None:
+def test_an_unknown_rulebook_cannot_be_adopted_or_scheduled() -> None:
     unknown = {"kind": "rulebook", "name": MINE.digest}
-    editorial.given().when(AdoptRulebook(MINE.digest, "Ours.")).then_refused(Unknown, **unknown)
+    editorial.given().when(AdoptRulebook(MINE.digest, "Ours.")).then_rejected(Unknown, **unknown)
     schedule = ScheduleAdoption(MINE.digest, "Ours.", LATER, NOON)
-    editorial.given().when(schedule).then_refused(Unknown, **unknown)
+    editorial.given().when(schedule).then_rejected(Unknown, **unknown)
 
 
 def test_a_name_means_the_newest_rulebook_of_that_name() -> None:
@@ -97,7 +97,9 @@ def test_a_name_means_the_newest_rulebook_of_that_name() -> None:
     given = editorial.given(WRITTEN, RulebookWritten(newer.digest, newer))
     given.when(AdoptRulebook("mine", "Ours.")).then([expected])
     editorial.given().when(AdoptRulebook("four-in-five", "Stricter.")).then([FOUR_KEPT, FOUR_ADOPTED])
-    editorial.given().when(AdoptRulebook("mine", "Ours.")).then_refused(Unknown, kind="rulebook", name="mine")
+    editorial.given().when(AdoptRulebook("mine", "Ours.")).then_rejected(
+        Unknown, kind="rulebook", name="mine"
+    )
 
 
 def test_roll_backs_go_back_one_adoption_each() -> None:
@@ -107,8 +109,8 @@ def test_roll_backs_go_back_one_adoption_each() -> None:
     adopted = (WRITTEN, FOUR_KEPT, FOUR_ADOPTED, MINE_ADOPTED)
     editorial.given(*adopted).when(back).then([to_four])
     editorial.given(*adopted, to_four).when(back).then([DEFAULT_KEPT, to_default])
-    editorial.given(*adopted, to_four, DEFAULT_KEPT, to_default).when(back).then_refused(NothingToRollBack)
-    editorial.given().when(back).then_refused(NothingToRollBack)
+    editorial.given(*adopted, to_four, DEFAULT_KEPT, to_default).when(back).then_rejected(NothingToRollBack)
+    editorial.given().when(back).then_rejected(NothingToRollBack)
 
 
 def test_an_adoption_after_a_roll_back_is_rolled_back_to_what_it_replaced() -> None:
@@ -117,16 +119,16 @@ def test_an_adoption_after_a_roll_back_is_rolled_back_to_what_it_replaced() -> N
     expected = RulebookAdopted(DEFAULT.digest, SCORE, "No.", rolls_back=True)
     given = (FOUR_KEPT, FOUR_ADOPTED, DEFAULT_KEPT, to_default, SCORE_KEPT, again)
     editorial.given(*given).when(RollBack("No.")).then([expected])
-    editorial.given(*given, expected).when(RollBack("No.")).then_refused(NothingToRollBack)
+    editorial.given(*given, expected).when(RollBack("No.")).then_rejected(NothingToRollBack)
 
 
 def test_an_adoption_is_scheduled_and_changes_nothing_yet() -> None:
     editorial.given().when(ScheduleAdoption(FOUR, "Stricter.", LATER, NOON)).then([SCHEDULED])
     editorial.given(SCHEDULED).when(AdoptRulebook(DEFAULT.digest, "Again.")).then([])
-    editorial.given(SCHEDULED).when(RollBack("No.")).then_refused(NothingToRollBack)
+    editorial.given(SCHEDULED).when(RollBack("No.")).then_rejected(NothingToRollBack)
 
 
-def test_the_same_schedule_again_is_no_event_and_another_time_is_the_new_one() -> None:
+def test_repeating_a_schedule_is_no_event_and_another_time_replaces_it() -> None:
     given = editorial.given(SCHEDULED)
     given.when(ScheduleAdoption(FOUR, "Stricter.", LATER, NOON)).then([])
     tomorrow = LATER + timedelta(days=1)
@@ -138,16 +140,16 @@ def test_the_same_schedule_again_is_no_event_and_another_time_is_the_new_one() -
 def test_nothing_is_scheduled_for_the_past() -> None:
     for effective_at in (NOON, NOON - timedelta(days=1)):
         command = ScheduleAdoption(FOUR, "Stricter.", effective_at, NOON)
-        editorial.given().when(command).then_refused(InThePast, effective_at=effective_at.isoformat())
+        editorial.given().when(command).then_rejected(InThePast, effective_at=effective_at.isoformat())
 
 
-def test_a_scheduled_adoption_takes_effect_when_its_time_has_come() -> None:
+def test_a_scheduled_adoption_takes_effect_at_its_time() -> None:
     editorial.given(SCHEDULED).when(TakeEffect(LATER - timedelta(microseconds=1))).then([])
     editorial.given(SCHEDULED).when(TakeEffect(LATER)).then([FOUR_KEPT, FOUR_ADOPTED])
     editorial.given(SCHEDULED, FOUR_ADOPTED).when(TakeEffect(LATER)).then([])
 
 
-def test_several_that_are_due_take_effect_in_the_order_of_their_times() -> None:
+def test_due_adoptions_take_effect_in_the_order_of_their_times() -> None:
     first = AdoptionScheduled(SCORE, NOON, "By score.")
     expected = [
         SCORE_KEPT,
@@ -158,18 +160,18 @@ def test_several_that_are_due_take_effect_in_the_order_of_their_times() -> None:
     editorial.given(SCHEDULED, first).when(TakeEffect(LATER)).then(expected)
 
 
-def test_what_came_into_force_before_its_time_is_called_off() -> None:
-    editorial.given(SCHEDULED, FOUR_ADOPTED).when(CallOff(FOUR)).then_refused(NotScheduled, digest=FOUR)
+def test_the_schedule_of_a_rulebook_already_in_force_is_called_off() -> None:
+    editorial.given(SCHEDULED, FOUR_ADOPTED).when(CallOff(FOUR)).then_rejected(NotScheduled, digest=FOUR)
     again = AdoptionScheduled(FOUR, LATER, "Once more.")
     editorial.given(FOUR_ADOPTED, again).when(TakeEffect(LATER)).then([AdoptionCalledOff(FOUR)])
 
 
-def test_what_is_called_off_does_not_take_effect() -> None:
+def test_an_adoption_that_was_called_off_does_not_take_effect() -> None:
     editorial.given(SCHEDULED).when(CallOff(FOUR)).then([AdoptionCalledOff(FOUR)])
     editorial.given(SCHEDULED, AdoptionCalledOff(FOUR)).when(TakeEffect(LATER)).then([])
-    editorial.given().when(CallOff(FOUR)).then_refused(NotScheduled, digest=FOUR)
+    editorial.given().when(CallOff(FOUR)).then_rejected(NotScheduled, digest=FOUR)
 
 
-def test_other_events_of_the_house_change_nothing() -> None:
+def test_other_editorial_events_change_nothing() -> None:
     seated = ReviewerSeated("builder", 1, "Builder", "", "")
     assert evolve(INITIAL, seated) == INITIAL

@@ -1,4 +1,4 @@
-"""Moments as people write them: a time, a position, or a position of every shard."""
+"""Points in time as text: a time, a position, or a position of every shard."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from datetime import UTC, datetime
 
 import pytest
 
-from domain.shared.as_of import Moment, parse_moment
+from domain.shared.as_of import PointInTime, parse_point_in_time
 from domain.shared.log import EDITORIAL, Position, Shard
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
-    ("text", "moment"),
+    ("text", "point"),
     [
         ("2026-03-01T12:00:00Z", NOON),
         ("2026-03-01T14:00:00+02:00", NOON),
@@ -24,11 +24,11 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
         ("1.42,0.0", (Position(Shard(1), 42), Position(EDITORIAL, 0))),
     ],
 )
-def test_what_is_a_moment(text: str, moment: Moment) -> None:
-    assert parse_moment(text) == moment
+def test_a_time_or_position_is_a_point_in_time(text: str, point: PointInTime) -> None:
+    assert parse_point_in_time(text) == point
 
 
-NO_MOMENTS = (
+INVALID = (
     "",
     "now",
     "yesterday",
@@ -64,7 +64,7 @@ NO_MOMENTS = (
 )
 
 
-@pytest.mark.parametrize("text", NO_MOMENTS)
-def test_what_is_none(text: str) -> None:
+@pytest.mark.parametrize("text", INVALID)
+def test_other_text_is_rejected_with_the_accepted_forms(text: str) -> None:
     with pytest.raises(ValueError, match=r"[Ww]rite|written"):
-        parse_moment(text)
+        parse_point_in_time(text)

@@ -1,4 +1,4 @@
-"""Comparisons: clause after clause, and the same in the mirror."""
+"""Comparisons: the clauses in order, and the mirrored result for the mirrored pair."""
 
 from __future__ import annotations
 
@@ -55,7 +55,9 @@ NOTHING = verdict()
         ),
     ],
 )
-def test_the_clause_that_decides(left: Verdict, right: Verdict, expected: Winner) -> None:
+def test_the_first_clause_in_which_they_differ_decides(
+    left: Verdict, right: Verdict, expected: Winner
+) -> None:
     assert winner(left, right, NAMES, DEFAULT) == expected
 
 

@@ -1,4 +1,4 @@
-"""Ages of votes: weights against exact powers, half as much after a half-life, and only days within the window."""
+"""Decay: weights equal exact powers, halve after a half-life, and count only within the window."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def cast(*days: tuple[int, int, int]) -> Ballots:
 
 
 def parts(weighed: WeightedVotes) -> tuple[int, Fraction, Fraction]:
-    """Count, ship and total, where a vote of today weighs 1."""
+    """Count, ship and total, where a vote cast today weighs 1."""
     return (
         weighed.count,
         Fraction(weighed.ship, weighed.vote_weight_today),
@@ -35,7 +35,7 @@ def parts(weighed: WeightedVotes) -> tuple[int, Fraction, Fraction]:
 @settings(deadline=None)
 @given(days=st.integers(0, 30_000))
 def test_a_weight_is_the_power_of_two_rounded_down(half_life: int, days: int) -> None:
-    """2**(32 + days/half_life), held by the half-life-th power of both sides."""
+    """2**(32 + days/half_life), compared by the half-life-th power of both sides."""
     halves, rest = divmod(days, half_life)
     weight = weights(Community(weight=1, half_life_days=half_life), 0)[days]
     assert weight % 2**halves == 0
@@ -55,7 +55,7 @@ def test_thirty_days_of_sixty_weigh_the_root_of_a_half() -> None:
     assert abs(ship * ship - Fraction(1, 2)) < Fraction(1, 2**31)
 
 
-def test_only_the_window_counts_and_today_is_its_first_day() -> None:
+def test_only_days_in_the_window_count_and_today_is_the_first() -> None:
     ballots = cast((7, 100, 100), (6, 2, 1), (0, 1, 1))
     assert parts(weigh(ballots, LAST_WEEK)) == (5, 3, 5)
     assert weigh_days(ballots, LAST_WEEK).ship == [1, 2]
@@ -80,7 +80,7 @@ def test_no_votes_weigh_nothing(community: Community) -> None:
     assert parts(weigh(Ballots(), community)) == (0, 0, 0)
 
 
-def test_where_votes_cannot_decide_nobody_asks_for_their_days() -> None:
+def test_days_are_not_read_where_votes_cannot_decide() -> None:
     shown_only = Community(half_life_days=60, window_days=7)
     assert parts(weigh(Ballots(3, 1), shown_only)) == (4, 3, 4)
 
@@ -94,7 +94,7 @@ def test_where_votes_cannot_decide_nobody_asks_for_their_days() -> None:
     )
 )
 def test_sums_of_days_add(days: list[tuple[int, int, int]]) -> None:
-    """Forward decay: nothing already summed has to be touched again."""
+    """Forward decay: a sum never has to be computed again."""
     whole = parts(weigh(cast(*days), SIXTY))
     each = [parts(weigh(cast(day), SIXTY)) for day in days]
     assert whole == tuple(sum(column) for column in zip((0, Fraction(0), Fraction(0)), *each, strict=True))

@@ -1,4 +1,4 @@
-"""House events: what is stored is read back, and the stored form does not change unnoticed."""
+"""Editorial events: the stored form is pinned, and read back."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from domain.events.editorial import (
     encode,
 )
 from domain.rulebooks.rulebook import read_rulebook
-from domain.shared.errors import NotUnderstood
+from domain.shared.errors import UndecodableEvent
 
 DETAILS = Details(
     name="Quill",
@@ -47,7 +47,7 @@ _DETAILS_STORED = (
     '"url":"https://quill.example/","pricing":{"entry":"Free","detail":"open source"}}'
 )
 
-# Logs in the world hold these bytes. A change here needs a reader for both forms.
+# Existing logs contain these bytes. A change here needs an upcaster.
 STORED: dict[EditorialEvent, str] = {
     ToolListed("quill", 1, DETAILS): f'{{"type":"ToolListed","slug":"quill","revision":1,{_DETAILS_STORED}}}',
     ToolRevised(
@@ -89,21 +89,21 @@ by_type = pytest.mark.parametrize(
 )
 
 
-def test_every_event_type_has_its_stored_form_here() -> None:
+def test_every_event_type_has_a_pinned_stored_form() -> None:
     assert {type(event) for event in STORED} == set(get_args(EditorialEvent))
 
 
 @by_type
-def test_the_stored_form(event: EditorialEvent, stored: str) -> None:
+def test_the_stored_form_does_not_change(event: EditorialEvent, stored: str) -> None:
     assert encode(event).decode() == stored
 
 
 @by_type
-def test_what_was_stored_is_read(event: EditorialEvent, stored: str) -> None:
+def test_the_stored_form_is_decoded(event: EditorialEvent, stored: str) -> None:
     assert decode(stored.encode()) == event
 
 
-def test_a_log_written_before_there_was_a_url_is_read() -> None:
+def test_details_without_optional_fields_are_decoded() -> None:
     stored = (
         b'{"type":"ToolListed","slug":"a","revision":1,"details":{"name":"A","category":{"slug":"c","name":"C"},'
         b'"pricing":{"entry":"Free"}}}'
@@ -122,8 +122,8 @@ def test_a_log_written_before_there_was_a_url_is_read() -> None:
         b'{"type":"TakeWithdrawn","revision":3}',
     ],
 )
-def test_an_event_nobody_knows_is_not_taken_for_another(stored: bytes) -> None:
-    with pytest.raises(NotUnderstood):
+def test_an_unknown_or_incomplete_event_is_rejected(stored: bytes) -> None:
+    with pytest.raises(UndecodableEvent):
         decode(stored)
 
 
@@ -155,5 +155,5 @@ events = st.one_of(
 
 @settings(deadline=timedelta(seconds=2))
 @given(events)
-def test_any_event_is_read_back_as_it_was(event: EditorialEvent) -> None:
+def test_any_event_survives_encoding_and_decoding(event: EditorialEvent) -> None:
     assert decode(encode(event)) == event

@@ -1,4 +1,4 @@
-"""Labels: 0 votes, 1 vote, all ship, all skip, ties, no takes; bars at their ends; margins across the minimum."""
+"""Labels: no votes, one vote, unanimous votes, ties, no takes; thresholds at 0 and 1; margins around the minimum."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def outcome(verdict: Verdict) -> tuple[Label, DecidedBy]:
         (59, 41, ("Split", "community")),  # 0.4921
     ],
 )
-def test_the_community_alone_by_its_lower_bound(
+def test_the_community_alone_decides_by_its_lower_bound(
     ship: int, skip: int, expected: tuple[Label, DecidedBy]
 ) -> None:
     assert outcome(judge(panel(1, 3), votes(ship, skip), BOUND)) == expected
@@ -86,7 +86,7 @@ def test_a_veto_turns_ship_into_split(
         ((1, 0), 0, 0, ("Ship", "panel")),
     ],
 )
-def test_both_together(
+def test_panel_and_community_decide_together(
     takes: tuple[int, int], ship: int, skip: int, expected: tuple[Label, DecidedBy]
 ) -> None:
     assert outcome(judge(panel(*takes), votes(ship, skip), HALF_AND_HALF)) == expected
@@ -109,7 +109,9 @@ def test_both_together(
         (">= 80%", "< 1/2", (3, 1), "Split"),
     ],
 )
-def test_bars_are_passed_or_reached(ship: str, skip: str, takes: tuple[int, int], expected: Label) -> None:
+def test_thresholds_are_inclusive_or_exclusive(
+    ship: str, skip: str, takes: tuple[int, int], expected: Label
+) -> None:
     by = book(f'ship = "{ship}"', f'skip = "{skip}"')
     assert judge(panel(*takes), Ballots(), by).label == expected
 
@@ -117,7 +119,7 @@ def test_bars_are_passed_or_reached(ship: str, skip: str, takes: tuple[int, int]
 @pytest.mark.parametrize(
     ("ship", "skip", "takes", "distance"),
     [
-        (">= 1/2", "< 1/2", (3, 1), ("Skip", "0.2500")),  # no Split where the bars meet
+        (">= 1/2", "< 1/2", (3, 1), ("Skip", "0.2500")),  # no Split where the thresholds meet
         ("> 1/2", "< 1/2", (3, 1), ("Split", "0.2500")),
         ("> 1/2", "< 1/2", (1, 1), ("Ship", "0.0000")),
         ("> 3/4", "< 1/2", (3, 2), ("Skip", "0.1000")),
@@ -126,7 +128,7 @@ def test_bars_are_passed_or_reached(ship: str, skip: str, takes: tuple[int, int]
         ("> 1", "< 1/2", (3, 1), ("Skip", "0.2500")),  # no share passes 1
     ],
 )
-def test_the_distance_is_to_a_label_that_can_be(
+def test_the_distance_is_to_a_label_that_is_possible(
     ship: str, skip: str, takes: tuple[int, int], distance: tuple[Label, str] | None
 ) -> None:
     found = judge(panel(*takes), Ballots(), book(f'ship = "{ship}"', f'skip = "{skip}"')).distance
@@ -134,7 +136,7 @@ def test_the_distance_is_to_a_label_that_can_be(
 
 
 @pytest.mark.parametrize("between", ["Ship", "Skip"])
-def test_what_lies_between_may_be_another_label(between: Label) -> None:
+def test_shares_between_the_thresholds_may_have_another_label(between: Label) -> None:
     by = book('ship = ">= 80%"', 'skip = "< 20%"', f'between = "{between}"')
     verdict = judge(panel(1, 1), Ballots(), by)
     assert verdict.label == between
@@ -149,14 +151,14 @@ def test_what_lies_between_may_be_another_label(between: Label) -> None:
     )
 
 
-def test_a_panel_below_its_quorum_says_nothing() -> None:
+def test_a_panel_below_its_quorum_decides_nothing() -> None:
     verdict = judge(panel(1, 0), Ballots(), book("[panel]", "quorum = 2"))
     assert outcome(verdict) == ("Unreviewed", "nothing")
     assert verdict.explanation[1] == "The only take says ship; 1 counts, and the quorum is 2."
     assert verdict.margin.takes is None
 
 
-def test_a_reviewer_of_no_weight_is_left_out() -> None:
+def test_a_reviewer_of_weight_0_does_not_count() -> None:
     by = book("[panel]", "weights = { for-0 = 0, against-0 = 3 }")
     verdict = judge(panel(2, 1), Ballots(), by)
     assert outcome(verdict) == ("Skip", "panel")
@@ -166,7 +168,7 @@ def test_a_reviewer_of_no_weight_is_left_out() -> None:
     )
 
 
-def test_a_panel_of_no_weight_at_all() -> None:
+def test_a_panel_of_reviewers_of_weight_0_decides_nothing() -> None:
     by = book("[panel]", "weights = { for-0 = 0 }")
     verdict = judge(panel(1, 0), Ballots(), by)
     assert (outcome(verdict), verdict.margin.takes) == (("Unreviewed", "nothing"), None)
@@ -184,7 +186,7 @@ def test_scores_may_count_by_bands(score: int, worth: str) -> None:
     assert str(judge(panel(1, 0, score), Ballots(), by).shares.panel) == worth
 
 
-def test_a_share_beside_a_bar_is_said_to_be_rounded() -> None:
+def test_a_share_that_rounds_to_its_threshold_is_marked_as_rounded() -> None:
     by = book("[panel]", "weight = 0", "[community]", "weight = 1")
     verdict = judge([], Ballots(500_001, 500_000), by)
     assert verdict.label == "Ship"
@@ -196,11 +198,11 @@ def test_a_share_beside_a_bar_is_said_to_be_rounded() -> None:
     [
         (0, 0, None),
         (9, 0, None),
-        (10, 0, 1),  # one less is too few
-        (15, 0, 6),  # the minimum is nearer than the bar
+        (10, 0, 1),  # one vote less is below the minimum
+        (15, 0, 6),  # the minimum is nearer than the threshold
         (60, 40, 1),  # 59 of 99 have 0.4972
         (40, 60, 1),
-        (5, 5, 1),  # Split, and below the minimum nothing
+        (5, 5, 1),  # Split, and no label below the minimum
         (59, 41, 2),  # 59 of 98 ship
     ],
 )
@@ -208,8 +210,8 @@ def test_the_margin_in_votes(ship: int, skip: int, margin: int | None) -> None:
     assert judge([], votes(ship, skip), BOUND).margin.votes == margin
 
 
-def test_the_margin_takes_the_heaviest_votes_first() -> None:
-    """For ship 4 from today, 16 from a half-life ago that weigh half; against it 10 from today."""
+def test_the_margin_removes_the_heaviest_votes_first() -> None:
+    """For ship, 4 votes of today and 16 of a half-life ago, which weigh half; for skip, 10 of today."""
     days = (DayVotes(TODAY, 4, 10), DayVotes(TODAY - 60, 16, 0))
     verdict = judge([], Ballots(20, 10, TODAY, days), SIXTY)
     assert (verdict.label, verdict.margin.votes) == ("Ship", 2)  # 2 + 8 against 10 is Split
@@ -227,5 +229,5 @@ def test_a_veto_has_a_margin_too() -> None:
     assert judge(panel(0, 1), votes(31, 69), VETO).margin.votes is None
 
 
-def test_the_default_is_not_moved_by_votes() -> None:
+def test_votes_have_no_margin_under_the_default_rulebook() -> None:
     assert judge(panel(1, 0), votes(0, 10**6), DEFAULT).margin.votes is None

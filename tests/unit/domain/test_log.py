@@ -1,4 +1,4 @@
-"""Positions are written shard.number and in no other way; an actor belongs to one shard."""
+"""Positions have one form, shard.number; an actor belongs to one shard."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ positions = st.builds(Position, shards, st.integers(0, 10**18 - 1))
 
 
 @given(positions)
-def test_a_position_is_read_as_it_was_written(position: Position) -> None:
+def test_a_position_survives_formatting_and_parsing(position: Position) -> None:
     assert parse_position(str(position)) == position
 
 
@@ -26,13 +26,13 @@ def test_a_position_is_read_as_it_was_written(position: Position) -> None:
         "3.01", "3.1e4", "0x3.1", "10000.1", "3.1000000000000000000", "٣.١", "3.1,4.2", "3._1", "NaN.1", "3.1\0",
     ],
 )  # fmt: skip
-def test_anything_else_is_refused(text: str) -> None:
+def test_any_other_text_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match="A position is written"):
         parse_position(text)
 
 
 @given(st.text(max_size=30))
-def test_what_is_accepted_is_written_in_one_way(text: str) -> None:
+def test_accepted_text_is_the_canonical_form(text: str) -> None:
     try:
         position = parse_position(text)
     except ValueError:
@@ -40,10 +40,10 @@ def test_what_is_accepted_is_written_in_one_way(text: str) -> None:
     assert str(position) == text
 
 
-def test_a_long_text_is_not_repeated_whole() -> None:
-    with pytest.raises(ValueError) as refused:
+def test_an_error_quotes_a_long_text_shortened() -> None:
+    with pytest.raises(ValueError) as rejected:
         parse_position("9" * 10_000)
-    assert len(str(refused.value)) < 200
+    assert len(str(rejected.value)) < 200
 
 
 @given(st.lists(positions))
@@ -52,6 +52,6 @@ def test_positions_sort_by_shard_then_number(several: list[Position]) -> None:
 
 
 @given(st.uuids(), st.integers(1, 256))
-def test_an_actor_has_one_shard_of_people(actor: UUID, shards: int) -> None:
+def test_an_actor_always_has_the_same_shard(actor: UUID, shards: int) -> None:
     assert 1 <= shard_of(actor, shards) <= shards
     assert shard_of(actor, shards) == shard_of(UUID(str(actor)), shards)

@@ -1,4 +1,4 @@
-"""Margins of takes: the least share that so many of them can have, by trying them all."""
+"""Margins of takes: the least share of a subset of given size equals the minimum over all of them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ takes = st.lists(st.tuples(st.integers(1, 1_000), st.integers(0, 100)), min_size
 
 @settings(deadline=None)
 @given(takes)
-def test_the_least_share_is_the_least_of_all(takes: list[tuple[int, int]]) -> None:
+def test_the_least_share_is_the_minimum_over_all_subsets(takes: list[tuple[int, int]]) -> None:
     for kept in range(1, len(takes) + 1):
         assert least_share(takes, kept) == min(map(panel_share, combinations(takes, kept)))

@@ -1,4 +1,4 @@
-"""Rankings: published values, whole numbers, greater first, the same order on every page."""
+"""Rankings: published values, whole numbers, total orders."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scipy.stats import binomtest, norm
 from domain.rulebooks.presets import DEFAULT, PRESETS
 from domain.verdicts.activity import RecentActivity
 from domain.verdicts.rankings import Contender, Rank, Sort, controversy, rank
-from domain.verdicts.statistics import lower_end
+from domain.verdicts.statistics import wilson_lower_bound
 
 PLACES = 10**30
 MINIMUM = DEFAULT.community.minimum
@@ -24,7 +24,7 @@ SORTS: tuple[Sort, ...] = get_args(Sort)
 counts = st.integers(0, 10**12)
 small = st.integers(0, 40)
 recent_activity = st.builds(
-    RecentActivity, heat=st.integers(0, 10**20), recent=small, past=st.integers(0, 10**6)
+    RecentActivity, decayed_votes=st.integers(0, 10**20), recent=small, past=st.integers(0, 10**6)
 )
 contenders = st.builds(
     Contender,
@@ -37,7 +37,7 @@ contenders = st.builds(
 
 
 def of(ship: int = 0, skip: int = 0, *scores: int) -> Contender:
-    """With a take for ship of each score."""
+    """With one take for ship for each score."""
     return Contender(ship, skip, len(scores), 0, sum(scores))
 
 
@@ -49,28 +49,26 @@ def top(tool: Contender) -> Rank:
     ("successes", "total", "published"),
     [(81, 263, "0.2553"), (15, 148, "0.0624"), (0, 20, "0.0000"), (1, 29, "0.0061")],
 )
-def test_the_lower_end_is_the_one_that_newcombe_1998_prints(
-    successes: int, total: int, published: str
-) -> None:
-    """Table I, method 3, at the quantile to eleven places."""
-    printed = lower_end(successes, total - successes, Decimal("1.96"))
+def test_the_lower_bound_is_that_of_newcombe_1998(successes: int, total: int, published: str) -> None:
+    """Table I, method 3."""
+    printed = wilson_lower_bound(successes, total - successes, Decimal("1.96"))
     assert abs(Decimal(printed) / PLACES - Decimal(published)) <= Decimal("0.00006")
 
 
 @given(st.integers(0, 10**6), st.integers(0, 10**6))
-def test_the_lower_end_is_scipys(ship: int, skip: int) -> None:
+def test_the_lower_bound_is_scipys(ship: int, skip: int) -> None:
     if ship + skip:
         interval = binomtest(ship, ship + skip).proportion_ci(2 * norm.cdf(1.96) - 1, method="wilson")
-        assert lower_end(ship, skip) / PLACES == pytest.approx(interval.low, abs=1e-12)
+        assert wilson_lower_bound(ship, skip) / PLACES == pytest.approx(interval.low, abs=1e-12)
 
 
 @given(counts, counts)
-def test_the_lower_end_is_rounded_down_in_the_last_of_its_thirty_places(ship: int, skip: int) -> None:
+def test_the_lower_bound_is_rounded_down_at_thirty_places(ship: int, skip: int) -> None:
     """``low`` is the share at which the score is z: (p - low)^2 n = z^2 low (1 - low), p above low."""
     total = ship + skip
     if not total:
         return
-    low = lower_end(ship, skip)
+    low = wilson_lower_bound(ship, skip)
 
     def not_below(units: int) -> bool:
         over = ship * PLACES - units * total
@@ -81,25 +79,23 @@ def test_the_lower_end_is_rounded_down_in_the_last_of_its_thirty_places(ship: in
 
 
 @given(counts, counts)
-def test_one_more_ship_vote_never_lowers_top_and_one_more_skip_vote_never_the_lower_end(
-    ship: int, skip: int
-) -> None:
+def test_a_ship_vote_raises_top_and_a_skip_vote_never_raises_the_lower_bound(ship: int, skip: int) -> None:
     assert top(of(ship + 1, skip)) > top(of(ship, skip))
-    assert lower_end(ship, skip + 1) <= lower_end(ship, skip)
+    assert wilson_lower_bound(ship, skip + 1) <= wilson_lower_bound(ship, skip)
 
 
 @given(counts, counts)
-def test_one_more_skip_vote_lowers_top_among_those_as_settled(ship: int, skip: int) -> None:
+def test_a_skip_vote_lowers_top_unless_it_completes_the_quorum(ship: int, skip: int) -> None:
     before, after = top(of(ship, skip)), top(of(ship, skip + 1))
     assert after[0] > before[0] or after < before
 
 
-def test_top_tells_apart_what_four_places_do_not() -> None:
+def test_top_distinguishes_shares_that_are_equal_in_four_places() -> None:
     assert top(of(1_000_001, 10)) > top(of(1_000_000, 10))
     assert top(of(1_000_000, 10)) > top(of(1_000_000, 11))
 
 
-def test_preliminary_tallies_come_after_settled_ones() -> None:
+def test_preliminary_tallies_come_last() -> None:
     settled = of(1, MINIMUM - 1)
     assert top(settled) > top(of(MINIMUM - 1, 0, 90)) > top(of(0, 0, 90))
     assert rank("top", of(9, 0), PRESETS["community-veto"]) < rank(
@@ -107,7 +103,7 @@ def test_preliminary_tallies_come_after_settled_ones() -> None:
     )
 
 
-def test_top_before_votes_is_by_the_panel_and_votes_for_skip_alone_do_not_help() -> None:
+def test_top_without_votes_for_ship_is_by_the_panel_and_then_fewer_votes() -> None:
     assert top(of(0, 0, 90)) > top(of(0, 0, 40)) > top(of()) > top(of(0, 9))
     assert top(of(0, 9, 90)) > top(of())
     assert top(replace(of(), takes_ship=1, takes_skip=2)) < top(
@@ -115,21 +111,21 @@ def test_top_before_votes_is_by_the_panel_and_votes_for_skip_alone_do_not_help()
     )
 
 
-def test_all_for_ship_and_all_for_skip_are_the_ends() -> None:
+def test_top_falls_with_each_vote_that_turns_from_ship_to_skip() -> None:
     votes = [of(100 - skip, skip) for skip in range(101)]
     assert sorted(votes, key=top, reverse=True) == votes
 
 
-def test_hot_is_by_heat_and_then_top() -> None:
+def test_hot_is_by_decayed_votes_and_then_top() -> None:
     warm, cold = (
-        replace(of(0, 50), recent_activity=RecentActivity(heat=2)),
-        replace(of(90, 10), recent_activity=RecentActivity(heat=1)),
+        replace(of(0, 50), recent_activity=RecentActivity(decayed_votes=2)),
+        replace(of(90, 10), recent_activity=RecentActivity(decayed_votes=1)),
     )
     assert rank("hot", warm, DEFAULT) > rank("hot", cold, DEFAULT)
     assert rank("hot", of(90, 10), DEFAULT) > rank("hot", of(10, 90), DEFAULT)
 
 
-def test_trending_is_by_what_rises_beyond_chance_and_then_by_how_much() -> None:
+def test_trending_is_by_growth_beyond_chance_first_and_then_by_growth() -> None:
     ranks = [
         rank("trending", replace(of(90, 10), recent_activity=each), DEFAULT)
         for each in (
@@ -162,13 +158,13 @@ def test_controversy_is_reddits(ups: int, downs: int, score: float) -> None:
 
 
 @given(st.integers(1, 10**9), st.integers(1, 10**9))
-def test_controversy_is_the_power_that_floats_give(ship: int, skip: int) -> None:
+def test_controversy_is_the_power_computed_with_floats(ship: int, skip: int) -> None:
     expected = (ship + skip) ** (min(ship, skip) / max(ship, skip))
     assert controversy(ship, skip) / 10**6 == pytest.approx(expected, rel=1e-9, abs=1e-6)
 
 
 @given(st.integers(1, 10**12))
-def test_an_even_split_is_worth_its_total_exactly(each: int) -> None:
+def test_the_controversy_of_an_even_split_is_its_total(each: int) -> None:
     assert controversy(each, each) == 2 * each * 10**6
 
 
@@ -176,15 +172,15 @@ def test_most_voted_is_by_total() -> None:
     assert rank("most-voted", of(1, 9), DEFAULT) > rank("most-voted", of(9, 0), DEFAULT)
 
 
-def test_new_is_by_the_tool_number_alone() -> None:
+def test_new_has_no_rank_of_its_own() -> None:
     assert rank("new", of(90, 10, 80), DEFAULT) == ()
 
 
 @given(st.sampled_from(SORTS), st.lists(contenders, max_size=8), st.randoms(use_true_random=False))
-def test_an_order_is_total_whatever_the_order_before(
+def test_an_order_is_total_and_independent_of_the_input_order(
     sort: Sort, tools: list[Contender], chance: Random
 ) -> None:
-    """Equals are told apart by the tool's number, which every list puts last."""
+    """The tool's number, which every list appends, breaks ties."""
     ranked = [(*rank(sort, tool, DEFAULT), number) for number, tool in enumerate(tools)]
     shuffled = chance.sample(ranked, len(ranked))
     assert len(set(ranked)) == len(tools)

@@ -1,4 +1,4 @@
-"""Reviewers: each persona has a seat and keeps it."""
+"""Reviewers: each has a seat and keeps it."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def test_a_known_persona_is_revised_on_their_seat() -> None:
     given.when(PutReviewer("builder", "The Builder", "Builds.", "Has built.")).then([expected])
 
 
-def test_the_same_words_again_are_no_event() -> None:
+def test_repeating_a_reviewer_is_no_event() -> None:
     seats.given(BUILDER).when(PutReviewer("builder", "Builder", "Builds.", "Has built.")).then([])
 
 
-def test_only_seatings_fill_seats() -> None:
+def test_other_events_do_not_change_seats() -> None:
     assert seats.given(BUILDER, TakeWithdrawn("builder", 2, "ship")).state == {"builder": BUILDER}

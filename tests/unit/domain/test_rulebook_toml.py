@@ -1,4 +1,4 @@
-"""Rulebook texts: what is written for people is read as the same rulebook."""
+"""Rulebooks as TOML: a written rulebook is read back equal."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ veto_below = "40%"
 
 
 @pytest.mark.parametrize("book", [*PRESETS.values(), FULL], ids=lambda book: book.name)
-def test_it_is_read_as_it_was(book: Rulebook) -> None:
+def test_a_written_rulebook_is_read_back_equal(book: Rulebook) -> None:
     assert read_rulebook(write_rulebook(book)) == book
 
 
-def test_words_cannot_break_out_of_their_quotes() -> None:
+def test_text_cannot_break_out_of_its_quotes() -> None:
     book = Rulebook("mine", description=NASTY)
     assert read_rulebook(write_rulebook(book)) == book
 
 
-def test_it_is_for_people() -> None:
+def test_the_toml_is_readable() -> None:
     text = write_rulebook(FULL)
     assert text.startswith('name = "full"\nship = ">=2/3"\nskip = "<1/2"\n')
     assert "\n[panel]\nweight = 1\n" in text

@@ -1,4 +1,4 @@
-"""Rulebooks: TOML in, one way of writing each, errors that name the field, and digests that do not move."""
+"""Rulebooks: one canonical form, errors that name the field, and digests that do not change."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 
 from domain.rulebooks.presets import PRESETS
-from domain.rulebooks.rulebook import Rulebook, Threshold, WrongRulebook, decode_rulebook, read_rulebook
+from domain.rulebooks.rulebook import InvalidRulebook, Rulebook, Threshold, decode_rulebook, read_rulebook
 from tests.support.random_verdicts import rulebooks
 
 FULL = """
@@ -45,15 +45,15 @@ def test_every_field_is_read() -> None:
     assert full.panel.weights == {"pm": 0, "skeptic": 2}
     assert full.panel.bands == ((0, 0), (50, 60), (80, 100))
     assert (full.community.z, full.community.veto_below) == ("2.5", "2/5")
-    assert (full.ship_bar, full.skip_bar) == (
+    assert (full.ship_threshold, full.skip_threshold) == (
         Threshold(Fraction(4, 5), True),
         Threshold(Fraction(3, 4), False),
     )
-    assert full.veto_bar == Threshold(Fraction(3, 5), False)
+    assert full.veto_threshold == Threshold(Fraction(3, 5), False)
 
 
 @pytest.mark.parametrize("half", ["> 1/2", ">0.5", ">  50%", "> 2/4", "> 50.0%", "> 0.500000", "> 1/2 "])
-def test_one_ratio_is_written_one_way(half: str) -> None:
+def test_equal_ratios_have_one_canonical_form(half: str) -> None:
     assert book(f'ship = "{half}"') == book()
     assert book(f'ship = "{half}"').digest == book().digest
 
@@ -65,19 +65,19 @@ def test_the_order_of_fields_does_not_matter() -> None:
 
 
 @pytest.mark.parametrize("z", ["1.96", "1.960", "1.9600"])
-def test_one_quantile_is_written_one_way(z: str) -> None:
+def test_equal_quantiles_have_one_canonical_form(z: str) -> None:
     assert book("[community]", f'z = "{z}"').canonical == book().canonical
 
 
 @settings(deadline=None)
 @given(rulebooks())
-def test_the_canonical_form_reads_as_itself(any_book: Rulebook) -> None:
+def test_the_canonical_form_is_read_back_equal(any_book: Rulebook) -> None:
     assert decode_rulebook(any_book.canonical) == any_book
     assert decode_rulebook(any_book.canonical).canonical == any_book.canonical
 
 
 @pytest.mark.parametrize("fine", ["> 0.000001%", "> 99.999999%", "> 999999998/999999999", ">= 1", ">= 0/1"])
-def test_so_does_the_finest_ratio(fine: str) -> None:
+def test_the_finest_ratio_is_read_back_equal(fine: str) -> None:
     found = book(f'ship = "{fine}"', 'skip = "< 0"')
     assert decode_rulebook(found.canonical) == found
 
@@ -100,8 +100,8 @@ def test_so_does_the_finest_ratio(fine: str) -> None:
         (['comparison = ["votes", "votes"]'], "`comparison`", "a clause twice"),
         (['comparison = ["hearsay"]'], "`comparison[0]`", '"mean score"'),
         (['title = "a\\u0007"'], "`title`", "without control characters"),
-        (["shipp = 1"], "`shipp`", "There are: name, ship, skip"),
-        (["[panel]", "wait = 1"], "`panel.wait`", "There are: weight, quorum"),
+        (["shipp = 1"], "`shipp`", "The fields are: name, ship, skip"),
+        (["[panel]", "wait = 1"], "`panel.wait`", "The fields are: weight, quorum"),
         (["[panel]", "weight = 1001"], "`panel.weight`", "<= 1000"),
         (["[panel]", "weight = -1"], "`panel.weight`", ">= 0"),
         (["[panel]", "weight = 1.5"], "`panel.weight`", "expected `int`"),
@@ -112,46 +112,46 @@ def test_so_does_the_finest_ratio(fine: str) -> None:
         (["[panel]", 'counts = "scores"', "bands = [[1, 0]]"], "`panel.bands`", "begin at score 0"),
         (["[panel]", 'counts = "scores"', "bands = [[0, 0], [0, 1]]"], "`panel.bands`", "and rise"),
         (["[panel]", 'counts = "scores"', "bands = [[0, 0], [101, 1]]"], "`panel.bands`", "up to 100"),
-        (["[panel]", 'counts = "scores"', "bands = [[0, 9], [50, 8]]"], "`panel.bands`", "no less"),
+        (["[panel]", 'counts = "scores"', "bands = [[0, 9], [50, 8]]"], "`panel.bands`", "not less"),
         (["[panel]", 'counts = "scores"', "bands = [[0, 101]]"], "`panel.bands`", "0 to 100"),
-        (["[panel]", 'weights = { "A b" = 1 }'], "`panel.weights`", "small letters"),
-        (["[community]", 'z = "0.00"'], "`community.z`", "as 1.96 is"),
-        (["[community]", 'z = "19.6"'], "`community.z`", "as 1.96 is"),
+        (["[panel]", 'weights = { "A b" = 1 }'], "`panel.weights`", "lower-case letters"),
+        (["[community]", 'z = "0.00"'], "`community.z`", "Write 1.96"),
+        (["[community]", 'z = "19.6"'], "`community.z`", "Write 1.96"),
         (["[community]", "half_life_days = 6"], "`community.half_life_days`", ">= 7"),
         (["[community]", "window_days = 0"], "`community.window_days`", ">= 1"),
         (["[community]", "veto_below = 0.4"], "`community.veto_below`", "in quotes"),
         (["[community]", 'veto_below = "< 0.4"'], "`community.veto_below`", "Write 1/2, 0.5 or 50%"),
         (["[community]", "minimum = 0"], "`community.minimum`", ">= 1"),
-        (["[panel]", f"weight = 1{'0' * 5_000}"], "no rulebook", "4300 digits"),
-        ([f"title = {'[' * 5_000}"], "no rulebook", "recursion"),
-        (["ship =", "skip ="], "no rulebook", "line 2"),
+        (["[panel]", f"weight = 1{'0' * 5_000}"], "not a valid rulebook", "4300 digits"),
+        ([f"title = {'[' * 5_000}"], "not a valid rulebook", "recursion"),
+        (["ship =", "skip ="], "not a valid rulebook", "line 2"),
     ],
 )
 def test_an_error_names_the_field_and_says_what_to_write(lines: list[str], field: str, advice: str) -> None:
-    with pytest.raises(WrongRulebook) as refused:
+    with pytest.raises(InvalidRulebook) as rejected:
         book(*lines)
-    assert field in str(refused.value)
-    assert advice in str(refused.value)
+    assert field in str(rejected.value)
+    assert advice in str(rejected.value)
 
 
-def test_a_missing_name_is_named() -> None:
-    with pytest.raises(WrongRulebook, match=r"`name` is missing\. Add it\."):
+def test_a_missing_name_is_reported() -> None:
+    with pytest.raises(InvalidRulebook, match=r"`name` is missing\. Add it\."):
         read_rulebook("")
 
 
 @pytest.mark.parametrize(
     "bytes_", [b"", b"{", b"[]", b'{"name":"x","name2":1}', b'{"name":"\xff"}', b"[" * 100_000]
 )
-def test_what_is_no_json_of_a_rulebook_is_refused(bytes_: bytes) -> None:
-    with pytest.raises(WrongRulebook):
+def test_json_that_is_not_a_rulebook_is_rejected(bytes_: bytes) -> None:
+    with pytest.raises(InvalidRulebook):
         decode_rulebook(bytes_)
 
 
-def test_the_digests_of_the_named_rulebooks_do_not_move() -> None:
+def test_the_digests_of_presets_do_not_change() -> None:
     assert {name: each.digest for name, each in PRESETS.items()} == PINNED
 
 
-def test_which_rulebooks_read_votes_and_their_age() -> None:
+def test_which_rulebooks_weigh_votes_and_their_age() -> None:
     assert [name for name, each in PRESETS.items() if each.weighs_votes] == [
         "community-veto",
         "lower-bound",

@@ -47,12 +47,12 @@ def test_the_interval_of_the_opposite_is_its_mirror(ship: int, skip: int) -> Non
         assert abs(one[0] - (1 - other[1])) <= Decimal("0.0001")
 
 
-def test_all_of_one_kind_touches_the_end() -> None:
+def test_the_interval_of_unanimous_votes_ends_at_0_or_1() -> None:
     assert wilson(0, 5) == (Decimal("0.0000"), Decimal("0.4345"))
     assert wilson(5, 0) == (Decimal("0.5655"), Decimal("1.0000"))
 
 
-def test_nothing_has_no_share_interval_or_mean() -> None:
+def test_without_votes_there_is_no_share_interval_or_mean() -> None:
     assert (share(0, 0), wilson(0, 0), mean([])) == (None, None, None)
 
 

@@ -1,4 +1,4 @@
-"""Takes: a newer one supersedes, a withdrawn one leaves none, revisions go on counting."""
+"""Takes: a newer one supersedes, a withdrawn one leaves none, and revisions keep counting."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_the_same_take_again_is_no_event() -> None:
     panel.given(LISTED, SHIP).when(PUBLISH).then([])
 
 
-def test_each_part_of_a_take_is_news() -> None:
+def test_a_change_of_any_part_of_a_take_is_an_event() -> None:
     for command in (
         PublishTake("quill", "builder", 81, "ship", "It holds."),
         PublishTake("quill", "builder", 80, "skip", "It holds."),
@@ -49,7 +49,7 @@ def test_each_part_of_a_take_is_news() -> None:
         panel.given(LISTED, SHIP).when(command).then([expected])
 
 
-def test_takes_of_others_do_not_count_as_ones_own() -> None:
+def test_a_first_take_is_published_beside_those_of_other_reviewers() -> None:
     theirs = TakePublished("skeptic", 1, 10, "skip", "No.")
     panel.given(LISTED, theirs).when(PUBLISH).then([SHIP])
 
@@ -63,16 +63,16 @@ def test_withdrawing_nothing_is_no_event() -> None:
     panel.given(LISTED, SHIP, WITHDRAWN).when(WITHDRAW).then([])
 
 
-def test_a_take_after_a_withdrawal_replaces_nothing_and_goes_on_counting() -> None:
+def test_a_take_after_a_withdrawal_replaces_nothing_and_has_the_next_revision() -> None:
     expected = TakePublished("builder", 3, 80, "ship", "It holds.", None)
     panel.given(LISTED, SHIP, WITHDRAWN).when(PUBLISH).then([expected])
 
 
-def test_a_retired_tool_takes_no_takes() -> None:
+def test_a_retired_tool_accepts_no_takes() -> None:
     given = panel.given(LISTED, SHIP, ToolRetired("quill", 2, DETAILS))
-    given.when(PUBLISH).then_refused(Retired, tool="quill")
-    given.when(WITHDRAW).then_refused(Retired, tool="quill")
+    given.when(PUBLISH).then_rejected(Retired, tool="quill")
+    given.when(WITHDRAW).then_rejected(Retired, tool="quill")
 
 
-def test_a_tool_nobody_listed_takes_no_takes() -> None:
-    panel.given().when(PUBLISH).then_refused(Unknown, kind="tool", name="quill")
+def test_an_unlisted_tool_accepts_no_takes() -> None:
+    panel.given().when(PUBLISH).then_rejected(Unknown, kind="tool", name="quill")

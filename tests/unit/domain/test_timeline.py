@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from domain.rulebooks.rulebook import Community, Panel, Rulebook, normal
+from domain.rulebooks.rulebook import Community, Panel, Rulebook, normalize
 from domain.timeline.running_votes import RunningVotes
 from domain.timeline.timeline import VerdictTimeline
 from domain.timeline.transitions import TRANSITIONS
 from domain.timeline.vote_delta import VoteDelta
 
-ALONE = normal(Rulebook("alone", panel=Panel(weight=0), community=Community(weight=1, minimum=10)))
+ALONE = normalize(Rulebook("alone", panel=Panel(weight=0), community=Community(weight=1, minimum=10)))
 
 
 def timeline(ship: int, skip: int) -> VerdictTimeline:

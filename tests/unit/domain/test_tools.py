@@ -1,4 +1,4 @@
-"""Tools: listed once, revised under an expected revision, retired for good."""
+"""Tools: listed once, revised under an expected revision, and retired permanently."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from domain.events.editorial import (
     ToolRetired,
     ToolRevised,
 )
-from domain.shared.errors import Retired, RevisionMoved, Unknown
+from domain.shared.errors import Retired, RevisionConflict, Unknown
 from tests.support.specification import Specification
 
 DETAILS = Details(name="Quill", category=Category("writing", "Writing"), pricing=Pricing("Free"))
@@ -31,7 +31,7 @@ def test_a_known_tool_is_revised() -> None:
     tool.given(LISTED).when(PutTool("quill", REVISED)).then([ToolRevised("quill", 2, REVISED)])
 
 
-def test_revisions_go_on_counting() -> None:
+def test_every_revision_has_the_next_number() -> None:
     given = tool.given(LISTED, ToolRevised("quill", 2, REVISED))
     given.when(PutTool("quill", DETAILS)).then([ToolRevised("quill", 3, DETAILS)])
 
@@ -48,38 +48,38 @@ def test_retiring_again_is_no_event() -> None:
     tool.given(LISTED, RETIRED).when(RetireTool("quill")).then([])
 
 
-def test_a_retired_tool_takes_no_revision() -> None:
-    tool.given(LISTED, RETIRED).when(PutTool("quill", REVISED)).then_refused(Retired, tool="quill")
+def test_a_retired_tool_accepts_no_revision() -> None:
+    tool.given(LISTED, RETIRED).when(PutTool("quill", REVISED)).then_rejected(Retired, tool="quill")
 
 
-def test_a_tool_nobody_listed_cannot_be_retired() -> None:
-    tool.given().when(RetireTool("quill")).then_refused(Unknown, kind="tool", name="quill")
+def test_an_unlisted_tool_cannot_be_retired() -> None:
+    tool.given().when(RetireTool("quill")).then_rejected(Unknown, kind="tool", name="quill")
 
 
-def test_the_expected_revision_lets_a_change_through() -> None:
+def test_a_change_with_the_expected_revision_is_accepted() -> None:
     given = tool.given(LISTED)
     given.when(PutTool("quill", REVISED, expected=1)).then([ToolRevised("quill", 2, REVISED)])
     given.when(RetireTool("quill", expected=1)).then([RETIRED])
 
 
-def test_another_revision_than_expected_is_refused() -> None:
+def test_a_change_with_another_expected_revision_is_rejected() -> None:
     given = tool.given(LISTED, ToolRevised("quill", 2, REVISED))
     moved = {"tool": "quill", "revision": 2, "expected": 1}
-    given.when(PutTool("quill", DETAILS, expected=1)).then_refused(RevisionMoved, **moved)
-    given.when(RetireTool("quill", expected=1)).then_refused(RevisionMoved, **moved)
+    given.when(PutTool("quill", DETAILS, expected=1)).then_rejected(RevisionConflict, **moved)
+    given.when(RetireTool("quill", expected=1)).then_rejected(RevisionConflict, **moved)
 
 
-def test_expecting_none_yet_lists_and_never_overwrites() -> None:
+def test_expected_revision_0_lists_and_never_overwrites() -> None:
     tool.given().when(PutTool("quill", DETAILS, expected=0)).then([LISTED])
-    refused = tool.given(LISTED).when(PutTool("quill", REVISED, expected=0))
-    refused.then_refused(RevisionMoved, tool="quill", revision=1, expected=0)
+    given = tool.given(LISTED).when(PutTool("quill", REVISED, expected=0))
+    given.then_rejected(RevisionConflict, tool="quill", revision=1, expected=0)
 
 
-def test_what_happens_to_takes_leaves_the_tool_alone() -> None:
+def test_events_of_takes_do_not_change_the_tool() -> None:
     assert tool.given(LISTED, TakeWithdrawn("builder", 2, "ship")).state == tool.given(LISTED).state
 
 
-def test_a_refusal_says_what_to_do() -> None:
-    assert str(RevisionMoved(tool="quill", revision=2, expected=1)) == (
-        "The tool 'quill' is at revision 2, not 1. Read it again and send the change on top."
+def test_a_rejection_says_what_to_do() -> None:
+    assert str(RevisionConflict(tool="quill", revision=2, expected=1)) == (
+        "The tool 'quill' is at revision 2, not 1. Read it again and apply the change to that revision."
     )

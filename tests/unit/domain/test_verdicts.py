@@ -42,7 +42,7 @@ def test_the_label_by_the_default_rulebook(ship: int, skip: int, expected: Label
     assert judge(takes(ship, skip), NO_VOTES, DEFAULT).label == expected
 
 
-def test_another_rulebook_another_threshold() -> None:
+def test_another_rulebook_has_another_threshold() -> None:
     labels = [judge(takes(ship, 3 - ship), NO_VOTES, TWO_THIRDS).label for ship in range(4)]
     assert labels == ["Skip", "Skip", "Split", "Ship"]
 
@@ -75,9 +75,9 @@ def test_the_margin_is_the_fewest_takes_whose_removal_changes_the_label(
     panel = takes(ship, skip)
     verdict = judge(panel, NO_VOTES, rulebook)
     changing = (
-        gone
-        for gone in range(len(panel) + 1)
-        for kept in combinations(panel, len(panel) - gone)
+        removed
+        for removed in range(len(panel) + 1)
+        for kept in combinations(panel, len(panel) - removed)
         if judge(kept, NO_VOTES, rulebook).label != verdict.label
     )
     assert verdict.margin.takes == next(changing, None)
@@ -93,7 +93,7 @@ def test_the_explanation_names_the_takes_and_the_threshold() -> None:
     )
 
 
-def test_a_panel_that_does_not_weigh_decides_nothing() -> None:
+def test_a_panel_of_weight_0_decides_nothing() -> None:
     verdict = judge(takes(1, 0), Ballots(1, 0), PRESETS["lower-bound"])
     assert (verdict.label, verdict.decided, verdict.shares.combined) == ("Unreviewed", "nothing", None)
     assert verdict.explanation == (
@@ -103,7 +103,7 @@ def test_a_panel_that_does_not_weigh_decides_nothing() -> None:
     )
 
 
-def test_a_tally_is_preliminary_below_the_settled_number() -> None:
+def test_a_tally_is_preliminary_below_the_minimum() -> None:
     assert [count(total, 0, DEFAULT).preliminary for total in (0, 9, 10, 11)] == [True, True, False, False]
 
 
@@ -112,7 +112,7 @@ def test_a_tally_without_votes_has_nulls_not_zeros() -> None:
     assert (none.total, none.share, none.interval) == (0, None, None)
 
 
-def test_the_inputs_digest_is_of_these_bytes() -> None:
+def test_the_digest_of_inputs_is_of_these_bytes() -> None:
     judged = [Judgement("skeptic", 55, "skip"), Judgement("builder", 74, "ship")]
     canonical = (
         b'{"ship":3,"skip":1,"takes":[{"choice":"ship","reviewer":"builder","score":74},'
@@ -133,14 +133,14 @@ def test_the_default_rulebooks_digest_is_of_these_bytes() -> None:
     assert DEFAULT.digest == "sha256:" + sha256(canonical).hexdigest()
 
 
-def test_the_order_in_which_takes_are_read_does_not_matter() -> None:
+def test_the_order_of_takes_does_not_matter() -> None:
     panel = takes(2, 2)
     verdicts = {judge(order, NO_VOTES, DEFAULT) for order in permutations(panel)}
     assert len(verdicts) == 1
 
 
 @given(st.integers(0, 100), st.integers(0, 100), st.sampled_from(["ship", "skip"]))
-def test_whatever_goes_in_differently_has_another_digest(score: int, votes: int, choice: Choice) -> None:
+def test_different_inputs_have_different_digests(score: int, votes: int, choice: Choice) -> None:
     one = inputs_digest([Judgement("builder", score, choice)], Ballots(votes, 0), DEFAULT)
     others = {
         inputs_digest([Judgement("builder", score + 1, choice)], Ballots(votes, 0), DEFAULT),

@@ -1,4 +1,4 @@
-"""Ballots: the newest id stands, and every cast has its answer."""
+"""Ballots: the newest id wins, and every cast has an answer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_a_change_counts_and_names_what_it_replaced() -> None:
     ballot.given(Cast(FIRST, "ship")).when(Cast(SECOND, "skip")).then(CastDecision("counted", "skip", "ship"))
 
 
-def test_a_retraction_counts_and_leaves_nothing_standing() -> None:
+def test_a_retraction_counts_and_leaves_no_choice() -> None:
     ballot.given(Cast(FIRST, "ship")).when(Cast(SECOND, None)).then(CastDecision("counted", None, "ship"))
 
 
@@ -40,29 +40,29 @@ def test_the_same_choice_again_is_unchanged() -> None:
     ballot.given(Cast(FIRST, "ship")).when(Cast(SECOND, "ship")).then(CastDecision("unchanged", "ship", None))
 
 
-def test_an_unchanged_vote_still_moves_the_id() -> None:
+def test_an_unchanged_vote_still_updates_the_id() -> None:
     given = ballot.given(Cast(FIRST, "ship"), Cast(THIRD, "ship"))
     given.when(Cast(SECOND, "skip")).then(CastDecision("superseded", "ship", None))
 
 
-def test_an_older_id_is_superseded_by_what_stands() -> None:
+def test_an_older_id_is_superseded_by_the_newest() -> None:
     ballot.given(Cast(SECOND, "ship")).when(Cast(FIRST, "skip")).then(
         CastDecision("superseded", "ship", None)
     )
 
 
 @pytest.mark.parametrize("choice", ["ship", "skip", None])
-def test_a_resend_is_answered_as_the_first_time(choice: str | None) -> None:
+def test_a_repeated_cast_gets_the_same_answer(choice: str | None) -> None:
     before, cast = ballot.given(Cast(FIRST, "ship")), Cast(SECOND, choice)
     ballot.given(Cast(FIRST, "ship"), cast).when(cast).then(before.when(cast).decided())
 
 
-def test_a_resend_with_another_choice_keeps_the_first_one() -> None:
+def test_a_repeated_id_with_another_choice_keeps_the_first_choice() -> None:
     given = ballot.given(Cast(FIRST, "ship"))
     given.when(Cast(FIRST, "skip")).then(CastDecision("counted", "ship", None))
 
 
-def test_any_order_of_arrival_leaves_the_newest_id() -> None:
+def test_the_newest_id_wins_in_any_order_of_arrival() -> None:
     casts = [Cast(FIRST, "ship"), Cast(SECOND, None), Cast(THIRD, "skip")]
     ends = {(end.id, end.choice) for each in permutations(casts) for end in [_fold(each)]}
     assert ends == {(THIRD, "skip")}

@@ -1,4 +1,4 @@
-"""Webhooks: signatures as the specification's own library reads them, and what an answer means."""
+"""Webhook messages: the specification's library verifies signatures; outcomes of attempts."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from domain.shared.log import Shard
 from domain.timeline.flips import Flip, LogOrder
 from domain.webhooks.messages import (
     ATTEMPTS_MAX,
-    DELAYS,
-    Again,
+    RETRY_DELAYS,
     AttemptResult,
     Delivered,
-    GivenUp,
+    GiveUp,
     Gone,
-    ToolTold,
-    meaning_of,
-    message_of,
-    ping,
-    read_retry_after,
+    Retry,
+    ToolPayload,
+    encode_secret,
+    flip_message,
+    outcome_of,
+    parse_retry_after,
+    ping_message,
     sign,
-    write_secret,
 )
 
 AT = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -42,50 +42,50 @@ def headers(signature: str, at: int) -> dict[str, str]:
 
 
 @given(st.binary(min_size=24, max_size=64), st.dictionaries(st.text(), st.text()))
-def test_the_specifications_library_verifies(secret: bytes, data: dict[str, str]) -> None:
+def test_the_specifications_library_verifies_a_signature(secret: bytes, data: dict[str, str]) -> None:
     body, now = json.dumps(data).encode(), int(time.time())
     signed = headers(sign([secret], "msg_1", now, body), now)
-    assert Webhook(write_secret(secret)).verify(body, signed) == data
+    assert Webhook(encode_secret(secret)).verify(body, signed) == data
     with pytest.raises(WebhookVerificationError):
-        Webhook(write_secret(secret)).verify(body + b" ", signed, json_parse=False)
+        Webhook(encode_secret(secret)).verify(body + b" ", signed, json_parse=False)
 
 
 def test_the_specifications_example() -> None:
-    """A secret, a message and its signature, as the libraries of the specification test them."""
+    """A test vector of the specification's libraries."""
     expected = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
     key = base64.b64decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     assert sign([key], "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}') == expected
 
 
-def test_the_ten_lines_for_receivers() -> None:
+def test_the_documented_code_for_receivers_verifies_signatures() -> None:
     document = (Path(__file__).resolve().parents[3] / "docs/webhooks.md").read_text()
     block = re.search(r"^```python\n(.*?)^```", document, re.DOTALL | re.MULTILINE)
     assert block is not None
-    told: dict[str, Callable[[str, dict[str, str], bytes], bool]] = {}
-    exec(block[1], told)  # type: ignore[arg-type]
-    is_genuine, now, secret, body = told["is_genuine"], int(time.time()), b"s" * 32, b'{"a": "\xc3\xa9"}'
+    namespace: dict[str, Callable[[str, dict[str, str], bytes], bool]] = {}
+    exec(block[1], namespace)  # type: ignore[arg-type]
+    is_genuine, now, secret, body = namespace["is_genuine"], int(time.time()), b"s" * 32, b'{"a": "\xc3\xa9"}'
     signed = headers(sign([b"o" * 32, secret], "msg_1", now, body), now)
-    assert is_genuine(write_secret(secret), signed, body)
-    assert not is_genuine(write_secret(secret), signed, body + b"\n")
-    assert not is_genuine(write_secret(b"x" * 32), signed, body)
-    assert not is_genuine(write_secret(secret), signed | {"webhook-timestamp": str(now + 1)}, body)
+    assert is_genuine(encode_secret(secret), signed, body)
+    assert not is_genuine(encode_secret(secret), signed, body + b"\n")
+    assert not is_genuine(encode_secret(b"x" * 32), signed, body)
+    assert not is_genuine(encode_secret(secret), signed | {"webhook-timestamp": str(now + 1)}, body)
     old = headers(sign([secret], "msg_1", now - 301, body), now - 301)
-    assert not is_genuine(write_secret(secret), old, body)
+    assert not is_genuine(encode_secret(secret), old, body)
 
 
-def test_while_a_secret_is_replaced_either_verifies() -> None:
+def test_both_secrets_verify_during_a_rotation() -> None:
     now, old, new = int(time.time()), b"o" * 32, b"n" * 32
     signed = headers(sign([new, old], "msg_1", now, b"{}"), now)
     for secret in (old, new):
-        assert Webhook(write_secret(secret)).verify(b"{}", signed) == {}
+        assert Webhook(encode_secret(secret)).verify(b"{}", signed) == {}
     with pytest.raises(WebhookVerificationError):
-        Webhook(write_secret(b"x" * 32)).verify(b"{}", signed)
+        Webhook(encode_secret(b"x" * 32)).verify(b"{}", signed)
 
 
-def test_a_flip_is_told_with_its_cause() -> None:
+def test_the_message_of_a_flip_names_its_cause() -> None:
     flip = Flip(7, "Ship", "Split", LogOrder(AT, Shard(2), 41), "VoteCast", "d1ge57")
-    told = json.loads(message_of(flip, ToolTold("quill", "Quill"), "https://shiplog.example"))
-    assert told == {
+    message = json.loads(flip_message(flip, ToolPayload("quill", "Quill"), "https://shiplog.example"))
+    assert message == {
         "type": "verdict.flipped",
         "timestamp": "2026-03-01T12:00:00.123456Z",
         "data": {
@@ -98,40 +98,40 @@ def test_a_flip_is_told_with_its_cause() -> None:
             "url": "https://shiplog.example/tools/quill",
         },
     }
-    assert json.loads(ping(AT, "https://shiplog.example"))["type"] == "webhook.ping"
+    assert json.loads(ping_message(AT, "https://shiplog.example"))["type"] == "webhook.ping"
 
 
 @pytest.mark.parametrize("status", [200, 201, 204, 299])
-def test_2xx_is_delivered(status: int) -> None:
-    assert meaning_of(AttemptResult(status), 1, 0.5) == Delivered()
+def test_a_status_of_2xx_is_delivered(status: int) -> None:
+    assert outcome_of(AttemptResult(status), 1, 0.5) == Delivered()
 
 
 @pytest.mark.parametrize(
     "answer", [AttemptResult(s) for s in (100, 301, 308, 400, 404, 429, 500)] + [AttemptResult(error="cut")]
 )
-def test_the_rest_is_tried_again_and_then_given_up(answer: AttemptResult) -> None:
+def test_any_other_result_is_retried_until_the_last_attempt(answer: AttemptResult) -> None:
     for attempt in range(1, ATTEMPTS_MAX):
-        assert meaning_of(answer, attempt, 0.0) == Again(DELAYS[attempt - 1])
-        assert meaning_of(answer, attempt, 1.0) == Again(DELAYS[attempt - 1] * 1.2)
-    assert meaning_of(answer, ATTEMPTS_MAX, 0.0) == GivenUp()
+        assert outcome_of(answer, attempt, 0.0) == Retry(RETRY_DELAYS[attempt - 1])
+        assert outcome_of(answer, attempt, 1.0) == Retry(RETRY_DELAYS[attempt - 1] * 1.2)
+    assert outcome_of(answer, ATTEMPTS_MAX, 0.0) == GiveUp()
 
 
-def test_410_is_the_end() -> None:
-    assert meaning_of(AttemptResult(410), 1, 0.0) == Gone()
+def test_a_status_of_410_ends_delivery() -> None:
+    assert outcome_of(AttemptResult(410), 1, 0.0) == Gone()
 
 
 def test_the_schedule_takes_three_days() -> None:
-    assert sum(DELAYS, timedelta()) == timedelta(hours=75, minutes=35, seconds=5)
+    assert sum(RETRY_DELAYS, timedelta()) == timedelta(hours=75, minutes=35, seconds=5)
 
 
-def test_a_receiver_may_ask_for_patience_up_to_a_day() -> None:
+def test_retry_after_delays_a_retry_by_up_to_a_day() -> None:
     def after(wait: timedelta, attempt: int = 1) -> object:
-        return meaning_of(AttemptResult(503, retry_after=wait), attempt, 0.0)
+        return outcome_of(AttemptResult(503, retry_after=wait), attempt, 0.0)
 
-    assert after(timedelta(seconds=90)) == Again(timedelta(seconds=90))
-    assert after(timedelta(seconds=1)) == Again(DELAYS[0])
-    assert after(timedelta(seconds=90), 3) == Again(DELAYS[2])
-    assert after(timedelta(days=400)) == Again(timedelta(days=1))
+    assert after(timedelta(seconds=90)) == Retry(timedelta(seconds=90))
+    assert after(timedelta(seconds=1)) == Retry(RETRY_DELAYS[0])
+    assert after(timedelta(seconds=90), 3) == Retry(RETRY_DELAYS[2])
+    assert after(timedelta(days=400)) == Retry(timedelta(days=1))
 
 
 @pytest.mark.parametrize(
@@ -154,4 +154,4 @@ def test_a_receiver_may_ask_for_patience_up_to_a_day() -> None:
 )
 def test_retry_after_is_seconds_or_a_date(header: str | None, seconds: int | None) -> None:
     expected = None if seconds is None else timedelta(seconds=seconds)
-    assert read_retry_after(header, AT.replace(microsecond=0)) == expected
+    assert parse_retry_after(header, AT.replace(microsecond=0)) == expected

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventstore.ids import AHEAD_MAX_MS, is_acceptable, milliseconds_of, mint, mint_after
+from eventstore.ids import AHEAD_MILLISECONDS_MAX, is_acceptable, milliseconds_of, mint, mint_after
 
 _VERSION_7, _VARIANT = 7 << 76, 2 << 62
 _RANDOM = (1 << 62) - 1 | ((1 << 12) - 1) << 64
@@ -57,11 +57,11 @@ def test_an_id_says_its_milliseconds(milliseconds: int) -> None:
 
 
 def test_a_minute_ahead_is_accepted() -> None:
-    assert is_acceptable(uuid7_at(now_ms() + AHEAD_MAX_MS, random=_RANDOM))
+    assert is_acceptable(uuid7_at(now_ms() + AHEAD_MILLISECONDS_MAX, random=_RANDOM))
 
 
 def test_more_than_a_minute_ahead_is_not() -> None:
-    assert not is_acceptable(uuid7_at(now_ms() + AHEAD_MAX_MS + _HOUR_MS))
+    assert not is_acceptable(uuid7_at(now_ms() + AHEAD_MILLISECONDS_MAX + _HOUR_MS))
     assert not is_acceptable(uuid7_at(2**48 - 1))
 
 

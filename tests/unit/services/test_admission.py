@@ -1,10 +1,14 @@
-"""The hall: time and room for bodies, room for answers and streams, and who is turned out when others wait."""
+"""Admission control: limits on bodies, answers and streams, and connections that are closed for others to be accepted."""
 
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -18,6 +22,7 @@ from services.api.http.admission import (
     AdmissionControl,
     BoundedRequest,
     limit_in_flight,
+    open_file_descriptors,
 )
 from services.api.http.broadcast import Broadcast, Subscriber
 from services.api.http.problems import HttpRejected
@@ -28,7 +33,7 @@ BULK: Any = {"type": ScopeType.HTTP, "path": BULK_PATH}
 
 
 class Sent:
-    """What went out."""
+    """Records an answer; the body as the pieces it was sent in."""
 
     def __init__(self) -> None:
         self.start: dict[str, Any] = {}
@@ -70,21 +75,21 @@ def answering(content: bytes) -> Any:
 
 
 @pytest.mark.parametrize("scope", [VOTE, BULK], ids=["vote", "bulk"])
-async def test_a_body_that_does_not_come_is_given_up(scope: Any) -> None:
+async def test_a_body_that_does_not_arrive_in_time_is_a_408(scope: Any) -> None:
     admission = AdmissionControl(1, BULK_PATH)
     receiving = asyncio.create_task(BoundedRequest(admission, scope, never, Sent()).receive())
     await asyncio.sleep(0)
-    admission.cancel_overdue(since=0.0)
+    admission.cancel_overdue(started_before=0.0)
     assert admission.receiving
-    admission.cancel_overdue(since=time.perf_counter() + 1)
-    with pytest.raises(HttpRejected) as refused:
+    admission.cancel_overdue(started_before=time.perf_counter() + 1)
+    with pytest.raises(HttpRejected) as rejected:
         await receiving
-    assert (refused.value.status, refused.value.headers) == (408, {"Connection": "close"})
+    assert (rejected.value.status, rejected.value.headers) == (408, {"Connection": "close"})
     assert not admission.receiving
     assert not admission.overdue
 
 
-async def test_who_leaves_while_a_body_is_awaited_is_not_answered() -> None:
+async def test_a_client_that_disconnects_while_its_body_is_awaited_gets_no_answer() -> None:
     admission = AdmissionControl(1, BULK_PATH)
     receiving = asyncio.create_task(BoundedRequest(admission, VOTE, never, Sent()).receive())
     await asyncio.sleep(0)
@@ -94,34 +99,34 @@ async def test_who_leaves_while_a_body_is_awaited_is_not_answered() -> None:
     assert not admission.receiving
 
 
-async def test_a_drop_at_a_time_gains_no_time_except_in_bulk() -> None:
+async def test_a_body_in_small_parts_gains_no_time_except_in_bulk() -> None:
     admission = AdmissionControl(1, BULK_PATH)
-    drops, lines = (BoundedRequest(admission, scope, body(b"a", b"b"), Sent()) for scope in (VOTE, BULK))
-    for visit in (drops, lines):
-        await visit.receive()
-        visit._since -= 5
-    before = (drops._since, lines._since)
-    for visit in (drops, lines):
-        await visit.receive()
-    assert drops._since == before[0]
-    assert lines._since > before[1]
+    parts, lines = (BoundedRequest(admission, scope, body(b"a", b"b"), Sent()) for scope in (VOTE, BULK))
+    for request in (parts, lines):
+        await request.receive()
+        request._started -= 5
+    before = (parts._started, lines._started)
+    for request in (parts, lines):
+        await request.receive()
+    assert parts._started == before[0]
+    assert lines._started > before[1]
 
 
-async def test_large_bodies_have_so_much_room_and_small_ones_pass() -> None:
+async def test_large_bodies_share_a_limit_that_small_and_bulk_bodies_pass() -> None:
     admission = AdmissionControl(1, BULK_PATH)
     first = BoundedRequest(admission, VOTE, body(b"a" * BODY_BYTES_MAX), Sent())
     await first.receive()
-    with pytest.raises(HttpRejected) as refused:
+    with pytest.raises(HttpRejected) as rejected:
         await BoundedRequest(admission, VOTE, body(b"a" * 2_000), Sent()).receive()
-    assert (refused.value.status, refused.value.headers["Retry-After"]) == (503, "1")
+    assert (rejected.value.status, rejected.value.headers["Retry-After"]) == (503, "1")
     await BoundedRequest(admission, VOTE, body(b"a" * 60), Sent()).receive()
     await BoundedRequest(admission, BULK, body(b"a" * 2_000), Sent()).receive()
-    first.leave()
+    first.end()
     await BoundedRequest(admission, VOTE, body(b"a" * 2_000), Sent()).receive()
 
 
 @pytest.mark.parametrize("size", [0, 1, LARGE_ANSWER_BYTES, LARGE_ANSWER_BYTES + 1, 1_000_000])
-async def test_an_answer_is_the_same_in_pieces(size: int) -> None:
+async def test_an_answer_sent_in_pieces_is_complete(size: int) -> None:
     admission, sent = AdmissionControl(1, BULK_PATH), Sent()
     content = bytes(n % 251 for n in range(size))
     await limit_in_flight(answering(content), admission)(VOTE, never, sent)
@@ -130,21 +135,21 @@ async def test_an_answer_is_the_same_in_pieces(size: int) -> None:
     assert (admission.answer_bytes, admission.in_flight) == (0, 0)
 
 
-async def test_large_answers_have_so_much_room() -> None:
+async def test_large_answers_share_a_limit() -> None:
     admission, read = AdmissionControl(1, BULK_PATH), asyncio.Event()
 
     large = limit_in_flight(answering(b"a" * (ANSWER_BYTES_MAX // 2 + 1)), admission)
-    first, refused, small, later = Sent(), Sent(), Sent(), Sent()
+    first, rejected, small, later = Sent(), Sent(), Sent(), Sent()
 
-    async def first_slowly(message: Any) -> None:
+    async def read_slowly(message: Any) -> None:
         await first(message)
         if message["type"] == "http.response.body":
             await read.wait()
 
-    reading = asyncio.create_task(large(VOTE, never, first_slowly))
+    reading = asyncio.create_task(large(VOTE, never, read_slowly))
     await asyncio.sleep(0)
-    await large(VOTE, never, refused)
-    assert (refused.start["status"], refused.header[b"retry-after"], refused.ended) == (503, b"1", True)
+    await large(VOTE, never, rejected)
+    assert (rejected.start["status"], rejected.header[b"retry-after"], rejected.ended) == (503, b"1", True)
     await limit_in_flight(answering(b"a"), admission)(VOTE, never, small)
     assert small.start["status"] == 200
     read.set()
@@ -154,7 +159,7 @@ async def test_large_answers_have_so_much_room() -> None:
     assert later.start["status"] == 200
 
 
-async def test_so_many_are_in_hand_and_the_next_is_told_to_come_back() -> None:
+async def test_a_request_above_the_limit_in_flight_is_a_503() -> None:
     admission, sent = AdmissionControl(1, BULK_PATH), Sent()
     admission.in_flight = IN_FLIGHT_MAX
     await limit_in_flight(answering(b""), admission)(VOTE, never, sent)
@@ -162,7 +167,7 @@ async def test_so_many_are_in_hand_and_the_next_is_told_to_come_back() -> None:
     assert admission.in_flight == IN_FLIGHT_MAX
 
 
-async def test_a_stream_is_in_hand_until_it_begins() -> None:
+async def test_a_stream_is_in_flight_until_it_begins() -> None:
     admission, seen = AdmissionControl(1, BULK_PATH), []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -177,32 +182,45 @@ async def test_a_stream_is_in_hand_until_it_begins() -> None:
     assert (seen, admission.in_flight) == ([1, 0], 0)
 
 
-async def test_a_full_hall_turns_out_who_was_refused_and_now_and_then_who_was_answered() -> None:
+async def test_a_saturated_process_closes_after_every_503_and_every_16th_answer() -> None:
     admission = AdmissionControl(1, BULK_PATH)
-    last = []
+    admission.saturated = True
+    closed = []
     for status in (*[200] * 32, 503):
         sent = Sent()
         await BoundedRequest(admission, VOTE, never, sent).send(
             {"type": "http.response.start", "status": status, "headers": []}
         )
-        last.append(b"connection" in sent.header)
-    assert (sum(last[:32]), last[32]) == (2, True)
+        closed.append(b"connection" in sent.header)
+    assert (sum(closed[:32]), closed[32]) == (2, True)
 
 
-class Quiet:
-    """No signals come."""
+def test_an_open_file_is_one_more_descriptor() -> None:
+    before = open_file_descriptors()
+    with Path(os.devnull).open():
+        assert open_file_descriptors() == before + 1
 
+
+def test_a_process_without_free_descriptors_counts_as_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: str) -> list[str]:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "listdir", fail)
+    assert open_file_descriptors() == sys.maxsize
+
+
+class NoSignals:
     async def listen(self) -> AsyncIterator[None]:
         await asyncio.Future[None]()
         yield
 
 
-async def test_streams_have_so_many_places_and_one_that_never_began_has_none() -> None:
-    streams, first = Broadcast(cast(Any, None), cast(Any, Quiet()), streams_max=1), Subscriber({})
+async def test_streams_have_a_limit_that_a_stream_which_never_began_does_not_count_against() -> None:
+    streams, first = Broadcast(cast(Any, None), cast(Any, NoSignals()), streams_max=1), Subscriber({})
     streams.subscribe(first)
-    with pytest.raises(HttpRejected) as refused:
+    with pytest.raises(HttpRejected) as rejected:
         streams.subscribe(Subscriber({}))
-    assert (refused.value.status, refused.value.headers) == (503, {"Retry-After": "5"})
+    assert (rejected.value.status, rejected.value.headers) == (503, {"Retry-After": "5"})
     del first
     streams.subscribe(Subscriber({}))
     await streams.close()

@@ -1,4 +1,4 @@
-"""Plots: what is drawn has the lengths of what was counted, and leaves nothing out."""
+"""Plots: the lengths of the bars match the counts, and no flip is left out."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ NOON = datetime(2026, 3, 31, 12, tzinfo=UTC)
 moments = st.datetimes(datetime(2010, 1, 1), datetime(2030, 1, 1), timezones=st.just(UTC))
 
 
-def test_nothing_flipped_is_no_plot() -> None:
+def test_there_is_no_plot_without_flips() -> None:
     assert timeline([], []) is None
 
 
-def test_one_side_alone_is_drawn() -> None:
+def test_one_side_is_drawn_without_the_other() -> None:
     plot = timeline([], [NOON, NOON])
     assert plot is not None
     assert [(each.tried, each.in_force, each.up, each.down) for each in plot.periods] == [(0, 2, 0, HALF)]
@@ -36,7 +36,7 @@ def test_one_side_alone_is_drawn() -> None:
         (9_000, "year", ["2026", "2038", "2050"]),
     ],
 )
-def test_the_unit_is_the_shortest_that_is_not_too_many(days: int, unit: str, ticks: list[str]) -> None:
+def test_the_unit_is_the_shortest_with_at_most_48_periods(days: int, unit: str, ticks: list[str]) -> None:
     plot = timeline([NOON, NOON + timedelta(days)], [])
     assert plot is not None
     assert (plot.unit, [words for words, _, _ in plot.ticks]) == (unit, ticks)
@@ -53,7 +53,7 @@ def test_every_flip_is_in_one_bar(tried: list[datetime], in_force: list[datetime
     assert all(0 < each.x < 100 and max(each.up, each.down) <= HALF for each in plot.periods)
 
 
-def test_margins_are_counted_by_range_and_none_is_a_range_of_its_own() -> None:
+def test_margins_are_counted_by_range_with_one_row_for_none() -> None:
     rows = votes_distribution([1, 2, 3, 5, 6, None], [None, None, 300, 301, 10**9])
     assert {row.name: (row.in_force, row.tried) for row in rows if row.in_force or row.tried} == {
         "1": (1, 0),
@@ -71,5 +71,5 @@ def test_margins_are_counted_by_range_and_none_is_a_range_of_its_own() -> None:
 def test_the_first_rank_is_left_of_the_last() -> None:
     (moved,) = dumbbells([RankMove("quill", "Quill", 9, 1)], 9)
     assert 0 < moved.would < moved.was < 100
-    (exclusively,) = dumbbells([RankMove("quill", "Quill", 1, 1)], 1)
-    assert exclusively.was == exclusively.would
+    (unmoved,) = dumbbells([RankMove("quill", "Quill", 1, 1)], 1)
+    assert unmoved.was == unmoved.would

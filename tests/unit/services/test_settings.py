@@ -1,4 +1,4 @@
-"""Settings: whatever is missing or unusable is named, with what to set."""
+"""Settings: an error names the variable that is missing or invalid, and what to set it to."""
 
 from __future__ import annotations
 
@@ -9,45 +9,45 @@ import pytest
 from services.settings import Settings, SettingsError, from_environment
 
 SECRET = "0123456789abcdef0123456789abcdef"
-LEAST = {"DATABASE_URL": "postgresql://user@host/log", "SHIPLOG_SECRET": SECRET}
+REQUIRED = {"DATABASE_URL": "postgresql://user@host/log", "SHIPLOG_SECRET": SECRET}
 
 
-def test_the_least_there_must_be() -> None:
-    assert from_environment(LEAST) == Settings(
+def test_the_required_settings_are_enough() -> None:
+    assert from_environment(REQUIRED) == Settings(
         database_url="postgresql://user@host/log", secret=SECRET.encode()
     )
 
 
-def test_everything_there_can_be() -> None:
+def test_optional_settings_are_read() -> None:
     numbers = {"SHIPLOG_POOL_SIZE": "4", "SHIPLOG_QUEUE_PER_SHARD": "50", "SHIPLOG_GROUP": "7"}
-    settings = from_environment({**LEAST, **numbers, "REDIS_URL": "redis://host/0"})
+    settings = from_environment({**REQUIRED, **numbers, "REDIS_URL": "redis://host/0"})
     assert (settings.pool_size, settings.queue_per_shard, settings.group) == (4, 50, 7)
     assert settings.redis_url == "redis://host/0"
 
 
-def test_history_is_sealed_where_a_folder_is_named() -> None:
-    assert from_environment(LEAST).segments is None
-    assert from_environment({**LEAST, "SHIPLOG_SEGMENTS": ""}).segments is None
-    settings = from_environment({**LEAST, "SHIPLOG_SEGMENTS": "/srv/sealed", "SHIPLOG_SEGMENT": "1000"})
+def test_history_is_sealed_only_if_a_folder_is_set() -> None:
+    assert from_environment(REQUIRED).segments is None
+    assert from_environment({**REQUIRED, "SHIPLOG_SEGMENTS": ""}).segments is None
+    settings = from_environment({**REQUIRED, "SHIPLOG_SEGMENTS": "/srv/sealed", "SHIPLOG_SEGMENT": "1000"})
     assert (settings.segments, settings.segment) == (Path("/srv/sealed"), 1000)
 
 
-def test_no_redis_is_no_redis() -> None:
-    assert from_environment({**LEAST, "REDIS_URL": ""}).redis_url is None
+def test_an_empty_redis_url_means_no_redis() -> None:
+    assert from_environment({**REQUIRED, "REDIS_URL": ""}).redis_url is None
 
 
 @pytest.mark.parametrize("name", ["DATABASE_URL", "SHIPLOG_SECRET"])
 @pytest.mark.parametrize("value", [None, ""])
-def test_what_is_missing_is_named(name: str, value: str | None) -> None:
-    environ = {key: setting for key, setting in {**LEAST, name: value}.items() if setting is not None}
+def test_a_missing_setting_is_named(name: str, value: str | None) -> None:
+    environ = {key: setting for key, setting in {**REQUIRED, name: value}.items() if setting is not None}
     with pytest.raises(SettingsError, match=f"{name} is not set. Set it to"):
         from_environment(environ)
 
 
-def test_a_short_secret_is_refused_and_not_repeated() -> None:
-    with pytest.raises(SettingsError, match="shorter than 32") as refused:
-        from_environment({**LEAST, "SHIPLOG_SECRET": "hunter2"})
-    assert "hunter2" not in str(refused.value)
+def test_a_short_secret_is_rejected_and_not_repeated() -> None:
+    with pytest.raises(SettingsError, match="shorter than 32") as rejected:
+        from_environment({**REQUIRED, "SHIPLOG_SECRET": "hunter2"})
+    assert "hunter2" not in str(rejected.value)
 
 
 @pytest.mark.parametrize(
@@ -56,48 +56,48 @@ def test_a_short_secret_is_refused_and_not_repeated() -> None:
 @pytest.mark.parametrize("value", ["0", "-1", "1.5", "ten", " 4", "1e3"])
 def test_numbers_are_whole_and_above_0(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match="whole number above 0"):
-        from_environment({**LEAST, name: value})
+        from_environment({**REQUIRED, name: value})
 
 
 LIMITS = ["SHIPLOG_LIMIT_VISITOR", "SHIPLOG_LIMIT_ADDRESS", "SHIPLOG_LIMIT_KEY", "SHIPLOG_LIMIT_LOGIN"]
 
 
-def test_limits_are_set_and_taken_away() -> None:
-    settings = from_environment({**LEAST, **dict(zip(LIMITS, ["0", "1", "2", ""], strict=True))})
+def test_a_limit_can_be_set_or_removed() -> None:
+    settings = from_environment({**REQUIRED, **dict(zip(LIMITS, ["0", "1", "2", ""], strict=True))})
     assert (settings.limit_visitor, settings.limit_address, settings.limit_key) == (0, 1, 2)
-    assert settings.limit_login == from_environment(LEAST).limit_login
+    assert settings.limit_login == from_environment(REQUIRED).limit_login
 
 
 @pytest.mark.parametrize("name", LIMITS)
 @pytest.mark.parametrize("value", ["-1", "1.5", "ten", " 4", "1e3", "1" * 10])
-def test_a_limit_is_a_whole_number(name: str, value: str) -> None:
+def test_a_limit_must_be_a_whole_number(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match="0 for no limit"):
-        from_environment({**LEAST, name: value})
+        from_environment({**REQUIRED, name: value})
 
 
-def test_proxies_are_trusted_by_address_and_by_network() -> None:
-    settings = from_environment({**LEAST, "SHIPLOG_TRUSTED_PROXIES": "10.0.0.0/8, 192.0.2.1,fd00::/8"})
+def test_proxies_can_be_given_as_addresses_and_networks() -> None:
+    settings = from_environment({**REQUIRED, "SHIPLOG_TRUSTED_PROXIES": "10.0.0.0/8, 192.0.2.1,fd00::/8"})
     assert [str(network) for network in settings.trusted_proxies] == [
         "10.0.0.0/8",
         "192.0.2.1/32",
         "fd00::/8",
     ]
-    assert from_environment(LEAST).trusted_proxies == ()
+    assert from_environment(REQUIRED).trusted_proxies == ()
 
 
 @pytest.mark.parametrize("value", ["proxy.example", "10.0.0.1/8", "10.0.0.0/33", "10.0.0.1,", ",", "*"])
-def test_what_is_no_network_is_not_trusted(value: str) -> None:
+def test_an_invalid_network_is_an_error(value: str) -> None:
     with pytest.raises(SettingsError, match=r"SHIPLOG_TRUSTED_PROXIES is .*Set it to"):
-        from_environment({**LEAST, "SHIPLOG_TRUSTED_PROXIES": value})
+        from_environment({**REQUIRED, "SHIPLOG_TRUSTED_PROXIES": value})
 
 
-def test_each_purpose_has_a_key_of_its_own() -> None:
-    settings = from_environment(LEAST)
+def test_each_purpose_has_its_own_key() -> None:
+    settings = from_environment(REQUIRED)
     keys = {settings.key(purpose) for purpose in ("visitor cookie", "pseudonym", "api keys and sessions")}
     assert {len(key) for key in keys} == {32}
     assert len(keys) == 3
 
 
 def test_another_secret_gives_other_keys() -> None:
-    other = from_environment({**LEAST, "SHIPLOG_SECRET": SECRET[::-1]})
-    assert other.key("pseudonym") != from_environment(LEAST).key("pseudonym")
+    other = from_environment({**REQUIRED, "SHIPLOG_SECRET": SECRET[::-1]})
+    assert other.key("pseudonym") != from_environment(REQUIRED).key("pseudonym")

@@ -1,10 +1,10 @@
-// One request to the API: JSON in and out; an error carries the problem's detail.
+// One request to the API with JSON in and out. Throws an error with the detail of the problem.
 
 export async function call(method, path, body) {
   return (await exchange(method, path, body)).answer;
 }
 
-// The same, with the ETag of the answer, and headers of one's own. Text is sent as it is.
+// The same, with additional headers, and with the ETag of the answer. A string is sent unchanged.
 export async function exchange(method, path, body, headers = {}) {
   const options = { method, headers: { Accept: "application/json", ...headers }, credentials: "same-origin" };
   if (body !== undefined) {
@@ -23,34 +23,35 @@ export async function exchange(method, path, body, headers = {}) {
   return { answer, etag: response.headers.get("ETag") };
 }
 
-// Makes the world agree with the last wish: one request at a time, and back to what stands when one fails.
-export class Wish {
-  constructor({ standing = null, send, show, explain }) {
-    Object.assign(this, { standing, wanted: standing, send, show, explain, busy: false });
+// An optimistic update: a value is shown at once and sent, one request at a time; if one fails, the last
+// confirmed value is shown again.
+export class OptimisticValue {
+  constructor({ confirmed = null, send, show, explain }) {
+    Object.assign(this, { confirmed, wanted: confirmed, send, show, explain, busy: false });
   }
 
-  stands(value) {
+  confirm(value) {
     if (this.busy) return;
-    this.standing = this.wanted = value;
+    this.confirmed = this.wanted = value;
     this.show(value);
   }
 
-  async want(value) {
+  async set(value) {
     this.wanted = value;
     this.show(value);
     this.explain("");
     if (this.busy) return;
     this.busy = true;
-    while (this.wanted !== this.standing) await this.#attempt(this.wanted);
+    while (this.wanted !== this.confirmed) await this.#attempt(this.wanted);
     this.busy = false;
   }
 
   async #attempt(value) {
     try {
-      this.standing = await this.send(value);
-      if (this.wanted === value) this.wanted = this.standing;
+      this.confirmed = await this.send(value);
+      if (this.wanted === value) this.wanted = this.confirmed;
     } catch (problem) {
-      this.wanted = this.standing;
+      this.wanted = this.confirmed;
       this.explain(problem.message);
     }
     this.show(this.wanted);

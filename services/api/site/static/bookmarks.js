@@ -1,13 +1,13 @@
-// The shelf: the bookmark buttons, the drawer and the page all show the same list.
+// The shelf: the bookmark buttons, the drawer and the page show the same list.
 
-import { call, Wish } from "./api.js";
+import { call, OptimisticValue } from "./api.js";
 
 const drawer = document.querySelector("[data-drawer]");
 const shelves = [...document.querySelectorAll("[data-shelf]")];
-const wishes = new Map();
+const toggles = new Map();
 
 export async function bookmarks() {
-  for (const button of document.querySelectorAll("[data-bookmark]")) wishes.set(button.dataset.bookmark, wishOf(button));
+  for (const button of document.querySelectorAll("[data-bookmark]")) toggles.set(button.dataset.bookmark, toggleOf(button));
   document.querySelector("[data-open-drawer]").addEventListener("click", open);
   document.querySelector("[data-close-drawer]").addEventListener("click", () => drawer.close());
   drawer.addEventListener("click", (event) => event.target === drawer && drawer.close());
@@ -25,7 +25,7 @@ async function load() {
   try {
     const { items } = await call("GET", "/v1/me/bookmarks");
     const saved = new Set(items.map((each) => each.tool.slug));
-    for (const [tool, wish] of wishes) wish.stands(saved.has(tool));
+    for (const [tool, toggle] of toggles) toggle.confirm(saved.has(tool));
     shelves.forEach((shelf) => list(shelf, items));
     count(items.length);
   } catch (problem) {
@@ -33,9 +33,9 @@ async function load() {
   }
 }
 
-function wishOf(button) {
-  const wish = new Wish({
-    standing: false,
+function toggleOf(button) {
+  const toggle = new OptimisticValue({
+    confirmed: false,
     send: (wanted) => save(button.dataset.bookmark, wanted),
     show: (saved) => {
       button.setAttribute("aria-pressed", String(saved));
@@ -43,8 +43,8 @@ function wishOf(button) {
     },
     explain: (words) => (button.nextElementSibling.textContent = words),
   });
-  button.addEventListener("click", () => wish.want(!wish.wanted));
-  return wish;
+  button.addEventListener("click", () => toggle.set(!toggle.wanted));
+  return toggle;
 }
 
 async function save(tool, wanted) {
@@ -90,7 +90,7 @@ function line({ tool, note, tags, saved_at }, shelf) {
 }
 
 async function remove(tool, shelf) {
-  if (wishes.has(tool)) return wishes.get(tool).want(false);
+  if (toggles.has(tool)) return toggles.get(tool).set(false);
   await save(tool, false).catch((problem) => state(shelf, "failed", problem.message));
 }
 

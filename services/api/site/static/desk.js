@@ -1,4 +1,4 @@
-// What every desk has: logging in and out, and forms that say how it went.
+// Shared by the editors' pages: logging in and out, and forms that report their result.
 
 import { call } from "./api.js";
 
@@ -12,7 +12,7 @@ document.querySelector("[data-log-out]")?.addEventListener("click", async () => 
   location.reload();
 });
 
-// Each form that matches is sent by `send`, whose words, or whose error's, it then shows.
+// Submits each matching form with `send`, and shows the text that it returns or the message of its error.
 export function on(selector, send) {
   for (const form of document.querySelectorAll(selector)) {
     form.addEventListener("submit", async (event) => {
@@ -21,16 +21,16 @@ export function on(selector, send) {
       if (button.ariaDisabled) return;
       button.ariaDisabled = "true"; // unlike disabled, it keeps the focus
       try {
-        tell(form, await send(form, Object.fromEntries(new FormData(form))));
+        report(form, await send(form, Object.fromEntries(new FormData(form))));
       } catch (problem) {
-        tell(form, problem.message, true);
+        report(form, problem.message, true);
       }
       button.ariaDisabled = null;
     });
   }
 }
 
-export function tell(form, words = "", wrong = false) {
+export function report(form, words = "", wrong = false) {
   const answer = form.querySelector("[data-part=answer]");
   answer.toggleAttribute("data-wrong", wrong);
   answer.textContent = words;

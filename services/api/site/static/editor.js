@@ -1,19 +1,19 @@
-// The editors' desk. The page holds only what the login may do, so a form may be missing.
+// The editors' desk. The page has only the forms that the login may use, so any of them may be missing.
 
 import { call, exchange } from "./api.js";
-import { on, tell } from "./desk.js";
+import { on, report } from "./desk.js";
 
-const ask = document.querySelector("[data-ask]");
-let loaded = { slug: null, etag: null }; // the tool on the form, as it stood
-let written = null; // the position of our last write: what is read afterwards shows it
+const dialog = document.querySelector("[data-ask]");
+let loaded = { slug: null, etag: null }; // the tool in the form, at the revision that was loaded
+let written = null; // the position of our last write, sent as min_position with later reads
 
 on("[data-put-tool]", async (_, { slug, category_slug, category_name, entry, detail, url, ...rest }) => {
   const category = { slug: category_slug, name: category_name };
   const body = { ...rest, category, pricing: { entry, detail }, url: url || null };
-  const revised = loaded.slug === slug ? loaded.etag : '"0"'; // revision 0 is "none yet"
+  const revised = loaded.slug === slug ? loaded.etag : '"0"'; // revision 0: not listed yet
   const { answer, etag } = await exchange("PUT", `/v1/tools/${slug}`, body, { "If-Match": revised });
   loaded = { slug, etag };
-  return said(answer);
+  return describe(answer);
 });
 
 document.querySelector("[data-load]")?.addEventListener("click", async ({ target: { form } }) => {
@@ -23,9 +23,9 @@ document.querySelector("[data-load]")?.addEventListener("click", async ({ target
     const { answer: card, etag } = await read(slug.value);
     loaded = { slug: slug.value, etag };
     fill(form.elements, card);
-    tell(form, card.retired_at ? "This tool is retired and can no longer be revised." : `Revision ${card.revision}.`);
+    report(form, card.retired_at ? "This tool is retired and can no longer be revised." : `Revision ${card.revision}.`);
   } catch (problem) {
-    tell(form, problem.message, true);
+    report(form, problem.message, true);
   }
 });
 
@@ -35,7 +35,7 @@ document.querySelector("[name=category_slug]")?.addEventListener("change", ({ ta
 });
 
 on("[data-put-take]", async (_, { tool, reviewer, score, choice, text }) =>
-  said(await call("PUT", `/v1/tools/${tool}/takes/${reviewer}`, { score: Number(score), choice, text })),
+  describe(await call("PUT", `/v1/tools/${tool}/takes/${reviewer}`, { score: Number(score), choice, text })),
 );
 
 on("[data-retire]", async (form, { slug }) => {
@@ -44,7 +44,7 @@ on("[data-retire]", async (form, { slug }) => {
   if (!(await confirmed(card))) return "Nothing was retired.";
   const { answer } = await exchange("POST", `/v1/tools/${slug}/retire`, undefined, { "If-Match": etag });
   form.reset();
-  return said(answer);
+  return describe(answer);
 });
 
 function read(slug) {
@@ -60,15 +60,15 @@ function fill(fields, card) {
 }
 
 function confirmed({ name, tally: { total } }) {
-  ask.querySelector("[data-part=name]").textContent = name;
+  dialog.querySelector("[data-part=name]").textContent = name;
   const votes = total === 1 ? "1 vote stays as it is." : `${total.toLocaleString("en")} votes stay as they are.`;
-  ask.querySelector("[data-part=votes]").textContent = total ? votes : "";
-  ask.returnValue = "";
-  ask.showModal();
-  return new Promise((answer) => ask.addEventListener("close", () => answer(ask.returnValue === "retire"), { once: true }));
+  dialog.querySelector("[data-part=votes]").textContent = total ? votes : "";
+  dialog.returnValue = "";
+  dialog.showModal();
+  return new Promise((answer) => dialog.addEventListener("close", () => answer(dialog.returnValue === "retire"), { once: true }));
 }
 
-function said({ revision, position }) {
+function describe({ revision, position }) {
   if (!position) return "Nothing to change.";
   written = position;
   return `Revision ${revision} is in the log at ${position}.`;

@@ -1,4 +1,4 @@
-// The filter of the log: hides what does not hold every word.
+// The filter of the list of tools: hides the tools that do not contain every word.
 
 export function filter() {
   const form = document.querySelector("[data-filter]");

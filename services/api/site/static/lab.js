@@ -1,9 +1,9 @@
-// The rule lab: rulebooks are written, tried, adopted and rolled back; a trial is watched until it ends.
+// The rule lab: rulebooks are written, tried, adopted and rolled back; a running trial is polled until it ends.
 
 import { call, exchange } from "./api.js";
-import { on, tell } from "./desk.js";
+import { on, report } from "./desk.js";
 
-const LOOK_MS = 600;
+const POLL_MS = 600;
 const editor = document.querySelector("[data-write] textarea");
 
 on("[data-write]", async (_, { toml }) => {
@@ -13,7 +13,7 @@ on("[data-write]", async (_, { toml }) => {
     if (!answer.position) return "This rulebook is known already.";
     await reload(answer.position);
   } catch (problem) {
-    throw new Error(point(problem.message));
+    throw new Error(markLine(problem.message));
   }
 });
 
@@ -50,16 +50,16 @@ const watched = document.querySelector("[data-trial]");
 if (watched) {
   const address = `/v1/trials/${watched.dataset.trial}`;
   watched.querySelector("[data-cancel]").addEventListener("click", async () => {
-    await call("POST", `${address}/cancel`).catch(({ message }) => tell(watched, message, true));
+    await call("POST", `${address}/cancel`).catch(({ message }) => report(watched, message, true));
   });
   watch(address);
 }
 
 async function watch(address) {
-  const trial = await call("GET", address).catch(() => null); // the next look may be answered
+  const trial = await call("GET", address).catch(() => null); // a failed poll is repeated
   if (trial && trial.state !== "running") return location.reload();
   if (trial) show(trial);
-  setTimeout(watch, LOOK_MS, address);
+  setTimeout(watch, POLL_MS, address);
 }
 
 function show({ progress: { done, total }, eta_seconds: eta }) {
@@ -70,14 +70,14 @@ function show({ progress: { done, total }, eta_seconds: eta }) {
   part("eta").textContent = eta === null ? "" : `, about ${Math.ceil(eta)} s to go`;
 }
 
-// The page anew, once the read models show what was written.
+// Reloads the page once the read models have folded the write.
 async function reload(position) {
   await call("GET", `/v1/rulebooks?min_position=${position}`);
   location.reload();
 }
 
-// Selects the line that a refusal is about, and says which it is.
-function point(message) {
+// Selects the line that an error is about, and prefixes the message with its number.
+function markLine(message) {
   const line = lineOf(message);
   editor.setAttribute("aria-invalid", "true");
   if (line === null) return message;
@@ -90,13 +90,13 @@ function point(message) {
 
 function lineOf(message) {
   const lines = editor.value.split("\n");
-  const told = message.match(/at line (\d+)/);
-  if (told) return Math.min(Number(told[1]), lines.length) - 1;
+  const numbered = message.match(/at line (\d+)/);
+  if (numbered) return Math.min(Number(numbered[1]), lines.length) - 1;
   const named = message.match(/`([\w.-]+)/);
   return named && lineOfField(lines, named[1]);
 }
 
-// The line of the field, or of its table where the field is missing.
+// The line of the field, or of its table if the field is missing.
 function lineOfField(lines, field) {
   let table = "";
   let heading = null;

@@ -1,4 +1,4 @@
-// Every page: live tallies, own votes, the shelf, the filter. The page is complete without them.
+// On every page: live tallies, own votes, the shelf, the filter. Pages can be read without them.
 
 import { ballots } from "./ballots.js";
 import { bookmarks } from "./bookmarks.js";

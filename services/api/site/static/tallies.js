@@ -1,14 +1,14 @@
-// Tallies as they stand: every element with data-tally shows the newest state the stream has sent.
+// Live tallies: every element with data-tally shows the newest tally that the stream has sent.
 
 import { call } from "./api.js";
 
 const watched = [...new Set([...document.querySelectorAll("[data-tally]")].map((each) => each.dataset.tally))].slice(0, 100);
-const light = document.querySelector("[data-live]");
+const indicator = document.querySelector("[data-live]");
 const latest = new Map();
 let stream = null;
-let again = 0;
+let retry = 0;
 
-// "0.7500" is read as whole ten-thousandths, so that halves round up exactly.
+// "0.7500" is parsed as whole ten-thousandths, so that halves round up exactly.
 const tenThousandths = (share) => Math.round(Number(share) * 10_000);
 
 export function percent(share) {
@@ -26,7 +26,7 @@ export function watch() {
   open();
 }
 
-// After a vote, when no stream is there to tell: read the tally that holds it.
+// After a vote without an open stream: read the tally that contains it.
 export async function catchUp(tool, position) {
   if (stream?.readyState === EventSource.OPEN) return;
   show(await call("GET", `/v1/tools/${tool}/tally?min_position=${position}`).catch(() => null));
@@ -35,24 +35,24 @@ export async function catchUp(tool, position) {
 function open() {
   close();
   stream = new EventSource(`/v1/tallies/stream?tools=${watched.join(",")}`);
-  stream.addEventListener("open", () => shine("live"));
+  stream.addEventListener("open", () => showConnection("live"));
   stream.addEventListener("tally", (event) => show(JSON.parse(event.data)));
   stream.addEventListener("error", () => {
-    shine("reconnecting");
-    if (stream?.readyState === EventSource.CLOSED) again = setTimeout(open, 3000 + Math.random() * 2000);
+    showConnection("reconnecting");
+    if (stream?.readyState === EventSource.CLOSED) retry = setTimeout(open, 3000 + Math.random() * 2000);
   });
 }
 
 function close() {
-  clearTimeout(again);
+  clearTimeout(retry);
   stream?.close();
   stream = null;
 }
 
-function shine(state) {
-  light.hidden = false;
-  light.dataset.live = state;
-  light.querySelector("[data-part=live]").textContent = state;
+function showConnection(state) {
+  indicator.hidden = false;
+  indicator.dataset.live = state;
+  indicator.querySelector("[data-part=live]").textContent = state;
 }
 
 function show(tally) {
@@ -88,7 +88,7 @@ function fill(root, tally) {
   part("whisker")?.setAttribute("width", `${(high - low) * 100}%`);
 }
 
-// Spoken at most every four seconds, and then only the newest.
+// Announced to screen readers at most every four seconds, and then only the newest.
 let pending = null;
 let quiet = false;
 

@@ -26,20 +26,20 @@ FORMAT = "shiplog-verdict-1"
 CLAUSES = ("verdict", "panel share", "mean score", "community share", "community lower bound", "votes")
 LABELS = ("Split", "Ship", "Skip")
 COMMUNITY = ("weight", "minimum", "bound", "z", "half_life_days", "window_days", "veto_below")
-MOST = 10**15  # votes
-LATEST = 10**6  # days since 1970-01-01
+VOTES_MAX = 10**15  # votes
+DAY_MAX = 10**6  # days since 1970-01-01
 
 
-class Wrong(Exception):
-    """A field that no bundle of Shiplog has so."""
+class InvalidBundle(Exception):
+    """A field has a value that no bundle of Shiplog has."""
 
 
-# What is read: typed, within its limits, and nothing beside it.
+# Reading: every field is typed, within its limits, and known.
 
 
-class Bar(NamedTuple):
+class Threshold(NamedTuple):
     at: Fraction
-    reach: bool
+    inclusive: bool
 
 
 class Panel(NamedTuple):
@@ -60,13 +60,13 @@ class Community(NamedTuple):
     veto: Fraction | None
 
 
-class Book(NamedTuple):
-    ship: Bar
-    skip: Bar  # of the share itself: passed from above
+class Rulebook(NamedTuple):
+    ship: Threshold
+    skip: Threshold  # of the share itself, which has to lie below it
     between: str
     panel: Panel
     community: Community
-    words: dict[str, str]  # as the rulebook writes them: ship, skip, z, veto_below
+    words: dict[str, str]  # ship, skip, z and veto_below as the rulebook writes them
 
     @property
     def weighs_votes(self) -> bool:
@@ -100,33 +100,33 @@ class Inputs(NamedTuple):
 
 def fields(value: object, where: str, names: Sequence[str]) -> dict[str, object]:
     if not isinstance(value, dict):
-        raise Wrong(f"{where}: is no object")
+        raise InvalidBundle(f"{where}: is no object")
     for name in sorted(set(value) ^ set(names)):
-        raise Wrong(f"{where}.{name}: {'is missing' if name in names else 'belongs to no bundle'}")
+        raise InvalidBundle(f"{where}.{name}: {'is missing' if name in names else 'belongs to no bundle'}")
     return value
 
 
 def items(value: object, where: str) -> list[object]:
     if not isinstance(value, list):
-        raise Wrong(f"{where}: is no list")
+        raise InvalidBundle(f"{where}: is no list")
     return value
 
 
-def whole(value: object, where: str, low: int, high: int) -> int:
+def integer(value: object, where: str, low: int, high: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise Wrong(f"{where}: is no whole number from {low} to {high}")
+        raise InvalidBundle(f"{where}: is no whole number from {low} to {high}")
     return value
 
 
 def text(value: object, where: str) -> str:
     if not isinstance(value, str):
-        raise Wrong(f"{where}: is no text")
+        raise InvalidBundle(f"{where}: is no text")
     return value
 
 
 def one_of(value: object, where: str, choices: Sequence[str]) -> str:
     if value not in choices:
-        raise Wrong(f"{where}: is none of {', '.join(choices)}")
+        raise InvalidBundle(f"{where}: is none of {', '.join(choices)}")
     return text(value, where)
 
 
@@ -134,40 +134,43 @@ def ratio(value: object, where: str) -> Fraction:
     words = text(value, where)
     parts = words.split("/")
     if len(parts) > 2 or not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
-        raise Wrong(f"{where}: is no ratio")
+        raise InvalidBundle(f"{where}: is no ratio")
     if len(parts) == 2 and int(parts[1]) == 0:
-        raise Wrong(f"{where}: divides by 0")
+        raise InvalidBundle(f"{where}: divides by 0")
     found = Fraction(words)
     if str(found) != words or found > 1:
-        raise Wrong(f"{where}: is no ratio within 0 and 1, in lowest terms")
+        raise InvalidBundle(f"{where}: is no ratio within 0 and 1, in lowest terms")
     return found
 
 
-def bar(value: object, where: str, sign: str) -> Bar:
+def read_threshold(value: object, where: str, sign: str) -> Threshold:
     words = text(value, where)
     if not words.startswith(sign):
-        raise Wrong(f"{where}: does not begin with {sign}")
-    reach = words[1:2] == "="
-    return Bar(ratio(words[2 if reach else 1 :], where), reach)
+        raise InvalidBundle(f"{where}: does not begin with {sign}")
+    inclusive = words[1:2] == "="
+    return Threshold(ratio(words[2 if inclusive else 1 :], where), inclusive)
 
 
-def read_book(value: object) -> Book:
+def read_rulebook(value: object) -> Rulebook:
     names = ("name", "ship", "skip", "between", "title", "description", "panel", "community", "comparison")
     book = fields(value, "rulebook", names)
     for name in ("name", "title", "description"):
         text(book[name], f"rulebook.{name}")
     for clause in items(book["comparison"], "rulebook.comparison"):
         one_of(clause, "rulebook.comparison", CLAUSES)
-    ship, skip = bar(book["ship"], "rulebook.ship", ">"), bar(book["skip"], "rulebook.skip", "<")
-    if ship.at < skip.at or (ship.at == skip.at and ship.reach and skip.reach):
-        raise Wrong("rulebook.ship: overlaps rulebook.skip")
+    ship, skip = (
+        read_threshold(book["ship"], "rulebook.ship", ">"),
+        read_threshold(book["skip"], "rulebook.skip", "<"),
+    )
+    if ship.at < skip.at or (ship.at == skip.at and ship.inclusive and skip.inclusive):
+        raise InvalidBundle("rulebook.ship: overlaps rulebook.skip")
     panel, community = read_panel(book["panel"]), read_community(book["community"])
     if panel.weight == 0 and community.weight == 0:
-        raise Wrong("rulebook.community.weight: is 0, and so is rulebook.panel.weight")
+        raise InvalidBundle("rulebook.community.weight: is 0, and so is rulebook.panel.weight")
     between = one_of(book["between"], "rulebook.between", LABELS)
     found = {**book, **fields(book["community"], "rulebook.community", COMMUNITY)}
     words = {name: str(found[name]) for name in ("ship", "skip", "z", "veto_below")}
-    return Book(ship, skip, between, panel, community, words)
+    return Rulebook(ship, skip, between, panel, community, words)
 
 
 def read_panel(value: object) -> Panel:
@@ -175,26 +178,29 @@ def read_panel(value: object) -> Panel:
     panel = fields(value, where, ("weight", "quorum", "counts", "bands", "weights"))
     weights = panel["weights"]
     if not isinstance(weights, dict):
-        raise Wrong(f"{where}.weights: is no object")
+        raise InvalidBundle(f"{where}.weights: is no object")
     return Panel(
-        whole(panel["weight"], f"{where}.weight", 0, 1_000),
-        whole(panel["quorum"], f"{where}.quorum", 1, 1_000),
+        integer(panel["weight"], f"{where}.weight", 0, 1_000),
+        integer(panel["quorum"], f"{where}.quorum", 1, 1_000),
         one_of(panel["counts"], f"{where}.counts", ("choices", "scores")) == "scores",
         read_bands(panel["bands"], f"{where}.bands"),
-        {who: whole(each, f"{where}.weights.{who}", 0, 1_000) for who, each in weights.items()},
+        {
+            reviewer: integer(each, f"{where}.weights.{reviewer}", 0, 1_000)
+            for reviewer, each in weights.items()
+        },
     )
 
 
 def read_bands(value: object, where: str) -> tuple[tuple[int, int], ...]:
     bands = []
     for band in items(value, where):
-        pair = [whole(each, where, 0, 100) for each in items(band, where)]
+        pair = [integer(each, where, 0, 100) for each in items(band, where)]
         if len(pair) != 2:
-            raise Wrong(f"{where}: are pairs of score and worth")
+            raise InvalidBundle(f"{where}: are pairs of score and worth")
         bands.append((pair[0], pair[1]))
     starts = [start for start, _ in bands]
     if bands and (starts[0] != 0 or starts != sorted(set(starts))):
-        raise Wrong(f"{where}: do not rise from 0")
+        raise InvalidBundle(f"{where}: do not rise from 0")
     return tuple(bands)
 
 
@@ -203,12 +209,12 @@ def read_community(value: object) -> Community:
     found = fields(value, where, COMMUNITY)
     half_life, window, veto = found["half_life_days"], found["window_days"], found["veto_below"]
     return Community(
-        whole(found["weight"], f"{where}.weight", 0, 1_000),
-        whole(found["minimum"], f"{where}.minimum", 1, 10**9),
+        integer(found["weight"], f"{where}.weight", 0, 1_000),
+        integer(found["minimum"], f"{where}.minimum", 1, 10**9),
         one_of(found["bound"], f"{where}.bound", ("share", "interval")) == "interval",
         quantile(found["z"], f"{where}.z"),
-        None if half_life is None else whole(half_life, f"{where}.half_life_days", 7, 3_650),
-        None if window is None else whole(window, f"{where}.window_days", 1, 3_650),
+        None if half_life is None else integer(half_life, f"{where}.half_life_days", 7, 3_650),
+        None if window is None else integer(window, f"{where}.window_days", 1, 3_650),
         None if veto is None else ratio(veto, f"{where}.veto_below"),
     )
 
@@ -217,9 +223,9 @@ def quantile(value: object, where: str) -> Fraction:
     words = text(value, where)
     parts = words.split(".")
     if len(words) > 6 or len(parts) > 2 or not all(part.isascii() and part.isdigit() for part in parts):
-        raise Wrong(f"{where}: is no quantile")
+        raise InvalidBundle(f"{where}: is no quantile")
     if not 0 < Fraction(words) < 10:
-        raise Wrong(f"{where}: is no quantile above 0 and below 10")
+        raise InvalidBundle(f"{where}: is no quantile above 0 and below 10")
     return Fraction(words)
 
 
@@ -228,18 +234,18 @@ def read_inputs(value: object, weighs_age: bool) -> Inputs:
     found = fields(value, "inputs", ("takes", "ship", "skip", *aged))
     takes = tuple(read_take(each) for each in items(found["takes"], "inputs.takes"))
     if [take.reviewer for take in takes] != sorted({take.reviewer for take in takes}):
-        raise Wrong("inputs.takes: are not one a reviewer, in their order")
-    ship, skip = (whole(found[each], f"inputs.{each}", 0, MOST) for each in ("ship", "skip"))
+        raise InvalidBundle("inputs.takes: are not one a reviewer, in their order")
+    ship, skip = (integer(found[each], f"inputs.{each}", 0, VOTES_MAX) for each in ("ship", "skip"))
     if not weighs_age:
         return Inputs(takes, ship, skip, None, ())
     days = tuple(read_day(each) for each in items(found["days"], "inputs.days"))
-    today = None if found["today"] is None else whole(found["today"], "inputs.today", 0, LATEST)
+    today = None if found["today"] is None else integer(found["today"], "inputs.today", 0, DAY_MAX)
     if [each.day for each in days] != sorted({each.day for each in days}):
-        raise Wrong("inputs.days: are not in order")
+        raise InvalidBundle("inputs.days: are not in order")
     if (sum(each.ship for each in days), sum(each.skip for each in days)) != (ship, skip):
-        raise Wrong("inputs.days: do not add up to inputs.ship and inputs.skip")
+        raise InvalidBundle("inputs.days: do not add up to inputs.ship and inputs.skip")
     if days and (today is None or days[-1].day > today):
-        raise Wrong("inputs.today: lies before a day of inputs.days")
+        raise InvalidBundle("inputs.today: lies before a day of inputs.days")
     return Inputs(takes, ship, skip, today, days)
 
 
@@ -248,7 +254,7 @@ def read_take(value: object) -> Take:
     take = fields(value, where, ("reviewer", "score", "choice"))
     return Take(
         text(take["reviewer"], f"{where}.reviewer"),
-        whole(take["score"], f"{where}.score", 0, 100),
+        integer(take["score"], f"{where}.score", 0, 100),
         one_of(take["choice"], f"{where}.choice", ("ship", "skip")),
     )
 
@@ -256,15 +262,15 @@ def read_take(value: object) -> Take:
 def read_day(value: object) -> Day:
     numbers = items(value, "inputs.days")
     if len(numbers) != 3:
-        raise Wrong("inputs.days: are triples of day, ship and skip")
+        raise InvalidBundle("inputs.days: are triples of day, ship and skip")
     return Day(
-        whole(numbers[0], "inputs.days", 0, LATEST),
-        whole(numbers[1], "inputs.days", 0, MOST),
-        whole(numbers[2], "inputs.days", 0, MOST),
+        integer(numbers[0], "inputs.days", 0, DAY_MAX),
+        integer(numbers[1], "inputs.days", 0, VOTES_MAX),
+        integer(numbers[2], "inputs.days", 0, VOTES_MAX),
     )
 
 
-# Ends of what is compared with a bar. Each knows on which side of a share it lies: -1, 0 or 1.
+# Ends of intervals. An end is known by the side of any share on which it lies: -1, 0 or 1.
 
 
 class End:
@@ -276,13 +282,13 @@ def sign(number: Fraction) -> int:
     return (number > 0) - (number < 0)
 
 
-def plain(share: Fraction) -> End:
+def exact(share: Fraction) -> End:
     return End(lambda at: sign(share - at))
 
 
-def wilson(ship: int, total: int, unit: int, z: Fraction) -> tuple[End, End]:
-    """The roots of (n + z2) a2 - (2np + z2) a + n p2 = 0, for p = ship/total and n = total/unit."""
-    n, p = Fraction(total, unit), Fraction(ship, total)
+def wilson(ship: int, total: int, vote_weight_today: int, z: Fraction) -> tuple[End, End]:
+    """The roots of (n + z2) a2 - (2np + z2) a + n p2 = 0, for p = ship/total and n = total/vote_weight_today."""
+    n, p = Fraction(total, vote_weight_today), Fraction(ship, total)
     first, second, third = n + z * z, 2 * n * p + z * z, n * p * p
     middle = second / (2 * first)
 
@@ -295,12 +301,12 @@ def wilson(ship: int, total: int, unit: int, z: Fraction) -> tuple[End, End]:
     )
 
 
-def mixed(base: Fraction, factor: Fraction, end: End) -> End:
+def combine(base: Fraction, factor: Fraction, end: End) -> End:
     return End(lambda at: end.side((at - base) / factor))
 
 
 def four_places(end: End) -> str:
-    """Half to even, from -1 to 1: the last half of a place that does not lie beyond the end."""
+    """Half to even, for ends from -1 to 1, by bisection over halves of the last place."""
     low, high = -20_000, 20_001
     while high - low > 1:
         middle = (low + high) // 2
@@ -316,20 +322,20 @@ def shown(number: int, places: int) -> str:
     return f"{'-' if number < 0 else ''}{digits[:-places]}.{digits[-places:]}"
 
 
-# The votes, weighed; and the rule for one state of the panel.
+# The weights of votes, and the rule for one state of the panel.
 
 
 class Votes(NamedTuple):
     number: int
     ship: int
     total: int
-    unit: int
+    vote_weight_today: int
 
 
-class Scale:
-    """Of a day, what a vote cast on it weighs: 2**(day / half-life), rounded down after 32 binary places within one."""
+class Weights:
+    """The weight of a vote by the day of its cast: 2**(day / half-life), rounded down after 32 binary places."""
 
-    def __init__(self, book: Book, inputs: Inputs) -> None:
+    def __init__(self, book: Rulebook, inputs: Inputs) -> None:
         self._half_life = book.community.half_life
         today = inputs.today or 0
         self.days = [
@@ -338,14 +344,14 @@ class Scale:
             if (each.ship or each.skip)
             and (book.community.window is None or each.day > today - book.community.window)
         ]
-        self._base = min((each.day for each in self.days), default=today) // (self._half_life or 1)
-        self.unit = self.weight(today)
+        self._half_lives = min((each.day for each in self.days), default=today) // (self._half_life or 1)
+        self.vote_weight_today = self.weight(today)
 
     def weight(self, day: int) -> int:
         if self._half_life is None:
             return 1
         halves, rest = divmod(day, self._half_life)
-        return power_of_two(rest, self._half_life) << (halves - self._base)
+        return power_of_two(rest, self._half_life) << (halves - self._half_lives)
 
 
 def power_of_two(rest: int, half_life: int) -> int:
@@ -360,119 +366,121 @@ def power_of_two(rest: int, half_life: int) -> int:
 
 
 class Ballots:
-    """What votes weigh, and weigh without the heaviest so many of one side."""
+    """The weighted votes, all of them or without the heaviest ones of a side."""
 
-    def __init__(self, book: Book, inputs: Inputs) -> None:
+    def __init__(self, book: Rulebook, inputs: Inputs) -> None:
         if book.weighs_age:
-            scale = Scale(book, inputs)
-            newest = [(scale.weight(each.day), each) for each in reversed(scale.days)]
+            weights = Weights(book, inputs)
+            newest = [(weights.weight(each.day), each) for each in reversed(weights.days)]
             self._ships = [(weight, each.ship) for weight, each in newest]
             self._skips = [(weight, each.skip) for weight, each in newest]
-            self._unit = scale.unit
+            self._vote_weight_today = weights.vote_weight_today
         else:
-            self._ships, self._skips, self._unit = [(1, inputs.ship)], [(1, inputs.skip)], 1
+            self._ships, self._skips, self._vote_weight_today = [(1, inputs.ship)], [(1, inputs.skip)], 1
         self.ships, self.skips = (sum(count for _, count in side) for side in (self._ships, self._skips))
 
     def without(self, ships: int = 0, skips: int = 0) -> Votes:
-        ship, skip = left_of(self._ships, ships), left_of(self._skips, skips)
-        return Votes(self.ships + self.skips - ships - skips, ship, ship + skip, self._unit)
+        ship, skip = weight_without(self._ships, ships), weight_without(self._skips, skips)
+        return Votes(self.ships + self.skips - ships - skips, ship, ship + skip, self._vote_weight_today)
 
 
-def left_of(side: Sequence[tuple[int, int]], gone: int) -> int:
+def weight_without(side: Sequence[tuple[int, int]], removed: int) -> int:
     left = 0
     for weight, count in side:
-        left += weight * (count - min(gone, count))
-        gone -= min(gone, count)
+        left += weight * (count - min(removed, count))
+        removed -= min(removed, count)
     return left
 
 
-class Standing:
-    def __init__(self, book: Book, panel: Fraction | None) -> None:
+class Rule:
+    def __init__(self, book: Rulebook, panel: Fraction | None) -> None:
         self.book, self.panel = book, panel
-        self.mine = panel if book.panel.weight else None
+        self.panel_share = panel if book.panel.weight else None
 
-    def speaks(self, votes: Votes) -> bool:
+    def has_quorum(self, votes: Votes) -> bool:
         return self.book.weighs_votes and votes.number >= self.book.community.minimum
 
     def interval(self, votes: Votes) -> tuple[End, End]:
-        return wilson(votes.ship, votes.total, votes.unit, self.book.community.z)
+        return wilson(votes.ship, votes.total, votes.vote_weight_today, self.book.community.z)
 
     def community(self, votes: Votes) -> tuple[End, End] | None:
-        if not self.speaks(votes) or not self.book.community.weight:
+        if not self.has_quorum(votes) or not self.book.community.weight:
             return None
         if self.book.community.by_interval:
             return self.interval(votes)
-        share = plain(Fraction(votes.ship, votes.total))
+        share = exact(Fraction(votes.ship, votes.total))
         return share, share
 
-    def together(self, votes: Votes) -> tuple[End, End] | None:
-        theirs = self.community(votes)
-        if self.mine is None or theirs is None:
-            return theirs if self.mine is None else (plain(self.mine), plain(self.mine))
+    def combined(self, votes: Votes) -> tuple[End, End] | None:
+        community = self.community(votes)
+        if self.panel_share is None or community is None:
+            return (
+                community if self.panel_share is None else (exact(self.panel_share), exact(self.panel_share))
+            )
         part = Fraction(self.book.community.weight, self.book.panel.weight + self.book.community.weight)
-        base = self.mine * (1 - part)
-        return mixed(base, part, theirs[0]), mixed(base, part, theirs[1])
+        base = self.panel_share * (1 - part)
+        return combine(base, part, community[0]), combine(base, part, community[1])
 
     def decide(self, votes: Votes) -> tuple[str, str]:
-        book, together = self.book, self.together(votes)
-        if together is None:
+        book, combined = self.book, self.combined(votes)
+        if combined is None:
             return "Unreviewed", "nothing"
         label = book.between
-        if together[0].side(book.ship.at) >= (0 if book.ship.reach else 1):
+        if combined[0].side(book.ship.at) >= (0 if book.ship.inclusive else 1):
             label = "Ship"
-        elif together[1].side(book.skip.at) <= (0 if book.skip.reach else -1):
+        elif combined[1].side(book.skip.at) <= (0 if book.skip.inclusive else -1):
             label = "Skip"
         if label == "Ship" and self.vetoed(votes):
             return "Split", "veto"
-        by = {"panel": self.mine is not None, "community": self.community(votes) is not None}
+        by = {"panel": self.panel_share is not None, "community": self.community(votes) is not None}
         return label, " and ".join(name for name in by if by[name])
 
     def vetoed(self, votes: Votes) -> bool:
         veto = self.book.community.veto
-        return veto is not None and self.speaks(votes) and self.interval(votes)[1].side(veto) < 0
+        return veto is not None and self.has_quorum(votes) and self.interval(votes)[1].side(veto) < 0
 
 
-# Margins: the fewest votes, and the fewest takes, without which the label is another.
+# Margins: the fewest votes, and the fewest takes, whose removal changes the label.
 
 
-def fewest_votes(standing: Standing, ballots: Ballots) -> int | None:
+def vote_margin(rule: Rule, ballots: Ballots) -> int | None:
     all_votes = ballots.without()
-    if not standing.speaks(all_votes):
+    if not rule.has_quorum(all_votes):
         return None
-    label = standing.decide(all_votes)[0]
-    spare = all_votes.number - standing.book.community.minimum
+    label = rule.decide(all_votes)[0]
+    spare = all_votes.number - rule.book.community.minimum
     ways = [
-        first(lambda n: standing.decide(ballots.without(ships=n))[0] != label, min(spare, ballots.ships)),
-        first(lambda n: standing.decide(ballots.without(skips=n))[0] != label, min(spare, ballots.skips)),
-        spare + 1 if standing.decide(Votes(0, 0, 0, 1))[0] != label else None,
+        first(lambda n: rule.decide(ballots.without(ships=n))[0] != label, min(spare, ballots.ships)),
+        first(lambda n: rule.decide(ballots.without(skips=n))[0] != label, min(spare, ballots.skips)),
+        spare + 1 if rule.decide(Votes(0, 0, 0, 1))[0] != label else None,
     ]
     return min((way for way in ways if way is not None), default=None)
 
 
-def first(is_so: Callable[[int], bool], most: int) -> int | None:
-    """Of 1..most; once it is so it stays so."""
-    if most < 1 or not is_so(most):
+def first(is_true: Callable[[int], bool], last: int) -> int | None:
+    """The first of 1..last for which the predicate is true; it is monotone."""
+    if last < 1 or not is_true(last):
         return None
-    low, high = 0, most
+    low, high = 0, last
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if is_so(middle) else (middle, high)
+        low, high = (low, middle) if is_true(middle) else (middle, high)
     return high
 
 
-def fewest_takes(book: Book, takes: Sequence[tuple[int, int]], votes: Votes, label: str) -> int | None:
-    for gone in range(1, len(takes) + 1):
-        kept = len(takes) - gone
+def take_margin(book: Rulebook, takes: Sequence[tuple[int, int]], votes: Votes, label: str) -> int | None:
+    for removed in range(1, len(takes) + 1):
+        kept = len(takes) - removed
         shares: list[Fraction | None] = [None]
         if kept >= book.panel.quorum:
             shares = [extreme(takes, kept, 1), extreme(takes, kept, -1)]
-        if any(Standing(book, share).decide(votes)[0] != label for share in shares):
-            return gone
+        if any(Rule(book, share).decide(votes)[0] != label for share in shares):
+            return removed
     return None
 
 
 def extreme(takes: Sequence[tuple[int, int]], kept: int, way: int) -> Fraction:
-    """The least share (way 1) or the greatest (way -1) that so many of the takes have; approached until it stays."""
+    """The least share (way 1) or the greatest (way -1) of any ``kept`` takes, by iteration until it no longer changes."""
     share = share_of(takes)
     while True:
         beyond = sorted(takes, key=lambda take: way * take[0] * (take[1] - 100 * share))[:kept]
@@ -485,12 +493,12 @@ def share_of(takes: Sequence[tuple[int, int]]) -> Fraction:
     return Fraction(sum(weight * worth for weight, worth in takes), 100 * sum(weight for weight, _ in takes))
 
 
-def counted_takes(book: Book, inputs: Inputs) -> list[tuple[int, int]]:
+def counted_takes(book: Rulebook, inputs: Inputs) -> list[tuple[int, int]]:
     weighed = [(book.panel.weights.get(take.reviewer, 1), worth(book, take)) for take in inputs.takes]
     return [(weight, value) for weight, value in weighed if weight]
 
 
-def worth(book: Book, take: Take) -> int:
+def worth(book: Rulebook, take: Take) -> int:
     if not book.panel.scores:
         return 100 if take.choice == "ship" else 0
     found = take.score
@@ -499,27 +507,27 @@ def worth(book: Book, take: Take) -> int:
     return found
 
 
-# The verdict, in figures and in words.
+# The verdict, in numbers and in sentences.
 
 
-def judge(book: Book, inputs: Inputs, rulebook: str, digest: str) -> dict[str, object]:
+def judge(book: Rulebook, inputs: Inputs, rulebook: str, digest: str) -> dict[str, object]:
     takes, ballots = counted_takes(book, inputs), Ballots(book, inputs)
-    standing = Standing(book, share_of(takes) if len(takes) >= book.panel.quorum else None)
+    rule = Rule(book, share_of(takes) if len(takes) >= book.panel.quorum else None)
     votes = ballots.without()
-    label, decided = standing.decide(votes)
-    distance = distance_of(standing, votes, label, decided)
+    label, decided = rule.decide(votes)
+    distance = distance_of(rule, votes, label, decided)
     return {
         "label": label,
         "decided": decided,
         "panel": panel_of(inputs.takes),
         "community": tally_of(book, inputs),
-        "shares": shares_of(standing, votes),
+        "shares": shares_of(rule, votes),
         "distance": distance and {"label": distance[0], "share": distance[1]},
         "margin": {
-            "votes": fewest_votes(standing, ballots),
-            "takes": fewest_takes(book, takes, votes, label),
+            "votes": vote_margin(rule, ballots),
+            "takes": take_margin(book, takes, votes, label),
         },
-        "explanation": list(explain(standing, votes, inputs, len(takes), label, decided, distance)),
+        "explanation": list(explain(rule, votes, inputs, len(takes), label, decided, distance)),
         "rulebook": rulebook,
         "inputs": digest,
     }
@@ -531,29 +539,29 @@ def panel_of(takes: Sequence[Take]) -> dict[str, object]:
     return {
         "ship": ship,
         "skip": number - ship,
-        "share": four_places(plain(Fraction(ship, number))) if number else None,
+        "share": four_places(exact(Fraction(ship, number))) if number else None,
         "mean_score": shown(round(Fraction(10 * total, number)), 1) if number else None,
         "score_total": total,
     }
 
 
-def tally_of(book: Book, inputs: Inputs) -> dict[str, object]:
+def tally_of(book: Rulebook, inputs: Inputs) -> dict[str, object]:
     ship, total = inputs.ship, inputs.ship + inputs.skip
     return {
         "ship": ship,
         "skip": inputs.skip,
         "total": total,
-        "share": four_places(plain(Fraction(ship, total))) if total else None,
+        "share": four_places(exact(Fraction(ship, total))) if total else None,
         "interval": both(wilson(ship, total, 1, book.community.z)) if total else None,
         "preliminary": total < book.community.minimum,
     }
 
 
-def shares_of(standing: Standing, votes: Votes) -> dict[str, object]:
+def shares_of(rule: Rule, votes: Votes) -> dict[str, object]:
     return {
-        "panel": None if standing.mine is None else four_places(plain(standing.mine)),
-        "community": both(standing.community(votes)),
-        "together": both(standing.together(votes)),
+        "panel": None if rule.panel_share is None else four_places(exact(rule.panel_share)),
+        "community": both(rule.community(votes)),
+        "together": both(rule.combined(votes)),
     }
 
 
@@ -561,31 +569,31 @@ def both(ends: tuple[End, End] | None) -> list[str] | None:
     return None if ends is None else [four_places(ends[0]), four_places(ends[1])]
 
 
-def distance_of(standing: Standing, votes: Votes, label: str, decided: str) -> tuple[str, str] | None:
-    """To the next label across a bar, and how much of a share lies between."""
-    book, together = standing.book, standing.together(votes)
-    if together is None or decided == "veto":
+def distance_of(rule: Rule, votes: Votes, label: str, decided: str) -> tuple[str, str] | None:
+    """The nearest label across a threshold, and its distance in shares."""
+    book, combined = rule.book, rule.combined(votes)
+    if combined is None or decided == "veto":
         return None
-    as_one = not (book.community.by_interval and standing.community(votes))
-    meet = as_one and book.ship.at == book.skip.at and (book.ship.reach or book.skip.reach)
+    as_one = not (book.community.by_interval and rule.community(votes))
+    meet = as_one and book.ship.at == book.skip.at and (book.ship.inclusive or book.skip.inclusive)
     ways = []
-    for name, opposite, bar_, end, last in (
-        ("Ship", "Skip", book.ship, together[0], 1),
-        ("Skip", "Ship", book.skip, together[1], 0),
+    for name, opposite, threshold, end, last in (
+        ("Ship", "Skip", book.ship, combined[0], 1),
+        ("Skip", "Ship", book.skip, combined[1], 0),
     ):
         across = opposite if meet else book.between
-        nothing_beyond = bar_.at == last and not bar_.reach
-        nothing_before = bar_.at == 1 - last and bar_.reach
+        nothing_beyond = threshold.at == last and not threshold.inclusive
+        nothing_before = threshold.at == 1 - last and threshold.inclusive
         if across == name or label not in (name, across) or nothing_beyond or nothing_before:
             continue
-        far = four_places(mixed(-bar_.at, Fraction(1), end)).lstrip("-")
-        ways.append((far, across if label == name else name))
+        distance = four_places(combine(-threshold.at, Fraction(1), end)).lstrip("-")
+        ways.append((distance, across if label == name else name))
     nearest = min(ways, key=lambda way: Fraction(way[0]), default=None)
     return nearest and (nearest[1], nearest[0])
 
 
 def explain(
-    standing: Standing,
+    rule: Rule,
     votes: Votes,
     inputs: Inputs,
     counted: int,
@@ -599,71 +607,71 @@ def explain(
         "panel and community": "The panel and the community decided together.",
         "nothing": "Nothing decided: there is no panel that counts, and no community that weighs.",
         "veto": "The community vetoed what would have been Ship: "
-        f"its interval lies wholly below {standing.book.words['veto_below']}.",
+        f"its interval lies wholly below {rule.book.words['veto_below']}.",
     }[decided]
-    yield words_of_panel(standing, inputs.takes, counted)
-    yield words_of_votes(standing, votes)
+    yield panel_sentence(rule, inputs.takes, counted)
+    yield votes_sentence(rule, votes)
     if decided not in ("veto", "nothing"):
-        yield words_of_bars(standing, votes, label)
+        yield thresholds_sentence(rule, votes, label)
     if distance:
         yield f"{distance[1]} of a share is missing to {distance[0]}."
 
 
-def words_of_panel(standing: Standing, takes: Sequence[Take], counted: int) -> str:
-    book, number = standing.book, len(takes)
+def panel_sentence(rule: Rule, takes: Sequence[Take], counted: int) -> str:
+    book, number = rule.book, len(takes)
     ship = sum(take.choice == "ship" for take in takes)
     if number == 0:
         return "No reviewer has published a take."
-    said = f"{ship} of {number} takes {'says' if ship == 1 else 'say'} ship"
+    sentence = f"{ship} of {number} takes {'says' if ship == 1 else 'say'} ship"
     if number == 1:
-        said = f"The only take says {takes[0].choice}"
+        sentence = f"The only take says {takes[0].choice}"
     if not book.panel.weight:
-        return f"{said}; this rulebook does not weigh the panel."
+        return f"{sentence}; this rulebook does not weigh the panel."
     count = f"{counted} {'counts' if counted == 1 else 'count'}"
-    if standing.panel is None:
-        return f"{said}; {count}, and the quorum is {book.panel.quorum}."
-    said += f"; {count}" if counted < number else ""
+    if rule.panel is None:
+        return f"{sentence}; {count}, and the quorum is {book.panel.quorum}."
+    sentence += f"; {count}" if counted < number else ""
     how = ("score" if book.panel.scores else "choice") + (" and weight" if book.panel.weights else "")
-    return f"{said}; by {how} the panel's share is {four_places(plain(standing.panel))}."
+    return f"{sentence}; by {how} the panel's share is {four_places(exact(rule.panel))}."
 
 
-def words_of_votes(standing: Standing, votes: Votes) -> str:
-    book, one = standing.book, votes.number == 1
-    said = f"{votes.number} community vote{'' if one else 's'}"
+def votes_sentence(rule: Rule, votes: Votes) -> str:
+    book, one = rule.book, votes.number == 1
+    sentence = f"{votes.number} community vote{'' if one else 's'}"
     if not book.weighs_votes:
         verb, them = ("is", "it") if one else ("are", "them")
-        return f"{said} {verb} shown beside the verdict; this rulebook does not weigh {them}."
+        return f"{sentence} {verb} shown beside the verdict; this rulebook does not weigh {them}."
     if book.community.window is not None:
-        said += (
+        sentence += (
             " of the last day" if book.community.window == 1 else f" of the last {book.community.window} days"
         )
-    said += " counts," if one else " count,"
-    if not standing.speaks(votes):
-        return f"{said} fewer than the {book.community.minimum} from which they weigh."
+    sentence += " counts," if one else " count,"
+    if not rule.has_quorum(votes):
+        return f"{sentence} fewer than the {book.community.minimum} from which they weigh."
     if book.community.half_life is not None:
-        said += " weighed by age,"
-    low, high = standing.interval(votes)
-    share = four_places(plain(Fraction(votes.ship, votes.total)))
+        sentence += " weighed by age,"
+    low, high = rule.interval(votes)
+    share = four_places(exact(Fraction(votes.ship, votes.total)))
     ends = f"{four_places(low)} to {four_places(high)}"
-    return f"{said} with a share of {share} and an interval of {ends} at z = {book.words['z']}."
+    return f"{sentence} with a share of {share} and an interval of {ends} at z = {book.words['z']}."
 
 
-def words_of_bars(standing: Standing, votes: Votes, label: str) -> str:
-    book, together = standing.book, standing.together(votes)
-    assert together is not None
-    low, high = four_places(together[0]), four_places(together[1])
-    stands = low if low == high else f"{low} to {high}"
-    hair = any(
-        end.side(at) != 0 and four_places(end) == four_places(plain(at))
-        for end, at in zip(together, (book.ship.at, book.skip.at))
+def thresholds_sentence(rule: Rule, votes: Votes, label: str) -> str:
+    book, combined = rule.book, rule.combined(votes)
+    assert combined is not None
+    low, high = four_places(combined[0]), four_places(combined[1])
+    share = low if low == high else f"{low} to {high}"
+    looks_equal = any(
+        end.side(at) != 0 and four_places(end) == four_places(exact(at))
+        for end, at in zip(combined, (book.ship.at, book.skip.at))
     )
     between = "" if book.between == "Split" else f", and what lies between is {book.between}"
-    rounded = ", rounded," if hair else ","
-    bars = f"Ship takes {in_words(book.words['ship'])} and Skip {in_words(book.words['skip'])}{between}"
-    return f"{bars}; the share is {stands}{rounded} which is {label}."
+    rounded = ", rounded," if looks_equal else ","
+    thresholds = f"Ship takes {bound_in_words(book.words['ship'])} and Skip {bound_in_words(book.words['skip'])}{between}"
+    return f"{thresholds}; the share is {share}{rounded} which is {label}."
 
 
-def in_words(bound: str) -> str:
+def bound_in_words(bound: str) -> str:
     words = {">=": "at least ", "<=": "at most ", ">": "above ", "<": "below "}
     start = bound[:2] if bound[:2] in words else bound[:1]
     return words[start] + bound[len(start) :]
@@ -681,41 +689,43 @@ def digest_of(value: object) -> str:
 
 
 def differences(value: object, raw: bytes) -> tuple[list[str], bytes]:
-    """What is not as it should be, field by field; and the verdict, made anew."""
+    """The fields that differ, and the verdict computed from the bundle."""
     bundle = fields(
         value, "bundle", ("digest", "format", "inputs", "positions", "rulebook", "tool", "verdict")
     )
     for name in ("positions", "tool"):
         text(bundle[name], name)
-    book = read_book(bundle["rulebook"])
+    book = read_rulebook(bundle["rulebook"])
     inputs = read_inputs(bundle["inputs"], book.weighs_age)
     verdict = judge(book, inputs, digest_of(bundle["rulebook"]), digest_of(bundle["inputs"]))
     found = list(compare(bundle["verdict"], verdict, "verdict"))
     rest = {name: bundle[name] for name in bundle if name != "digest"}
     found += compare(bundle["digest"], digest_of(rest), "digest")
     if canonical(bundle) + b"\n" != raw:
-        found.append(f"bytes: are not the canonical form, from byte {first_other(canonical(bundle), raw)} on")
+        found.append(
+            f"bytes: are not the canonical form, from byte {first_difference(canonical(bundle), raw)} on"
+        )
     return found, canonical(verdict)
 
 
-def compare(said: object, made: object, where: str) -> Iterator[str]:
-    if isinstance(said, dict) and isinstance(made, dict):
-        for name in sorted(set(said) | set(made)):
-            yield from compare(said.get(name, "nothing"), made.get(name, "nothing"), f"{where}.{name}")
-    elif isinstance(said, list) and isinstance(made, list) and len(said) == len(made):
-        for number, (one, other) in enumerate(zip(said, made)):
+def compare(claimed: object, computed: object, where: str) -> Iterator[str]:
+    if isinstance(claimed, dict) and isinstance(computed, dict):
+        for name in sorted(set(claimed) | set(computed)):
+            yield from compare(claimed.get(name, "nothing"), computed.get(name, "nothing"), f"{where}.{name}")
+    elif isinstance(claimed, list) and isinstance(computed, list) and len(claimed) == len(computed):
+        for number, (one, other) in enumerate(zip(claimed, computed)):
             yield from compare(one, other, f"{where}[{number}]")
-    elif type(said) is not type(made) or said != made:
-        yield f"{where}: the bundle says {json.dumps(said)}, and it is {json.dumps(made)}"
+    elif type(claimed) is not type(computed) or claimed != computed:
+        yield f"{where}: the bundle says {json.dumps(claimed)}, and it is {json.dumps(computed)}"
 
 
-def first_other(expected: bytes, raw: bytes) -> int:
+def first_difference(expected: bytes, raw: bytes) -> int:
     pairs = zip(expected + b"\n", raw)
     shorter = min(len(expected) + 1, len(raw))
     return next((number for number, (one, other) in enumerate(pairs) if one != other), shorter)
 
 
-def no_number(words: str) -> float:
+def reject_constant(words: str) -> float:
     raise ValueError(f"{words} is no number")
 
 
@@ -738,9 +748,9 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def check(raw: bytes) -> tuple[int, bytes]:
-    """The exit status, and what to print; what is wrong has been said."""
+    """The exit status, and what to print to standard output; problems are printed to standard error."""
     try:
-        bundle = json.loads(raw.decode("utf-8"), parse_constant=no_number)
+        bundle = json.loads(raw.decode("utf-8"), parse_constant=reject_constant)
         canonical(bundle)
     except (ValueError, RecursionError) as error:
         say(f"cannot be read: {error}")
@@ -750,8 +760,8 @@ def check(raw: bytes) -> tuple[int, bytes]:
         return 2, b""
     try:
         found, verdict = differences(bundle, raw)
-    except Wrong as wrong:
-        found, verdict = [str(wrong)], b""
+    except InvalidBundle as error:
+        found, verdict = [str(error)], b""
     for each in found:
         say(each)
     return (1, b"") if found else (0, verdict + b"\n")

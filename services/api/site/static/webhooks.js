@@ -1,12 +1,12 @@
-// Webhooks on the editors' desk: open, try, see what arrived, send again.
+// Webhooks on the editors' desk: open, test, list deliveries, redeliver.
 
 import { call } from "./api.js";
-import { on, tell } from "./desk.js";
+import { on, report } from "./desk.js";
 
 const desk = document.querySelector("[data-webhooks]");
 const moment = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "medium" });
-const LOOK_MS = 1_000; // while a message waits for its attempt
-const LOOKS = 15;
+const POLL_MS = 1_000; // while a message waits for its attempt
+const POLLS_MAX = 15;
 
 if (desk) list();
 
@@ -61,16 +61,16 @@ async function log(item, address) {
   const { items } = await call("GET", `${address}/deliveries`);
   part(item, "log").replaceChildren(...items.map((each) => sent(each, item, address)));
   fold(item, false);
-  tell(item, items.length ? "" : "Nothing was sent yet.");
+  report(item, items.length ? "" : "Nothing was sent yet.");
   return items;
 }
 
-// Until something came of the message.
+// Lists the deliveries until the message has been attempted.
 async function follow(item, address, id) {
-  for (let looks = 0; looks < LOOKS && item.isConnected; looks++) {
+  for (let polls = 0; polls < POLLS_MAX && item.isConnected; polls++) {
     const asked = (await log(item, address)).find((each) => each.id === id);
     if (!asked || asked.state !== "pending" || asked.error) return;
-    await new Promise((later) => setTimeout(later, LOOK_MS));
+    await new Promise((later) => setTimeout(later, POLL_MS));
   }
 }
 
@@ -89,16 +89,16 @@ function sent(delivery, hook, address) {
 }
 
 function answered({ attempts, status, error, response, next_at }) {
-  const came = error ?? (status ? `the receiver answered ${status}` : "");
+  const result = error ?? (status ? `the receiver answered ${status}` : "");
   const tries = attempts === 1 ? "1 attempt" : `${attempts} attempts`;
   const next = next_at && error ? `next ${moment.format(new Date(next_at))}` : "";
-  return [tries, came, response, next].filter(Boolean).join(" · ");
+  return [tries, result, response, next].filter(Boolean).join(" · ");
 }
 
 function stateOf({ description, tools, failing_since, disabled_at, reason }) {
-  const meant = `${description ? "· " : ""}${tools ? tools.join(", ") : "all tools"}`;
-  if (disabled_at) return `${meant} · disabled ${moment.format(new Date(disabled_at))}: ${reason}`;
-  return failing_since ? `${meant} · failing since ${moment.format(new Date(failing_since))}` : meant;
+  const subject = `${description ? "· " : ""}${tools ? tools.join(", ") : "all tools"}`;
+  if (disabled_at) return `${subject} · disabled ${moment.format(new Date(disabled_at))}: ${reason}`;
+  return failing_since ? `${subject} · failing since ${moment.format(new Date(failing_since))}` : subject;
 }
 
 function show(secret, url) {
@@ -116,15 +116,15 @@ function sure(pressed) {
 
 function copy(template) {
   const item = document.querySelector(template).content.firstElementChild.cloneNode(true);
-  const press = (name, work, teller = item) =>
+  const press = (name, work, reporter = item) =>
     button(item, name).addEventListener("click", async ({ currentTarget }) => {
       if (currentTarget.ariaDisabled) return;
       currentTarget.ariaDisabled = "true";
       try {
         const words = await work(currentTarget);
-        if (words) tell(teller, words);
+        if (words) report(reporter, words);
       } catch (problem) {
-        tell(teller, problem.message, true);
+        report(reporter, problem.message, true);
       }
       currentTarget.ariaDisabled = null;
     });

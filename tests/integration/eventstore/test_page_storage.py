@@ -1,4 +1,4 @@
-"""Room on pages: what is updated all the time is updated in place (HOT), and what is appended is frozen once."""
+"""Storage on pages: rows that are updated often are updated in place (HOT), and new partitions are full and frozen once."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from projections.engine.registry import PROJECTIONS
 from services.settings import Settings
 from tests.support.stage import Log
 
-UPDATED = """
+READ_UPDATES = """
 SELECT relname, n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables
  WHERE relname IN ('heads', 'checkpoints', 'tally', 'hourly_tally') ORDER BY relname
 """
-OPTIONS = "SELECT coalesce(reloptions, '{}') FROM pg_class WHERE oid = $1::regclass"
+READ_OPTIONS = "SELECT coalesce(reloptions, '{}') FROM pg_class WHERE oid = $1::regclass"
 
 
-async def test_heads_checkpoints_and_sums_are_updated_without_an_index_entry(
+async def test_heads_checkpoints_and_tallies_are_updated_without_new_index_entries(
     settings: Settings, pool: Log
 ) -> None:
     for _ in range(40):
@@ -32,25 +32,25 @@ async def test_heads_checkpoints_and_sums_are_updated_without_an_index_entry(
         await advance(pool, PROJECTIONS, Shard(1))
     async with pool.acquire() as conn:
         await conn.execute("SELECT pg_stat_force_next_flush()")
-    for name, updated, hot in await _updated(settings):
+    for name, updated, hot in await _read_updates(settings):
         assert updated > 30, name
         assert hot >= 0.9 * updated, name
 
 
-async def _updated(settings: Settings) -> list[tuple[str, int, int]]:
-    """As the server has been told by every connection that is now closed or has flushed."""
+async def _read_updates(settings: Settings) -> list[tuple[str, int, int]]:
+    """Table, updates and HOT updates, as far as connections have flushed their statistics."""
     owner = await asyncpg.connect(settings.database_url)
-    rows = await owner.fetch(UPDATED)
+    rows = await owner.fetch(READ_UPDATES)
     await owner.close()
     assert [row[0] for row in rows] == ["checkpoints", "heads", "hourly_tally", "tally"]
     return [(row[0], row[1], row[2]) for row in rows]
 
 
-async def test_new_partitions_are_full_and_frozen_at_once(settings: Settings) -> None:
+async def test_new_partitions_are_filled_completely_and_frozen_early(settings: Settings) -> None:
     owner = await asyncpg.connect(settings.database_url)
     await owner.execute("SELECT extend_events(3 * 4194304)")
     for number in range(4):
-        assert "autovacuum_freeze_min_age=0" in await owner.fetchval(OPTIONS, f"events_{number}")
-        assert "fillfactor=100" in await owner.fetchval(OPTIONS, f"events_{number}_pkey")
-    assert "fillfactor=100" in await owner.fetchval(OPTIONS, "standings")
+        assert "autovacuum_freeze_min_age=0" in await owner.fetchval(READ_OPTIONS, f"events_{number}")
+        assert "fillfactor=100" in await owner.fetchval(READ_OPTIONS, f"events_{number}_pkey")
+    assert "fillfactor=100" in await owner.fetchval(READ_OPTIONS, "standings")
     await owner.close()

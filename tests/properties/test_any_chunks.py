@@ -1,4 +1,4 @@
-"""Lines in any blocks and groups have the outcomes, and leave the standings, that the rule gives one by one."""
+"""Bulk votes in any chunks and batches have the outcomes, and leave the ballots, that the rules give line by line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from services.ingest.bulk import BulkCommits, BulkIngest, BulkResult
 from services.settings import Settings
 
 IDS = sorted(ids.mint() for _ in range(6))
-MOMENT = ids.milliseconds_of(IDS[0]) - 1
+FILE_TIME = ids.milliseconds_of(IDS[0]) - 1
 STANDING = """
 SELECT coalesce(s.id, e.id) AS id, s.choice FROM standings AS s LEFT JOIN events AS e USING (shard, position)
  WHERE s.actor = $1 AND s.tool = $2
@@ -40,8 +40,8 @@ lines = st.lists(
 _tools = count(900_000, 2)
 
 
-class Numbered(ToolDirectory):
-    """Slugs that are numbers."""
+class NumberedTools(ToolDirectory):
+    """Every number is the slug of the tool with that number."""
 
     async def open_for_votes(self, slug: str) -> int:
         if not slug.isdigit():
@@ -52,40 +52,40 @@ class Numbered(ToolDirectory):
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     lines=lines,
-    bad=st.sets(st.integers(0, 40)),
-    block=st.integers(1, 15),
+    invalid=st.sets(st.integers(0, 40)),
+    chunk=st.integers(1, 15),
     group=st.integers(1, 20),
     in_flight=st.integers(1, 3),
 )
-async def test_any_blocks_and_groups(
-    module_pool: Pool[Record], lines: list[Line], bad: set[int], block: int, group: int, in_flight: int
+async def test_outcomes_and_ballots_equal_the_rules_line_by_line(
+    module_pool: Pool[Record], lines: list[Line], invalid: set[int], chunk: int, group: int, in_flight: int
 ) -> None:
     log, tool = module_pool, next(_tools)
     identity = Identity(Settings(database_url="", secret=b"s" * 32), log)
     commits = BulkCommits(log, await count_shards(log), in_flight, lambda *_: None)
     ingest = BulkIngest(
-        commits, Numbered(log), identity, source="test", group=group, line_id=ids.ids_at(MOMENT)
+        commits, NumberedTools(log), identity, source="test", group=group, line_id=ids.ids_at(FILE_TIME)
     )
     sent = [
-        b"nonsense" if n in bad else _text(voter, tool + t, choice, own)
+        b"nonsense" if n in invalid else _text(voter, tool + t, choice, own)
         for n, (voter, t, choice, own) in enumerate(lines)
     ]
-    for start in range(0, len(sent), block):
-        await ingest.submit(b"\n".join(sent[start : start + block]) + b"\n")
+    for start in range(0, len(sent), chunk):
+        await ingest.submit(b"\n".join(sent[start : start + chunk]) + b"\n")
     result = await ingest.finish()
 
     ballots: dict[tuple[UUID, int], Ballot] = {}
     outcomes: Counter[str] = Counter()
     for number, (voter, t, choice, own) in enumerate(lines, 1):
-        if number - 1 in bad:
+        if number - 1 in invalid:
             continue
         actor = identity.pseudonym("voter", _name(voter, tool))
-        cast = Cast(own or ids.ids_at(MOMENT)(number, actor), choice)
+        cast = Cast(own or ids.ids_at(FILE_TIME)(number, actor), choice)
         ballot = ballots.get((actor, tool + t), BLANK)
         outcomes[decide(ballot, cast).outcome] += 1
         ballots[actor, tool + t] = evolve(ballot, cast)
     assert _outcomes(result) == outcomes
-    assert [each.line for each in result.rejected] == [n + 1 for n in sorted(bad) if n < len(lines)]
+    assert [each.line for each in result.rejected] == [n + 1 for n in sorted(invalid) if n < len(lines)]
     for (actor, number), ballot in ballots.items():
         row = await log.fetchrow(STANDING, actor, number)
         assert row is not None
@@ -93,7 +93,7 @@ async def test_any_blocks_and_groups(
 
 
 def _name(voter: int, tool: int) -> bytes:
-    """Somebody else in every example."""
+    """Different in every example."""
     return b"%d of %d" % (voter, tool)
 
 

@@ -1,0 +1,92 @@
+"""Startup of an API process: opens everything its requests share, and closes it at shutdown."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+
+from asyncpg import InterfaceError, PostgresError
+
+from domain.shared.log import Shard
+from domain.voting.votes import Outcome
+from eventstore.appender import Appenders
+from eventstore.casts import CastResult
+from eventstore.heads import count_shards
+from eventstore.tool_directory import ToolDirectory
+from services.api.http.app_state import AppState, BulkSlots
+from services.api.http.broadcast import Broadcast
+from services.api.http.metrics import observe_commit
+from services.api.http.rate_limiter import RateLimiter
+from services.api.views.tallies import read_tallies_by_slug
+from services.auth.identity import Identity
+from services.ingest.bulk import BulkCommits, BulkIngest
+from services.resources import open_pool
+from services.settings import Settings
+from services.wakeups import Wakeups
+from services.webhooks.secrets import WebhookSecrets
+
+# Per process. Single votes have the rest of the pool's connections.
+_BULK_REQUESTS_MAX = 8
+_BULK_COMMITS_MAX = 3
+_DIRECTORY_SECONDS = 0.5  # the longest time a tool that was retired through another process takes votes here
+
+
+@asynccontextmanager
+async def open_app_state(settings: Settings) -> AsyncIterator[AppState]:
+    pool, wakeups = await open_pool(settings), Wakeups(settings.redis_url)
+    shards, tool_directory, identity = await count_shards(pool), ToolDirectory(pool), Identity(settings, pool)
+    rate_limiter = await RateLimiter(settings).open()
+    on_committed, on_appended = _commit_hooks(wakeups)
+    commits = BulkCommits(pool, shards, _BULK_COMMITS_MAX, on_committed)
+    appenders = Appenders(pool, shards, on_appended, queue=settings.queue_per_shard, group=settings.group)
+    broadcast = Broadcast(partial(read_tallies_by_slug, pool), wakeups, settings.connections // 2)
+
+    def open_bulk_ingest(source: str) -> BulkIngest:
+        return BulkIngest(commits, tool_directory, identity, source=source, group=settings.bulk_group)
+
+    refreshing = asyncio.create_task(_keep_fresh(tool_directory), name="refresh the tool directory")
+    try:
+        yield AppState(
+            pool=pool,
+            shards=shards,
+            tool_directory=tool_directory,
+            identity=identity,
+            wakeups=wakeups,
+            appenders=appenders,
+            broadcast=broadcast,
+            rate_limiter=rate_limiter,
+            bulk_slots=BulkSlots(_BULK_REQUESTS_MAX),
+            open_bulk_ingest=open_bulk_ingest,
+            webhook_secrets=WebhookSecrets(settings),
+            webhook_networks=settings.webhook_networks,
+        )
+    finally:
+        refreshing.cancel()
+        for resource in (broadcast, appenders, wakeups, rate_limiter, pool):
+            await resource.close()
+
+
+def _commit_hooks(
+    wakeups: Wakeups,
+) -> tuple[Callable[[Shard, Counter[Outcome]], None], Callable[[Shard, Sequence[CastResult]], None]]:
+    """After a commit, of a bulk batch and of a group of single votes: wake the workers and count the outcomes."""
+
+    def on_committed(shard: Shard, outcomes: Counter[Outcome]) -> None:
+        wakeups.wake(shard)
+        observe_commit(outcomes)
+
+    def on_appended(shard: Shard, results: Sequence[CastResult]) -> None:
+        on_committed(shard, Counter(result.outcome for result in results))
+
+    return on_committed, on_appended
+
+
+async def _keep_fresh(tool_directory: ToolDirectory) -> None:
+    while True:
+        await asyncio.sleep(_DIRECTORY_SECONDS)
+        # While the database is away, requests report the error.
+        with suppress(PostgresError, InterfaceError, OSError, TimeoutError):
+            await tool_directory.refresh()
