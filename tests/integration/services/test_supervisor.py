@@ -115,6 +115,7 @@ def test_children_of_a_killed_child_are_ended_before_it_restarts(
 ) -> None:
     note = tmp_path / "worker"
     supervised = supervise(python("web", PARENT.format(str(note), SLEEP) + SLEEP))
+    supervised.wait_for_start("web")
     worker = number_in(note)
     os.kill(supervised.pids("web")[0], signal.SIGKILL)
     wait_until(lambda: len(supervised.pids("web")) == 2)
@@ -161,6 +162,7 @@ def test_a_stuck_child_is_killed_after_the_grace_period(
 ) -> None:
     stuck = tmp_path / "stuck"
     supervised = supervise(python("stuck", STUCK.format(str(stuck))), grace=0.3)
+    supervised.wait_for_start("stuck")
     wait_until(stuck.exists)
     pid = supervised.pids("stuck")[0]
     assert supervised.stop() == 0
@@ -180,6 +182,7 @@ def test_a_stop_does_not_wait_for_the_backoff(supervise: Callable[..., Supervise
 def test_a_command_that_does_not_exist_is_reported_and_retried(supervise: Callable[..., Supervised]) -> None:
     supervised = supervise(Child("web", ["/nowhere/web"], {}), python("worker", SLEEP))
     wait_until(lambda: sum(isinstance(event, StartFailed) for event in supervised.events()) >= 2)
+    supervised.wait_for_start("worker")
     assert is_alive(supervised.pids("worker")[0])
     assert supervised.stop() == 0
 
