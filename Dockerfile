@@ -8,7 +8,7 @@ COPY eventstore eventstore
 COPY projections projections
 COPY services services
 COPY migrations migrations
-# The lock pins and hashes what the project's own list of dependencies asks for.
+# requirements.lock pins the versions of the dependencies in pyproject.toml.
 RUN /opt/shiplog/bin/uv pip install --no-cache --python /opt/shiplog/bin/python --constraint requirements.lock .
 
 FROM python:3.13-slim

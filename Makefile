@@ -1,49 +1,49 @@
-# Two commands on a fresh machine with Python 3.11+: `make up`, `make test`.
+# On a fresh machine with Python 3.11 or newer: `make up` runs Shiplog, `make test` tests it.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
-# Without its bytecode, every process that is started compiles again all that it imports.
+# Without cached bytecode every new process would compile its imports again.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help up test check bench faults schema lock format clean
-help:  ## What there is to make
+help:  ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-up: .venv/ready  ## Run everything on this machine: ARGS="--port 9000 --data DIR"
+up: .venv/ready  ## Run Shiplog on this machine, with options in ARGS="--port 9000 --data DIR"
 	@exec $(BIN)/shiplog up $(ARGS)
 
-test: .venv/ready  ## All tests, in parallel, against servers of their own
+test: .venv/ready  ## Run all tests in parallel, with servers of their own
 	@$(BIN)/pytest -n 2 --dist loadgroup -m "not slow" $(ARGS)
 
-check: .venv/ready  ## What CI runs: format, lint, types, arrows, tests
+check: .venv/ready  ## Run what CI runs: format, lint, types, import contracts, tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(MAKE) --no-print-directory test
 
-bench: .venv/ready  ## Ours against the machine's limits and against peers
+bench: .venv/ready  ## Compare Shiplog with the machine's limits and with peers
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-faults: .venv/ready  ## Kills, cuts and floods: ARGS="--full" for the long version
+faults: .venv/ready  ## Run the fault tests, briefly, or in full with ARGS="--full"
 	@$(BIN)/pytest -m slow tests/faults $(ARGS)
 
 schema: .venv/ready  ## Write migrations/schema.sql from the migrations
 	@$(BIN)/python -m tests.support.schema
 
-lock: .venv/ready  ## Resolve the dependencies anew, ours and those of the benchmarks' peers
+lock: .venv/ready  ## Update the lock files, of Shiplog and of the benchmarks' peers
 	$(BIN)/uv pip compile -q pyproject.toml --group dev --universal --upgrade --generate-hashes \
 		--no-header --no-emit-index-url -o requirements.lock
 	$(BIN)/uv pip compile -q benchmarks/peers/python/requirements.in --universal --upgrade --generate-hashes \
 		--no-header --no-emit-index-url -o benchmarks/peers/python/requirements.lock
 	! command -v npm >/dev/null || npm update --package-lock-only --ignore-scripts --prefix benchmarks/peers/node
 
-format: .venv/ready  ## Format, and fix what can be fixed
+format: .venv/ready  ## Format the code and apply fixes of the linter
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
-clean:  ## Remove what this Makefile made
+clean:  ## Remove what this Makefile created
 	rm -rf .venv .bench
 
 .venv/ready: requirements.lock pyproject.toml

@@ -1,1 +1,1 @@
-"""Ours against the machine's limits, in one run; rates mean little alone, ratios carry over."""
+"""Benchmarks of Shiplog beside the machine's limits and peers. Compare ratios: rates depend on the machine."""

@@ -1,4 +1,4 @@
-"""How long a past tally and a past comparison take on a large log, each held against a count made another way."""
+"""Latency of past tallies and comparisons on a large log. Every answer is compared with an independent count."""
 
 from __future__ import annotations
 
@@ -25,18 +25,20 @@ from benchmarks.flat import fill
 from benchmarks.servers import shiplog
 from services.embedded.postgres import Postgres
 
-PAIR = "SELECT slug, tool FROM slugs ORDER BY tool LIMIT 2"
-HEADS = "SELECT shard, position FROM heads WHERE shard > 0"
-TIME_OF = "SELECT recorded_at FROM events WHERE shard = $1 AND position = $2"
-SPAN = "SELECT max(recorded_at) FILTER (WHERE shard = 0), max(recorded_at) FROM heads"
-VOTES = "SELECT recorded_at, position, tool, choice, replaced FROM events WHERE shard = $1 ORDER BY position"
+READ_TWO_TOOLS = "SELECT slug, tool FROM slugs ORDER BY tool LIMIT 2"
+READ_HEADS = "SELECT shard, position FROM heads WHERE shard > 0"
+READ_TIME = "SELECT recorded_at FROM events WHERE shard = $1 AND position = $2"
+READ_SPAN = "SELECT max(recorded_at) FILTER (WHERE shard = 0), max(recorded_at) FROM heads"
+READ_VOTES = (
+    "SELECT recorded_at, position, tool, choice, replaced FROM events WHERE shard = $1 ORDER BY position"
+)
 WARM_UP = 50
 
 Order = tuple[datetime, int, int]
 
 
 class Sample(Struct):
-    """A moment, where it lies in the log's order, and what is counted up to it: votes by tool and choice."""
+    """A point in time, its place in log order, and the votes up to it by tool and choice."""
 
     as_of: str
     end: Order
@@ -53,42 +55,46 @@ async def main(size: int, count: int, seed: int) -> None:
         assert running is not None
         await fill(running.url(), size, progress)
         conn = await asyncpg.connect(running.url())
-        tools: dict[str, int] = dict(await conn.fetch(PAIR))
+        tools: dict[str, int] = dict(await conn.fetch(READ_TWO_TOOLS))
         samples = await _samples(conn, count, Random(seed))
         events = await _count(conn, samples)
         await conn.close()
         table = Table(
-            "what", "p50 ms", "p99 ms", "max ms", title=f"{events:,} events, {count:,} moments of each kind"
+            "request",
+            "p50 ms",
+            "p99 ms",
+            "max ms",
+            title=f"{events:,} events, {count:,} points in time of each kind",
         )
         for name, latencies in _ask(server.port, tools, samples).items():
             row = [latencies[int(part * (len(latencies) - 1))] * 1000 for part in (0.5, 0.99, 1.0)]
             table.add_row(name, *(f"{each:.1f}" for each in row))
-    Console(width=100).print(table, "every answer equals the count", sep="\n", highlight=False)
+    Console(width=100).print(table, "every answer equals the independent count", sep="\n", highlight=False)
 
 
 async def _samples(conn: Connection[Record], count: int, rng: Random) -> list[Sample]:
-    """As many times as positions, by where they lie in the log."""
-    heads, (first, last) = await conn.fetch(HEADS), await conn.fetchrow(SPAN) or (None, None)
+    """As many times as positions, in log order."""
+    heads, (first, last) = await conn.fetch(READ_HEADS), await conn.fetchrow(READ_SPAN) or (None, None)
     samples = []
     for _ in range(count):
         moment = first + (last - first) * rng.random()
         samples.append(Sample(moment.isoformat(), (moment, 2**15, 0), {}))
         shard, head = rng.choice(heads)
         position = rng.randint(1, head)
-        end = (await conn.fetchval(TIME_OF, shard, position), shard, position)
+        end = (await conn.fetchval(READ_TIME, shard, position), shard, position)
         samples.append(Sample(f"{shard}.{position}", end, {}))
     return sorted(samples, key=lambda sample: sample.end)
 
 
 async def _count(conn: Connection[Record], samples: Sequence[Sample]) -> int:
-    """Walk every shard of people once, one vote after another; every voter here votes once. Returns the events seen."""
-    seen = 0
-    for shard, head in await conn.fetch(HEADS):
+    """Count votes for all samples in one pass over every voter shard. Here every voter votes once. Returns the events read."""
+    events = 0
+    for shard, head in await conn.fetch(READ_HEADS):
         running: dict[tuple[int, str], int] = {}
         left = iter([*samples, None])
         sample = next(left)
         async with conn.transaction():
-            async for at, position, tool, choice, replaced in conn.cursor(VOTES, shard, prefetch=50_000):
+            async for at, position, tool, choice, replaced in conn.cursor(READ_VOTES, shard, prefetch=50_000):
                 assert replaced is None
                 while sample is not None and sample.end < (at, shard, position):
                     _add(sample, running)
@@ -97,8 +103,8 @@ async def _count(conn: Connection[Record], samples: Sequence[Sample]) -> int:
         while sample is not None:
             _add(sample, running)
             sample = next(left)
-        seen += head
-    return seen
+        events += head
+    return events
 
 
 def _add(sample: Sample, running: dict[tuple[int, str], int]) -> None:
@@ -107,7 +113,7 @@ def _add(sample: Sample, running: dict[tuple[int, str], int]) -> None:
 
 
 def _ask(port: int, tools: dict[str, int], samples: Sequence[Sample]) -> dict[str, list[float]]:
-    """Sorted latencies in seconds, one request after another on one connection, in no order."""
+    """Latencies in seconds, sorted. Requests are sent one at a time over one connection, in random order."""
     conn, shuffled = HTTPConnection("127.0.0.1", port), Random(1).sample(samples, len(samples))
     (left, right), latencies = tools, {}
     for name, path, sides in (
@@ -141,7 +147,7 @@ def _check(answer: dict[str, dict[str, dict[str, int]]], side: str, tool: int, s
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="benchmarks.as_of", description=__doc__)
     parser.add_argument("--size", type=int, default=10_000_000, help="events in the log")
-    parser.add_argument("--moments", type=int, default=1_000, help="times, and as many positions")
+    parser.add_argument("--moments", type=int, default=1_000, help="number of times, and of positions")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     uvloop.run(main(options.size, options.moments, options.seed))

@@ -1,4 +1,4 @@
-"""A load client that costs little: keep-alive connections, one request in flight on each, bytes made beforehand."""
+"""A cheap load client: keep-alive connections, one request in flight on each, requests built beforehand."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import cast
 
 from msgspec import Struct
 
-TRY_AGAIN = 503
+UNAVAILABLE = 503
 
 
 class Load(Struct, frozen=True):
-    """What a run of requests came to. ``latencies`` in seconds, sorted."""
+    """The result of a run. ``latencies`` in seconds, sorted."""
 
     seconds: float
     statuses: dict[int, int]
@@ -42,15 +42,15 @@ async def drive(
     connections: int,
     rate: float | None = None,
     *,
-    obedient: bool = False,
+    retry: bool = False,
 ) -> Load:
-    """Send every request once, spread over the connections; returns when all are answered.
+    """Send every request once, spread over the connections. Returns when all are answered.
 
-    With a ``rate`` (requests a second) each has its moment, and its latency counts from there: a server that
-    falls behind is not spared the requests it kept waiting. Who is ``obedient`` and told to come back does so,
-    as often as it takes.
+    With a ``rate`` (requests a second) each request has a scheduled time, and its latency counts from there, so that a
+    server that falls behind does not hide the waiting (coordinated omission). With ``retry`` a request answered 503 is
+    sent again after its Retry-After, until it succeeds.
     """
-    run = _Run(port, requests, rate, obedient=obedient)
+    run = _Run(port, requests, rate, retry=retry)
     loop = asyncio.get_running_loop()
     senders = [
         (await loop.create_connection(lambda: _Sender(run), "127.0.0.1", port))[1] for _ in range(connections)
@@ -63,11 +63,11 @@ async def drive(
 
 
 class _Run:
-    """What all connections of a run share."""
+    """State shared by all connections of a run."""
 
-    def __init__(self, port: int, requests: Sequence[bytes], rate: float | None, *, obedient: bool) -> None:
-        self.port, self.obedient = port, obedient
-        self.turn: Iterator[tuple[int, bytes]] = iter(enumerate(requests))
+    def __init__(self, port: int, requests: Sequence[bytes], rate: float | None, *, retry: bool) -> None:
+        self.port, self.retry = port, retry
+        self.requests: Iterator[tuple[int, bytes]] = iter(enumerate(requests))
         self.rate = rate
         self.started = 0.0
         self.latencies: list[float] = []
@@ -82,26 +82,26 @@ class _Run:
 
 
 class _Sender(Protocol):
-    """One connection at a time. An answer is complete when as many bytes of body came as its head announced.
+    """One connection at a time, replaced by a new one after an answer with `Connection: close`.
 
-    Where an answer says that it is the connection's last, the next request opens another.
+    An answer is complete when its body has as many bytes as Content-Length says.
     """
 
     def __init__(self, run: _Run) -> None:
         self._run = run
-        self._ended = False
+        self._closed = False
         self._received = b""
         self._since = 0.0
         self.done: Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(Transport, transport)
-        if self._ended:
-            self._ended = False
+        if self._closed:
+            self._closed = False
             self._transport.write(self._request)
 
     def send_next(self) -> None:
-        for number, request in self._run.turn:
+        for number, request in self._run.requests:
             due = self._run.due(number)
             wait = due - time.perf_counter() if due else 0.0
             if wait > 0:
@@ -114,8 +114,8 @@ class _Sender(Protocol):
 
     def _send(self, request: bytes, since: float) -> None:
         self._since, self._request = since, request
-        if self._ended:
-            self._again = self._run.loop.create_task(
+        if self._closed:
+            self._reconnect = self._run.loop.create_task(
                 self._run.loop.create_connection(lambda: self, "127.0.0.1", self._run.port)
             )
         else:
@@ -128,18 +128,18 @@ class _Sender(Protocol):
             return
         self._received = b""
         if b"\r\nconnection: close" in head.lower():
-            self._ended = True
+            self._closed = True
             self._transport.close()
         status = int(head[9:12])
         self._run.statuses[status] += 1
-        if status == TRY_AGAIN and self._run.obedient:
+        if status == UNAVAILABLE and self._run.retry:
             self._run.loop.call_later(_number(head, b"etry-After: "), self._send, self._request, self._since)
             return
         self._run.latencies.append(time.perf_counter() - self._since)
         self.send_next()
 
     def connection_lost(self, error: Exception | None) -> None:
-        if not self._ended and not self.done.done():
+        if not self._closed and not self.done.done():
             self.done.set_exception(error or ConnectionError("the server closed the connection"))
 
 
@@ -148,6 +148,6 @@ def _length(head: bytes) -> int:
 
 
 def _number(head: bytes, name: bytes) -> int:
-    """The value of a header, named without its first letter, which servers write either way; 0 without it."""
+    """The value of a header, or 0. ``name`` lacks its first letter, which servers write in either case."""
     _, found, rest = head.lower().partition(name.lower())
     return int(rest.partition(b"\r")[0]) if found else 0

@@ -1,4 +1,4 @@
-"""What open connections cost an API process in memory, one crowd after another: `python -m benchmarks.connections`."""
+"""Memory of an API process with many connections of different kinds: `python -m benchmarks.connections`."""
 
 from __future__ import annotations
 
@@ -25,51 +25,51 @@ from benchmarks.servers import shiplog
 from benchmarks.votes import singles
 
 HOST = "Host: 127.0.0.1"
-LONGEST_HEAD, LARGEST_VOTE, LARGEST_BODY = 15_000, 16 * 1024, 64 * 1024
+HEAD_BYTES, VOTE_BYTES, BODY_BYTES = 15_000, 16 * 1024, 64 * 1024  # just below the limits
 STREAM = "/v1/tallies/stream?tools=uv,aider"
-SOURCES = 8  # addresses of ours, since one has 28,000 ports
-EACH = 10_000  # connections of one process of ours, which may open so many files and no more
+SOURCES = 8  # local addresses, since each has only 28,000 ports
+PER_PROCESS_MAX = 10_000  # connections of one load process, which is limited in open files
 SECONDS = 3.0
-AT_ONCE = 1_000  # connections being opened
+OPENING_MAX = 1_000  # connections opened concurrently
 OPENING_SECONDS = 8
-PIECES = 8
+CHUNKS = 8
 IP_BIND_ADDRESS_NO_PORT = 24
 
 
-class Seen(Struct):
-    """What a crowd's connections came to."""
+class Traffic(Struct):
+    """Connections opened and closed, and answers by status."""
 
     opened: int = 0
     closed: int = 0
     answers: dict[int, int] = {}
 
 
-class Held(Struct, frozen=True):
-    """Of a process, in MiB."""
+class Memory(Struct, frozen=True):
+    """Memory of a process in MiB: resident and proportional set size."""
 
     rss: float
     pss: float
 
 
 def slowly(head: bytes, body: bytes) -> list[bytes]:
-    """All but the last byte, in pieces."""
-    size = -(-len(body) // PIECES)
+    """All but the last byte, in chunks."""
+    size = -(-len(body) // CHUNKS)
     return [head, *(body[start : start + size] for start in range(0, len(body) - 1, size))]
 
 
 def kinds(key: str) -> dict[str, Callable[[], list[bytes]]]:
-    """What each connection of a crowd sends, a piece at a time; answers are only read where said so."""
+    """What each connection sends, chunk by chunk, by kind. Kinds that end in "unread" do not read answers."""
     bearer, plain = f"Authorization: Bearer {key}", "Content-Type: application/json"
     votes = cycle(singles(50_000, key))
     half, long_half = b"GET / HTTP/1.1\r\nHost: a\r\nX-Half: ", b"GET / HTTP/1.1\r\nHost: a\r\nX-Long: "
-    vote = post("/v1/votes", b" " * LARGEST_VOTE, [bearer, plain])
-    body = post("/v1/webhooks", b" " * LARGEST_BODY, [bearer, plain]).replace(
+    vote = post("/v1/votes", b" " * VOTE_BYTES, [bearer, plain])
+    body = post("/v1/webhooks", b" " * BODY_BYTES, [bearer, plain]).replace(
         b"POST /v1/webhooks", b"PUT /v1/tools/uv"
     )
     return {
         "idle": list,
         "half a head": lambda: [half],
-        "half a head of 15 KB": lambda: [long_half + b"a" * LONGEST_HEAD],
+        "half a head of 15 KB": lambda: [long_half + b"a" * HEAD_BYTES],
         "votes": lambda: [next(votes)],
         "16 KB votes, slowly": lambda: slowly(*split(vote)),
         "64 KB bodies, slowly": lambda: slowly(*split(body)),
@@ -84,46 +84,46 @@ def split(request: bytes) -> tuple[bytes, bytes]:
 
 
 class _Connection(Protocol):
-    """Sends what its kind sends. Votes go on, one after the other, as they are answered."""
+    """Sends the chunks of its kind. A connection of votes sends the next one when the last is answered."""
 
     def __init__(
-        self, seen: Seen, pieces: list[bytes], more: Callable[[], list[bytes]] | None, reads: bool
+        self, traffic: Traffic, chunks: list[bytes], more: Callable[[], list[bytes]] | None, reads: bool
     ) -> None:
-        self._seen, self._pieces, self._more, self._reads = seen, pieces, more, reads
+        self._traffic, self._chunks, self._more, self._reads = traffic, chunks, more, reads
         self.transport: Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(Transport, transport)
-        self._seen.opened += 1
+        self._traffic.opened += 1
 
     def send_next(self) -> None:
         if self.transport is not None and not self._reads:
             self.transport.pause_reading()
-        if self.transport is not None and self._pieces and not self.transport.is_closing():
+        if self.transport is not None and self._chunks and not self.transport.is_closing():
             with suppress(RuntimeError):  # closed by the server a moment ago
-                self.transport.write(self._pieces.pop(0))
+                self.transport.write(self._chunks.pop(0))
 
     def data_received(self, data: bytes) -> None:
         if data.startswith(b"HTTP/1.1 "):
             status = int(data[9:12])
-            self._seen.answers[status] = self._seen.answers.get(status, 0) + 1
+            self._traffic.answers[status] = self._traffic.answers.get(status, 0) + 1
             if self._more is not None:
-                self._pieces = self._more()
+                self._chunks = self._more()
                 asyncio.get_running_loop().call_later(status == 503, self.send_next)
 
     def connection_lost(self, _: Exception | None) -> None:
-        self._seen.closed += 1
+        self._traffic.closed += 1
         self.transport = None
 
 
-async def crowd(
-    port: int, pid: int, many: int, kind: str, sends: Callable[[], list[bytes]], seconds: float
-) -> tuple[Held, Seen]:
-    """The most that the process holds while the crowd is there."""
-    seen, room = Seen(), asyncio.Semaphore(AT_ONCE)
+async def load(
+    port: int, pid: int, count: int, kind: str, sends: Callable[[], list[bytes]], seconds: float
+) -> tuple[Memory, Traffic]:
+    """The peak memory of the process while the connections are open."""
+    traffic, room = Traffic(), asyncio.Semaphore(OPENING_MAX)
     reads, more = not kind.endswith("unread"), sends if kind == "votes" else None
-    connections = [_Connection(seen, sends(), more, reads) for _ in range(many)]
-    most = asyncio.create_task(_most(pid))
+    connections = [_Connection(traffic, sends(), more, reads) for _ in range(count)]
+    most = asyncio.create_task(_peak(pid))
     sources = cycle((f"127.0.0.{number}", 0) for number in range(2, 2 + SOURCES))
     opening = [
         asyncio.create_task(_open(each, room, source, port, reads=reads))
@@ -132,16 +132,16 @@ async def crowd(
     _, left = await asyncio.wait(opening, timeout=OPENING_SECONDS)
     for task in left:
         task.cancel()
-    for _ in range(PIECES):
-        await asyncio.sleep(seconds / PIECES)
+    for _ in range(CHUNKS):
+        await asyncio.sleep(seconds / CHUNKS)
         for each in connections if more is None else ():
             each.send_next()
     most.cancel()
-    held = await most
+    memory = await most
     for each in connections:
         if each.transport is not None:
             each.transport.abort()
-    return held, seen
+    return memory, traffic
 
 
 async def _open(
@@ -149,7 +149,7 @@ async def _open(
 ) -> None:
     async with room:
         try:
-            async with asyncio.timeout(1):  # who does not get as far as the backlog
+            async with asyncio.timeout(1):  # the backlog may be full
                 opened = await _socket(source, port, reads)
                 await asyncio.get_running_loop().create_connection(lambda: connection, sock=opened)
         except (OSError, TimeoutError):
@@ -172,59 +172,70 @@ async def _socket(source: tuple[str, int], port: int, reads: bool) -> socket.soc
     return opened
 
 
-async def _most(pid: int) -> Held:
-    most = held(pid)
+async def _peak(pid: int) -> Memory:
+    most = memory_of(pid)
     try:
         while True:
             await asyncio.sleep(0.2)
-            now = held(pid)
-            most = Held(max(most.rss, now.rss), max(most.pss, now.pss))
+            now = memory_of(pid)
+            most = Memory(max(most.rss, now.rss), max(most.pss, now.pss))
     except asyncio.CancelledError:
         return most
 
 
-def held(pid: int) -> Held:
+def memory_of(pid: int) -> Memory:
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     sizes = {line.split(":")[0]: int(line.split()[1]) / 1024 for line in lines[1:]}
-    return Held(sizes["Rss"], sizes["Pss"])
+    return Memory(sizes["Rss"], sizes["Pss"])
 
 
-async def measure(crowds: list[int], table: Table) -> None:
-    """Against one process, so that what one crowd leaves behind is there when the next comes."""
+async def measure(counts: list[int], table: Table) -> None:
+    """All loads hit one process, so that memory which one leaves behind is seen in the next."""
     with tempfile.TemporaryDirectory(prefix="shiplog-bench-") as folder, shiplog(Path(folder)) as server:
-        key, pid = server.key("catalogue:write"), server.serving()
+        key, pid = server.key("catalogue:write"), server.api_pid()
         console = Console(stderr=True, width=120)
-        table.add_row("at rest", "", f"{held(pid).rss:.0f}", f"{held(pid).pss:.0f}", "", "")
-        for many in crowds:
+        table.add_row("at rest", "", f"{memory_of(pid).rss:.0f}", f"{memory_of(pid).pss:.0f}", "", "")
+        for count in counts:
             for kind in kinds(key):
-                most, seen = await _shared(server.port, pid, many, kind, key)
-                answers = ", ".join(f"{count:,} x {status}" for status, count in sorted(seen.answers.items()))
-                row = (kind, f"{many:,}", f"{most.rss:.0f}", f"{most.pss:.0f}", f"{seen.opened:,}", answers)
+                most, traffic = await _spread(server.port, pid, count, kind, key)
+                answers = ", ".join(
+                    f"{number:,} x {status}" for status, number in sorted(traffic.answers.items())
+                )
+                row = (
+                    kind,
+                    f"{count:,}",
+                    f"{most.rss:.0f}",
+                    f"{most.pss:.0f}",
+                    f"{traffic.opened:,}",
+                    answers,
+                )
                 console.print(*row, sep=" | ", highlight=False)
                 table.add_row(*row)
 
 
-async def _shared(port: int, pid: int, many: int, kind: str, key: str) -> tuple[Held, Seen]:
-    """A crowd larger than one process may be is shared by several."""
-    shares = [min(EACH, many - start) for start in range(0, many, EACH)]
+async def _spread(port: int, pid: int, count: int, kind: str, key: str) -> tuple[Memory, Traffic]:
+    """Spread the connections over as many load processes as they need."""
+    shares = [min(PER_PROCESS_MAX, count - start) for start in range(0, count, PER_PROCESS_MAX)]
     loop = asyncio.get_running_loop()
     with ProcessPoolExecutor(len(shares), get_context("spawn")) as pool:
         parts = await asyncio.gather(
-            *(loop.run_in_executor(pool, _alone, port, pid, share, kind, key) for share in shares)
+            *(loop.run_in_executor(pool, _load_process, port, pid, share, kind, key) for share in shares)
         )
-    all_held, all_seen = zip(*parts, strict=True)
-    most = Held(max(each.rss for each in all_held), max(each.pss for each in all_held))
-    answers = sum((Counter(each.answers) for each in all_seen), Counter[int]())
-    return most, Seen(sum(each.opened for each in all_seen), sum(each.closed for each in all_seen), answers)
+    memory, all_traffic = zip(*parts, strict=True)
+    most = Memory(max(each.rss for each in memory), max(each.pss for each in memory))
+    answers = sum((Counter(each.answers) for each in all_traffic), Counter[int]())
+    return most, Traffic(
+        sum(each.opened for each in all_traffic), sum(each.closed for each in all_traffic), answers
+    )
 
 
-def _alone(port: int, pid: int, many: int, kind: str, key: str) -> tuple[Held, Seen]:
-    return asyncio.run(crowd(port, pid, many, kind, kinds(key)[kind], SECONDS))
+def _load_process(port: int, pid: int, count: int, kind: str, key: str) -> tuple[Memory, Traffic]:
+    return asyncio.run(load(port, pid, count, kind, kinds(key)[kind], SECONDS))
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--crowds", type=int, nargs="*", default=[2_000, 6_000, 20_000])
-    found = Table("what each has sent", "connections", "RSS, MiB", "PSS, MiB", "opened", "answers")
+    found = Table("each connection has sent", "connections", "RSS, MiB", "PSS, MiB", "opened", "answers")
     asyncio.run(measure(parser.parse_args().crowds, found))
     Console(width=120).print(found)

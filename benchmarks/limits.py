@@ -1,4 +1,4 @@
-"""The machine's own limits: apps that answer nothing, and COPY into a table with the same keys."""
+"""The machine's limits: ASGI apps with a fixed answer, and COPY into a table with the keys of events."""
 
 from __future__ import annotations
 
@@ -33,11 +33,10 @@ _COLUMNS = (
     "origin",
     "data",
 )
-EQUAL_TABLE = "CREATE TABLE equal_events (LIKE events INCLUDING ALL)"
+CREATE_EQUAL_TABLE = "CREATE TABLE equal_events (LIKE events INCLUDING ALL)"
 
 
 async def bare(scope: Any, receive: Any, send: Any) -> None:
-    """Reads the body and answers."""
     if scope["type"] == "lifespan":
         await _lifespan(receive, send)
         return
@@ -74,9 +73,9 @@ async def _lifespan(receive: Any, send: Any) -> None:
 
 
 async def copy_rate(database_url: str, rows: int, batch: int) -> float:
-    """Rows a second, one connection, a commit per batch, into a table like ``events`` with its key."""
+    """Rows a second over one connection, one commit per batch, into a table like ``events``, with its keys."""
     conn = await asyncpg.connect(database_url)
-    await conn.execute(f"DROP TABLE IF EXISTS equal_events; {EQUAL_TABLE}")
+    await conn.execute(f"DROP TABLE IF EXISTS equal_events; {CREATE_EQUAL_TABLE}")
     records = [
         (number, _NOW, uuid4(), uuid7(), 1, 1, "VoteCast", "ship", None, "k1", None)
         for number in range(1, rows + 1)

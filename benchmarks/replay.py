@@ -1,4 +1,4 @@
-"""Replay on a large log: recount and rebuild beside the bare aggregate and a Python fold; then while it is in use."""
+"""Replay on a large log: recount and rebuild, beside a bare aggregate and a fold in Python, and reads during a replay."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ from projections.engine.projection import RANGE
 from projections.tally import TALLY
 from services.embedded.postgres import Postgres
 
-BARE = "SELECT tool, count(*) FROM events WHERE shard = $1 GROUP BY tool"
-RECOUNT = f"WITH {RANGE} SELECT * FROM ({TALLY.fold_select}) AS folded"
-CURSOR = "SELECT tool, choice, replaced FROM events WHERE shard = $1 ORDER BY position"
-WHOLE = """
+BARE_AGGREGATE = "SELECT tool, count(*) FROM events WHERE shard = $1 GROUP BY tool"
+RECOUNT_TALLY = f"WITH {RANGE} SELECT * FROM ({TALLY.fold_select}) AS folded"
+READ_COLUMNS = "SELECT tool, choice, replaced FROM events WHERE shard = $1 ORDER BY position"
+READ_EVENTS = """
 SELECT shard, position, recorded_at, type, actor, id, origin, tool, choice, replaced, data
   FROM events WHERE shard = $1 ORDER BY position
 """
-HEADS = "SELECT shard, position FROM heads WHERE shard > 0 ORDER BY shard"
+READ_HEADS = "SELECT shard, position FROM heads WHERE shard > 0 ORDER BY shard"
 PYTHON_ROWS = 500_000
-VOTES, SECONDS, PAUSE = 1_000, 15, 0.005
+VOTES, SECONDS, PAUSE_SECONDS = 1_000, 15, 0.005
 
 Heads = list[tuple[int, int]]
 
@@ -62,29 +62,29 @@ async def main(size: int, runs: int) -> None:
         alone = await _reads_beside_votes(server)
         beside = await _reads_beside_votes(server, replaying=True)
     _report(size, runs, rates, replays)
-    print(f"reads beside {VOTES:,} votes/s, p50 and p99 ms: {alone}; and beside a replay: {beside}")
+    print(f"reads during {VOTES:,} votes/s, p50 and p99 in ms: {alone}; with a replay as well: {beside}")
 
 
 async def _rates(conn: Connection[Record], runs: int) -> dict[str, float]:
-    """Events a second, on one connection without parallel workers."""
-    heads: Heads = [tuple(row) for row in await conn.fetch(HEADS)]
+    """Events a second over one connection, without parallel workers."""
+    heads: Heads = [tuple(row) for row in await conn.fetch(READ_HEADS)]
     events = sum(position for _, position in heads)
 
     async def bare() -> int:
         for shard, _ in heads:
-            await conn.fetch(BARE, shard)
+            await conn.fetch(BARE_AGGREGATE, shard)
         return events
 
     async def recount() -> int:
         for shard, head in heads:
-            await conn.fetch(RECOUNT, shard, 0, head)
+            await conn.fetch(RECOUNT_TALLY, shard, 0, head)
         return events
 
     measures: dict[str, Callable[[], Awaitable[int]]] = {
         "bare aggregate": bare,
         "recount of the tally": recount,
-        "Python fold over a cursor, of events": lambda: _fold_of_events(conn, heads[0][0]),
-        "Python fold over a cursor, of three columns": lambda: _fold_of_columns(conn, heads[0][0]),
+        "Python fold over a cursor, whole events": lambda: _fold_of_events(conn, heads[0][0]),
+        "Python fold over a cursor, three columns": lambda: _fold_of_columns(conn, heads[0][0]),
     }
     rates: dict[str, list[float]] = {name: [] for name in measures}
     for _ in range(runs):
@@ -96,11 +96,11 @@ async def _rates(conn: Connection[Record], runs: int) -> dict[str, float]:
 
 
 async def _fold_of_events(conn: Connection[Record], shard: int) -> int:
-    """The first half a million, each made the event that was recorded, as event stores hand them to a fold."""
+    """Folds the first half million as Recorded events, the way event stores pass them to a fold."""
     tallies: dict[int, dict[str | None, int]] = {}
     folded = 0
     async with conn.transaction():
-        async for row in conn.cursor(WHOLE, shard, prefetch=5_000):
+        async for row in conn.cursor(READ_EVENTS, shard, prefetch=5_000):
             at, recorded_at, kind, actor, vote_id, origin, tool, choice, replaced, data = (
                 Position(row[0], row[1]),
                 *row[2:],
@@ -126,11 +126,11 @@ async def _fold_of_events(conn: Connection[Record], shard: int) -> int:
 
 
 async def _fold_of_columns(conn: Connection[Record], shard: int) -> int:
-    """The same, of no more than what is counted, as rows."""
+    """Folds the same events as rows of the three columns that are counted."""
     tallies: dict[int, dict[str | None, int]] = {}
     folded = 0
     async with conn.transaction():
-        async for tool, choice, replaced in conn.cursor(CURSOR, shard, prefetch=5_000):
+        async for tool, choice, replaced in conn.cursor(READ_COLUMNS, shard, prefetch=5_000):
             tally = tallies.setdefault(tool, {"ship": 0, "skip": 0, None: 0})
             tally[choice] += 1
             tally[replaced] -= 1
@@ -141,13 +141,13 @@ async def _fold_of_columns(conn: Connection[Record], shard: int) -> int:
 
 
 async def _replayed(server: Shiplog, name: str) -> tuple[float, float]:
-    """Seconds of a replay with its cut-over, as it says itself, and events a second."""
+    """Seconds of a replay with its cut-over, and events a second, as the command reports them."""
     words = ["replay", name, "--json", "--data", str(server.data)]
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", "services.cli", *words, stdout=PIPE)
-    said, _ = await process.communicate()
-    told = json.loads(said)
-    assert (process.returncode, told["equal"], told["state"]) == (0, True, "cut-over"), said
-    return told["seconds"], told["rate"]
+    output, _ = await process.communicate()
+    report = json.loads(output)
+    assert (process.returncode, report["equal"], report["state"]) == (0, True, "cut-over"), output
+    return report["seconds"], report["rate"]
 
 
 async def _reads_beside_votes(server: Shiplog, *, replaying: bool = False) -> tuple[float, float]:
@@ -169,7 +169,7 @@ async def _read(port: int, until: asyncio.Task[Load]) -> tuple[float, float]:
             started = time.perf_counter()
             assert (await client.get("/v1/tools/uv/tally")).status_code == 200
             taken.append((time.perf_counter() - started) * 1000)
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(PAUSE_SECONDS)
     taken.sort()
     return round(taken[len(taken) // 2], 1), round(taken[int(0.99 * len(taken))], 1)
 
@@ -178,7 +178,11 @@ def _report(
     size: int, runs: int, rates: dict[str, float], replays: dict[str, list[tuple[float, float]]]
 ) -> None:
     table = Table(
-        "what", "events a second", "seconds", "of bare", title=f"{size:,} votes, medians of {runs} runs"
+        "measurement",
+        "events per second",
+        "seconds",
+        "ratio to bare",
+        title=f"{size:,} votes, medians of {runs} runs",
     )
     bare = rates["bare aggregate"]
     for name, rate in rates.items():

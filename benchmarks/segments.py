@@ -1,4 +1,4 @@
-"""Sealed history: how fast it is sealed, what a vote takes, and how fast DuckDB folds it beside Postgres."""
+"""Sealed history: the speed of sealing, bytes per vote, and the speed of folds in DuckDB and in Postgres."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from services.embedded.postgres import Postgres
 from services.resources import open_pool
 from services.settings import Settings
 
-GROUP = 5_000
-# Ids as clients make them: a time and 74 random bits. A voter of shard 1 casts some ten votes within some
-# 100,000 of their neighbours', a visit on a busy site; a voter of shard 2 casts one.
-FILL = """
+BATCH = 5_000
+# Ids are UUIDv7 with 74 random bits, as clients make them. A voter of shard 1 casts about ten votes within 100,000 votes of
+# others, like a visit on a busy site; a voter of shard 2 casts one.
+APPEND_VOTES = """
 WITH made AS (
     SELECT DISTINCT ON (actor, tool) *
       FROM (SELECT CASE WHEN $1 = 1 THEN CAST(md5(CAST(CAST(($3 + n + random() * 100000) / 10 AS bigint) AS text)) AS uuid)
@@ -49,16 +49,16 @@ WITH made AS (
 SELECT count(*) FROM grouped, LATERAL append_casts($1::smallint, array_fill('v'::text, ARRAY[many]),
     actors, tools, choices, ids, array_fill('k1'::text, ARRAY[many]))
 """
-KINDS = {Shard(1): "ten votes a voter", Shard(2): "one vote a voter"}
-PARTITIONS = "SELECT extend_events(max(position) + 4194304) FROM heads"
-FOLD = f"WITH {RANGE} SELECT {column_list(TALLY)} FROM ({TALLY.fold_select}) AS folded"
+KINDS = {Shard(1): "ten votes per voter", Shard(2): "one vote per voter"}
+EXTEND_PARTITIONS = "SELECT extend_events(max(position) + 4194304) FROM heads"
+FOLD_TALLY = f"WITH {RANGE} SELECT {column_list(TALLY)} FROM ({TALLY.fold_select}) AS folded"
 
 
 async def main(size: int, runs: int) -> None:
     with tempfile.TemporaryDirectory(prefix="shiplog-bench-") as folder:
         postgres = Postgres.start(Path(folder) / "data")
         settings = Settings(
-            database_url=postgres.url("postgres"), secret=b"of a benchmark, and of nothing else"
+            database_url=postgres.url("postgres"), secret=b"the secret of a benchmark, 32 bytes"
         )
         try:
             await migrate_database(settings, len(KINDS))
@@ -72,30 +72,32 @@ async def main(size: int, runs: int) -> None:
 
 async def _report(pool: Pool[Record], store: Store, runs: int) -> None:
     plan = SealPlan(behind=0, short=True)
-    rates = [await _sealed(pool, store, segment) for segment in await find_due_segments(pool, store, plan)]
+    rates = [await _seal_rate(pool, store, segment) for segment in await find_due_segments(pool, store, plan)]
     heads = await read_heads(pool)
     events = sum(heads[shard] for shard in KINDS)
 
     async def in_postgres() -> None:
         for shard in KINDS:
-            await pool.fetch(FOLD, shard, 0, heads[shard])
+            await pool.fetch(FOLD_TALLY, shard, 0, heads[shard])
 
-    table = Table("what", "figure", title=f"{events:,} votes in {len(rates)} segments")
-    table.add_row("sealed, events a second (median of segments)", f"{statistics.median(rates):,.0f}")
+    table = Table("measurement", "value", title=f"{events:,} votes in {len(rates)} segments")
+    table.add_row("seal, events per second (median of segments)", f"{statistics.median(rates):,.0f}")
     for shard, kind in KINDS.items():
-        table.add_row(f"bytes a vote, {kind}", f"{_bytes(store, shard) / heads[shard]:.2f}")
+        table.add_row(f"bytes per vote, {kind}", f"{_bytes(store, shard) / heads[shard]:.2f}")
     first = await _rate(events, lambda: fold_segments(store, TALLY))
-    table.add_row("tally, DuckDB, first fold with its check, events a second", f"{first:,.0f}")
+    table.add_row("tally, DuckDB, first fold with checksums, events per second", f"{first:,.0f}")
     for name, fold in {
         "DuckDB, 2 threads": lambda: fold_segments(store, TALLY),
         "Postgres": in_postgres,
     }.items():
         each = [await _rate(events, fold) for _ in range(runs)]
-        table.add_row(f"tally, {name}, events a second (median of {runs})", f"{statistics.median(each):,.0f}")
+        table.add_row(
+            f"tally, {name}, events per second (median of {runs})", f"{statistics.median(each):,.0f}"
+        )
     Console(width=120).print(table, highlight=False)
 
 
-async def _sealed(pool: Pool[Record], store: Store, segment: Segment) -> float:
+async def _seal_rate(pool: Pool[Record], store: Store, segment: Segment) -> float:
     return await _rate(segment.count, lambda: seal(pool, store, segment))
 
 
@@ -122,18 +124,18 @@ async def _fill(url: str, size: int) -> None:
 
 async def _fill_shard(url: str, shard: int, votes: int, progress: Progress, task: TaskID) -> None:
     conn = await asyncpg.connect(url)
-    for sent in range(0, votes, GROUP):
-        if sent % (200 * GROUP) == 0:
-            await conn.execute(PARTITIONS)
-        await conn.fetchval(FILL, shard, GROUP, sent)
-        progress.advance(task, GROUP)
+    for sent in range(0, votes, BATCH):
+        if sent % (200 * BATCH) == 0:
+            await conn.execute(EXTEND_PARTITIONS)
+        await conn.fetchval(APPEND_VOTES, shard, BATCH, sent)
+        progress.advance(task, BATCH)
     await conn.close()
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="benchmarks.segments", description=__doc__)
     parser.add_argument(
-        "--size", type=int, default=10_000_000, help="votes sent, half of them by voters of one vote"
+        "--size", type=int, default=10_000_000, help="votes, half of them by voters with one vote"
     )
     parser.add_argument("--runs", type=int, default=7)
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""What is measured, as processes: a whole Shiplog, and the apps that answer nothing."""
+"""The measured processes: a whole Shiplog, and the apps with a fixed answer."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class Shiplog(Struct, frozen=True):
         return self.ports[0]
 
     def peak_memory(self) -> float:
-        """The most that any API process has held, in MiB, where the system tells (Linux)."""
-        return max(_peak(pid) for parent in self._serving() for pid in [parent, *_children(parent)])
+        """The peak resident memory of the largest API process, in MiB; 0 where there is no /proc."""
+        return max(_peak(pid) for parent in self._api_pids() for pid in [parent, *_children(parent)])
 
-    def serving(self) -> int:
-        """The process that answers on the first port."""
-        return _children(self._serving()[0])[0]
+    def api_pid(self) -> int:
+        """The process that listens on the first port."""
+        return _children(self._api_pids()[0])[0]
 
-    def _serving(self) -> list[int]:
+    def _api_pids(self) -> list[int]:
         return [pid for pid in _children(self.pid) if "\0serve\0" in _read(pid, "cmdline")]
 
     def key(self, *more: str) -> str:
@@ -44,8 +44,8 @@ class Shiplog(Struct, frozen=True):
 
 @contextmanager
 def shiplog(data: Path) -> Iterator[Shiplog]:
-    """`shiplog up`: two API processes, of which most loads use the first, and one worker."""
-    port = free_port(beside=1)
+    """`shiplog up` with two API processes, of which most loads use the first, and one worker."""
+    port = free_port(following=1)
     command = [
         sys.executable,
         "-m",
@@ -63,8 +63,8 @@ def shiplog(data: Path) -> Iterator[Shiplog]:
 
 
 @contextmanager
-def nothing(target: str, *options: str) -> Iterator[int]:
-    """An app of benchmarks/limits.py on Granian, as Shiplog's API runs on it; its port."""
+def fixed_answers(target: str, *options: str) -> Iterator[int]:
+    """An app of benchmarks/limits.py on Granian, with the options of Shiplog's API. Yields its port."""
     port = free_port()
     granian = [
         sys.executable,
@@ -86,7 +86,7 @@ def nothing(target: str, *options: str) -> Iterator[int]:
 
 @contextmanager
 def _process(command: list[str], port: int) -> Iterator[int]:
-    # Sealing has a benchmark of its own, benchmarks/segments.py.
+    # No sealing here: benchmarks/segments.py measures it.
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**os.environ, "SHIPLOG_SEGMENTS": ""})
     try:
         _wait_for(port, process)
@@ -106,7 +106,7 @@ def _peak(pid: int) -> float:
 
 
 def _read(pid: int, what: str) -> str:
-    """Empty for a process that has ended."""
+    """Empty if the process has ended."""
     try:
         return Path(f"/proc/{pid}/{what}").read_text()
     except OSError:
@@ -123,14 +123,14 @@ def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
     raise RuntimeError(f"nothing listens on port {port} after a minute")
 
 
-def free_port(beside: int = 0) -> int:
-    """One of which so many after it are free too."""
+def free_port(following: int = 0) -> int:
+    """A free port of which the ``following`` ones are free as well."""
     while True:
         with ExitStack() as stack:
             probe = stack.enter_context(socket.socket())
             probe.bind(("127.0.0.1", 0))
             port = int(probe.getsockname()[1])
             with suppress(OSError, OverflowError):
-                for each in range(port + 1, port + 1 + beside):
+                for each in range(port + 1, port + 1 + following):
                     stack.enter_context(socket.socket()).bind(("127.0.0.1", each))
                 return port

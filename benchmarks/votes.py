@@ -1,4 +1,4 @@
-"""Votes to send: which tools they are for, and whether their voters are new."""
+"""Votes to send: distributions of tools, new and returning voters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from uuid_utils.compat import uuid7
 from benchmarks.client import post
 
 TOOLS = ["uv", "zed", "neovim", "sqlite", "redis", "grafana", "sentry", "postgresql", "playwright", "jenkins"]
-CHANGING_VOTERS = 5_000
+RETURNING_VOTERS = 5_000
 
 _rng = random.Random(20_26)
 _ZIPF = list(accumulate(1 / rank for rank in range(1, len(TOOLS) + 1)))
@@ -34,8 +34,8 @@ def hot() -> bytes:
 
 
 def changed() -> bytes:
-    """Voters that come again and again: most of their votes replace one that stands, or repeat it."""
-    return _vote(_rng.choice(TOOLS), f"regular {_rng.randrange(CHANGING_VOTERS)}")
+    """Returning voters: most of their votes change or repeat an earlier one."""
+    return _vote(_rng.choice(TOOLS), f"regular {_rng.randrange(RETURNING_VOTERS)}")
 
 
 def singles(count: int, key: str, load: Load = uniform) -> list[bytes]:
@@ -49,10 +49,10 @@ def bulks(count: int, each: int, key: str, load: Load = uniform) -> list[bytes]:
 
 
 def lines(count: int, load: Load = uniform) -> bytes:
-    return b"".join(vote + b"\n" for vote in _some(count, load))
+    return b"".join(vote + b"\n" for vote in _votes(count, load))
 
 
-def _some(count: int, load: Load) -> Iterator[bytes]:
+def _votes(count: int, load: Load) -> Iterator[bytes]:
     return (load() for _ in range(count))
 
 

@@ -1,4 +1,4 @@
-"""Logs: one line of JSON an event, to standard error, with no bodies, cookies or keys."""
+"""Logs: one line of JSON per event on standard error, without bodies, cookies or keys."""
 
 from __future__ import annotations
 

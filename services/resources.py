@@ -1,18 +1,22 @@
-"""Resources: the pool of Postgres connections, and the folder of segments, opened here and nowhere else."""
+"""Resources: the pool of Postgres connections and the folder of segments. Processes open both here only."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 import asyncpg
-from asyncpg import Connection, Pool, Record
+from asyncpg import Connection, InterfaceError, InternalClientError, Pool, PostgresError, Record
 from msgspec import Struct
 
 from eventstore.sealed.seal import SealPlan
 from eventstore.sealed.store import Store
 from services.settings import Settings, SettingsError
 
-# The app works as a role that cannot change history, with bounds on everything that waits.
+# Raised while Postgres is down, restarting or unreachable. asyncpg raises InternalClientError when a connection breaks
+# in the middle of its own protocol.
+POSTGRES_UNAVAILABLE = (PostgresError, InterfaceError, InternalClientError, OSError, TimeoutError)
+
+# The role cannot change history, and every wait has a timeout.
 _APP = {
     "role": "shiplog_app",
     "search_path": "public, read_models",
@@ -28,13 +32,13 @@ READ_DURABILITY = "SELECT name, setting FROM pg_settings WHERE name = ANY($1)"
 
 
 class NotDurable(Exception):
-    """Postgres would acknowledge votes before they are safe."""
+    """Postgres would acknowledge votes before they are on disk."""
 
 
 async def open_pool(
     settings: Settings, *, session: Mapping[str, str] = {}, size: int | None = None
 ) -> Pool[Record]:
-    """Connections under the app's role; ``session`` sets what is different there. Raises NotDurable when the server could lose what it acknowledged."""
+    """Connections with the app's role; ``session`` overrides settings. Raises NotDurable if a crash of Postgres could lose commits."""
     pool = await asyncpg.create_pool(
         settings.database_url,
         min_size=0,
@@ -42,8 +46,8 @@ async def open_pool(
         timeout=5,
         command_timeout=600,
         server_settings={**_APP, **session},
-        init=_prepare,
-        reset=_tidy,
+        init=_set_jsonb_codec,
+        reset=_reset,
     )
     try:
         await check_durable(pool)
@@ -54,7 +58,7 @@ async def open_pool(
 
 
 class Sealing(Struct, frozen=True):
-    """Where history is sealed, in which portions, and on how many threads DuckDB works."""
+    """Where segments are written, of which size, and the number of DuckDB's threads."""
 
     store: Store
     plan: SealPlan
@@ -77,14 +81,14 @@ async def check_durable(pool: Pool[Record]) -> None:
         )
 
 
-async def _tidy(conn: Connection[Record]) -> None:
-    """Nobody here changes a session, so a returned connection needs no round trip, unless it was interrupted."""
+async def _reset(conn: Connection[Record]) -> None:
+    """Skip asyncpg's RESET, a round trip: no code here changes a session. Only an open transaction is rolled back."""
     if conn.is_in_transaction():
         await conn.reset()
 
 
-async def _prepare(conn: Connection[Record]) -> None:
-    """jsonb travels as the bytes of its JSON; the binary form is a version byte and the text."""
+async def _set_jsonb_codec(conn: Connection[Record]) -> None:
+    """Pass jsonb as bytes of JSON. Its binary format is a version byte and the text."""
     await conn.set_type_codec(
         "jsonb",
         schema="pg_catalog",

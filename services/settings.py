@@ -1,4 +1,4 @@
-"""Settings: read once from the environment, handed down as one frozen value."""
+"""Settings: read once from the environment and passed on as one frozen value."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Network: TypeAlias = IPv4Network | IPv6Network
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """``secret`` signs cookies and keys pseudonyms: keep it, and keep it the same in every process of one log.
+    """``secret`` signs cookies and keys pseudonyms: all processes of one log need the same one, for ever.
 
-    Limits are per minute, that of a key per second; 0 is no limit. Every ``recount_seconds`` a worker verifies one read
-    model in one shard; every ``replay_hours``, if set, one is rebuilt. Without ``segments`` no history is sealed.
-    Webhooks go to public addresses, and into ``webhook_networks``.
+    Limits are per minute, ``limit_key`` per second; 0 means no limit. A worker verifies one read model in one shard
+    every ``recount_seconds``, and rebuilds one every ``replay_hours`` unless that is 0. Without ``segments`` no history
+    is sealed. Webhooks may go to public addresses and to ``webhook_networks``.
     """
 
     database_url: str
@@ -53,7 +53,7 @@ class SettingsError(Exception):
 
 
 def from_environment(environ: Mapping[str, str]) -> Settings:
-    """Raises SettingsError with what to set."""
+    """Raises SettingsError, whose text says what to set."""
     return Settings(
         database_url=_required(
             environ, "DATABASE_URL", "the Postgres to use, as postgresql://user:password@host/database"
@@ -77,7 +77,7 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
         seal_behind=_number(environ, "SHIPLOG_SEAL_BEHIND", 65_536),
         fold_threads=_number(environ, "SHIPLOG_FOLD_THREADS", 2),
         webhook_networks=_networks(
-            environ, "SHIPLOG_WEBHOOK_NETWORKS", "the networks of your own that webhooks may reach"
+            environ, "SHIPLOG_WEBHOOK_NETWORKS", "the private networks that webhooks may reach"
         ),
     )
 

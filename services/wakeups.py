@@ -1,4 +1,4 @@
-"""Signals: the only wire between API and workers. Hints, all of them: whatever is lost is found by looking again."""
+"""Wake-ups over Redis: the API tells workers which shard moved, workers tell API processes. Only hints: readers poll as well."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from domain.shared.log import Shard
 QUEUE = "shiplog:jobs"
 CHANNEL = "shiplog:advanced"
 
-_WINDOW_SECONDS = 0.05  # wakes of one shard within this time are one job
-_KEPT_MS = 60_000  # a job that no worker took is found by the sweep long before
-_PATIENCE_SECONDS = 1.0  # no call to Redis may take longer
-_SILENCE_SECONDS = 0.5  # hearing nothing for this long is a hint to look, too
+_DEBOUNCE_SECONDS = 0.05  # wakes of one shard within this time become one job
+_JOB_TTL_MS = 60_000  # the sweep does the work of a job that no worker took long before
+_TIMEOUT_SECONDS = 1.0  # of any call to Redis
+_POLL_SECONDS = 0.5  # after this long without a message, listeners get a hint all the same
 _log = structlog.get_logger()
 
 encode_job = msgspec.msgpack.encode
@@ -44,28 +44,28 @@ async def open_queue(url: str) -> ArqRedis:
     )
 
 
-class Signals:
-    """Wake and announce over Redis, when there is one. No call raises: the sweep finds what a lost hint meant."""
+class Wakeups:
+    """Wake workers and announce progress over Redis, if there is one. No call raises: the sweep makes up for a lost hint."""
 
     def __init__(self, url: str | None) -> None:
         self._url = url
         self._queue: ArqRedis | None = None
-        self._lanes: dict[Shard, asyncio.Event] = {}
+        self._moved: dict[Shard, asyncio.Event] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
     def wake(self, shard: Shard) -> None:
         """Tell the workers that a shard has moved. Returns at once."""
         if self._url is None:
             return
-        if shard not in self._lanes:
-            self._lanes[shard] = asyncio.Event()
+        if shard not in self._moved:
+            self._moved[shard] = asyncio.Event()
             self._tasks.append(
-                asyncio.create_task(self._keep_waking(shard, self._lanes[shard]), name=f"wake {shard}")
+                asyncio.create_task(self._enqueue_when_moved(shard, self._moved[shard]), name=f"wake {shard}")
             )
-        self._lanes[shard].set()
+        self._moved[shard].set()
 
     async def wake_now(self, shard: Shard) -> None:
-        """The same, for who is about to end: returns when it is told."""
+        """Like ``wake``, for a process that is about to end: returns once Redis has the job, or has failed."""
         await self._try("wake", lambda queue: _enqueue(queue, shard))
 
     async def announce(self, shard: Shard, position: int) -> None:
@@ -74,21 +74,21 @@ class Signals:
         await self._try("announce", lambda queue: queue.publish(CHANNEL, message))
 
     async def listen(self) -> AsyncIterator[None]:
-        """A hint whenever read models may have moved: at each announcement, and after each short silence."""
+        """Yields whenever read models may have moved: at each announcement, and every half second without one."""
         while True:
             try:
-                async with (await self._connected()).pubsub() as heard:
-                    await heard.subscribe(CHANNEL)
-                    async for hint in _hints(heard):
+                async with (await self._connected()).pubsub() as subscription:
+                    await subscription.subscribe(CHANNEL)
+                    async for hint in _hints(subscription):
                         yield hint
             except (RedisError, OSError, TimeoutError):
                 await self._disconnect()
-                await asyncio.sleep(_SILENCE_SECONDS)
+                await asyncio.sleep(_POLL_SECONDS)
                 yield
 
     async def is_up(self) -> bool:
         """Whether Redis answers now."""
-        return await self._try("ping", lambda queue: queue.ping(), rest=0.0) is not None
+        return await self._try("ping", lambda queue: queue.ping(), backoff=0.0) is not None
 
     async def close(self) -> None:
         for task in self._tasks:
@@ -96,33 +96,33 @@ class Signals:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._disconnect()
 
-    async def _keep_waking(self, shard: Shard, moved: asyncio.Event) -> None:
-        """One job per shard at a time: while one is queued or about to end, knock again."""
+    async def _enqueue_when_moved(self, shard: Shard, moved: asyncio.Event) -> None:
+        """At most one job per shard is queued: while one is queued or running, try again after the debounce time."""
         while True:
             await moved.wait()
             moved.clear()
-            while not await self._try("wake", lambda queue: _enqueue(queue, shard), failed=True):
-                await asyncio.sleep(_WINDOW_SECONDS)
-            await asyncio.sleep(_WINDOW_SECONDS)
+            while not await self._try("wake", lambda queue: _enqueue(queue, shard), default=True):
+                await asyncio.sleep(_DEBOUNCE_SECONDS)
+            await asyncio.sleep(_DEBOUNCE_SECONDS)
 
     async def _try(
         self,
-        what: str,
+        operation: str,
         call: Callable[[ArqRedis], Awaitable[Any]],
-        failed: object = None,
-        rest: float = _SILENCE_SECONDS,
+        default: object = None,
+        backoff: float = _POLL_SECONDS,
     ) -> object:
-        """What the call gives, or ``failed``; after a failure Redis is left alone for a moment."""
+        """The result of the call. After a failure: ``default``, once ``backoff`` seconds have passed."""
         if self._url is None:
-            return failed
+            return default
         try:
-            async with asyncio.timeout(_PATIENCE_SECONDS):
+            async with asyncio.timeout(_TIMEOUT_SECONDS):
                 return cast(object, await call(await self._connected()))
         except (RedisError, OSError, TimeoutError) as error:
-            _log.warning("redis did not take a hint", what=what, error=str(error))
+            _log.warning("Redis call failed", operation=operation, error=str(error))
             await self._disconnect()
-            await asyncio.sleep(rest)
-            return failed
+            await asyncio.sleep(backoff)
+            return default
 
     async def _connected(self) -> ArqRedis:
         if self._url is None:
@@ -138,17 +138,17 @@ class Signals:
 
 
 async def _enqueue(queue: ArqRedis, shard: Shard) -> bool:
-    """False while a job of this shard is still known. As ``enqueue_job`` does it, in one round trip for its three."""
+    """False while a job of this shard exists. Does what arq's ``enqueue_job`` does, in one round trip instead of three."""
     job, now = f"project:{shard}", timestamp_ms()
     payload = serialize_job("project", (int(shard),), {}, None, now, serializer=encode_job)
-    async with queue.pipeline(transaction=True) as together:
-        together.set(job_key_prefix + job, payload, nx=True, px=_KEPT_MS)
-        together.zadd(QUEUE, {job: now}, nx=True)
-        fresh, _ = await together.execute()
-    return bool(fresh)
+    async with queue.pipeline(transaction=True) as pipeline:
+        pipeline.set(job_key_prefix + job, payload, nx=True, px=_JOB_TTL_MS)
+        pipeline.zadd(QUEUE, {job: now}, nx=True)
+        created, _ = await pipeline.execute()
+    return bool(created)
 
 
-async def _hints(heard: PubSub) -> AsyncIterator[None]:
+async def _hints(subscription: PubSub) -> AsyncIterator[None]:
     while True:
-        await heard.get_message(ignore_subscribe_messages=True, timeout=_SILENCE_SECONDS)
+        await subscription.get_message(ignore_subscribe_messages=True, timeout=_POLL_SECONDS)
         yield

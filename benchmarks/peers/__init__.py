@@ -1,4 +1,4 @@
-"""What others would build or take instead, measured beside ours on the same machine and as durably."""
+"""Alternatives to Shiplog, measured in the same run on the same machine, with the same durability."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from pathlib import Path
 from msgspec import Struct
 from rich.progress import Progress
 
-from benchmarks.measured import Measure
+from benchmarks.measurement import Measure
 from benchmarks.peers import emmett, fastapi_sqlalchemy, message_db, pgbench, pyeventsourcing
 from benchmarks.peers.database import open_postgres
-from benchmarks.peers.packages import NotHere
+from benchmarks.peers.packages import Unavailable
 from benchmarks.peers.peer import Peer, Setting
 
 PEERS = (pgbench.PEER, fastapi_sqlalchemy.PEER, *pyeventsourcing.PEERS, message_db.PEER, emmett.PEER)
-TRIAL = 0.25
+TRIAL_SCALE = 0.25  # of a peer's votes, for each setting that is tried
 
 
 class Peers(Struct, frozen=True):
-    """By name: how to measure each once, how each is run, and why the others are not run."""
+    """By peer's name: its measure, its fastest setting, and why it cannot be run."""
 
     measures: dict[str, Measure]
     settings: dict[str, str]
@@ -32,9 +32,9 @@ class Peers(Struct, frozen=True):
 async def open_peers(
     folder: Path, progress: Progress, scale: float = 1.0, peers: Sequence[Peer] = PEERS
 ) -> AsyncIterator[Peers]:
-    """Sets up every peer whose needs are met and finds its fastest setting; raises Lost if one loses votes.
+    """Set up every peer that can run here and find its fastest setting. Raises VotesLost if a peer loses votes.
 
-    Packages are kept in `.bench/` of the checkout, everything else below `folder`.
+    Packages are installed in `.bench/` of the checkout; everything else is below `folder`.
     """
     found = Peers({}, {}, {})
     task = progress.add_task("peers", total=len(peers))
@@ -43,21 +43,21 @@ async def open_peers(
             progress.update(task, description=f"setting up {peer.name}")
             try:
                 settings = await peer.prepare(postgres)
-            except NotHere as reason:
+            except Unavailable as reason:
                 found.not_run[peer.name] = str(reason)
             else:
                 best = await _fastest(peer, settings, scale)
                 found.measures[peer.name] = partial(best.run, _votes(peer, scale))
-                found.settings[peer.name] = best.words
+                found.settings[peer.name] = best.description
             progress.advance(task)
         progress.update(task, description="peers are set up")
         yield found
 
 
 async def _fastest(peer: Peer, settings: Sequence[Setting], scale: float) -> Setting:
-    """By one short run of each; the first run of all only warms up."""
-    await settings[0].run(_votes(peer, scale * TRIAL))
-    rates = [(await setting.run(_votes(peer, scale * TRIAL))).rate for setting in settings]
+    """The fastest in a short run of each. One run before is a warm-up."""
+    await settings[0].run(_votes(peer, scale * TRIAL_SCALE))
+    rates = [(await setting.run(_votes(peer, scale * TRIAL_SCALE))).rate for setting in settings]
     return settings[rates.index(max(rates))]
 
 

@@ -1,4 +1,4 @@
-"""The peers' PostgreSQL, set up as ours is, and the demand that they stored what they acknowledged."""
+"""The peers' PostgreSQL, set up like Shiplog's, and the check that they stored what they acknowledged."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from pathlib import Path
 import asyncpg
 from msgspec import Struct
 
-from benchmarks.measured import Measured
+from benchmarks.measurement import Measurement
 from services.embedded.postgres import Postgres
 
 SECONDS = 120
 CREATE_DATABASE = "CREATE DATABASE {}"
 
 
-class Lost(Exception):
-    """A peer stored other than it acknowledged: its rate means nothing."""
+class VotesLost(Exception):
+    """The number of votes a peer stored is not the number it acknowledged."""
 
 
-class Ran(Struct, frozen=True):
-    """What a run came to; `acknowledged` counts the votes of the warm-up as well."""
+class RunResult(Struct, frozen=True):
+    """The result of a run. `acknowledged` includes the votes of the warm-up."""
 
     acknowledged: int
     rate: float
@@ -31,7 +31,7 @@ class Ran(Struct, frozen=True):
 
 @contextmanager
 def open_postgres(folder: Path) -> Iterator[Postgres]:
-    """Same program, same settings, same durability as under Shiplog."""
+    """The same program, settings and durability as for Shiplog."""
     postgres = Postgres.start(folder)
     try:
         yield postgres
@@ -40,7 +40,7 @@ def open_postgres(folder: Path) -> Iterator[Postgres]:
 
 
 async def new_database(postgres: Postgres, name: str) -> str:
-    """Its URL."""
+    """Returns its URL."""
     conn = await asyncpg.connect(postgres.url())
     try:
         await conn.execute(CREATE_DATABASE.format(name))
@@ -49,15 +49,15 @@ async def new_database(postgres: Postgres, name: str) -> str:
     return postgres.url(name)
 
 
-async def stored(url: str, counts: Sequence[str], run: Awaitable[Ran]) -> Measured:
-    """Awaits `run`, at most SECONDS; raises Lost unless each of the counts in the database grew by what was acknowledged."""
+async def check_stored(url: str, counts: Sequence[str], run: Awaitable[RunResult]) -> Measurement:
+    """Await `run`, at most SECONDS. Raises VotesLost unless every count in the database grew by the acknowledged votes."""
     before = await _read(url, counts)
     async with asyncio.timeout(SECONDS):
-        ran = await run
-    for count, one, other in zip(counts, before, await _read(url, counts), strict=True):
-        if other - one != ran.acknowledged:
-            raise Lost(f"{ran.acknowledged} votes were acknowledged, {other - one} stored by: {count}")
-    return Measured(ran.rate, ran.p99_ms)
+        result = await run
+    for count, old, new in zip(counts, before, await _read(url, counts), strict=True):
+        if new - old != result.acknowledged:
+            raise VotesLost(f"{result.acknowledged} votes were acknowledged, {new - old} stored by: {count}")
+    return Measurement(result.rate, result.p99_ms)
 
 
 async def _read(url: str, counts: Sequence[str]) -> list[int]:

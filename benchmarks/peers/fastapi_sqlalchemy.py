@@ -1,4 +1,4 @@
-"""FastAPI and SQLAlchemy: a row for a vote and a counter for a tool, in one transaction per request."""
+"""FastAPI and SQLAlchemy: a row per vote and a counter per tool, in one transaction per request."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from functools import partial
 
 from benchmarks.client import Load, drive, post
-from benchmarks.measured import Measured
-from benchmarks.peers.database import Ran, new_database, stored
+from benchmarks.measurement import Measurement
+from benchmarks.peers.database import RunResult, check_stored, new_database
 from benchmarks.peers.packages import PYTHON, python, version
 from benchmarks.peers.peer import Peer, Setting
-from benchmarks.peers.processes import listening, said
+from benchmarks.peers.processes import output_of, serving_on
 from benchmarks.servers import free_port
 from benchmarks.votes import uniform
 from services.embedded.postgres import Postgres
@@ -26,11 +26,11 @@ COUNTS = ("SELECT count(*) FROM votes", "SELECT coalesce(sum(ship + skip), 0)::b
 async def _prepare(postgres: Postgres) -> list[Setting]:
     interpreter = python()
     url = await new_database(postgres, "fastapi")
-    await said([interpreter, "fastapi_votes.py"], PYTHON, {"DATABASE_URL": url})
-    words = ", ".join(version(name) for name in ("fastapi", "sqlalchemy", "asyncpg"))
+    await output_of([interpreter, "fastapi_votes.py"], PYTHON, {"DATABASE_URL": url})
+    versions = ", ".join(version(name) for name in ("fastapi", "sqlalchemy", "asyncpg"))
     return [
         Setting(
-            f"{words}; pool of 20; {version(server[0])}, {workers} workers",
+            f"{versions}; pool of 20; {version(server[0])}, {workers} workers",
             partial(_run, url, [interpreter, "-m", *server, "--workers", str(workers)]),
         )
         for server in (GRANIAN, UVICORN)
@@ -38,16 +38,16 @@ async def _prepare(postgres: Postgres) -> list[Setting]:
     ]
 
 
-async def _run(url: str, server: Sequence[str], votes: int) -> Measured:
+async def _run(url: str, server: Sequence[str], votes: int) -> Measurement:
     port = free_port()
-    async with listening([*server, "--port", str(port), APP], port, PYTHON, {"DATABASE_URL": url}):
-        return await stored(url, COUNTS, _load(port, votes))
+    async with serving_on([*server, "--port", str(port), APP], port, PYTHON, {"DATABASE_URL": url}):
+        return await check_stored(url, COUNTS, _load(port, votes))
 
 
-async def _load(port: int, votes: int) -> Ran:
+async def _load(port: int, votes: int) -> RunResult:
     await _drive(port, WARM_UP)
     load = await _drive(port, votes)
-    return Ran(WARM_UP + votes, load.rate, load.percentile(0.99) * 1000)
+    return RunResult(WARM_UP + votes, load.rate, load.percentile(0.99) * 1000)
 
 
 async def _drive(port: int, votes: int) -> Load:
@@ -57,4 +57,4 @@ async def _drive(port: int, votes: int) -> Load:
     return load
 
 
-PEER = Peer("peer: FastAPI and SQLAlchemy, one vote a request", 1_500, _prepare)
+PEER = Peer("peer: FastAPI and SQLAlchemy, one vote per request", 1_500, _prepare)

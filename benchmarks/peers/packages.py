@@ -1,4 +1,4 @@
-"""The peers' packages, locked and kept out of ours: installed in `.bench/` when a lock file has changed."""
+"""The peers' packages, locked and apart from Shiplog's: installed in `.bench/` when a lock file has changed."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ HERE = Path(__file__).resolve().parent
 PYTHON = HERE / "python"
 NODE = HERE / "node"
 CACHE = HERE.parent.parent / ".bench"
-OLDEST_NODE = 20
-SECONDS = 600
+NODE_VERSION_MIN = 20
+TIMEOUT_SECONDS = 600
 
 
-class NotHere(Exception):
-    """What a peer needs is not on this machine; the message says what."""
+class Unavailable(Exception):
+    """Something that a peer needs is missing on this machine; the message says what."""
 
 
 def python() -> str:
@@ -35,10 +35,10 @@ def python() -> str:
 
 
 def node() -> Path:
-    """The folder with the peers' node_modules and the program beside them, where Node looks for them."""
+    """The folder with the peers' node_modules, and the program beside them, since Node looks there."""
     home = CACHE / "node"
     lock = NODE / "package-lock.json"
-    _demand_node()
+    _check_node()
     home.mkdir(parents=True, exist_ok=True)
     for path in NODE.iterdir():
         shutil.copy(path, home)
@@ -49,7 +49,7 @@ def node() -> Path:
 
 
 def version(name: str) -> str:
-    """Of a package in either lock file, with its name."""
+    """The name and version of a package in either lock file."""
     locked = json.loads((NODE / "package-lock.json").read_text())["packages"]
     if found := locked.get(f"node_modules/{name}"):
         return f"{name} {found['version']}"
@@ -57,13 +57,15 @@ def version(name: str) -> str:
     return next(line.split()[0].replace("==", " ") for line in lines if line.startswith(f"{name}=="))
 
 
-def _demand_node() -> None:
+def _check_node() -> None:
     for program in ("node", "npm"):
         if shutil.which(program) is None:
-            raise NotHere(f"no {program} on PATH")
-    said = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout.strip()
-    if int(said.removeprefix("v").partition(".")[0]) < OLDEST_NODE:
-        raise NotHere(f"node is {said}, the peer needs {OLDEST_NODE} or newer")
+            raise Unavailable(f"no {program} on PATH")
+    output_of = subprocess.run(
+        ["node", "--version"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    if int(output_of.removeprefix("v").partition(".")[0]) < NODE_VERSION_MIN:
+        raise Unavailable(f"node is {output_of}, the peer needs {NODE_VERSION_MIN} or newer")
 
 
 def _installed(home: Path, lock: Path) -> bool:
@@ -78,9 +80,11 @@ def _stamp(home: Path, lock: Path) -> None:
 def _install(command: Sequence[str], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, timeout=SECONDS)
+        subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, check=True, timeout=TIMEOUT_SECONDS
+        )
     except subprocess.TimeoutExpired:
-        raise NotHere(f"{' '.join(command[:4])} took more than {SECONDS} s") from None
+        raise Unavailable(f"{' '.join(command[:4])} took more than {TIMEOUT_SECONDS} s") from None
     except subprocess.CalledProcessError as failed:
-        said = failed.stderr.strip().splitlines() or [f"exit code {failed.returncode}"]
-        raise NotHere(f"its packages could not be installed: {said[-1]}") from None
+        output_of = failed.stderr.strip().splitlines() or [f"exit code {failed.returncode}"]
+        raise Unavailable(f"its packages could not be installed: {output_of[-1]}") from None

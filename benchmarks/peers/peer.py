@@ -1,4 +1,4 @@
-"""The shape of a peer."""
+"""What a peer module provides."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
 
-from benchmarks.measured import Measured
+from benchmarks.measurement import Measurement
 from services.embedded.postgres import Postgres
 
 
 class Setting(Struct, frozen=True):
-    """One way to run a peer; `run` takes the number of votes."""
+    """One way to run a peer. `run` takes the number of votes."""
 
-    words: str
-    run: Callable[[int], Awaitable[Measured]]
+    description: str
+    run: Callable[[int], Awaitable[Measurement]]
 
 
 class Peer(Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""pgbench: the machine's limit for one durable insert per transaction."""
+"""pgbench: the machine's limit for one durable INSERT per transaction."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 
 import asyncpg
 
-from benchmarks.limits import EQUAL_TABLE
-from benchmarks.measured import Measured
-from benchmarks.peers.database import Ran, new_database, stored
-from benchmarks.peers.packages import NotHere
+from benchmarks.limits import CREATE_EQUAL_TABLE
+from benchmarks.measurement import Measurement
+from benchmarks.peers.database import RunResult, check_stored, new_database
+from benchmarks.peers.packages import Unavailable
 from benchmarks.peers.peer import Peer, Setting
-from benchmarks.peers.processes import said
+from benchmarks.peers.processes import output_of
 from eventstore.migrations import migrate
-from services.embedded.binaries import POSTGRES, account, runnable
+from services.embedded.binaries import POSTGRES, find_folder, server_account
 from services.embedded.postgres import Postgres
 
 INSERT = Path(__file__).with_suffix(".sql")
@@ -23,14 +23,14 @@ COUNTS = ("SELECT count(*) FROM equal_events",)
 
 
 async def _prepare(postgres: Postgres) -> list[Setting]:
-    program = runnable(POSTGRES, account()) / "pgbench"
+    program = find_folder(POSTGRES, server_account()) / "pgbench"
     if not program.exists():
-        raise NotHere(f"no pgbench in {program.parent}")
+        raise Unavailable(f"no pgbench in {program.parent}")
     url = await new_database(postgres, "pgbench")
     conn = await asyncpg.connect(url)
     try:
         await migrate(conn)
-        await conn.execute(EQUAL_TABLE)
+        await conn.execute(CREATE_EQUAL_TABLE)
     finally:
         await conn.close()
     return [
@@ -39,24 +39,24 @@ async def _prepare(postgres: Postgres) -> list[Setting]:
     ]
 
 
-async def _run(url: str, program: Path, clients: int, votes: int) -> Measured:
+async def _run(url: str, program: Path, clients: int, votes: int) -> Measurement:
     conn = await asyncpg.connect(url)
     try:
         await conn.execute("TRUNCATE equal_events")
     finally:
         await conn.close()
-    return await stored(url, COUNTS, _inserted(url, program, clients, votes))
+    return await check_stored(url, COUNTS, _insert(url, program, clients, votes))
 
 
-async def _inserted(url: str, program: Path, clients: int, votes: int) -> Ran:
+async def _insert(url: str, program: Path, clients: int, votes: int) -> RunResult:
     options = ["--no-vacuum", "--protocol=prepared", "--define=turn=0", f"--file={INSERT}"]
     load = [f"--client={clients}", "--jobs=2", f"--transactions={votes // clients}"]
-    report = (await said([str(program), *options, *load, url], INSERT.parent, {})).decode()
+    report = (await output_of([str(program), *options, *load, url], INSERT.parent, {})).decode()
     done = re.search(r"actually processed: (\d+)", report)
     rate = re.search(r"tps = ([\d.]+)", report)
     assert done is not None, report
     assert rate is not None, report
-    return Ran(int(done[1]), float(rate[1]))
+    return RunResult(int(done[1]), float(rate[1]))
 
 
-PEER = Peer("limit: pgbench, one durable insert a transaction", 20_000, _prepare)
+PEER = Peer("limit: pgbench, one durable INSERT per transaction", 20_000, _prepare)

@@ -1,4 +1,4 @@
-"""The peers' programs as processes that end with us."""
+"""Processes of the peers' programs, which end with the block."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks.peers.database import Ran
+from benchmarks.peers.database import RunResult
 
-SECONDS_TO_LISTEN = 30
-SECONDS_TO_END = 10
+LISTEN_TIMEOUT_SECONDS = 30
+END_TIMEOUT_SECONDS = 10
 
 
-async def ran(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> Ran:
+async def run_json(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> RunResult:
     """Runs a program that prints a Ran as JSON."""
-    return msgspec.json.decode(await said(command, folder, environment), type=Ran)
+    return msgspec.json.decode(await output_of(command, folder, environment), type=RunResult)
 
 
-async def said(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> bytes:
+async def output_of(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> bytes:
     async with _process(command, folder, environment) as process:
         output, _ = await process.communicate()
         if process.returncode != 0:
@@ -34,7 +34,7 @@ async def said(command: Sequence[str], folder: Path, environment: Mapping[str, s
 
 
 @asynccontextmanager
-async def listening(
+async def serving_on(
     command: Sequence[str], port: int, folder: Path, environment: Mapping[str, str]
 ) -> AsyncIterator[None]:
     async with _process(command, folder, environment) as process:
@@ -63,14 +63,14 @@ async def _end(process: Process) -> None:
     if process.returncode is None:
         process.terminate()
         try:
-            await asyncio.wait_for(process.wait(), SECONDS_TO_END)
+            await asyncio.wait_for(process.wait(), END_TIMEOUT_SECONDS)
         except TimeoutError:
             os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
 
 
 async def _wait_for(port: int, process: Process) -> None:
-    deadline = time.monotonic() + SECONDS_TO_LISTEN
+    deadline = time.monotonic() + LISTEN_TIMEOUT_SECONDS
     while time.monotonic() < deadline and process.returncode is None:
         try:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -79,4 +79,4 @@ async def _wait_for(port: int, process: Process) -> None:
         else:
             writer.close()
             return
-    raise RuntimeError(f"nothing listens on port {port} after {SECONDS_TO_LISTEN} s")
+    raise RuntimeError(f"nothing listens on port {port} after {LISTEN_TIMEOUT_SECONDS} s")

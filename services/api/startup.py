@@ -25,7 +25,7 @@ from services.auth.identity import Identity
 from services.ingest.bulk import BulkCommits, BulkIngest
 from services.resources import open_pool
 from services.settings import Settings
-from services.wakeups import Signals
+from services.wakeups import Wakeups
 from services.webhooks.secrets import WebhookSecrets
 
 # Per process. Single votes have the rest of the pool's connections.
@@ -36,15 +36,15 @@ _DIRECTORY_SECONDS = 0.5  # the longest time a tool that was retired through ano
 
 @asynccontextmanager
 async def open_app_state(settings: Settings) -> AsyncIterator[AppState]:
-    pool, signals = await open_pool(settings), Signals(settings.redis_url)
+    pool, wakeups = await open_pool(settings), Wakeups(settings.redis_url)
     shards, tool_directory, identity = await count_shards(pool), ToolDirectory(pool), Identity(settings, pool)
     rate_limiter = await RateLimiter(settings).open()
-    on_committed, on_appended = _commit_hooks(signals)
+    on_committed, on_appended = _commit_hooks(wakeups)
     commits = BulkCommits(pool, shards, _BULK_COMMITS_MAX, on_committed)
     appenders = Appenders(
         pool, shards, on_appended, queue_max=settings.queue_per_shard, batch_max=settings.group
     )
-    broadcast = Broadcast(partial(read_tallies_by_slug, pool), signals, settings.connections // 2)
+    broadcast = Broadcast(partial(read_tallies_by_slug, pool), wakeups, settings.connections // 2)
 
     def open_bulk_ingest(source: str) -> BulkIngest:
         return BulkIngest(commits, tool_directory, identity, source=source, group=settings.bulk_group)
@@ -56,7 +56,7 @@ async def open_app_state(settings: Settings) -> AsyncIterator[AppState]:
             shards=shards,
             tool_directory=tool_directory,
             identity=identity,
-            signals=signals,
+            wakeups=wakeups,
             appenders=appenders,
             broadcast=broadcast,
             rate_limiter=rate_limiter,
@@ -67,17 +67,17 @@ async def open_app_state(settings: Settings) -> AsyncIterator[AppState]:
         )
     finally:
         refreshing.cancel()
-        for resource in (broadcast, appenders, signals, rate_limiter, pool):
+        for resource in (broadcast, appenders, wakeups, rate_limiter, pool):
             await resource.close()
 
 
 def _commit_hooks(
-    signals: Signals,
+    wakeups: Wakeups,
 ) -> tuple[Callable[[Shard, Counter[Outcome]], None], Callable[[Shard, Sequence[CastResult]], None]]:
     """After a commit, of a bulk batch and of a group of single votes: wake the workers and count the outcomes."""
 
     def on_committed(shard: Shard, outcomes: Counter[Outcome]) -> None:
-        signals.wake(shard)
+        wakeups.wake(shard)
         observe_commit(outcomes)
 
     def on_appended(shard: Shard, results: Sequence[CastResult]) -> None:

@@ -1,4 +1,4 @@
-"""The instance that a command acts on: the databases named by the environment, or the ones in --data."""
+"""The instance a command acts on: the databases of the environment, or the embedded ones in --data."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def data_option(command: F) -> F:
         default=Path(".shiplog"),
         show_default=True,
         envvar="SHIPLOG_DATA",
-        help="Where the embedded databases and the secret live.",
+        help="Folder of the embedded databases and the secret.",
     )(command)
 
 
 @contextmanager
 def instance(data: Path) -> Iterator[Settings]:
-    """Settings of the instance; an embedded Postgres that is not running is started for as long as this takes."""
+    """Settings of the instance. An embedded Postgres that is not running is started until the block ends."""
     if os.environ.get("DATABASE_URL"):
         yield from_environment({"SHIPLOG_SECRET": secret_of(data), **os.environ})
         return
@@ -50,22 +50,22 @@ def instance(data: Path) -> Iterator[Settings]:
 
 
 def environment(data: Path, database_url: str, redis_url: str | None) -> dict[str, str]:
-    """What the processes of an instance are told; what the environment says already goes first."""
-    ours = {
+    """Environment of an instance's processes. Variables that are set already win."""
+    defaults = {
         "DATABASE_URL": database_url,
         "SHIPLOG_SECRET": secret_of(data),
         "SHIPLOG_SEGMENTS": str(segments_folder(data)),
     }
-    return {**ours, **({"REDIS_URL": redis_url} if redis_url else {}), **os.environ}
+    return {**defaults, **({"REDIS_URL": redis_url} if redis_url else {}), **os.environ}
 
 
 def segments_folder(data: Path) -> Path:
-    """SHIPLOG_SEGMENTS, or the folder beside the embedded databases."""
+    """SHIPLOG_SEGMENTS, or `segments` in the data folder."""
     return Path(os.environ.get("SHIPLOG_SEGMENTS") or data / "segments")
 
 
 def secret_of(data: Path) -> str:
-    """SHIPLOG_SECRET, or the secret kept beside the data, made on first use."""
+    """SHIPLOG_SECRET, or the secret in the data folder, which is created on first use."""
     if os.environ.get("SHIPLOG_SECRET"):
         return os.environ["SHIPLOG_SECRET"]
     path = data / "secret"

@@ -1,4 +1,4 @@
-"""The `shiplog` command: its subcommands, and how it says that something is wrong."""
+"""The `shiplog` command: its subcommands, and errors as one line with exit status 2."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _EXPECTED = (
 def shiplog() -> None:
     """Ship or skip? Verdicts on tools, folded from an append-only log.
 
-    Commands act on the instance in --data (running or not), or on DATABASE_URL when that is set.
+    Commands act on the instance in --data, running or not, or on DATABASE_URL if that is set.
     """
 
 

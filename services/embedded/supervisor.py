@@ -1,4 +1,4 @@
-"""Keeps child processes running until SIGTERM or SIGINT, and leaves none behind, however it ends itself."""
+"""Keeps child processes running until SIGTERM or SIGINT, and leaves none behind, even after kill -9."""
 
 import asyncio
 import os
@@ -11,74 +11,76 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 
 from msgspec import Struct
 
-PAUSE_MIN_SECONDS = 0.1
-PAUSE_MAX_SECONDS = 5.0
-STEADY_AFTER = 10.0
-GRACE = 10.0
+BACKOFF_MIN_SECONDS = 0.1
+BACKOFF_MAX_SECONDS = 5.0
+BACKOFF_RESET_SECONDS = 10.0  # after a run of this length the backoff starts anew
+GRACE_SECONDS = 10.0
 
 
 class Child(Struct, frozen=True):
-    """A process to keep running; `env` is added to our own."""
+    """A process to keep running. `env` is added to the current environment."""
 
     name: str
     command: Sequence[str]
     env: Mapping[str, str]
 
 
-class Started(Struct, frozen=True, tag=True):
+class ChildStarted(Struct, frozen=True, tag=True):
     name: str
     pid: int
 
 
-class NotStarted(Struct, frozen=True, tag=True):
+class StartFailed(Struct, frozen=True, tag=True):
     name: str
     reason: str
 
 
-class Exited(Struct, frozen=True, tag=True):
-    """Unasked; a negative `code` is the signal that ended it."""
+class ChildExited(Struct, frozen=True, tag=True):
+    """It ended by itself. A negative `code` is the signal that ended it."""
 
     name: str
     pid: int
     code: int
 
 
-class Restarting(Struct, frozen=True, tag=True):
+class RestartScheduled(Struct, frozen=True, tag=True):
     name: str
     in_seconds: float
 
 
-class Stopping(Struct, frozen=True, tag=True):
+class StopRequested(Struct, frozen=True, tag=True):
     name: str
     pid: int
 
 
-class Killed(Struct, frozen=True, tag=True):
-    """It did not stop within the grace time."""
+class ChildKilled(Struct, frozen=True, tag=True):
+    """It did not stop within the grace period."""
 
     name: str
     pid: int
 
 
-class Stopped(Struct, frozen=True, tag=True):
+class ChildStopped(Struct, frozen=True, tag=True):
     name: str
     pid: int
     code: int
 
 
-Event = Started | NotStarted | Exited | Restarting | Stopping | Killed | Stopped
+ChildEvent = (
+    ChildStarted | StartFailed | ChildExited | RestartScheduled | StopRequested | ChildKilled | ChildStopped
+)
 
 
 async def supervise(
-    children: Sequence[Child], *, on_event: Callable[[Event], None], grace: float = GRACE
+    children: Sequence[Child], *, on_event: Callable[[ChildEvent], None], grace: float = GRACE_SECONDS
 ) -> None:
-    """Starts the children in order and returns when all have stopped, the last started first."""
+    """Start the children in order. Returns once all have stopped, in reverse order."""
     ending = asyncio.Event()
     with _set_by_signals(ending):
         async with _guard(grace) as guard:
             keepers = [_Keeper(child, guard, on_event, grace) for child in children]
             try:
-                await _either(ending.wait(), *(keeper.wait() for keeper in keepers))
+                await _first_of(ending.wait(), *(keeper.wait() for keeper in keepers))
             finally:
                 for keeper in reversed(keepers):
                     await keeper.stop()
@@ -86,18 +88,18 @@ async def supervise(
                 keeper.running.result()
 
 
-def back_off(pause: float, lived: float) -> float:
-    """Seconds to wait before the next start, after the last `pause` and a life of `lived` seconds."""
+def backoff(pause: float, lived: float) -> float:
+    """Seconds before the next start, after a backoff of `pause` seconds and a run of `lived` seconds."""
     return (
-        PAUSE_MIN_SECONDS
-        if lived >= STEADY_AFTER
-        else min(max(PAUSE_MIN_SECONDS, pause * 2), PAUSE_MAX_SECONDS)
+        BACKOFF_MIN_SECONDS
+        if lived >= BACKOFF_RESET_SECONDS
+        else min(max(BACKOFF_MIN_SECONDS, pause * 2), BACKOFF_MAX_SECONDS)
     )
 
 
 class _Keeper:
     def __init__(
-        self, child: Child, guard: asyncio.StreamWriter, on_event: Callable[[Event], None], grace: float
+        self, child: Child, guard: asyncio.StreamWriter, on_event: Callable[[ChildEvent], None], grace: float
     ) -> None:
         self.child = child
         self.guard = guard
@@ -116,57 +118,57 @@ class _Keeper:
     async def _keep(self) -> None:
         pause = 0.0
         while not self.ending.is_set():
-            born = time.monotonic()
-            await self._live()
+            started = time.monotonic()
+            await self._run_once()
             if not self.ending.is_set():
-                pause = back_off(pause, time.monotonic() - born)
-                self.on_event(Restarting(self.child.name, pause))
-                await _either(asyncio.sleep(pause), self.ending.wait())
+                pause = backoff(pause, time.monotonic() - started)
+                self.on_event(RestartScheduled(self.child.name, pause))
+                await _first_of(asyncio.sleep(pause), self.ending.wait())
 
-    async def _live(self) -> None:
+    async def _run_once(self) -> None:
         try:
             process = await _start(self.child)
         except OSError as error:
-            self.on_event(NotStarted(self.child.name, str(error)))
+            self.on_event(StartFailed(self.child.name, str(error)))
             return
         self.guard.write(f"+{process.pid}\n".encode())
         try:
-            self.on_event(Started(self.child.name, process.pid))
-            await _either(process.wait(), self.ending.wait())
+            self.on_event(ChildStarted(self.child.name, process.pid))
+            await _first_of(process.wait(), self.ending.wait())
             if process.returncode is None:
                 await self._terminate(process)
         finally:
             _kill_group(process.pid)
             code = await process.wait()
             self.guard.write(f"-{process.pid}\n".encode())
-        end = Stopped if self.ending.is_set() else Exited
+        end = ChildStopped if self.ending.is_set() else ChildExited
         self.on_event(end(self.child.name, process.pid, code))
 
     async def _terminate(self, process: Process) -> None:
-        self.on_event(Stopping(self.child.name, process.pid))
+        self.on_event(StopRequested(self.child.name, process.pid))
         with suppress(ProcessLookupError):
             process.terminate()
         try:
             async with asyncio.timeout(self.grace):
                 await process.wait()
         except TimeoutError:
-            self.on_event(Killed(self.child.name, process.pid))
+            self.on_event(ChildKilled(self.child.name, process.pid))
 
 
 async def _start(child: Child) -> Process:
-    """At the head of a group of its own, out of reach of the terminal's Ctrl-C."""
+    """In its own session and process group, so that Ctrl-C in the terminal does not reach it."""
     return await asyncio.create_subprocess_exec(
         *child.command, env={**os.environ, **child.env}, stdin=DEVNULL, start_new_session=True
     )
 
 
 def _kill_group(leader: int) -> None:
-    """Ends a stuck child, and what a dead one left: the workers of a killed web server keep its port."""
+    """Kill a stuck child, or the children of a dead one: the workers of a killed web server would keep its port."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, signal.SIGKILL)
 
 
-async def _either(*awaited: Awaitable[object]) -> None:
+async def _first_of(*awaited: Awaitable[object]) -> None:
     tasks = [asyncio.ensure_future(one) for one in awaited]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -187,8 +189,8 @@ def _set_by_signals(ending: asyncio.Event) -> Iterator[None]:
             loop.remove_signal_handler(number)
 
 
-# Its input ends when we do, by kill -9 too; then it ends the groups that are left. PR_SET_PDEATHSIG would
-# reach the children alone: the workers of a web server would live on.
+# Its standard input ends with the supervisor, even by kill -9; then it ends the remaining process groups.
+# PR_SET_PDEATHSIG would reach only the children, not the workers of a web server.
 _GUARD = """
 import os, signal, sys, time
 

@@ -1,4 +1,4 @@
-"""A Valkey of our own: it only wakes, so it keeps nothing on disk."""
+"""An embedded Valkey. It carries wake-ups and rate limits only, so nothing is persisted."""
 
 import os
 import signal
@@ -6,15 +6,15 @@ import socket
 from pathlib import Path
 from typing import Self
 
-from services.embedded.binaries import VALKEY, Account, account, runnable
-from services.embedded.daemon import Daemon, Server, attached, claimed, launch
+from services.embedded.binaries import VALKEY, Account, find_folder, server_account
+from services.embedded.daemon import Daemon, Server, attach_to, claim_lock, launch
 
-KEEPS_NOTHING = ("--save", "", "--appendonly", "no")
-STEPS = ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
+NO_PERSISTENCE = ("--save", "", "--appendonly", "no")
+STOP_SIGNALS = ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
 
 
 class Valkey:
-    """A running Valkey, reached on 127.0.0.1 without a password."""
+    """A running Valkey that listens on 127.0.0.1, without a password."""
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
@@ -24,15 +24,15 @@ class Valkey:
         """Raises AlreadyRunning, PortTaken or another ServerError."""
         data = data.absolute()
         data.mkdir(parents=True, exist_ok=True)
-        who = account()
-        programs = runnable(VALKEY, who)
-        with claimed(_lock(data)) as lock:
-            return cls(launch(_server(data, programs, who), port, lock))
+        account = server_account()
+        programs = find_folder(VALKEY, account)
+        with claim_lock(_lock(data)) as lock:
+            return cls(launch(_server(data, programs, account), port, lock))
 
     @classmethod
     def attach(cls, data: Path) -> Self | None:
-        """The server that is running on `data`, whoever started it."""
-        daemon = attached("Valkey", _lock(data.absolute()), _answers)
+        """The server that is running on `data`, whichever process started it."""
+        daemon = attach_to("Valkey", _lock(data.absolute()), _answers)
         return cls(daemon) if daemon else None
 
     @property
@@ -50,22 +50,22 @@ class Valkey:
         return self._daemon.running()
 
     def stop(self) -> None:
-        self._daemon.stop(*STEPS)
+        self._daemon.stop(*STOP_SIGNALS)
 
 
 def _lock(data: Path) -> Path:
     return data / "valkey.lock"
 
 
-def _server(data: Path, programs: Path, who: Account) -> Server:
-    """Its working directory is its `dir`, so it need not be able to reach the path."""
+def _server(data: Path, programs: Path, account: Account) -> Server:
+    """Its working directory is its `dir`, so its user need not be able to reach the path."""
     folder = data / "valkey"
     folder.mkdir(mode=0o700, exist_ok=True)
-    if who.uid is not None:
-        os.chown(folder, who.uid, who.gid or 0)
+    if account.uid is not None:
+        os.chown(folder, account.uid, account.gid or 0)
     return Server(
         name="Valkey",
-        account=who,
+        account=account,
         folder=folder,
         lock=_lock(data),
         log=data / "valkey.log",
@@ -75,11 +75,11 @@ def _server(data: Path, programs: Path, who: Account) -> Server:
 
 
 def _options(port: int) -> list[str]:
-    return ["--bind", "127.0.0.1", "--port", str(port), "--daemonize", "no", *KEEPS_NOTHING]
+    return ["--bind", "127.0.0.1", "--port", str(port), "--daemonize", "no", *NO_PERSISTENCE]
 
 
 def _answers(pid: int, port: int) -> bool:
-    """It is this process that answers, not another server that took the port first."""
+    """Whether this process answers, not another server that took the port first."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
             connection.sendall(b"INFO server\r\n")

@@ -1,1 +1,1 @@
-"""Webhooks: who is told of flips, what is to be sent to them, and the sending."""
+"""Webhooks: the registry, the outbox of deliveries, and sending."""

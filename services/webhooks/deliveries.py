@@ -1,9 +1,10 @@
-"""Deliveries: one message to one webhook. Made, claimed by a worker, settled by the receiver's answer, sent again."""
+"""Deliveries: one message to one webhook each. A worker claims it, sends it and settles it by the receiver's answer."""
 
 from __future__ import annotations
 
 import random
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import assert_never
 from uuid import UUID, uuid4
 
@@ -26,14 +27,14 @@ from domain.webhooks.messages import (
 )
 from services.webhooks.registry import Disabled, disable
 
-# Longer than an attempt may take: the claim of a worker that died is another's after this.
-CLAIM = timedelta(seconds=30)
-# A webhook is disabled when a message was given up and nothing got through for this long.
-PATIENCE = timedelta(days=3)
-KEPT = timedelta(days=30)
+# Longer than an attempt may take. After it, another worker may claim the delivery of a worker that died.
+CLAIM_LEASE = timedelta(seconds=30)
+# A webhook is disabled when a message is given up and none has been delivered for this long.
+DISABLE_AFTER = timedelta(days=3)
+RETENTION = timedelta(days=30)
 
-# While a worker has it in hand, its next time is that of the claim's end, which is nobody else's business.
-READ = """
+# The column next_at of a claimed delivery is the end of its lease, which is not shown.
+READ_DELIVERIES = """
 SELECT id, type, tool, state, attempts, CASE WHEN state = 'pending' AND claim IS NULL THEN next_at END AS next_at,
        status, error, response, payload, created_at, updated_at
   FROM webhook_deliveries AS d
@@ -42,53 +43,38 @@ SELECT id, type, tool, state, attempts, CASE WHEN state = 'pending' AND claim IS
                                                  WHERE o.webhook = d.webhook AND o.id = $3))
  ORDER BY created_at DESC, id DESC LIMIT $4
 """
-# Whoever changes a delivery and its webhook takes the webhook first.
-HOLD_WEBHOOK = (
+# A transaction that changes a delivery and its webhook locks the webhook first.
+LOCK_WEBHOOK = (
     "SELECT disabled_at IS NOT NULL AS disabled, reason, site FROM webhooks WHERE id = $1 FOR NO KEY UPDATE"
 )
-PUT = "INSERT INTO webhook_deliveries (id, webhook, type, payload) VALUES ($1, $2, $3, $4)"
-SEND_AGAIN = """
+INSERT_DELIVERY = "INSERT INTO webhook_deliveries (id, webhook, type, payload) VALUES ($1, $2, $3, $4)"
+REQUEUE_DELIVERY = """
 UPDATE webhook_deliveries
    SET state = 'pending', attempts = 0, claim = NULL, next_at = clock_timestamp(), updated_at = clock_timestamp(),
        status = NULL, error = NULL, response = ''
  WHERE id = $1 AND webhook = $2 RETURNING id
 """
-# The webhook whose next message has waited longest, and that has none in hand: a slow receiver keeps no more than one
-# sender's attention, and however many messages wait for it are not looked through.
-TAKE = """
-WITH due AS (
-     SELECT d.id FROM webhooks AS w CROSS JOIN LATERAL (
-            SELECT n.id, n.next_at FROM webhook_deliveries AS n
-             WHERE n.webhook = w.id AND n.state = 'pending' AND n.next_at <= now() ORDER BY n.next_at LIMIT 1) AS d
-      WHERE w.disabled_at IS NULL
-        AND NOT EXISTS (SELECT FROM webhook_deliveries AS o
-                         WHERE o.webhook = w.id AND o.claim IS NOT NULL AND o.next_at > now())
-      ORDER BY d.next_at LIMIT 1 FOR NO KEY UPDATE OF w SKIP LOCKED)
-UPDATE webhook_deliveries AS d
-   SET claim = $1, attempts = d.attempts + 1, next_at = now() + $2, updated_at = now()
-  FROM due, webhooks AS w
- WHERE d.id = due.id AND d.state = 'pending' AND d.next_at <= now() AND w.id = d.webhook
-RETURNING d.id, d.webhook, d.claim, d.attempts, d.payload, w.url, w.secret,
-          CASE WHEN w.old_until > now() THEN w.old_secret END AS old_secret
-"""
-SETTLE = """
+CLAIM_DELIVERY = Path(__file__).with_name("claim_delivery.sql").read_text()
+SETTLE_DELIVERY = """
 UPDATE webhook_deliveries
    SET state = $3, claim = NULL, next_at = clock_timestamp() + $4, status = $5, error = $6, response = $7,
        updated_at = clock_timestamp()
  WHERE id = $1 AND claim = $2 RETURNING id
 """
-GOT_THROUGH = "UPDATE webhooks SET failing_since = NULL WHERE id = $1 AND failing_since IS NOT NULL"
-GOT_STUCK = """
+CLEAR_FAILURE = "UPDATE webhooks SET failing_since = NULL WHERE id = $1 AND failing_since IS NOT NULL"
+MARK_FAILING = """
 UPDATE webhooks SET failing_since = coalesce(failing_since, clock_timestamp()) WHERE id = $1
 RETURNING failing_since <= clock_timestamp() - $2::interval
 """
-FORGET = "DELETE FROM webhook_deliveries WHERE state <> 'pending' AND updated_at < now() - $1::interval"
+DELETE_SETTLED = (
+    "DELETE FROM webhook_deliveries WHERE state <> 'pending' AND updated_at < now() - $1::interval"
+)
 
 
 class Delivery(Struct, frozen=True):
-    """``next_at``: when it is tried next; None while it is sent, and when it is settled.
+    """``next_at``: the time of the next attempt; None while one is in flight, and once the delivery is settled.
 
-    ``status``, ``error`` and ``response`` are the last attempt's.
+    ``status``, ``error`` and ``response`` belong to the last attempt.
     """
 
     id: UUID
@@ -105,8 +91,8 @@ class Delivery(Struct, frozen=True):
     updated_at: datetime
 
 
-class Claimed(Struct, frozen=True):
-    """``attempts`` counts this one. The secrets are encrypted; the old one is there while it signs as well."""
+class ClaimedDelivery(Struct, frozen=True):
+    """``attempts`` includes this one. The secrets are encrypted; ``old_secret`` is None once it has expired."""
 
     id: UUID
     webhook: UUID
@@ -118,89 +104,89 @@ class Claimed(Struct, frozen=True):
     old_secret: bytes | None
 
     @property
-    def name(self) -> str:
-        """The same at every attempt, so that a receiver knows what it has had."""
-        return name_of(self.id)
+    def message_id(self) -> str:
+        """The same at every attempt, so that a receiver can ignore duplicates."""
+        return message_id(self.id)
 
 
-def name_of(delivery: UUID) -> str:
+def message_id(delivery: UUID) -> str:
     return f"msg_{delivery.hex}"
 
 
 async def read_deliveries(
     pool: Pool[Record], webhook: UUID, before: UUID | None, limit: int
 ) -> list[Delivery]:
-    """Newest first, from ``before`` on."""
-    return [Delivery(*row) for row in await pool.fetch(READ, webhook, None, before, limit)]
+    """Newest first: those older than ``before``, a delivery's id."""
+    return [Delivery(*row) for row in await pool.fetch(READ_DELIVERIES, webhook, None, before, limit)]
 
 
 async def read_delivery(pool: Pool[Record], webhook: UUID, id: UUID) -> Delivery:
     """Raises Unknown."""
-    row = await pool.fetchrow(READ, webhook, id, None, 1)
+    row = await pool.fetchrow(READ_DELIVERIES, webhook, id, None, 1)
     if row is None:
         raise Unknown(kind="delivery", name=str(id))
     return Delivery(*row)
 
 
-async def put_ping(pool: Pool[Record], webhook: UUID) -> UUID:
-    """A message that says only that it works. Raises Unknown, or Disabled."""
+async def enqueue_ping(pool: Pool[Record], webhook: UUID) -> UUID:
+    """Enqueue a test message. Returns the delivery's id. Raises Unknown or Disabled."""
     fresh = uuid4()
     async with pool.acquire() as conn, conn.transaction():
-        site = await _hold(conn, webhook)
-        await conn.execute(PUT, fresh, webhook, PING, ping_message(datetime.now(UTC), site).decode())
+        site = await _lock(conn, webhook)
+        await conn.execute(
+            INSERT_DELIVERY, fresh, webhook, PING, ping_message(datetime.now(UTC), site).decode()
+        )
     return fresh
 
 
 async def send_again(pool: Pool[Record], webhook: UUID, id: UUID) -> None:
-    """Now, with all its attempts before it. Raises Unknown, or Disabled."""
+    """Make a delivery due now, with its attempts counted from 0. Raises Unknown or Disabled."""
     async with pool.acquire() as conn, conn.transaction():
-        await _hold(conn, webhook)
-        if await conn.fetchval(SEND_AGAIN, id, webhook) is None:
+        await _lock(conn, webhook)
+        if await conn.fetchval(REQUEUE_DELIVERY, id, webhook) is None:
             raise Unknown(kind="delivery", name=str(id))
 
 
-async def claim(pool: Pool[Record]) -> Claimed | None:
-    """The message that has waited longest, of a webhook that has none in hand."""
-    row = await pool.fetchrow(TAKE, uuid4(), CLAIM)
-    return Claimed(*row) if row else None
+async def claim(pool: Pool[Record]) -> ClaimedDelivery | None:
+    """Claim the delivery that is due longest, of a webhook that has none in flight. None if there is none."""
+    row = await pool.fetchrow(CLAIM_DELIVERY, uuid4(), CLAIM_LEASE)
+    return ClaimedDelivery(*row) if row else None
 
 
-async def settle(pool: Pool[Record], claimed: Claimed, answer: AttemptResult) -> None:
-    """Write down what came of it, unless the claim has gone to somebody else meanwhile."""
+async def settle(pool: Pool[Record], claimed: ClaimedDelivery, answer: AttemptResult) -> None:
+    """Record the result of an attempt, unless the lease has expired and another worker has the claim."""
     meaning = outcome_of(answer, claimed.attempts, random.random())  # noqa: S311 - spreads load, hides nothing
     async with pool.acquire() as conn, conn.transaction():
-        await conn.fetchrow(HOLD_WEBHOOK, claimed.webhook)
+        await conn.fetchrow(LOCK_WEBHOOK, claimed.webhook)
         after = meaning.after if isinstance(meaning, Retry) else timedelta(0)
         written = (claimed.id, claimed.claim, meaning.state, after, answer.status, answer.error, answer.text)
-        if await conn.fetchval(SETTLE, *written) is not None:
-            await _draw_consequence(conn, claimed.webhook, meaning)
+        if await conn.fetchval(SETTLE_DELIVERY, *written) is not None:
+            await _update_webhook(conn, claimed.webhook, meaning)
 
 
-async def _draw_consequence(
-    conn: PoolConnectionProxy[Record], webhook: UUID, meaning: DeliveryOutcome
-) -> None:
-    """For the webhook, which the transaction holds."""
+async def _update_webhook(conn: PoolConnectionProxy[Record], webhook: UUID, meaning: DeliveryOutcome) -> None:
+    """Clear or mark its failure, or disable it. The transaction has locked the webhook."""
     match meaning:
         case Delivered():
-            await conn.execute(GOT_THROUGH, webhook)
+            await conn.execute(CLEAR_FAILURE, webhook)
         case Gone():
             await disable(conn, webhook, "The receiver answered 410 Gone.")
         case Retry() | GiveUp():
-            too_long = await conn.fetchval(GOT_STUCK, webhook, PATIENCE)
+            too_long = await conn.fetchval(MARK_FAILING, webhook, DISABLE_AFTER)
             if too_long and isinstance(meaning, GiveUp):
                 await disable(conn, webhook, "Nothing got through for three days.")
         case _:
             assert_never(meaning)
 
 
-async def forget_old(pool: Pool[Record]) -> None:
-    """Deliveries that have been settled for KEPT."""
-    await pool.execute(FORGET, KEPT)
+async def delete_old(pool: Pool[Record]) -> None:
+    """Delete deliveries that were settled longer than RETENTION ago."""
+    await pool.execute(DELETE_SETTLED, RETENTION)
 
 
-async def _hold(conn: PoolConnectionProxy[Record], webhook: UUID) -> str:
-    """The site it tells of. Raises Unknown, or Disabled."""
-    row = await conn.fetchrow(HOLD_WEBHOOK, webhook)
+async def _lock(conn: PoolConnectionProxy[Record], webhook: UUID) -> str:
+    """Lock the webhook. Returns its site. Raises Unknown or Disabled."""
+    row = await conn.fetchrow(LOCK_WEBHOOK, webhook)
     if row is None:
         raise Unknown(kind="webhook", name=str(webhook))
     if row["disabled"]:

@@ -1,4 +1,4 @@
-"""Telling: flips become deliveries, each once for each webhook, whoever does it and however often."""
+"""Transactional outbox: each flip becomes one delivery for each webhook, exactly once, however many workers write them."""
 
 from __future__ import annotations
 
@@ -12,62 +12,62 @@ from asyncpg.pool import PoolConnectionProxy
 from domain.timeline.flips import Flip, LogOrder
 from domain.webhooks.messages import FLIPPED, ToolPayload, flip_message
 
-# The flips after a place, in the log's own order: so many, and those that have their cause with the last of them, so
-# that whoever moves on to its place has seen every flip there.
+# Reads flips after a place, in log order: up to a limit, plus all others with the same cause as the last one, so that a
+# cursor moved to its place skips none.
 FlipsAfter: TypeAlias = "Callable[[PoolConnectionProxy[Record], LogOrder, int], Awaitable[Sequence[Flip]]]"
 
-AT_A_TIME = 500
+BATCH_MAX = 500
 
-READ_OPEN = "SELECT id FROM webhooks WHERE disabled_at IS NULL"
-HOLD = """
+READ_ENABLED_WEBHOOKS = "SELECT id FROM webhooks WHERE disabled_at IS NULL"
+LOCK_CURSOR = """
 SELECT told_at, told_shard, told_number, tools, site FROM webhooks
  WHERE id = $1 AND disabled_at IS NULL FOR NO KEY UPDATE SKIP LOCKED
 """
-MOVE_ON = """
+MOVE_CURSOR = """
 UPDATE webhooks SET told_at = $2, told_shard = $3, told_number = $4
  WHERE id = $1 AND (told_at, told_shard, told_number) < ($2, $3, $4)
 """
-# Slugs are written with the event that names them, so they are never behind; names may be.
-READ_NAMES = """
+# A slug is committed with the event that lists the tool; the catalogue, which has the name, may be behind.
+READ_TOOL_NAMES = """
 SELECT s.tool, s.slug, coalesce(c.details->>'name', s.slug)
   FROM slugs AS s LEFT JOIN catalogue AS c ON c.shard = 0 AND c.tool = s.tool
  WHERE s.tool = ANY($1)
 """
-PUT_DELIVERY = """
+INSERT_DELIVERY = """
 INSERT INTO webhook_deliveries (id, webhook, type, tool, caused_at, cause_shard, cause_number, payload)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING
 """
 
 
-async def tell(pool: Pool[Record], flips_after: FlipsAfter, at_a_time: int = AT_A_TIME) -> int:
-    """Make deliveries of all flips that no webhook was told of yet. Returns how many."""
-    made = 0
-    for row in await pool.fetch(READ_OPEN):
-        while (more := await _tell(pool, row["id"], flips_after, at_a_time)) is not None:
-            made += more
-    return made
+async def write_deliveries(pool: Pool[Record], flips_after: FlipsAfter, batch_max: int = BATCH_MAX) -> int:
+    """Write deliveries of all flips after each webhook's cursor. Returns the number written."""
+    written = 0
+    for row in await pool.fetch(READ_ENABLED_WEBHOOKS):
+        while (batch := await _write_batch(pool, row["id"], flips_after, batch_max)) is not None:
+            written += batch
+    return written
 
 
-async def _tell(pool: Pool[Record], id: UUID, flips_after: FlipsAfter, at_a_time: int) -> int | None:
-    """One portion for one webhook, and its place moved, in one transaction. None where there is nothing to do."""
+async def _write_batch(pool: Pool[Record], id: UUID, flips_after: FlipsAfter, batch_max: int) -> int | None:
+    """Write one batch for one webhook and move its cursor, in one transaction. None when there is none, or it is locked."""
     async with pool.acquire() as conn, conn.transaction():
-        held = await conn.fetchrow(HOLD, id)
-        if held is None:
+        cursor = await conn.fetchrow(LOCK_CURSOR, id)
+        if cursor is None:
             return None
-        flips = await flips_after(conn, LogOrder(*held[:3]), at_a_time)
+        flips = await flips_after(conn, LogOrder(*cursor[:3]), batch_max)
         if not flips:
             return None
-        meant = [flip for flip in flips if held["tools"] is None or flip.tool in held["tools"]]
-        await conn.executemany(PUT_DELIVERY, await _deliveries(conn, id, held["site"], meant))
+        wanted = [flip for flip in flips if cursor["tools"] is None or flip.tool in cursor["tools"]]
+        await conn.executemany(INSERT_DELIVERY, await _deliveries(conn, id, cursor["site"], wanted))
         last = flips[-1].order
-        await conn.execute(MOVE_ON, id, last.recorded_at, last.shard, last.number)
-        return len(meant)
+        await conn.execute(MOVE_CURSOR, id, last.recorded_at, last.shard, last.number)
+        return len(wanted)
 
 
 async def _deliveries(
     conn: PoolConnectionProxy[Record], webhook: UUID, site: str, flips: Sequence[Flip]
 ) -> list[tuple[object, ...]]:
-    rows = await conn.fetch(READ_NAMES, list({flip.tool for flip in flips}))
+    rows = await conn.fetch(READ_TOOL_NAMES, list({flip.tool for flip in flips}))
     tools = {tool: ToolPayload(slug, name) for tool, slug, name in rows}
     return [
         (

@@ -1,4 +1,4 @@
-"""Register: the webhooks there are. One is opened, given a new secret, closed by failure, opened again, or removed."""
+"""The registry of webhooks: open, rotate the secret, enable, disable, remove."""
 
 from __future__ import annotations
 
@@ -14,29 +14,31 @@ from domain.shared.errors import Rejected, Unknown
 from services.webhooks.secrets import WebhookSecrets
 
 WEBHOOKS_MAX = 100
-OLD_SECRET_SIGNS = timedelta(hours=24)
+OLD_SECRET_LIFETIME = timedelta(hours=24)
 
-READ = """
+READ_WEBHOOKS = """
 SELECT id, url, description, tools, created_at, failing_since, disabled_at, reason, old_until
   FROM webhooks WHERE $1::uuid IS NULL OR id = $1 ORDER BY created_at DESC, id
 """
-HOLD_PLACES = "SELECT pg_advisory_xact_lock(hashtext('shiplog webhooks'))"
-COUNT = "SELECT count(*) FROM webhooks"
-OPEN = "INSERT INTO webhooks (id, url, description, tools, site, secret) VALUES ($1, $2, $3, $4, $5, $6)"
+LOCK_REGISTRY = "SELECT pg_advisory_xact_lock(hashtext('shiplog webhooks'))"
+COUNT_WEBHOOKS = "SELECT count(*) FROM webhooks"
+INSERT_WEBHOOK = (
+    "INSERT INTO webhooks (id, url, description, tools, site, secret) VALUES ($1, $2, $3, $4, $5, $6)"
+)
 ROTATE = """
 UPDATE webhooks SET old_secret = secret, old_until = clock_timestamp() + $3, secret = $2 WHERE id = $1 RETURNING id
 """
-# What it missed is not sent: it begins again where the log is now.
-REOPEN = """
+# Flips recorded while it was disabled are not sent: the cursor moves to now.
+ENABLE_WEBHOOK = """
 UPDATE webhooks
    SET disabled_at = NULL, reason = NULL, failing_since = NULL,
        told_at = clock_timestamp(), told_shard = 0, told_number = 0
  WHERE id = $1 AND disabled_at IS NOT NULL
 """
-CLOSE = (
+DISABLE_WEBHOOK = (
     "UPDATE webhooks SET disabled_at = clock_timestamp(), reason = $2 WHERE id = $1 AND disabled_at IS NULL"
 )
-GIVE_UP = """
+FAIL_PENDING_DELIVERIES = """
 UPDATE webhook_deliveries SET state = 'failed', claim = NULL, error = $2, updated_at = clock_timestamp()
  WHERE webhook = $1 AND state = 'pending'
 """
@@ -47,7 +49,7 @@ SELECT count(*) FILTER (WHERE disabled_at IS NOT NULL) AS disabled,
        (SELECT count(*) FROM webhook_deliveries WHERE state = 'pending' AND claim IS NULL AND next_at <= now()) AS due
   FROM webhooks
 """
-REMOVE = "DELETE FROM webhooks WHERE id = $1 RETURNING id"
+DELETE_WEBHOOK = "DELETE FROM webhooks WHERE id = $1 RETURNING id"
 
 
 class TooMany(Rejected):
@@ -63,10 +65,10 @@ class Disabled(Rejected):
 
 
 class Webhook(Struct, frozen=True):
-    """``tools`` by number, None for all.
+    """``tools`` by number; None means all.
 
-    ``failing_since``: when the first attempt failed of those since the last success. ``old_until``: until then the
-    secret before the last rotation signs as well.
+    ``failing_since``: the time of the first failed attempt since the last success. ``old_until``: the secret from before
+    the last rotation signs as well until then.
     """
 
     id: UUID
@@ -81,7 +83,7 @@ class Webhook(Struct, frozen=True):
 
 
 class WebhookHealth(Struct, frozen=True):
-    """How many webhooks are well, failing and disabled, and how many messages are due."""
+    """The number of webhooks by state (well, failing, disabled), and of deliveries that are due."""
 
     webhooks: dict[str, int]
     due: int
@@ -95,25 +97,27 @@ async def open_webhook(
     tools: Sequence[int] | None,
     site: str,
 ) -> tuple[UUID, bytes]:
-    """The new one and its secret. It is told of what is recorded from now on. Raises TooMany."""
+    """Returns the new webhook's id and secret. It gets flips recorded from now on. Raises TooMany."""
     fresh, secret = uuid4(), keys.mint()
     numbers = None if tools is None else list(tools)
     async with pool.acquire() as conn, conn.transaction():
-        await conn.execute(HOLD_PLACES)
-        if await conn.fetchval(COUNT) >= WEBHOOKS_MAX:
+        await conn.execute(LOCK_REGISTRY)
+        if await conn.fetchval(COUNT_WEBHOOKS) >= WEBHOOKS_MAX:
             raise TooMany(most=WEBHOOKS_MAX)
-        await conn.execute(OPEN, fresh, url, description, numbers, site, keys.lock(fresh, secret))
+        await conn.execute(
+            INSERT_WEBHOOK, fresh, url, description, numbers, site, keys.encrypt(fresh, secret)
+        )
     return fresh, secret
 
 
 async def read_webhooks(pool: Pool[Record]) -> list[Webhook]:
     """Newest first."""
-    return [Webhook(*row) for row in await pool.fetch(READ, None)]
+    return [Webhook(*row) for row in await pool.fetch(READ_WEBHOOKS, None)]
 
 
 async def read_webhook(pool: Pool[Record], id: UUID) -> Webhook:
     """Raises Unknown."""
-    row = await pool.fetchrow(READ, id)
+    row = await pool.fetchrow(READ_WEBHOOKS, id)
     if row is None:
         raise _unknown(id)
     return Webhook(*row)
@@ -126,28 +130,28 @@ async def read_health(pool: Pool[Record]) -> WebhookHealth:
 
 
 async def rotate(pool: Pool[Record], keys: WebhookSecrets, id: UUID) -> bytes:
-    """The new secret. The one before it signs as well for OLD_SECRET_SIGNS. Raises Unknown."""
+    """Returns the new secret. The old one signs as well for OLD_SECRET_LIFETIME. Raises Unknown."""
     secret = keys.mint()
-    if await pool.fetchval(ROTATE, id, keys.lock(id, secret), OLD_SECRET_SIGNS) is None:
+    if await pool.fetchval(ROTATE, id, keys.encrypt(id, secret), OLD_SECRET_LIFETIME) is None:
         raise _unknown(id)
     return secret
 
 
 async def enable(pool: Pool[Record], id: UUID) -> Webhook:
-    """From now on; what was not sent meanwhile is not sent any more. Raises Unknown."""
-    await pool.execute(REOPEN, id)
+    """Send flips recorded from now on; those missed while it was disabled are skipped. Raises Unknown."""
+    await pool.execute(ENABLE_WEBHOOK, id)
     return await read_webhook(pool, id)
 
 
 async def disable(conn: PoolConnectionProxy[Record], id: UUID, reason: str) -> None:
-    """And give up what is pending. In the caller's transaction, which holds the webhook."""
-    await conn.execute(CLOSE, id, reason)
-    await conn.execute(GIVE_UP, id, reason)
+    """Also fails its pending deliveries. The caller's transaction has locked the webhook."""
+    await conn.execute(DISABLE_WEBHOOK, id, reason)
+    await conn.execute(FAIL_PENDING_DELIVERIES, id, reason)
 
 
 async def remove(pool: Pool[Record], id: UUID) -> None:
-    """With its deliveries. Raises Unknown."""
-    if await pool.fetchval(REMOVE, id) is None:
+    """Also removes its deliveries. Raises Unknown."""
+    if await pool.fetchval(DELETE_WEBHOOK, id) is None:
         raise _unknown(id)
 
 

@@ -1,4 +1,4 @@
-"""Keyring: the secrets of webhooks, readable only to who has SHIPLOG_SECRET (AES-256-GCM, NIST SP 800-38D)."""
+"""Secrets of webhooks, encrypted with a key derived from SHIPLOG_SECRET (AES-256-GCM, NIST SP 800-38D)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from services.settings import Settings
 _NONCE_BYTES = 12
 
 
-class NotOurs(Exception):
+class WrongKey(Exception):
     """Another SHIPLOG_SECRET encrypted the secret of this webhook. Rotate it."""
 
 
 class WebhookSecrets:
-    """A secret is bound to its webhook: copied to another row it does not open."""
+    """The webhook's id is associated data: a secret copied to another row does not decrypt."""
 
     def __init__(self, settings: Settings) -> None:
         self._cipher = AESGCM(settings.key("webhook secrets"))
@@ -27,13 +27,13 @@ class WebhookSecrets:
     def mint(self) -> bytes:
         return secrets.token_bytes(SECRET_BYTES)
 
-    def lock(self, webhook: UUID, secret: bytes) -> bytes:
+    def encrypt(self, webhook: UUID, secret: bytes) -> bytes:
         nonce = secrets.token_bytes(_NONCE_BYTES)
         return nonce + self._cipher.encrypt(nonce, secret, webhook.bytes)
 
-    def unlock(self, webhook: UUID, locked: bytes) -> bytes:
-        """Raises NotOurs."""
+    def decrypt(self, webhook: UUID, encrypted: bytes) -> bytes:
+        """Raises WrongKey."""
         try:
-            return self._cipher.decrypt(locked[:_NONCE_BYTES], locked[_NONCE_BYTES:], webhook.bytes)
+            return self._cipher.decrypt(encrypted[:_NONCE_BYTES], encrypted[_NONCE_BYTES:], webhook.bytes)
         except InvalidTag:
-            raise NotOurs(NotOurs.__doc__) from None
+            raise WrongKey(WrongKey.__doc__) from None

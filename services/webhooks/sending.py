@@ -1,4 +1,4 @@
-"""Sending: one signed POST to one checked address. No redirect, proxy or second look-up leads it elsewhere."""
+"""Sending: one signed POST to a checked address. Redirects, proxies and further DNS look-ups are off, against SSRF."""
 
 from __future__ import annotations
 
@@ -27,82 +27,81 @@ from domain.webhooks.endpoints import (
 )
 from domain.webhooks.messages import AttemptResult, parse_retry_after, sign
 from services.settings import Settings
-from services.webhooks.deliveries import Claimed, claim, settle
-from services.webhooks.secrets import NotOurs, WebhookSecrets
+from services.webhooks.deliveries import ClaimedDelivery, claim, settle
+from services.webhooks.secrets import WebhookSecrets, WrongKey
 
 Resolve: TypeAlias = Callable[[str, int], Awaitable[Sequence[Address]]]
 
 CONNECT_SECONDS = 3.0
 TOTAL_SECONDS = 10.0
-BODY_SECONDS = 1.0  # for the text of an answer, whose status is known already
-BODY_BYTES = 1_024
+BODY_SECONDS = 1.0  # to read the body; the status is known by then
+BODY_BYTES_MAX = 1_024
 _ADDRESSES_MAX = 3
 _log = structlog.get_logger()
 
 
 async def resolve(host: str, port: int) -> list[Address]:
-    """All addresses of a host, as the system has them."""
+    """All addresses of a host, from the system's resolver."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return [ip_address(address[0]) for *_, address in found]
 
 
 class Sender(Struct, frozen=True):
-    """``own``: networks that may be reached although they are not public. ``patience``: seconds for all of an attempt."""
+    """``own``: private networks that webhooks may reach. ``timeout``: seconds for an attempt, without reading the body."""
 
     keys: WebhookSecrets
     own: tuple[Network, ...]
     tls: ssl.SSLContext
     resolve: Resolve = resolve
-    patience: float = TOTAL_SECONDS
+    timeout: float = TOTAL_SECONDS
 
     async def deliver(self, pool: Pool[Record]) -> bool:
-        """Claim one message, send and settle it. False when nothing is due."""
+        """Claim one delivery, send it and settle it. False when none is due."""
         claimed = await claim(pool)
         if claimed is None:
             return False
         await settle(pool, claimed, await self.send(claimed))
         return True
 
-    async def send(self, message: Claimed) -> AttemptResult:
-        """Whatever happens is an answer."""
+    async def send(self, message: ClaimedDelivery) -> AttemptResult:
+        """Never raises: every failure is an AttemptResult."""
         try:
             endpoint = parse_endpoint(message.url, self.own)
             headers, body = self._signed(message), message.payload.encode()
             async with self._client() as client:
-                async with asyncio.timeout(self.patience):
+                async with asyncio.timeout(self.timeout):
                     addresses = await self._addresses_of(endpoint)
                     response = await _post(client, endpoint, addresses, headers, body)
                 return await _answer_of(response)
         except TimeoutError:
-            return AttemptResult(error=f"no answer within {self.patience:g} s")
-        except (InvalidEndpoint, NotOurs) as refused:
+            return AttemptResult(error=f"no answer within {self.timeout:g} s")
+        except (InvalidEndpoint, WrongKey) as refused:
             return AttemptResult(error=str(refused))
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
             return AttemptResult(error=f"{type(error).__name__}: {_readable(str(error))[:200]}")
         except Exception as error:  # noqa: BLE001 - no receiver may stop the worker
-            _log.exception("a delivery failed in a way nobody foresaw", delivery=message.name)
+            _log.exception("unexpected error while sending a webhook", delivery=message.message_id)
             return AttemptResult(error=f"{type(error).__name__}: see the worker's log")
 
     def _client(self) -> httpx2.AsyncClient:
-        """For one message: no connection is used for two."""
-        timeout = httpx2.Timeout(self.patience, connect=CONNECT_SECONDS)
+        timeout = httpx2.Timeout(self.timeout, connect=CONNECT_SECONDS)
         return httpx2.AsyncClient(verify=self.tls, timeout=timeout, trust_env=False, follow_redirects=False)
 
-    def _signed(self, message: Claimed) -> dict[str, str]:
-        locked = [each for each in (message.secret, message.old_secret) if each is not None]
-        secrets = [self.keys.unlock(message.webhook, each) for each in locked]
+    def _signed(self, message: ClaimedDelivery) -> dict[str, str]:
+        encrypted = [each for each in (message.secret, message.old_secret) if each is not None]
+        secrets = [self.keys.decrypt(message.webhook, each) for each in encrypted]
         timestamp = int(time.time())
         return {
             "content-type": "application/json",
             "user-agent": "Shiplog",
             "accept-encoding": "identity",
-            "webhook-id": message.name,
+            "webhook-id": message.message_id,
             "webhook-timestamp": str(timestamp),
-            "webhook-signature": sign(secrets, message.name, timestamp, message.payload.encode()),
+            "webhook-signature": sign(secrets, message.message_id, timestamp, message.payload.encode()),
         }
 
     async def _addresses_of(self, endpoint: Endpoint) -> Sequence[Address]:
-        """Looked up once. One address that may not be reached, among however many, and nothing is sent."""
+        """Resolved once. Nothing is sent if any of the addresses may not be reached."""
         literal = endpoint.literal
         try:
             found = [literal] if literal else await self.resolve(endpoint.host, endpoint.port)
@@ -126,7 +125,7 @@ async def _post(
     headers: Mapping[str, str],
     body: bytes,
 ) -> httpx2.Response:
-    """To the first of the addresses that takes a connection. The body of the response is still to be read."""
+    """POST to the first address that accepts a connection. The body of the response is not read yet."""
     for address in addresses[:-1]:
         with suppress(httpx2.ConnectError, httpx2.ConnectTimeout):
             return await client.send(_request(client, endpoint, address, headers, body), stream=True)
@@ -140,7 +139,7 @@ def _request(
     headers: Mapping[str, str],
     body: bytes,
 ) -> httpx2.Request:
-    """The connection goes to the address; the certificate is held to the name."""
+    """A request to the address, with the endpoint's name as Host and for TLS."""
     url = httpx2.URL(
         scheme=endpoint.scheme, host=str(address), port=endpoint.port, raw_path=endpoint.target.encode()
     )
@@ -153,20 +152,20 @@ def _request(
 async def _answer_of(response: httpx2.Response) -> AttemptResult:
     wait = parse_retry_after(response.headers.get("retry-after"), datetime.now(UTC))
     return AttemptResult(
-        response.status_code, _problem(response.status_code), wait, await _beginning(response)
+        response.status_code, _problem(response.status_code), wait, await _read_body(response)
     )
 
 
-async def _beginning(response: httpx2.Response) -> str:
-    """Of a body that may be slow, endless, broken or packed. The status alone decides."""
-    read = bytearray()
+async def _read_body(response: httpx2.Response) -> str:
+    """The first bytes of a body that may be slow, endless, broken or compressed. Only the status counts as an answer."""
+    body = bytearray()
     with suppress(TimeoutError, httpx2.HTTPError):
         async with asyncio.timeout(BODY_SECONDS):
-            async for piece in response.aiter_raw():
-                read += piece
-                if len(read) >= BODY_BYTES:
+            async for chunk in response.aiter_raw():
+                body += chunk
+                if len(body) >= BODY_BYTES_MAX:
                     break
-    return _readable(bytes(read[:BODY_BYTES]).decode(errors="replace"))
+    return _readable(bytes(body[:BODY_BYTES_MAX]).decode(errors="replace"))
 
 
 def _readable(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Jobs: project a shard that moved, sweep for those nobody was woken for; partitions, adoptions, flips, replays, recounts, sealing."""
+"""Jobs: advance read models and flips, adopt rulebooks, run replays, verify read models, extend and seal the log."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NotRequired, TypedDict
 from uuid import UUID
 
 import structlog
-from asyncpg import InterfaceError, Pool, PostgresError, Record
+from asyncpg import Pool, Record
 
 from domain.editorial.adoptions import TakeEffect
 from domain.shared.errors import UndecodableEvent
@@ -33,153 +33,139 @@ from projections.replays.run import run
 from projections.replays.sealed_replay import NoSegments
 from projections.replays.verify import verify_next_shard
 from services.resources import Sealing
-from services.wakeups import Signals
+from services.wakeups import Wakeups
 from services.webhooks.sending import Sender
+from services.workers.guard import survive_outages
 
-# In one run of `seal`, so that a log that grows fast keeps its cores for votes: a segment takes some ten seconds of one.
+# Per run of `seal_due`: a segment takes about ten seconds of a core, and a log that grows fast needs its cores for votes.
 _SEGMENTS_MAX = 1
-_UNREACHABLE = (PostgresError, InterfaceError, OSError, TimeoutError)
-# What is done by the clock is nobody's doing.
-_CLOCK = Author(UUID(int=0), "worker")
+_WORKER = Author(UUID(int=0), "worker")
 _log = structlog.get_logger()
 
 
 class Context(TypedDict):
-    """What arq hands to every job."""
+    """Passed to every job, by arq and by the worker's own loops."""
 
     pool: Pool[Record]
-    signals: Signals
+    wakeups: Wakeups
     sealing: NotRequired[Sealing | None]
     replay_every: NotRequired[timedelta | None]
     sender: NotRequired[Sender]
 
 
+@survive_outages
 async def project(ctx: Context, shard: int) -> int:
-    """Advance a shard's read models to its head. Returns the events folded.
+    """Advance a shard's read models to its head. Returns the number of events folded.
 
-    What comes meanwhile wakes a worker anew: chasing the head would be half as many folds again.
+    Stops at the head found: later events wake a worker again, and chasing them would run half as many folds more.
     """
     folded = 0
-    try:
+    with suppress(CheckpointMoved):  # another worker is advancing this shard
         while advanced := await advance(ctx["pool"], PROJECTIONS, Shard(shard)):
             folded += advanced.events
             for parked in advanced.parked:
                 _log.error("an event was parked: the read model is incomplete", parked=str(parked))
-            await ctx["signals"].announce(advanced.shard, advanced.position)
+            await ctx["wakeups"].announce(advanced.shard, advanced.position)
             if advanced.caught_up:
                 break
-    except CheckpointMoved:
-        _log.info("another worker advanced this shard", shard=shard)
-    except _UNREACHABLE as error:
-        _log.warning("Postgres did not answer; the next sweep goes on", shard=shard, error=str(error))
     return folded
 
 
+@survive_outages
 async def sweep(ctx: Context) -> int:
-    """Project every shard that is behind. Safe beside any other worker; returns the events folded."""
-    try:
-        shards = await shards_behind(ctx["pool"])
-        folded = sum(await asyncio.gather(*(project(ctx, shard) for shard in shards)))
-        for stop in await read_blocked(ctx["pool"], PROJECTIONS) if shards else []:
-            _tell(str(stop))
-        return folded
-    except _UNREACHABLE as error:
-        _log.warning("Postgres did not answer; the next sweep goes on", error=str(error))
-        return 0
+    """Project every shard that is behind. Safe to run in several workers. Returns the number of events folded."""
+    shards = await shards_behind(ctx["pool"])
+    folded = sum(await asyncio.gather(*(project(ctx, shard) for shard in shards)))
+    for blocked in await read_blocked(ctx["pool"], PROJECTIONS) if shards else []:
+        _log_blocked_once(str(blocked))
+    return folded
 
 
-async def flip(ctx: Context) -> int:
-    """Find the flips in all there is. Safe beside any other worker; returns the events gone past."""
-    passed = 0
+@survive_outages
+async def find_flips(ctx: Context) -> int:
+    """Find flips up to the end of the log. Safe to run in several workers. Returns the number of events examined."""
+    examined = 0
     try:
         while (events := await advance_flips(ctx["pool"])) is not None:
-            passed += events
-        for stop in await read_flips_blocked(ctx["pool"]) if passed else []:
-            _tell(str(stop))
+            examined += events
+        for blocked in await read_flips_blocked(ctx["pool"]) if examined else []:
+            _log_blocked_once(str(blocked))
     except (FrontierMoved, AppendInFlight, InTheFuture) as error:
-        _log.info("flips are looked for again soon", error=str(error))
-    except _UNREACHABLE as error:
-        _log.warning("flips could not be looked for; they are again soon", error=str(error))
-    return passed
+        _log.info("flips not found yet; retrying", error=str(error))
+    return examined
 
 
 @lru_cache(1_000)
-def _tell(stop: str) -> None:
-    """Once in a process: each sweep meets it again."""
+def _log_blocked_once(stop: str) -> None:
+    """Every sweep meets the same blocked read models; each is logged once per process."""
     _log.error("a read model is stopped", stop=stop)
 
 
-async def extend(ctx: Context) -> None:
-    """Keep partitions of events ahead of the heads."""
-    try:
-        await extend_events(ctx["pool"])
-    except _UNREACHABLE as error:
-        _log.warning("Postgres did not answer; partitions are looked at again in a minute", error=str(error))
+@survive_outages
+async def extend_partitions(ctx: Context) -> None:
+    """Create partitions of events ahead of the heads."""
+    await extend_events(ctx["pool"])
 
 
-async def take_effect(ctx: Context) -> int:
-    """Adopt the rulebooks whose time has come. Safe beside any other worker; returns the events this made."""
+@survive_outages
+async def adopt_due(ctx: Context) -> int:
+    """Adopt rulebooks whose scheduled time has come. Safe to run in several workers. Returns the number of events appended."""
     now = datetime.now(UTC)
     try:
         if not await is_due(ctx["pool"], now):
             return 0
-        decided = (await decide_adoption(ctx["pool"], TakeEffect(now), _CLOCK)).decision
+        decided = (await decide_adoption(ctx["pool"], TakeEffect(now), _WORKER)).decision
         await project(ctx, EDITORIAL)
     except UndecodableEvent as error:
         _log.error("a scheduled adoption cannot take effect", error=str(error))
         return 0
-    except _UNREACHABLE as error:
-        _log.warning("Postgres did not answer; adoptions are looked at again soon", error=str(error))
-        return 0
     return len(decided.recorded)
 
 
-async def replay(ctx: Context) -> int:
-    """Take replays that are under way on to their end, whoever began them. Returns how many there were."""
+@survive_outages
+async def run_replays(ctx: Context) -> int:
+    """Resume every replay that is under way and run it to its end. Returns the number of replays."""
     try:
-        going_on = [each for each in await read_replays(ctx["pool"]) if each.is_active]
+        running = [each for each in await read_replays(ctx["pool"]) if each.is_active]
         sealing = ctx.get("sealing")
-        for each in going_on:
+        for each in running:
             await run(ctx["pool"], PROJECTIONS, each.id, sealing.store if sealing else None)
     except (SegmentError, NoSegments) as error:
         _log.error("a replay is paused", error=str(error))
         return 0
-    except (*_UNREACHABLE, WrongReplayState) as error:
-        _log.warning("a replay was interrupted; it goes on from where it was", error=str(error))
+    except WrongReplayState as error:
+        _log.warning("a replay was interrupted; it resumes from its checkpoint", error=str(error))
         return 0
-    return len(going_on)
+    return len(running)
 
 
-async def schedule(ctx: Context) -> None:
-    """Begin a replay when it is time for the next one."""
-    with suppress(*_UNREACHABLE, ReplayUnderWay):
+@survive_outages
+async def begin_due_replay(ctx: Context) -> None:
+    """Begin the next scheduled replay when its time has come."""
+    with suppress(ReplayUnderWay):
         if every := ctx.get("replay_every"):
             await begin_next(ctx["pool"], PROJECTIONS, every)
 
 
+@survive_outages
 async def recount(ctx: Context) -> None:
-    """Hold one read model to the log in one shard: in turn, all of them."""
-    try:
-        verified = await verify_next_shard(ctx["pool"], PROJECTIONS)
-    except _UNREACHABLE as error:
-        _log.warning("a recount did not end; what it was to find is unknown", error=str(error))
-        return
+    """Verify one read model in one shard against the log, the one verified longest ago."""
+    verified = await verify_next_shard(ctx["pool"], PROJECTIONS)
     if verified.drift:
         _log.error("a read model differs from the log", read_model=verified.projection, rows=verified.rows)
 
 
-async def seal(ctx: Context) -> int:
-    """Seal the oldest of what is due. Safe beside any other worker; returns the segments made."""
-    sealing, made = ctx.get("sealing"), 0
+@survive_outages
+async def seal_due(ctx: Context) -> int:
+    """Seal the oldest segment that is due. Safe to run in several workers. Returns the number of segments written."""
+    sealing, written = ctx.get("sealing"), 0
     if sealing is None:
         return 0
     try:
         for segment in (await find_due_segments(ctx["pool"], sealing.store, sealing.plan))[:_SEGMENTS_MAX]:
             if await seal_segment(ctx["pool"], sealing.store, segment, sealing.threads):
-                _log.info("sealed", segment=str(segment), events=segment.count)
-                made += 1
+                _log.info("segment sealed", segment=str(segment), events=segment.count)
+                written += 1
     except SegmentError as error:
         _log.error("history cannot be sealed", error=str(error))
-    except _UNREACHABLE as error:
-        _log.warning("sealing is tried again in a minute", error=str(error))
-    return made
+    return written

@@ -1,51 +1,50 @@
-"""Trials that were asked for, taken to their end one after the other; beside other workers, each by one."""
+"""Runs trials that somebody asked for, one after the other. Safe to run in several workers: each trial has one."""
 
 from __future__ import annotations
 
 from uuid import UUID
 
 import structlog
-from asyncpg import InterfaceError, Pool, PostgresError, Record
+from asyncpg import Pool, Record
 
 from eventstore.sealed.manifest import SegmentError
 from eventstore.sealed.store import Store
 from projections.trials import jobs as trials
-from projections.trials import worker as trial_runs
+from projections.trials import worker
+from services.workers.guard import UNAVAILABLE, survive_outages
 from services.workers.jobs import Context
 
-_UNREACHABLE = (PostgresError, InterfaceError, OSError, TimeoutError)
-_FAILED = "Something went wrong in a worker, whose log says what. Ask for the trial again once it is seen to."
+_FAILED = (
+    "The trial failed in a worker; the worker's log has the reason. Ask for it again once that is fixed."
+)
 _log = structlog.get_logger()
 
 
-async def try_out(ctx: Context) -> int:
-    """Take trials that are under way to their end, whoever asked for them. Returns how many there were."""
-    try:
-        running = await trials.running(ctx["pool"])
-        for each in running:
-            await _try_one(ctx, each)
-    except _UNREACHABLE as error:
-        _log.warning("a trial was interrupted; it begins anew", error=str(error))
-        return 0
+@survive_outages
+async def run_trials(ctx: Context) -> int:
+    """Run every trial that is under way to its end. Returns the number of trials."""
+    running = await trials.running(ctx["pool"])
+    for each in running:
+        await _run_one(ctx, each)
     return len(running)
 
 
-async def _try_one(ctx: Context, id: UUID) -> None:
-    """One that cannot be ended harms nothing else."""
+async def _run_one(ctx: Context, id: UUID) -> None:
+    """A trial that fails does not stop the next one."""
     sealing = ctx.get("sealing")
     try:
         await _run(ctx["pool"], id, sealing.store if sealing else None)
-    except _UNREACHABLE:
+    except UNAVAILABLE:
         raise
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is logged and told, and the worker goes on
+    except Exception as error:  # noqa: BLE001 - a failed trial is logged and reported, and the worker goes on
         _log.exception("a trial failed", trial=str(id), exc_info=error)
-        await trial_runs.fail(ctx["pool"], id, _FAILED)
+        await worker.fail(ctx["pool"], id, _FAILED)
 
 
 async def _run(pool: Pool[Record], id: UUID, store: Store | None) -> None:
-    """Postgres has what is sealed too."""
+    """Postgres still has everything that is sealed, so damaged segments only cost speed."""
     try:
-        await trial_runs.run(pool, id, store)
+        await worker.run(pool, id, store)
     except SegmentError as error:
-        _log.error("a trial reads Postgres alone, for sealed history is damaged", error=str(error))
-        await trial_runs.run(pool, id)
+        _log.error("sealed history is damaged; the trial reads Postgres instead", error=str(error))
+        await worker.run(pool, id)

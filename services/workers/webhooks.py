@@ -1,42 +1,30 @@
-"""Webhook jobs: tell of flips, send what is due, and forget what is old."""
+"""Webhook jobs: write deliveries of new flips, send those that are due, delete old ones."""
 
 from __future__ import annotations
 
-import structlog
-from asyncpg import InterfaceError, PostgresError
-
 from projections.flips.store import flips_after
-from services.webhooks.deliveries import forget_old
-from services.webhooks.outbox import tell
+from services.webhooks.deliveries import delete_old
+from services.webhooks.outbox import write_deliveries
+from services.workers.guard import survive_outages
 from services.workers.jobs import Context
 
-_UNREACHABLE = (PostgresError, InterfaceError, OSError, TimeoutError)
-_log = structlog.get_logger()
+
+@survive_outages
+async def write_flip_deliveries(ctx: Context) -> int:
+    """Write a delivery of each new flip for each webhook. Safe to run in several workers. Returns the number written."""
+    return await write_deliveries(ctx["pool"], flips_after)
 
 
-async def tell_flips(ctx: Context) -> int:
-    """Make deliveries of flips that webhooks were not told of. Safe beside any other worker; returns how many."""
-    try:
-        return await tell(ctx["pool"], flips_after)
-    except _UNREACHABLE as error:
-        _log.warning("Postgres did not answer; webhooks are told soon", error=str(error))
-        return 0
-
-
+@survive_outages
 async def send_due(ctx: Context) -> int:
-    """One message after the other until none is due. Safe beside any other sender; returns how many were sent."""
+    """Send messages until none is due. Safe to run concurrently. Returns the number of attempts."""
     sent, sender = 0, ctx.get("sender")
-    try:
-        while sender is not None and await sender.deliver(ctx["pool"]):
-            sent += 1
-    except _UNREACHABLE as error:
-        _log.warning("Postgres did not answer; what was not settled is sent again", error=str(error))
+    while sender is not None and await sender.deliver(ctx["pool"]):
+        sent += 1
     return sent
 
 
-async def forget(ctx: Context) -> None:
-    """Deliveries are kept for a month."""
-    try:
-        await forget_old(ctx["pool"])
-    except _UNREACHABLE as error:
-        _log.warning("Postgres did not answer; old deliveries are forgotten later", error=str(error))
+@survive_outages
+async def delete_old_deliveries(ctx: Context) -> None:
+    """Settled deliveries are kept for a month."""
+    await delete_old(ctx["pool"])

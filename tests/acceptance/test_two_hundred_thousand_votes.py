@@ -1,4 +1,4 @@
-"""200,000 votes over HTTP through two API processes; then everything that is shown is what the judge counted."""
+"""200,000 votes over HTTP through two API processes; then every answer equals what the oracle counted."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def _run(folder: Path, *, casts: int, voters: int) -> None:
 
 
 def _list_tools(instance: Instance, key: str) -> list[str]:
-    """The sample's tools, and some without takes, whose comparisons the community decides."""
+    """Tools of the sample, and some without takes, whose comparisons are decided by votes."""
     headers = {"Authorization": f"Bearer {key}"}
     with httpx.Client(base_url=instance.url, headers=headers) as client:
         for slug in (*UNREVIEWED, UNVOTED):
@@ -77,7 +77,7 @@ def _check_tallies(client: httpx.Client, expected: dict[str, tuple[int, int]], p
 
 
 def _check_own_votes(client: httpx.Client, history: History, standings: dict[Ballot, BallotState]) -> None:
-    """What each visitor sees of themselves."""
+    """Each visitor's own votes."""
     expected: dict[str, dict[str, str]] = {visitor: {} for visitor in history.cookies}
     for (voter, tool), standing in standings.items():
         if voter in expected and standing.choice:

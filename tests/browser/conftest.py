@@ -1,4 +1,4 @@
-"""A real browser, and visits to the running instance that must end without errors."""
+"""A real browser, and visits to the running instance."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def playwright() -> Iterator[Playwright]:
 
 @pytest.fixture(scope="package")
 def browser(playwright: Playwright, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """Debian's chromium with an empty profile. Skipped without it, except in CI."""
+    """Chromium with an empty profile. Without it tests are skipped, except in CI."""
     chromium = shutil.which("chromium")
     if chromium is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)("chromium is not installed")
@@ -43,7 +43,7 @@ def browser(playwright: Playwright, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture
 def visit(browser: Browser, site: str) -> Iterator[Visit]:
-    """A visit that fails the test if the browser logged an error or requested another host."""
+    """A visit. Afterwards the console must be free of errors, and no other host may have been contacted."""
     visit = Visit(browser.new_context(), site)
     yield visit
     visit.context.close()

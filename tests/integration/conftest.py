@@ -1,13 +1,11 @@
-"""A stage for modules whose many small cases share one log."""
+"""A stage: an app and a log that the many small tests of a module share."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from itertools import count
 
-import asyncpg
 import httpx
 import pytest
 from litestar import Litestar
@@ -18,22 +16,8 @@ from services.cli.commands.keys import create_key
 from services.embedded.postgres import Postgres
 from services.resources import open_pool
 from services.settings import Settings
-from tests.support.instances import UNLIMITED
+from tests.support.instances import fresh_database
 from tests.support.stage import Headers, Log, Stage, list_tool, seat_panel
-
-_SECRET = b"the secret of the shared log, 32+"
-_numbers = count(1)
-
-
-@asynccontextmanager
-async def fresh_database(postgres: Postgres, template: str, purpose: str) -> AsyncIterator[Settings]:
-    """A new, empty log, until the block ends."""
-    name = f"{purpose}_{next(_numbers)}"
-    owner = await asyncpg.connect(postgres.url("postgres"))
-    await owner.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-    yield Settings(database_url=postgres.url(name), secret=_SECRET, **UNLIMITED)
-    await owner.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await owner.close()
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +31,7 @@ async def stage(postgres: Postgres, template: str) -> AsyncIterator[Stage]:
 
 @asynccontextmanager
 async def stage_on(settings: Settings) -> AsyncIterator[Stage]:
-    """An app on a log, and keys to it."""
+    """A running app on a log, with keys."""
     app = create_app(settings)
     async with (
         await open_pool(settings, size=4) as log,
@@ -60,26 +44,26 @@ async def stage_on(settings: Settings) -> AsyncIterator[Stage]:
 
 @pytest.fixture
 async def quill(client: AsyncTestClient[Litestar], catalogue_key: dict[str, str]) -> None:
-    """The tool `quill`, on a log of the test's own."""
+    """The tool `quill`, on the test's own log."""
     await list_tool(client, catalogue_key)
 
 
 @asynccontextmanager
 async def _running(app: Litestar) -> AsyncIterator[None]:
-    """The app's lifespan, in a task of its own: it must end in the task in which it began."""
-    begun, over = asyncio.Event(), asyncio.Event()
+    """The app's lifespan, in a task of its own: it must exit in the task that entered it."""
+    started, stop = asyncio.Event(), asyncio.Event()
 
-    async def live() -> None:
+    async def run() -> None:
         async with app.lifespan():
-            begun.set()
-            await over.wait()
+            started.set()
+            await stop.wait()
 
-    living, waiting = asyncio.create_task(live()), asyncio.create_task(begun.wait())
-    await asyncio.wait([living, waiting], return_when=asyncio.FIRST_COMPLETED)
+    running, waiting = asyncio.create_task(run()), asyncio.create_task(started.wait())
+    await asyncio.wait([running, waiting], return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
     yield
-    over.set()
-    await living
+    stop.set()
+    await running
 
 
 async def _key(settings: Settings, log: Log, scope: str) -> Headers:

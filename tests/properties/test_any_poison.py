@@ -19,7 +19,7 @@ from projections.replays.run import run
 from projections.replays.verify import verify_all
 from services.resources import open_pool
 from services.settings import Settings
-from tests.conftest import _new_log
+from tests.support.instances import fresh_database
 from tests.support.poisoned import (
     ALONE,
     BROKEN,
@@ -42,7 +42,7 @@ _alone = count(ALONE)
 
 @pytest.fixture(scope="module")
 async def graded(postgres: object, template: str) -> AsyncIterator[tuple[Settings, Pool[Record]]]:
-    async with _new_log(postgres, template) as settings, await open_pool(settings) as pool:  # type: ignore[arg-type]
+    async with fresh_database(postgres, template) as settings, await open_pool(settings) as pool:  # type: ignore[arg-type]
         yield settings, pool
 
 

@@ -22,8 +22,8 @@ from projections.trials import from_postgres
 from projections.trials.run import Source, try_rulebook
 from services.embedded.postgres import Postgres
 from services.resources import open_pool
-from tests.conftest import _new_log
 from tests.oracles.trials import FlipRow, plain_trial
+from tests.support.instances import fresh_database
 from tests.support.random_rulebooks import rulebooks
 from tests.support.sealed_history import seal_all
 from tests.support.written_log import WrittenLog, empty
@@ -47,7 +47,7 @@ steps = st.tuples(
 async def writable(
     postgres: Postgres, template: str
 ) -> AsyncIterator[tuple[Pool[Record], Connection[Record]]]:
-    async with _new_log(postgres, template) as made, await open_pool(made) as pool:
+    async with fresh_database(postgres, template) as made, await open_pool(made) as pool:
         owner = await asyncpg.connect(made.database_url)
         yield pool, owner
         await owner.close()

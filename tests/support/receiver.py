@@ -1,4 +1,4 @@
-"""A receiver of webhooks on loopback, over HTTP or HTTPS, that answers as a test likes, and worse."""
+"""A test receiver of webhooks on loopback, over HTTP or HTTPS, with good and bad answers."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Respond = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
 
 @dataclass(frozen=True)
-class Received:
+class ReceivedRequest:
     target: str
     headers: Mapping[str, str]
     body: bytes
 
     def verified(self, secret: str) -> Any:
-        """The message, as the library of the specification reads it, clock and all."""
+        """The message, verified by the specification's own library, including its timestamp."""
         return Webhook(secret).verify(self.body, dict(self.headers))
 
 
@@ -35,8 +35,8 @@ class Receiver:
     host: str
     port: int
     respond: Respond
-    requests: list[Received] = field(default_factory=list)
-    came: asyncio.Event = field(default_factory=asyncio.Event)
+    requests: list[ReceivedRequest] = field(default_factory=list)
+    received: asyncio.Event = field(default_factory=asyncio.Event)
     names: list[str] = field(default_factory=list)
 
     @property
@@ -52,7 +52,7 @@ def answer(status: int, headers: str = "", body: str = "") -> Respond:
 
 
 async def never(writer: asyncio.StreamWriter) -> None:
-    """Takes the request and says nothing."""
+    """Reads the request and does not answer."""
     await asyncio.Event().wait()
 
 
@@ -67,7 +67,7 @@ def endless(head: str, piece: bytes) -> Respond:
 
 
 async def stalled(writer: asyncio.StreamWriter) -> None:
-    """A good status, and a body that does not go on."""
+    """A good status, and a body that stalls."""
     writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nwell")
     await asyncio.Event().wait()
 
@@ -77,12 +77,12 @@ async def receiving(
     respond: Respond, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[Receiver]:
     receiver = Receiver(host, port, respond)
-    in_hand: set[asyncio.Task[None]] = set()
+    in_flight: set[asyncio.Task[None]] = set()
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.ensure_future(_serve(receiver, reader, writer))
-        in_hand.add(task)
-        task.add_done_callback(in_hand.discard)
+        in_flight.add(task)
+        task.add_done_callback(in_flight.discard)
 
     if tls is not None:
         tls.sni_callback = lambda _socket, name, _context: receiver.names.append(name)
@@ -92,7 +92,7 @@ async def receiving(
         yield receiver
     finally:
         server.close()
-        for task in in_hand:
+        for task in in_flight:
             task.cancel()
 
 
@@ -103,15 +103,15 @@ async def _serve(receiver: Receiver, reader: asyncio.StreamReader, writer: async
             name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)
         }
         body = await reader.readexactly(int(headers["content-length"]))
-        receiver.requests.append(Received(head[0].split()[1], headers, body))
-        receiver.came.set()
+        receiver.requests.append(ReceivedRequest(head[0].split()[1], headers, body))
+        receiver.received.set()
         await receiver.respond(writer)
         await writer.drain()
     writer.close()
 
 
-def certified(folder: Path, *names: str) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """What a server of these names shows, and what a client needs to believe it."""
+def tls_contexts(folder: Path, *names: str) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """TLS contexts: of a server with a certificate for the names, and of a client that trusts it."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "A receiver")])
     now = datetime.now(UTC)

@@ -15,7 +15,7 @@ import asyncpg
 from msgspec import Struct
 
 from eventstore.migrations import FOLDER, migrate
-from services.embedded.binaries import POSTGRES, account, runnable
+from services.embedded.binaries import POSTGRES, find_folder, server_account
 from services.embedded.postgres import OWNER, Postgres
 
 FILE = FOLDER / "schema.sql"
@@ -113,7 +113,7 @@ def difference(expected: str, actual: str) -> str:
 
 
 def _run(program: str, *arguments: str) -> str:
-    command = [str(runnable(POSTGRES, account()) / program), *arguments]
+    command = [str(find_folder(POSTGRES, server_account()) / program), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 

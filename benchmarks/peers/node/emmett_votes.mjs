@@ -25,7 +25,7 @@ console.log(
   }),
 );
 
-// The milliseconds that each call took, sorted.
+// Milliseconds per call, sorted.
 async function cast(count) {
   const taken = [];
   let left = count;

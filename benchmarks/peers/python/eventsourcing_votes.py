@@ -41,7 +41,7 @@ def main(votes: int, each: int, threads: int) -> None:
 
 
 def cast(ballots: Ballots, votes: int, each: int, threads: int) -> tuple[int, list[float]]:
-    """How many were saved, and the seconds that each save took, sorted."""
+    """The number of ballots saved, and seconds per save, sorted."""
     saves = iter(range(votes // each))
     with ThreadPoolExecutor(threads) as executor:
         saving = [executor.submit(save, ballots, saves, each) for _ in range(threads)]

@@ -1,4 +1,4 @@
-"""Votes as most teams would write them. Run as a program, it creates the tables and a counter for every tool."""
+"""A typical voting API. Run as a program, it creates the tables and a counter per tool."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from services.api.http.requests import Connection
 from services.auth.identity import Identity
 from services.ingest.bulk import BulkIngest
 from services.settings import Network
-from services.wakeups import Signals
+from services.wakeups import Wakeups
 from services.webhooks.secrets import WebhookSecrets
 
 _NAME = "app_state"
@@ -31,7 +31,7 @@ class AppState(Struct, frozen=True, kw_only=True, eq=False):
     shards: int
     tool_directory: ToolDirectory
     identity: Identity
-    signals: Signals
+    wakeups: Wakeups
     appenders: Appenders
     broadcast: Broadcast
     rate_limiter: RateLimiter

@@ -15,7 +15,7 @@ from litestar.response.sse import ServerSentEventMessage
 from domain.shared.log import Position
 from projections.engine.snapshot import Freshness
 from services.api.http.problems import HttpRejected
-from services.wakeups import Signals
+from services.wakeups import Wakeups
 
 _READ_SECONDS_MIN = 0.05  # between two reads, however many announcements arrive
 
@@ -60,8 +60,8 @@ def _is_later(new: tuple[Position, ...], old: tuple[Position, ...]) -> bool:
 class Broadcast:
     """``read`` returns the states of tools by slug. It is called for the watched tools once per announcement."""
 
-    def __init__(self, read: ReadStates, signals: Signals, streams_max: int) -> None:
-        self._read, self._signals, self._streams_max = read, signals, streams_max
+    def __init__(self, read: ReadStates, wakeups: Wakeups, streams_max: int) -> None:
+        self._read, self._wakeups, self._streams_max = read, wakeups, streams_max
         # Weak references: the framework may drop a stream before it begins, and never call unsubscribe.
         self._subscribers: WeakSet[Subscriber] = WeakSet()
         self._task = asyncio.create_task(self._run(), name="broadcast")
@@ -89,7 +89,7 @@ class Broadcast:
         await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
-        async for _ in self._signals.listen():
+        async for _ in self._wakeups.listen():
             with suppress(PostgresError, OSError, TimeoutError):
                 await self._read_and_offer()
             await asyncio.sleep(_READ_SECONDS_MIN)

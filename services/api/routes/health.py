@@ -57,7 +57,7 @@ async def readyz(request: AnyRequest) -> Response[Readiness]:
         if not await pool.fetchval(CAN_COMMIT):
             raise asyncpg.ReadOnlySQLTransactionError("the database is read-only")
         behind = {lag.projection: lag.events for lag in await read_lag(pool)}
-        redis: Literal["ok", "absent"] = "ok" if await app_state(request).signals.is_up() else "absent"
+        redis: Literal["ok", "absent"] = "ok" if await app_state(request).wakeups.is_up() else "absent"
         readiness = await _readiness(pool, behind, redis)
     return Response(readiness, headers={"Cache-Control": "no-store"})
 

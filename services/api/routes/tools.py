@@ -153,7 +153,7 @@ async def _decide(request: AnyRequest, command: PutTool | RetireTool) -> Respons
 async def announce_editorial(request: AnyRequest, decided: EditorialDecision) -> None:
     """Wake the workers, and refresh this process's tool directory."""
     if decided.recorded:
-        app_state(request).signals.wake(EDITORIAL)
+        app_state(request).wakeups.wake(EDITORIAL)
         await app_state(request).tool_directory.refresh()
 
 

@@ -126,7 +126,7 @@ async def enable_webhook(request: AnyRequest, id: FromPath[UUID]) -> Response[We
 )
 async def ping_webhook(request: AnyRequest, id: FromPath[UUID]) -> Response[DeliveryResponse]:
     """Send a message of the type `webhook.ping`. A worker does it; the deliveries show the result."""
-    return await _answer_delivery(request, id, await deliveries.put_ping(app_state(request).pool, id))
+    return await _answer_delivery(request, id, await deliveries.enqueue_ping(app_state(request).pool, id))
 
 
 @get("/v1/webhooks/{id:uuid}/deliveries", guards=[for_editors], responses=problem_responses(401, 403, 404))

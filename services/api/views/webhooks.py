@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from domain.webhooks.messages import State
 from eventstore.tool_directory import ToolDirectory
-from services.webhooks.deliveries import Delivery, name_of
+from services.webhooks.deliveries import Delivery, message_id
 from services.webhooks.registry import Webhook
 
 
@@ -80,7 +80,7 @@ async def present_deliveries(
     return [
         DeliveryResponse(
             each.id,
-            name_of(each.id),
+            message_id(each.id),
             each.type,
             None if each.tool is None else slugs[each.tool],
             each.state,

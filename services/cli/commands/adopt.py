@@ -1,4 +1,4 @@
-"""`shiplog adopt`: put a rulebook in force, now or at a time to come, or go back to the one before."""
+"""`shiplog adopt`: put a rulebook in force, now or at a later time, or roll the last adoption back."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from services.cli.commands.keys import in_database
 from services.cli.commands.rulebooks import read_file
 from services.cli.instance import data_option, instance
 from services.settings import Settings
-from services.wakeups import Signals
+from services.wakeups import Wakeups
 
 
 class AdoptionReport(Struct, frozen=True):
-    """``in_force`` is a digest; ``scheduled`` has a time for each; ``position`` is null when nothing changed."""
+    """``in_force`` is a digest, ``scheduled`` maps digests to times, ``position`` is null when nothing changed."""
 
     in_force: str
     name: str
@@ -45,10 +45,10 @@ class AdoptionReport(Struct, frozen=True):
 @click.command()
 @data_option
 @click.argument("rulebook", required=False)
-@click.option("--reason", help="Why: it goes into the log, for all to read.")
-@click.option("--at", metavar="TIME", help="Let it take effect then, for example at 2027-01-01T00:00:00Z.")
-@click.option("--roll-back", is_flag=True, help="Take the last adoption back.")
-@click.option("--call-off", is_flag=True, help="Let a scheduled adoption of RULEBOOK not take place.")
+@click.option("--reason", help="Why. It is recorded in the public log.")
+@click.option("--at", metavar="TIME", help="Schedule it for this time, for example 2027-01-01T00:00:00Z.")
+@click.option("--roll-back", is_flag=True, help="Put the rulebook before the last adoption back in force.")
+@click.option("--call-off", is_flag=True, help="Cancel the scheduled adoption of RULEBOOK.")
 @click.option("--json", "as_json", is_flag=True)
 def adopt(
     data: Path,
@@ -59,14 +59,14 @@ def adopt(
     call_off: bool,
     as_json: bool,
 ) -> None:
-    """Put RULEBOOK in force: the name or digest of a known one, or a file (.toml), which is written first."""
+    """Put RULEBOOK in force: a name, a digest, or a file (.toml), which is stored first."""
     try:
         commands = _commands(rulebook, reason, at, roll_back, call_off)
         with instance(data) as settings:
             adopted = in_database(settings, lambda pool: _decide(settings, pool, commands))
     except Rejected as rejection:
         raise click.UsageError(str(rejection)) from None
-    click.echo(msgspec.json.encode(adopted) if as_json else _told(adopted))
+    click.echo(msgspec.json.encode(adopted) if as_json else _summary(adopted))
 
 
 def _commands(
@@ -75,15 +75,15 @@ def _commands(
     """Raises UsageError for what does not go together, and InvalidRulebook."""
     if roll_back + call_off > 1 or (rulebook is None) != roll_back or (at and (roll_back or call_off)):
         raise click.UsageError(
-            "Name a RULEBOOK, with --at TIME or --call-off if you like; or say --roll-back alone."
+            "Give a RULEBOOK, if you like with --at TIME or --call-off, or give --roll-back without one."
         )
     if call_off and rulebook:
         return [CallOff(rulebook)]
-    said = _reason(reason)
+    line = _reason(reason)
     if rulebook is None:
-        return [RollBack(said)]
+        return [RollBack(line)]
     written = read_file(Path(rulebook)) if rulebook.endswith(".toml") else None
-    return [*_write(written), _adopt(written.digest if written else rulebook, said, at)]
+    return [*_write(written), _adopt(written.digest if written else rulebook, line, at)]
 
 
 def _write(book: Rulebook | None) -> list[Command]:
@@ -109,21 +109,21 @@ def _time(text: str) -> datetime:
     except ValueError:
         moment = None
     if not isinstance(moment, datetime):
-        raise click.UsageError(f"--at {text}: write a time with its zone, for example 2027-01-01T00:00:00Z.")
+        raise click.UsageError(f"--at {text}: give a time with its zone, for example 2027-01-01T00:00:00Z.")
     return moment
 
 
 async def _decide(settings: Settings, pool: Pool[Record], commands: list[Command]) -> AdoptionReport:
     by = Author(Identity(settings, pool).pseudonym("user", b"command"), "command")
-    signals = Signals(settings.redis_url)
+    wakeups = Wakeups(settings.redis_url)
     for command in commands:
         outcome = await decide_adoption(pool, command, by)
-    await signals.wake_now(EDITORIAL)
-    await signals.close()
-    return _adopted(outcome)
+    await wakeups.wake_now(EDITORIAL)
+    await wakeups.close()
+    return _report(outcome)
 
 
-def _adopted(outcome: AdoptionResult) -> AdoptionReport:
+def _report(outcome: AdoptionResult) -> AdoptionReport:
     state, recorded = outcome.state, outcome.decision.recorded
     return AdoptionReport(
         state.in_force,
@@ -133,11 +133,11 @@ def _adopted(outcome: AdoptionResult) -> AdoptionReport:
     )
 
 
-def _told(adopted: AdoptionReport) -> str:
+def _summary(adopted: AdoptionReport) -> str:
     return "\n".join(
         [
             f"{adopted.name} ({adopted.in_force}) is in force",
-            *(f"{digest} is to be from {at.isoformat()} on" for digest, at in adopted.scheduled.items()),
-            f"the log has it at {adopted.position}" if adopted.position else "nothing was changed",
+            *(f"{digest} takes effect at {at.isoformat()}" for digest, at in adopted.scheduled.items()),
+            f"recorded at {adopted.position}" if adopted.position else "nothing was changed",
         ]
     )

@@ -1,4 +1,4 @@
-"""`shiplog import`: histories of votes, put straight into the log."""
+"""`shiplog import`: append a file of votes to the log without going through the API."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from msgspec import Struct
 
 from eventstore import ids
 from services.cli.importing.history import History, open_history
-from services.cli.importing.progress import shown
-from services.cli.importing.run import Ended, run
+from services.cli.importing.run import ImportEnd, ReportProgress, run
 from services.cli.instance import data_option, instance
+from services.cli.progress import Update, per_second, show_progress
 from services.ingest.ndjson_votes import BadLine
 
-_STOPPED = 128  # plus the signal's number, as shells have it
+_SIGNAL_EXIT_STATUS = 128  # plus the number of the signal, as in shells
 
 
-class Imported(Struct, frozen=True):
-    """What scripts are told. ``at`` is the time of the lines without an id."""
+class ImportReport(Struct, frozen=True):
+    """Printed by --json. ``at`` is the time given to lines without an id."""
 
     received: int
     counted: int
@@ -36,10 +36,10 @@ class Imported(Struct, frozen=True):
     seconds: float
     rate: float
     at: str
-    ended: Ended
+    ended: ImportEnd
 
 
-class _VotesUnlessSaid(click.RichGroup):
+class _DefaultToVotes(click.RichGroup):
     """`shiplog import FILE` is `shiplog import votes FILE`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -59,55 +59,72 @@ class _Time(click.ParamType[int]):
         except ValueError:
             moment = None
         if moment is None or moment.tzinfo is None:
-            self.fail(f"{value!r} is no time. Give it as 2026-01-31T12:00:00Z.", param, ctx)
+            self.fail(f"{value!r} is not a time with a zone. Write it as 2026-01-31T12:00:00Z.", param, ctx)
         return round(moment.timestamp() * 1000)
 
 
-@click.group(name="import", cls=_VotesUnlessSaid)
+@click.group(name="import", cls=_DefaultToVotes)
 def import_() -> None:
-    """Put histories straight into the log. Without a subcommand: votes."""
+    """Append history to the log. The subcommand votes may be left out."""
 
 
 @import_.command()
 @data_option
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
-@click.option("--at", type=_Time(), help="When lines without an id were cast; else when FILE was modified.")
-@click.option("--rejected", type=click.Path(dir_okay=False, path_type=Path), help="Write all bad lines here.")
+@click.option(
+    "--at", type=_Time(), help="Time of the votes on lines without an id. Default: when FILE was modified."
+)
+@click.option(
+    "--rejected",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write all rejected lines to this file.",
+)
 @click.option("--json", "as_json", is_flag=True)
 def votes(data: Path, file: str, at: int | None, rejected: Path | None, as_json: bool) -> None:
-    """Import FILE (- is standard input): one vote a line, as for bulk, plain, gzip or zstd.
+    """Import FILE (- is standard input): NDJSON, one vote a line, plain, gzip or zstd.
 
-    Importing the same file again changes nothing, so that is how to go on after a stop.
+    Importing the same file again changes nothing, so an import that was stopped is simply run again.
     Exit status 1 when lines were rejected.
     """
     with open_history(file) as history, _writer(rejected, file) as reject:
         moment = _moment(at, history)
-        with instance(data) as settings, shown(history.size, quiet=as_json) as show:
+        with instance(data) as settings, show_progress(quiet=as_json) as update:
             started = time.monotonic()
-            answered, ended = uvloop.run(run(settings, history, moment, reject, show))
+            report = _reporter(history, started, update)
+            result, ended = uvloop.run(run(settings, history, moment, reject, report))
             seconds = time.monotonic() - started
-    rate = answered.received / seconds
-    imported = Imported(
-        **msgspec.structs.asdict(answered), seconds=seconds, rate=rate, at=_text(moment), ended=ended
+    rate = result.received / seconds
+    imported = ImportReport(
+        **msgspec.structs.asdict(result), seconds=seconds, rate=rate, at=_text(moment), ended=ended
     )
     click.echo(msgspec.json.encode(imported) if as_json else _summary(imported))
     _explain(imported, history, as_json)
     sys.exit(
-        _STOPPED + history.stopped_by
+        _SIGNAL_EXIT_STATUS + history.stopped_by
         if history.stopped_by
-        else int(ended != "complete" or answered.rejected_total > 0)
+        else int(ended != "complete" or result.rejected_total > 0)
     )
 
 
+def _reporter(history: History, started: float, update: Update) -> ReportProgress:
+    def report(lines: int) -> None:
+        text = f"{lines:,} votes, {per_second(lines, started):,.0f} a second"
+        update(history.read, history.size, text)
+
+    return report
+
+
 def _moment(at: int | None, history: History) -> int:
-    """Milliseconds since 1970 of the lines that have no id."""
+    """The time given to lines without an id, in milliseconds since 1970."""
     moment = at or history.modified_ms or time.time_ns() // 1_000_000
     if not 0 < moment <= ids.latest_id_milliseconds():
-        raise click.UsageError(f"{_text(moment)} is in the future. Set --at to when these votes were cast.")
+        raise click.UsageError(
+            f"{_text(moment)} is in the future. Set --at to the time when these votes were cast."
+        )
     if at is None and not history.is_file:
         click.echo(
-            f"Lines without an id are cast at {_text(moment)}. Importing the same input again is exact only "
-            f"with ids, or with --at {_text(moment)}.",
+            f"Lines without an id get the time {_text(moment)}. To import the same input again without changing "
+            f"anything, give --at {_text(moment)}.",
             err=True,
         )
     return moment
@@ -120,12 +137,12 @@ def _text(milliseconds: int) -> str:
 
 @contextmanager
 def _writer(rejected: Path | None, file: str) -> Iterator[Callable[[Sequence[BadLine]], None]]:
-    """Writes bad lines as NDJSON, if they are wanted."""
+    """A function that writes rejected lines as NDJSON, or ignores them without --rejected."""
     if rejected is None:
         yield lambda _: None
         return
     if file != "-" and rejected.exists() and rejected.samefile(file):
-        raise click.UsageError("--rejected would overwrite FILE. Name another.")
+        raise click.UsageError("--rejected would overwrite FILE. Choose another file.")
     encoder = msgspec.json.Encoder()
     with rejected.open("wb") as out:
 
@@ -135,7 +152,7 @@ def _writer(rejected: Path | None, file: str) -> Iterator[Callable[[Sequence[Bad
         yield write
 
 
-def _summary(imported: Imported) -> str:
+def _summary(imported: ImportReport) -> str:
     return (
         f"{imported.received:,} lines in {imported.seconds:,.1f} s, {imported.rate:,.0f} a second: "
         f"{imported.counted:,} counted, {imported.unchanged:,} unchanged, {imported.superseded:,} superseded, "
@@ -143,21 +160,21 @@ def _summary(imported: Imported) -> str:
     )
 
 
-def _explain(imported: Imported, history: History, as_json: bool) -> None:
-    """To people, on standard error."""
+def _explain(imported: ImportReport, history: History, as_json: bool) -> None:
+    """Say on standard error what was rejected, and how to resume."""
     if not as_json:
         for bad in imported.rejected:
             click.echo(f"line {bad.line}: {bad.detail}", err=True)
         if imported.rejected_total > len(imported.rejected):
-            click.echo("The first hundred are shown; --rejected FILE writes all of them.", err=True)
+            click.echo("These are the first hundred; --rejected FILE writes all of them.", err=True)
     if imported.ended == "damaged":
         click.echo(
-            f"The packed data is damaged, or cut short, after line {imported.received:,}. All before is in the log.",
+            f"The compressed data is damaged or cut short after line {imported.received:,}. Everything before is stored.",
             err=True,
         )
     if imported.ended == "stopped":
         exact = "" if history.is_file else f" with --at {imported.at}"
         click.echo(
-            f"Stopped after line {imported.received:,}: all up to there is in the log. Import the same again{exact} to go on.",
+            f"Stopped after line {imported.received:,}; everything before is stored. Import the same input again{exact} to resume.",
             err=True,
         )

@@ -1,4 +1,4 @@
-"""`shiplog migrate`: the durable schema, the shards of a new log, and the read models' tables."""
+"""`shiplog migrate`: migrate the durable schema, create the shards of a new log, and install read models."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from services.cli.instance import data_option, instance
 from services.settings import Settings
 
 DEFAULT_SHARDS = 2
-# Until the connection ends: read models' tables are not created in one transaction.
-WAIT_FOR_OTHERS = "SELECT pg_advisory_lock(hashtext('shiplog migrate'))"
+# Held until the connection ends, since read models are installed in several transactions.
+LOCK_MIGRATIONS = "SELECT pg_advisory_lock(hashtext('shiplog migrate'))"
 
 
-class Migrated(Struct, frozen=True):
+class MigrationReport(Struct, frozen=True):
     applied: list[str]
     shards: int
     read_models: list[str]
@@ -37,10 +37,10 @@ class Migrated(Struct, frozen=True):
     type=click.IntRange(1, 256),
     default=DEFAULT_SHARDS,
     show_default=True,
-    help="Shards of people in a new log; a log keeps the number it was born with.",
+    help="Voter shards of a new log. An existing log keeps its number.",
 )
 def migrate(data: Path, shards: int) -> None:
-    """Bring the database up to this version."""
+    """Migrate the database to this version."""
     with instance(data) as settings:
         done = asyncio.run(migrate_database(settings, shards))
     for name in done.applied:
@@ -49,14 +49,14 @@ def migrate(data: Path, shards: int) -> None:
         click.echo(f"read model {name} is dropped: this version does not have it")
     for name in done.read_models:
         click.echo(f"read model {name} starts from position 0")
-    click.echo(f"up to date, {done.shards} shards of people")
+    click.echo(f"up to date, {done.shards} voter shards")
 
 
-async def migrate_database(settings: Settings, shards: int = DEFAULT_SHARDS) -> Migrated:
-    """Safe to run again, and by several at once."""
+async def migrate_database(settings: Settings, shards: int = DEFAULT_SHARDS) -> MigrationReport:
+    """Idempotent, and safe to run concurrently."""
     conn = await asyncpg.connect(settings.database_url, timeout=10, server_settings={"TimeZone": "UTC"})
     try:
-        await conn.execute(WAIT_FOR_OTHERS)
+        await conn.execute(LOCK_MIGRATIONS)
         applied = await apply_migrations(conn)
         born_with = await create_heads(conn, shards)
         await extend_events(conn)
@@ -64,4 +64,4 @@ async def migrate_database(settings: Settings, shards: int = DEFAULT_SHARDS) -> 
         fresh = await install(conn, PROJECTIONS) + await install_flips(conn)
     finally:
         await conn.close()
-    return Migrated(applied, born_with, fresh, dropped)
+    return MigrationReport(applied, born_with, fresh, dropped)

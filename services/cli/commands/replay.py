@@ -1,4 +1,4 @@
-"""`shiplog replay`: rebuild a read model from the log beside the live one, and put it in its place."""
+"""`shiplog replay`: rebuild a read model from the log beside the live version, compare, and cut over."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
-from itertools import count
 from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
@@ -18,8 +17,6 @@ import rich_click as click
 import uvloop
 from asyncpg import Pool, Record
 from msgspec import Struct
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from domain.shared.errors import Rejected
 from eventstore.decisions import Author
@@ -32,18 +29,19 @@ from projections.replays.cut_over import Acceptance, cut_over, roll_back
 from projections.replays.jobs import Replay, Source
 from services.auth.identity import Identity
 from services.cli.instance import data_option, instance
+from services.cli.progress import show_progress
 from services.resources import open_pool, sealing_of
 from services.settings import Settings
 
-# A range is a transaction of its own; it may take its time, and memory for its groups.
-_PATIENT = {"statement_timeout": "10min", "lock_timeout": "60s", "work_mem": "128MB"}
-_LOOK_SECONDS, _LOOKS_A_LINE = 0.2, 25
+# Each range is a transaction that may take long, and needs memory for its groups.
+_SESSION = {"statement_timeout": "10min", "lock_timeout": "60s", "work_mem": "128MB"}
+_POLL_SECONDS = 0.2
 
 T = TypeVar("T")
 
 
-class Replayed(Struct, frozen=True):
-    """``equal``: the rebuilt version is the same as the one it was to replace."""
+class ReplayReport(Struct, frozen=True):
+    """``equal``: no row differs between the rebuilt and the live version; None before they are compared."""
 
     id: UUID
     projection: str
@@ -62,7 +60,7 @@ class Replayed(Struct, frozen=True):
 @data_option
 @click.argument("projection")
 @click.option(
-    "--accept", metavar="REASON", help="Cut over although rows differ. The reason goes into the log."
+    "--accept", metavar="REASON", help="Cut over although rows differ. The reason is recorded in the log."
 )
 @click.option(
     "--from",
@@ -70,13 +68,13 @@ class Replayed(Struct, frozen=True):
     type=click.Choice(["postgres", "segments"]),
     default="postgres",
     show_default=True,
-    help="Where sealed history is read; what is not sealed is always Postgres'.",
+    help="Source of sealed history. The rest is always read from Postgres.",
 )
 @click.option("--hold", is_flag=True, help="Compare, but do not cut over yet.")
 @click.option(
-    "--roll-back", "wanted", flag_value="roll-back", help="Put the version before the last cut-over back."
+    "--roll-back", "wanted", flag_value="roll-back", help="Go back to the version before the last cut-over."
 )
-@click.option("--cancel", "wanted", flag_value="cancel", help="Give up the replay that is under way.")
+@click.option("--cancel", "wanted", flag_value="cancel", help="Cancel the replay that is under way.")
 @click.option("--json", "as_json", is_flag=True)
 def replay(
     data: Path,
@@ -87,16 +85,16 @@ def replay(
     wanted: str | None,
     as_json: bool,
 ) -> None:
-    """Rebuild PROJECTION while the live one goes on serving; if both are equal, it takes its place.
+    """Rebuild PROJECTION while the live version goes on serving, and cut over if both are equal.
 
-    A replay that was stopped goes on from where it was. Exit status 1 when rows differ: they are shown, and nothing
-    is changed until --accept.
+    A replay that was stopped resumes where it was. Exit status 1 when rows differ: they are printed, and the live
+    version stays until --accept.
     """
     with instance(data) as settings:
         try:
             live = replays.find(PROJECTIONS, projection)
             if wanted:
-                click.echo(uvloop.run(_with_pool(settings, partial(_SWIFT[wanted], live=live))))
+                click.echo(uvloop.run(_with_pool(settings, partial(_ACTIONS[wanted], live=live))))
                 return
             work = partial(_replay, settings=settings, live=live, accept=accept, hold=hold, source=source)
             replayed = uvloop.run(_with_pool(settings, work))
@@ -107,7 +105,7 @@ def replay(
 
 
 async def _with_pool(settings: Settings, work: Callable[[Pool[Record]], Awaitable[T]]) -> T:
-    async with await open_pool(settings, session=_PATIENT, size=replaying.PARALLEL + 3) as pool:
+    async with await open_pool(settings, session=_SESSION, size=replaying.PARALLEL + 3) as pool:
         return await work(pool)
 
 
@@ -119,13 +117,13 @@ async def _replay(
     *,
     hold: bool,
     source: Source,
-) -> Replayed:
+) -> ReplayReport:
     mine = await replays.find_unfinished(pool, live)
     mine = mine or await replays.begin(pool, live, hold=hold, source=source)
     with suppress(replays.WrongReplayState):
         await replays.resume(pool, mine)
     store = sealing_of(settings).store if settings.segments else None
-    found = await _to_the_end(pool, mine, store)
+    found = await _run_to_end(pool, mine, store)
     if accept and found.state in ("equal", "different"):
         by = Author(Identity(settings, pool).pseudonym("user", b"command"), "command")
         await cut_over(pool, live, mine, Acceptance(accept, by))
@@ -133,41 +131,37 @@ async def _replay(
     return _replayed(found)
 
 
-async def _to_the_end(pool: Pool[Record], id: UUID, store: Store | None) -> Replay:
-    """Here, or in the worker that was quicker to take it. Stopped, it waits to be called again."""
-    showing = asyncio.create_task(_show(pool, id))
+async def _run_to_end(pool: Pool[Record], id: UUID, store: Store | None) -> Replay:
+    """Run the replay here, or wait for the worker that has claimed it. Ctrl-C pauses it."""
+    progress = asyncio.create_task(_show(pool, id))
     try:
         while (found := await replaying.run(pool, PROJECTIONS, id, store)).is_active:
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_POLL_SECONDS)
         return found
     except asyncio.CancelledError:
         with suppress(replays.WrongReplayState):
             await replays.pause(pool, id)
-        click.echo("Stopped. Call the same again to go on, or with --cancel to give it up.", err=True)
+        click.echo(
+            "Stopped. Run the same command again to resume, or with --cancel to cancel the replay.", err=True
+        )
         raise
     finally:
-        showing.cancel()
-        await asyncio.gather(showing, return_exceptions=True)
+        progress.cancel()
+        await asyncio.gather(progress, return_exceptions=True)
 
 
 async def _show(pool: Pool[Record], id: UUID) -> None:
-    """A bar on a terminal, else a line now and then."""
-    console = Console(stderr=True)
-    rate = TextColumn("{task.completed:,.0f} events, {task.fields[rate]:,.0f} a second")
-    columns = (BarColumn(), TaskProgressColumn(), rate, TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task("", total=None, rate=0.0)
-        for look in count():
+    with show_progress() as update:
+        while True:
             now = await replays.read_replay(pool, id)
-            progress.update(task, total=now.total or None, completed=now.done, rate=now.rate)
-            if not console.is_terminal and look % _LOOKS_A_LINE == _LOOKS_A_LINE - 1:
-                click.echo(f"{now.done:,} of {now.total:,} events, {now.rate:,.0f} a second", err=True)
-            await asyncio.sleep(_LOOK_SECONDS)
+            text = f"{now.done:,} of {now.total:,} events, {now.rate:,.0f} a second"
+            update(now.done, now.total or None, text)
+            await asyncio.sleep(_POLL_SECONDS)
 
 
 async def _roll_back(pool: Pool[Record], live: Projection) -> str:
     await roll_back(pool, live)
-    return f"{live.name} is the version from before the last cut-over again"
+    return f"{live.name} is back at the version before the last cut-over"
 
 
 async def _cancel(pool: Pool[Record], live: Projection) -> str:
@@ -175,16 +169,16 @@ async def _cancel(pool: Pool[Record], live: Projection) -> str:
     if under_way is None:
         return f"no replay of {live.name} is under way"
     await replays.cancel(pool, PROJECTIONS, under_way)
-    return f"the replay of {live.name} is cancelled; the live one was never touched"
+    return f"the replay of {live.name} is cancelled; the live version is unchanged"
 
 
-_SWIFT = {"roll-back": _roll_back, "cancel": _cancel}
+_ACTIONS = {"roll-back": _roll_back, "cancel": _cancel}
 
 
-def _replayed(found: Replay) -> Replayed:
+def _replayed(found: Replay) -> ReplayReport:
     seconds = ((found.ended_at or datetime.now(UTC)) - found.started_at).total_seconds()
     equal = None if found.drift is None else found.drift == 0
-    return Replayed(
+    return ReplayReport(
         found.id,
         found.projection,
         found.state,
@@ -199,10 +193,10 @@ def _replayed(found: Replay) -> Replayed:
     )
 
 
-def _summary(replayed: Replayed) -> str:
-    told = f"{replayed.projection}: {replayed.events:,} events in {replayed.seconds:,.1f} s, {replayed.rate:,.0f} a second"
+def _summary(replayed: ReplayReport) -> str:
+    line = f"{replayed.projection}: {replayed.events:,} events in {replayed.seconds:,.1f} s, {replayed.rate:,.0f} a second"
     if replayed.equal is None:
-        return f"{told}; {replayed.state}"
-    verdict = "equal to the live one" if replayed.equal else f"{replayed.drift:,} rows differ"
+        return f"{line}; {replayed.state}"
+    verdict = "equal to the live version" if replayed.equal else f"{replayed.drift:,} rows differ"
     rows = "".join(f"\n    {row}" for row in replayed.rows)
-    return f"{told}; digest {replayed.digest} at {replayed.position}, {verdict}; {replayed.state}{rows}"
+    return f"{line}; digest {replayed.digest} at {replayed.position}, {verdict}; {replayed.state}{rows}"

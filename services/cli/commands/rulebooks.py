@@ -1,4 +1,4 @@
-"""`shiplog rulebooks`: those that are known, one of them in full, and a check of one that is still a file."""
+"""`shiplog rulebooks`: list the known rulebooks, show one, or check a file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from services.cli.commands.keys import in_database
 from services.cli.instance import data_option, instance
 
 
-class Listed(Struct, frozen=True):
+class RulebookRow(Struct, frozen=True):
     digest: str
     name: str
     title: str
@@ -29,8 +29,8 @@ class Listed(Struct, frozen=True):
     scheduled: datetime | None
 
 
-class Checked(Struct, frozen=True):
-    """``error`` says what is wrong; then there is no digest."""
+class RulebookCheck(Struct, frozen=True):
+    """``name`` and ``digest`` are None for an invalid file, ``error`` for a valid one."""
 
     valid: bool
     name: str | None
@@ -43,7 +43,7 @@ class Checked(Struct, frozen=True):
 @click.option("--json", "as_json", is_flag=True)
 @click.pass_context
 def rulebooks(context: click.Context, data: Path, as_json: bool) -> None:
-    """List the rulebooks that are known, with the one in force."""
+    """List the known rulebooks and which one is in force."""
     if context.invoked_subcommand is None:
         items = _listed(_state(data))
         click.echo(msgspec.json.encode(items) if as_json else "\n".join(map(_line, items)))
@@ -52,9 +52,9 @@ def rulebooks(context: click.Context, data: Path, as_json: bool) -> None:
 @rulebooks.command()
 @data_option
 @click.argument("rulebook")
-@click.option("--json", "as_json", is_flag=True, help="The canonical form, which the digest is of.")
+@click.option("--json", "as_json", is_flag=True, help="Print the canonical form, whose hash is the digest.")
 def show(data: Path, rulebook: str, as_json: bool) -> None:
-    """Print RULEBOOK, a name or digest, as TOML."""
+    """Print RULEBOOK, a name or a digest, as TOML."""
     state = _state(data)
     try:
         book = state.known[state.find(rulebook)]
@@ -67,7 +67,7 @@ def show(data: Path, rulebook: str, as_json: bool) -> None:
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--json", "as_json", is_flag=True)
 def check(file: Path, as_json: bool) -> None:
-    """Say whether FILE is a rulebook, and its digest. Needs no instance. Exit status 1 when it is none."""
+    """Check whether FILE is a valid rulebook and print its digest. Needs no instance. Exit status 1 when it is not valid."""
     found = _check(file)
     if as_json:
         click.echo(msgspec.json.encode(found))
@@ -84,12 +84,12 @@ def read_file(path: Path) -> Rulebook:
         raise InvalidRulebook(error="the file is not UTF-8.") from None
 
 
-def _check(file: Path) -> Checked:
+def _check(file: Path) -> RulebookCheck:
     try:
         book = read_file(file)
     except InvalidRulebook as rejection:
-        return Checked(valid=False, name=None, digest=None, error=str(rejection))
-    return Checked(valid=True, name=book.name, digest=book.digest, error=None)
+        return RulebookCheck(valid=False, name=None, digest=None, error=str(rejection))
+    return RulebookCheck(valid=True, name=book.name, digest=book.digest, error=None)
 
 
 def _state(data: Path) -> Adoptions:
@@ -97,9 +97,9 @@ def _state(data: Path) -> Adoptions:
         return in_database(settings, read_state)
 
 
-def _listed(state: Adoptions) -> list[Listed]:
+def _listed(state: Adoptions) -> list[RulebookRow]:
     return [
-        Listed(
+        RulebookRow(
             digest,
             book.name,
             book.title,
@@ -111,7 +111,7 @@ def _listed(state: Adoptions) -> list[Listed]:
     ]
 
 
-def _line(each: Listed) -> str:
-    told = "  in force" if each.in_force else ""
-    to_come = f"  to be in force from {each.scheduled.isoformat()} on" if each.scheduled else ""
-    return f"{each.name:20} {each.digest[:19]}  {each.title}{told}{to_come}"
+def _line(each: RulebookRow) -> str:
+    in_force = "  in force" if each.in_force else ""
+    scheduled = f"  takes effect at {each.scheduled.isoformat()}" if each.scheduled else ""
+    return f"{each.name:20} {each.digest[:19]}  {each.title}{in_force}{scheduled}"

@@ -1,4 +1,4 @@
-"""The sample catalogue: a panel and fifteen tools to look at, put in through the same decisions as anybody's."""
+"""The sample catalogue: a panel and fifteen tools, appended through the same commands as any other."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ class Sample(Struct, frozen=True):
     tools: list[dict[str, object]]
 
 
-async def put_sample(settings: Settings, pool: Pool[Record]) -> bool:
-    """Fill an empty catalogue; False when something is there already."""
+async def load_sample(settings: Settings, pool: Pool[Record]) -> bool:
+    """Fill an empty catalogue. False when it is not empty."""
     if (await read_heads(pool))[EDITORIAL]:
         return False
     sample = msgspec.convert(tomllib.loads(CATALOGUE.read_text()), Sample)
     author = Author(Identity(settings, pool).pseudonym("user", b"sample"), "sample")
     async with pool.acquire() as conn:
-        for seat in sample.reviewers:
-            await decide_editorial(conn, _seat(seat), author)
+        for reviewer in sample.reviewers:
+            await decide_editorial(conn, _put_reviewer(reviewer), author)
         for tool in sample.tools:
             await _put_tool(conn, tool, author)
     return True
@@ -58,7 +58,7 @@ async def _put_tool(conn: Connection, tool: dict[str, object], author: Author) -
         await decide_tool(conn, slug, _publish(command), author)
 
 
-def _seat(command: reviewers.PutReviewer) -> Decide:
+def _put_reviewer(command: reviewers.PutReviewer) -> Decide:
     return lambda past: reviewers.decide(command, reduce(reviewers.evolve, past, {}))
 
 

@@ -1,4 +1,4 @@
-"""`shiplog seal` and `shiplog segments`: put history into segments now, and check those there are."""
+"""`shiplog seal` and `shiplog segments`: seal history now, and check the segments."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from eventstore.sealed.manifest import Manifest, Segment
 from eventstore.sealed.seal import find_due_segments
 from eventstore.sealed.seal import seal as seal_segment
 from eventstore.sealed.store import Store
-from services.cli.commands.seal_progress import Show, shown
 from services.cli.instance import data_option, instance, segments_folder
+from services.cli.progress import Update, per_second, show_progress
 from services.resources import Sealing, open_pool, sealing_of
 from services.settings import Settings
 
-# Ranges are read by key alone, and a whole segment may take longer than an answer.
+# A segment may take longer than an answer, and is read by key.
 _SESSION = {"statement_timeout": "0", "enable_seqscan": "off"}
 
 
 class SealReport(Struct, frozen=True):
-    """What scripts are told; ``positions`` is how many were sealed, and ``rate`` how many a second."""
+    """``positions``: the number sealed; ``rate``: positions a second."""
 
     segments: list[Segment]
     positions: int
@@ -36,8 +36,8 @@ class SealReport(Struct, frozen=True):
     rate: float
 
 
-class Segments(Struct, frozen=True):
-    """``damaged`` says what is wrong, and where; ``segments`` are those that are sound."""
+class SegmentsReport(Struct, frozen=True):
+    """``segments`` are the sound ones; ``damaged`` has a text for each of the others."""
 
     sound: bool
     segments: list[Manifest]
@@ -46,10 +46,10 @@ class Segments(Struct, frozen=True):
 
 @click.command()
 @data_option
-@click.option("--all", "everything", is_flag=True, help="Up to the head, in a shorter last segment.")
+@click.option("--all", "everything", is_flag=True, help="Seal up to the head, with a shorter last segment.")
 @click.option("--json", "as_json", is_flag=True)
 def seal(data: Path, everything: bool, as_json: bool) -> None:
-    """Seal what is due now: history as Parquet files that never change. Workers do the same by the minute."""
+    """Write history that is due into Parquet files that never change. Workers do the same every minute."""
     with instance(data) as settings:
         started = time.monotonic()
         made = asyncio.run(_seal(settings, everything, as_json))
@@ -65,18 +65,21 @@ async def _seal(settings: Settings, everything: bool, quiet: bool) -> list[Segme
         sealing = replace(sealing, plan=replace(sealing.plan, short=True))
     async with await open_pool(settings, session=_SESSION, size=2) as pool:
         segments = await find_due_segments(pool, sealing.store, sealing.plan)
-        with shown(sum(segment.count for segment in segments), quiet=quiet) as show:
-            return await _seal_each(pool, sealing, segments, show)
+        with show_progress(quiet=quiet, line_seconds=0) as update:
+            return await _seal_each(pool, sealing, segments, update)
 
 
 async def _seal_each(
-    pool: Pool[Record], sealing: Sealing, segments: Sequence[Segment], show: Show
+    pool: Pool[Record], sealing: Sealing, segments: Sequence[Segment], update: Update
 ) -> list[Segment]:
     made: list[Segment] = []
+    done, total, started = 0, sum(segment.count for segment in segments), time.monotonic()
     for segment in segments:
         if await seal_segment(pool, sealing.store, segment, sealing.threads):
             made.append(segment)
-        show(segment.count)
+        done += segment.count
+        rate = per_second(done, started)
+        update(done, total, f"{done:,} of {total:,} events, {rate:,.0f} a second")
     return made
 
 
@@ -93,12 +96,14 @@ def _summary(sealed: SealReport) -> str:
 @data_option
 @click.option("--json", "as_json", is_flag=True)
 def segments(data: Path, as_json: bool) -> None:
-    """List the sealed segments and check every byte of them. Needs no database. Exit status 1 when one is damaged."""
+    """List the segments and verify their checksums. Needs no database. Exit status 1 when one is damaged."""
     folder = segments_folder(data)
     if not folder.is_dir():
-        raise click.UsageError(f"There are no segments in {folder}. Name the folder in SHIPLOG_SEGMENTS.")
+        raise click.UsageError(
+            f"There is no folder {folder}. Set SHIPLOG_SEGMENTS to the folder of the segments."
+        )
     sound, damaged = Store(folder).check_all()
-    found = Segments(not damaged, sound, damaged)
+    found = SegmentsReport(not damaged, sound, damaged)
     if as_json:
         click.echo(msgspec.json.encode(found))
     else:

@@ -15,9 +15,9 @@ from granian.log import LogLevels
 
 from services.cli.instance import data_option, instance
 
-_BACKLOG = 8_192  # who waits at the door, as far as the system lets them
+_BACKLOG = 8_192  # connections not accepted yet; the system may allow fewer
 _HEAD_BYTES_MAX = 16 * 1024
-_DESCRIPTORS = 128  # besides those of connections: databases, files, the server's own
+_OTHER_DESCRIPTORS = 128  # databases, files, the server's own
 
 
 @click.command()
@@ -43,7 +43,7 @@ def serve(data: Path, host: str, port: int, processes: int) -> None:
             port=port,
             workers=processes,
             loop=Loops.uvloop,
-            http=HTTPModes.http1,  # looking for HTTP/2 in the clear, which nobody sends, costs each request something
+            http=HTTPModes.http1,  # detecting HTTP/2 without TLS, which nobody sends, costs every request time
             websockets=False,
             http1_settings=HTTP1Settings(header_read_timeout=10_000, max_buffer_size=_HEAD_BYTES_MAX),
             workers_kill_timeout=8,
@@ -58,20 +58,21 @@ def serve(data: Path, host: str, port: int, processes: int) -> None:
                 raise
             reason = str(error).splitlines()[0]
             raise click.ClickException(
-                f"Cannot listen on {host}, port {port}: {reason}. Give another --host or --port."
+                f"Cannot listen on {host}, port {port}: {reason}. Choose another --host or --port."
             ) from None
 
 
 def _connections(wanted: int) -> int:
-    """As many as there are descriptors for: a server that runs out of them keeps a core busy with trying."""
+    """The limit, lowered if the system allows fewer descriptors: a server without any left spins in accept()."""
     soft, hard = getrlimit(RLIMIT_NOFILE)
-    needed = wanted + _DESCRIPTORS
+    needed = wanted + _OTHER_DESCRIPTORS
     if soft != RLIM_INFINITY and soft < needed:
         soft = needed if hard == RLIM_INFINITY else min(needed, hard)
         setrlimit(RLIMIT_NOFILE, (soft, hard))
     if soft == RLIM_INFINITY or soft >= needed:
         return wanted
     click.echo(
-        f"Only {soft} files may be open (ulimit -n), so fewer than {wanted} connections are let in.", err=True
+        f"Only {soft} open files are allowed (ulimit -n), so fewer than {wanted} connections are accepted.",
+        err=True,
     )
-    return max(soft - _DESCRIPTORS, 1)
+    return max(soft - _OTHER_DESCRIPTORS, 1)

@@ -1,4 +1,4 @@
-"""`shiplog status`: how far the log is, and how far behind each read model."""
+"""`shiplog status`: the heads of the log, and the lag of each read model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from services.cli.instance import data_option, instance
 
 
 class Status(Struct, frozen=True):
-    """``heads``: the last position of each shard. ``parked``: the first hundred events that were."""
+    """``heads``: the last position of each shard. ``parked``: the first hundred parked events."""
 
     heads: dict[int, int]
     read_models: list[Lag]
@@ -33,11 +33,11 @@ class Status(Struct, frozen=True):
 @click.command()
 @data_option
 @click.option(
-    "--most-seconds", type=click.IntRange(0), help="Exit status 1 when a read model is further behind."
+    "--most-seconds", type=click.IntRange(0), help="Exit status 1 when the lag of a read model is longer."
 )
 @click.option("--json", "as_json", is_flag=True)
 def status(data: Path, most_seconds: int | None, as_json: bool) -> None:
-    """Positions and lag, and which read models are stopped or incomplete."""
+    """Show positions and lag, and which read models are stopped or incomplete."""
     with instance(data) as settings:
         now = in_database(settings, _read)
     click.echo(msgspec.json.encode(now) if as_json else _table(now))
@@ -62,7 +62,7 @@ def _table(now: Status) -> str:
         [
             heads,
             *(
-                f"{lag.projection:18} {lag.events:>9} events, {lag.seconds:.1f} s behind{_told(now, lag.projection)}"
+                f"{lag.projection:18} {lag.events:>9} events, {lag.seconds:.1f} s behind{_incomplete(now, lag.projection)}"
                 for lag in now.read_models
             ),
             *now.stopped,
@@ -72,6 +72,6 @@ def _table(now: Status) -> str:
     )
 
 
-def _told(now: Status, projection: str) -> str:
+def _incomplete(now: Status, projection: str) -> str:
     missing = now.incomplete.get(projection)
     return f", incomplete by {missing}" if missing else ""

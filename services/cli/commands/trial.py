@@ -1,10 +1,9 @@
-"""`shiplog trial`: what every verdict would be, and would have been, under other rulebooks."""
+"""`shiplog trial`: every verdict, now and in the past, under other rulebooks."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -12,9 +11,6 @@ import rich_click as click
 import uvloop
 from asyncpg import Pool, Record
 from msgspec import Struct
-from rich.console import Console
-from rich.progress import BarColumn, TaskProgressColumn, TextColumn
-from rich.progress import Progress as Bar
 
 from domain.rulebooks.rulebook import Rulebook
 from domain.shared.as_of import PointInTime, parse_point_in_time
@@ -27,16 +23,17 @@ from eventstore.sealed.store import Store
 from eventstore.tool_directory import ToolDirectory
 from projections.engine.snapshot import ReadModelBlocked
 from projections.trials.jobs import READ_CLOCK
-from projections.trials.run import Progress, Source, try_rulebook
+from projections.trials.run import Source, try_rulebook
 from services.cli.commands.rulebooks import read_file
 from services.cli.commands.trial_tables import print_tables
 from services.cli.instance import data_option, instance
+from services.cli.progress import show_progress
 from services.resources import open_pool, sealing_of
 from services.settings import Settings
 
 
 class RulebookTrial(Struct, frozen=True):
-    """One trial, with the names of what it names by number and digest."""
+    """One trial, with both rulebooks in full; the trial itself has only digests."""
 
     rulebook: Rulebook
     against: Rulebook
@@ -46,7 +43,7 @@ class RulebookTrial(Struct, frozen=True):
 
 
 class TrialReport(Struct, frozen=True):
-    """``slugs`` by the tools' numbers."""
+    """``slugs`` by tool number."""
 
     position: str
     slugs: dict[int, str]
@@ -56,14 +53,16 @@ class TrialReport(Struct, frozen=True):
 @click.command()
 @data_option
 @click.argument("rulebooks", metavar="RULEBOOK...", nargs=-1, required=True)
-@click.option("--as-of", metavar="MOMENT", help="A time, a position, or a position of every shard; else now.")
+@click.option(
+    "--as-of", metavar="MOMENT", help="A time, a position, or a position of every shard. Default: now."
+)
 @click.option(
     "--from",
     "source",
     type=click.Choice(["postgres", "segments"]),
     default="postgres",
     show_default=True,
-    help="Where sealed history is read; what is not sealed is always Postgres'.",
+    help="Source of sealed history. The rest is always read from Postgres.",
 )
 @click.option("--all", "everything", is_flag=True, help="Show every tool.")
 @click.option("--json", "as_json", is_flag=True)
@@ -75,9 +74,9 @@ def trial(
     everything: bool,
     as_json: bool,
 ) -> None:
-    """Try each RULEBOOK, a name, a digest or a file (.toml), over the whole log. Nothing is changed by it.
+    """Try each RULEBOOK, a name, a digest or a file (.toml), over the whole log. Changes nothing.
 
-    Several are shown side by side, all up to the same position.
+    Several rulebooks are compared side by side, up to the same position.
     """
     try:
         with instance(data) as settings:
@@ -127,17 +126,13 @@ async def _try(
     store: Store | None,
 ) -> RulebookTrial:
     started = time.perf_counter()
-    with _shown(rulebook.name) as progress:
-        found = await try_rulebook(pool, rulebook, positions, source=source, store=store, progress=progress)
+    with show_progress(title=rulebook.name, quiet=True) as update:
+        found = await try_rulebook(
+            pool,
+            rulebook,
+            positions,
+            source=source,
+            store=store,
+            progress=lambda done, total: update(done, total, f"{done:,} of {total:,} events"),
+        )
     return RulebookTrial(rulebook, known[found.against], total(found), time.perf_counter() - started, found)
-
-
-@contextmanager
-def _shown(name: str) -> Iterator[Progress]:
-    """A bar on a terminal, else nothing: it takes seconds."""
-    console = Console(stderr=True)
-    events = TextColumn("{task.completed:,.0f} of {task.total:,.0f} events")
-    columns = (TextColumn(name), BarColumn(), TaskProgressColumn(), events)
-    with Bar(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("", total=0)
-        yield lambda done, of: bar.update(task, completed=done, total=of)

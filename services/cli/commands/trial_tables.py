@@ -1,4 +1,4 @@
-"""Tables of trials on a terminal: totals, and what happens to each tool, one rulebook beside the other."""
+"""Tables of trials on a terminal: totals, and each tool under each rulebook."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from domain.timeline.trials import ScenarioResult, ToolComparison, Totals, Trial
 from domain.verdicts.verdict import Margin
 
 ROWS_SHOWN_MAX = 25
-_PAPER = 160  # characters, where there is no terminal to ask
+_WIDTH_WITHOUT_TERMINAL = 160  # characters
 
 
 class TrialTableRow(Protocol):
@@ -33,21 +33,21 @@ class TrialTableRow(Protocol):
 def print_tables(
     position: str, slugs: Mapping[int, str], tried: Sequence[TrialTableRow], *, everything: bool
 ) -> None:
-    """Only tools that something happens to, those with most of it first, unless ``everything`` is asked for."""
+    """Print only tools that change, most flips first, unless ``everything`` is set."""
     console = Console()
     if not console.is_terminal:
-        console.width = _PAPER
+        console.width = _WIDTH_WITHOUT_TERMINAL
     against, events = tried[0].against.name, tried[0].trial.events
     console.print(f"Against {against}, over {events:,} events up to {position}", highlight=False)
     console.print(_totals(tried), highlight=False)
     rows = list(zip(*(each.trial.tools for each in tried), strict=True))
-    chosen = rows if everything else [row for row in rows if any(map(_has_news, row))]
+    chosen = rows if everything else [row for row in rows if any(map(_changes, row))]
     chosen.sort(key=lambda row: (-sum(each.flips_now for each in row), -max(map(_moved, row)), row[0].tool))
     shown = chosen if everything else chosen[:ROWS_SHOWN_MAX]
     if shown:
         console.print(_tools(slugs, tried, shown), highlight=False)
     if len(shown) < len(chosen):
-        console.print(f"and {len(chosen) - len(shown):,} more: --all shows them")
+        console.print(f"{len(chosen) - len(shown):,} more tools change; --all shows them")
 
 
 def _totals(tried: Sequence[TrialTableRow]) -> Table:
@@ -72,9 +72,9 @@ def _tools(
             table.add_column(part, justify="right")
     for row in rows:
         cells = [cell for each in row for cell in _cells(each)]
-        doubt = " (!)" if any(each.panel_and_crowd_differ for each in row) else ""
-        table.add_row(escape(slugs.get(row[0].tool, str(row[0].tool))) + doubt, row[0].in_force.label, *cells)
-    table.caption = "(!): panel and community disagree. Margins: the fewest votes, or takes, whose removal flips. Flips: how many, and the last."
+        mark = " (!)" if any(each.panel_and_crowd_differ for each in row) else ""
+        table.add_row(escape(slugs.get(row[0].tool, str(row[0].tool))) + mark, row[0].in_force.label, *cells)
+    table.caption = "(!): panel and community disagree. Margin: the fewest votes or takes whose removal would flip the verdict. Flips: their number, and the date of the last."
     return table
 
 
@@ -96,7 +96,7 @@ def _flips(tried: ScenarioResult) -> str:
     return f"{len(tried.flips)}, {tried.flips[-1].order.recorded_at:%Y-%m-%d}"
 
 
-def _has_news(each: ToolComparison) -> bool:
+def _changes(each: ToolComparison) -> bool:
     return each.flips_now or each.panel_and_crowd_differ or _moved(each) > 0
 
 

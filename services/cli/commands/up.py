@@ -1,4 +1,4 @@
-"""`shiplog up`: everything on one machine, from databases to sample catalogue, in one command."""
+"""`shiplog up`: databases, migrations, API, workers and the sample catalogue on one machine, in one command."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from domain.shared.log import EDITORIAL
 from projections.engine.advance import advance
 from projections.engine.registry import PROJECTIONS
 from services.cli.commands.migrate import DEFAULT_SHARDS, migrate_database
-from services.cli.commands.sample import put_sample
+from services.cli.commands.sample import load_sample
 from services.cli.commands.users import NewUser, create_user
 from services.cli.instance import data_option, environment
 from services.embedded import supervisor
@@ -31,7 +31,7 @@ from services.resources import open_pool
 from services.settings import Settings, from_environment
 
 _EDITOR = "editor"
-_PATIENCE_SECONDS = 60
+_READY_TIMEOUT_SECONDS = 60
 _WATCH_SECONDS = 0.5
 err = Console(stderr=True)
 
@@ -46,15 +46,19 @@ err = Console(stderr=True)
     type=click.IntRange(1, 16),
     default=1,
     show_default=True,
-    help="API processes; each further one listens on the next port.",
+    help="Number of API processes. Each listens on the port after the one before.",
 )
 @click.option("--workers", type=click.IntRange(1, 16), default=1, show_default=True)
 @click.option(
-    "--shards", type=click.IntRange(1, 256), default=DEFAULT_SHARDS, show_default=True, help="Of a new log."
+    "--shards",
+    type=click.IntRange(1, 256),
+    default=DEFAULT_SHARDS,
+    show_default=True,
+    help="Voter shards of a new log.",
 )
 @click.option("--sample/--no-sample", default=True, help="Fill an empty catalogue with sample tools.")
 def up(data: Path, host: str, port: int, apis: int, workers: int, shards: int, sample: bool) -> None:
-    """Start databases, migrations, API, workers and sample catalogue; stop them all with Ctrl-C."""
+    """Run databases, migrations, API, workers and the sample catalogue until Ctrl-C."""
     data = data.resolve()
     with Databases(data) as databases:
         environ = environment(data, databases.database_url, databases.redis_url)
@@ -68,7 +72,7 @@ def up(data: Path, host: str, port: int, apis: int, workers: int, shards: int, s
 
 
 class Databases:
-    """Postgres and Valkey: the environment's, or our own, which live as long as this and are started again."""
+    """Postgres and Valkey: those of the environment, or embedded ones, which stop with the block and are restarted."""
 
     def __init__(self, data: Path) -> None:
         self._data = data
@@ -97,19 +101,19 @@ class Databases:
                 server.stop()
 
     async def watch(self) -> None:
-        """Start again, on the same port, whichever of our own has ended, unless somebody has already."""
+        """Restart an embedded server that has ended, on the same port, unless another process has done so."""
         while True:
             await asyncio.sleep(_WATCH_SECONDS)
-            await asyncio.to_thread(self._revive)
+            await asyncio.to_thread(self._restart)
 
-    def _revive(self) -> None:
+    def _restart(self) -> None:
         try:
             if self._postgres and not self._postgres.running():
-                err.print("[yellow]Postgres ended; starting it again[/]")
+                err.print("[yellow]Postgres ended; restarting it[/]")
                 port = self._postgres.port
                 self._postgres = Postgres.attach(self._data) or Postgres.start(self._data, port=port)
             if self._valkey and not self._valkey.running():
-                err.print("[yellow]Valkey ended; starting it again[/]")
+                err.print("[yellow]Valkey ended; restarting it[/]")
                 port = self._valkey.port
                 self._valkey = Valkey.attach(self._data) or Valkey.start(self._data, port=port)
         except ServerError as error:
@@ -117,19 +121,19 @@ class Databases:
 
 
 async def _prepare(settings: Settings, shards: int, sample: bool) -> NewUser | None:
-    """Migrate, fill an empty catalogue, and make the first editor, whose password is shown once."""
+    """Migrate, fill an empty catalogue, and create the first editor. None if there are users already."""
     await migrate_database(settings, shards)
     async with await open_pool(settings, size=2) as pool:
         if sample:
-            await put_sample(settings, pool)
-            await _show_house(pool)
+            await load_sample(settings, pool)
+            await _project_catalogue(pool)
         if await pool.fetchval("SELECT EXISTS (SELECT FROM users)"):
             return None
         return await create_user(pool, _EDITOR, "editor")
 
 
-async def _show_house(pool: Pool[Record]) -> None:
-    """The first page shows the catalogue, whether a worker has been here or not."""
+async def _project_catalogue(pool: Pool[Record]) -> None:
+    """So that the first page shows the catalogue before a worker has started."""
     while await advance(pool, PROJECTIONS, EDITORIAL):
         pass
 
@@ -137,20 +141,20 @@ async def _show_house(pool: Pool[Record]) -> None:
 async def _run(
     databases: Databases, children: list[supervisor.Child], urls: list[str], editor: NewUser | None
 ) -> None:
-    """The ready line is printed once, when every API process can commit."""
-    shadow = [asyncio.create_task(_announce_ready(urls, editor)), asyncio.create_task(databases.watch())]
-    await supervisor.supervise(children, on_event=_tell)
-    for task in shadow:
+    """Supervise the processes, and print the ready line once every API process can commit."""
+    background = [asyncio.create_task(_announce_ready(urls, editor)), asyncio.create_task(databases.watch())]
+    await supervisor.supervise(children, on_event=_print_event)
+    for task in background:
         task.cancel()
-    await asyncio.gather(*shadow, return_exceptions=True)
+    await asyncio.gather(*background, return_exceptions=True)
 
 
 async def _announce_ready(urls: list[str], editor: NewUser | None) -> None:
-    url, deadline = urls[0], time.monotonic() + _PATIENCE_SECONDS
+    url, deadline = urls[0], time.monotonic() + _READY_TIMEOUT_SECONDS
     while not await asyncio.to_thread(lambda: all(map(_is_ready, urls))):
         if time.monotonic() > deadline:
             err.print(
-                f"[bold red]The API at {url} is not ready after {_PATIENCE_SECONDS} s; still trying.[/]"
+                f"[bold red]The API at {url} is not ready after {_READY_TIMEOUT_SECONDS} s; still trying.[/]"
             )
             deadline = float("inf")
         await asyncio.sleep(0.05)
@@ -175,13 +179,13 @@ def _is_ready(url: str) -> bool:
         return False
 
 
-def _tell(event: supervisor.Event) -> None:
+def _print_event(event: supervisor.ChildEvent) -> None:
     match event:
-        case supervisor.Exited(name, pid, code):
+        case supervisor.ChildExited(name, pid, code):
             err.print(f"[yellow]{name} ({pid}) ended with {code}[/]")
-        case supervisor.Restarting(name, seconds) if seconds > 1:
-            err.print(f"[yellow]{name} starts again in {seconds:.0f} s[/]")
-        case supervisor.NotStarted(name, reason):
+        case supervisor.RestartScheduled(name, seconds) if seconds > 1:
+            err.print(f"[yellow]{name} restarts in {seconds:.0f} s[/]")
+        case supervisor.StartFailed(name, reason):
             err.print(f"[bold red]{name} did not start: {reason}[/]")
         case _:
             pass

@@ -1,4 +1,4 @@
-"""`shiplog users`: editors and reviewers who log in."""
+"""`shiplog users`: logins of editors and reviewers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from services.auth.passwords import hash_password
 from services.cli.commands.keys import in_database
 from services.cli.instance import data_option, instance
 
-PUT = """
+UPSERT_USER = """
 INSERT INTO users (name, role, reviewer, password) VALUES ($1, $2, $3, $4)
 ON CONFLICT (name) DO UPDATE SET role = excluded.role, reviewer = excluded.reviewer, password = excluded.password
 """
@@ -29,19 +29,19 @@ class NewUser(Struct, frozen=True):
 
 @click.group()
 def users() -> None:
-    """People who log in."""
+    """Logins of editors and reviewers."""
 
 
 @users.command()
 @data_option
 @click.argument("name")
 @click.option("--role", type=click.Choice(["editor", "reviewer"]), required=True)
-@click.option("--reviewer", help="The reviewer whose takes they publish.")
+@click.option("--reviewer", help="The reviewer whose takes this user publishes.")
 @click.option("--json", "as_json", is_flag=True)
 def create(data: Path, name: str, role: Role, reviewer: str | None, as_json: bool) -> None:
-    """Make a login, or give an existing one a new password. The password is shown once."""
+    """Create a login, or set a new password for an existing one. The password is shown once."""
     if (role == "reviewer") != (reviewer is not None):
-        raise click.UsageError("A reviewer needs --reviewer SLUG, an editor has none.")
+        raise click.UsageError("The role reviewer needs --reviewer SLUG; the role editor must not have it.")
     with instance(data) as settings:
         made = in_database(settings, lambda pool: create_user(pool, name, role, reviewer))
     click.echo(
@@ -51,5 +51,5 @@ def create(data: Path, name: str, role: Role, reviewer: str | None, as_json: boo
 
 async def create_user(pool: Pool[Record], name: str, role: Role, reviewer: str | None = None) -> NewUser:
     made = NewUser(name, role, secrets.token_urlsafe(12))
-    await pool.execute(PUT, name, role, reviewer, hash_password(made.password))
+    await pool.execute(UPSERT_USER, name, role, reviewer, hash_password(made.password))
     return made

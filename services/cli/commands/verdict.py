@@ -1,4 +1,4 @@
-"""`shiplog verdict`: a tool's verdict and why, now or then, by any rulebook; and its proof as a file."""
+"""`shiplog verdict`: a tool's verdict with its explanation, now or in the past, under any rulebook, and its proof."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from services.cli.instance import data_option, instance
 
 
 class VerdictReport(Struct, frozen=True):
-    """``position``: of every shard, how far the log had been folded."""
+    """``position``: the last position folded of every shard."""
 
     tool: str
     position: str
@@ -39,29 +39,34 @@ class VerdictReport(Struct, frozen=True):
 @click.argument("slug")
 @click.option("--as-of", metavar="MOMENT", help="A time, a position, or a position of every shard.")
 @click.option(
-    "--rulebook", metavar="DIGEST|NAME|FILE.toml", help="Another rulebook than the one that was in force."
+    "--rulebook",
+    metavar="DIGEST|NAME|FILE.toml",
+    help="Judge by this rulebook instead of the one in force then.",
 )
 @click.option(
-    "--prove", "bundle", type=click.Path(allow_dash=True, dir_okay=False), help="Write a bundle; - prints it."
+    "--prove",
+    "bundle",
+    type=click.Path(allow_dash=True, dir_okay=False),
+    help="Write the proof bundle to this file; - prints it.",
 )
 @click.option("--json", "as_json", is_flag=True)
 def verdict(
     data: Path, slug: str, as_of: str | None, rulebook: str | None, bundle: str | None, as_json: bool
 ) -> None:
-    """The verdict on the tool SLUG, and why. A bundle proves it; verify_verdict.py checks one without Shiplog."""
+    """Show the verdict on the tool SLUG and why. verify_verdict.py checks a proof bundle without Shiplog."""
     try:
         moment, by = _moment(as_of), _rulebook(rulebook)
         with instance(data) as settings:
-            grounds = in_database(settings, partial(_read, slug=slug, moment=moment, by=by))
+            inputs = in_database(settings, partial(_read, slug=slug, moment=moment, by=by))
     except Rejected as rejection:
         raise click.UsageError(str(rejection)) from None
     except (ReadModelBehind, AppendInFlight) as error:
         raise click.UsageError(type(error).__doc__ or "") from None
     if bundle is not None:
         with click.open_file(bundle, "wb") as file:
-            file.write(grounds.prove())
+            file.write(inputs.prove())
     if bundle != "-":
-        click.echo(msgspec.json.encode(_shown(grounds)) if as_json else _block(grounds))
+        click.echo(msgspec.json.encode(_report(inputs)) if as_json else _text(inputs))
 
 
 def _moment(as_of: str | None) -> PointInTime | None:
@@ -94,12 +99,12 @@ async def _snapshot(pool: Pool[Record], moment: PointInTime | None) -> AsyncIter
             yield past
 
 
-def _shown(grounds: VerdictInputs) -> VerdictReport:
-    return VerdictReport(grounds.tool, str(grounds.freshness), grounds.judge())
+def _report(inputs: VerdictInputs) -> VerdictReport:
+    return VerdictReport(inputs.tool, str(inputs.freshness), inputs.judge())
 
 
-def _block(grounds: VerdictInputs) -> str:
-    found = grounds.judge()
+def _text(inputs: VerdictInputs) -> str:
+    found = inputs.judge()
     panel, tally, margin = found.panel, found.community, found.margin
     interval = "" if tally.interval is None else f", {tally.interval[0]} to {tally.interval[1]}"
     lines = [
@@ -107,11 +112,11 @@ def _block(grounds: VerdictInputs) -> str:
         ("panel", f"{_split(panel)}{'' if panel.mean_score is None else f', mean score {panel.mean_score}'}"),
         ("community", f"{_split(tally)}{interval}"),
         ("margin", f"{_fewest(margin.takes, 'take')}, {_fewest(margin.votes, 'vote')}"),
-        ("rulebook", f"{grounds.rulebook.name} {found.rulebook}"),
+        ("rulebook", f"{inputs.rulebook.name} {found.rulebook}"),
         ("inputs", found.inputs),
-        ("position", str(grounds.freshness)),
+        ("position", str(inputs.freshness)),
     ]
-    return "\n".join([f"{grounds.tool}: {found.label}", *(f"  {name:10} {said}" for name, said in lines)])
+    return "\n".join([f"{inputs.tool}: {found.label}", *(f"  {name:10} {value}" for name, value in lines)])
 
 
 def _split(counts: PanelSplit | Tally) -> str:
@@ -121,5 +126,5 @@ def _split(counts: PanelSplit | Tally) -> str:
 
 
 def _fewest(number: int | None, what: str) -> str:
-    """Of those whose removal would change the label."""
+    """The fewest takes or votes whose removal would change the label."""
     return f"no number of {what}s" if number is None else f"{number} {what}{'' if number == 1 else 's'}"

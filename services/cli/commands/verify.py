@@ -27,7 +27,7 @@ class VerifyReport(Struct, frozen=True):
 @click.command()
 @data_option
 @click.option(
-    "--sealed", is_flag=True, help="Hold sealed history to the log instead, and what is folded from it."
+    "--sealed", is_flag=True, help="Compare sealed history and what is folded from it with the log instead."
 )
 @click.option("--json", "as_json", is_flag=True)
 def verify(data: Path, sealed: bool, as_json: bool) -> None:

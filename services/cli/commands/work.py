@@ -14,7 +14,7 @@ from services.cli.instance import data_option, instance
 @click.command()
 @data_option
 def work(data: Path) -> None:
-    """Keep the read models up with the log."""
+    """Run a worker: it keeps the read models up to date with the log."""
     with instance(data) as settings:
-        # Named, not imported, as Granian's target is: the command stands beside API and workers.
+        # Resolved by name, like Granian's target: the layers forbid the command to import workers.
         uvloop.run(resolve_name("services.workers.run:work")(settings))

@@ -1,1 +1,1 @@
-"""Imports: a file or pipe of votes, read in pieces and appended with progress."""
+"""Imports: read a file or pipe of votes in chunks and append them to the log."""

@@ -1,4 +1,4 @@
-"""A history: a file of votes or a pipe, read piece by piece, until it ends or somebody says stop."""
+"""A history: a file or pipe of votes, read in chunks until it ends or a signal stops it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from contextlib import contextmanager
 
 from services.ingest.decompression import LineBuffer, decompressor_for, encoding_of
 
-_PIECE = 128 * 1024
-_MARK_BYTES_MAX = 4  # bytes that tell the encoding
+_CHUNK_BYTES = 128 * 1024
+_MAGIC_BYTES_MAX = 4  # needed to recognise the encoding
 
 
 class History:
-    """``size`` and ``modified_ms`` are known of a file, also as standard input; of a pipe they are not."""
+    """``size`` and ``modified_ms`` are None for a pipe. ``read`` counts bytes, before decompression."""
 
     def __init__(self, descriptor: int) -> None:
         found = os.fstat(descriptor)
@@ -30,14 +30,14 @@ class History:
         self._waiting: Future[None] | None = None
 
     def stop(self, number: int) -> None:
-        """By a signal. Nothing is read any more; ``blocks`` ends."""
+        """Stop reading because of signal ``number``; ``blocks`` ends."""
         self.stopped_by = number
-        self._go_on()
+        self._wake()
 
     async def blocks(self) -> AsyncIterator[bytes]:
         """Whole lines. Raises CorruptData."""
         unpacking, lines = None, LineBuffer()
-        async for piece in self._pieces():
+        async for piece in self._chunks():
             unpacking = unpacking or decompressor_for(encoding_of(piece))
             for unpacked in unpacking.decompress(piece):
                 yield lines.add(unpacked)
@@ -47,19 +47,19 @@ class History:
             unpacking.finish()
             yield lines.flush()
 
-    async def _pieces(self) -> AsyncIterator[bytes]:
+    async def _chunks(self) -> AsyncIterator[bytes]:
         head = b""
-        while not self.stopped_by and (piece := await self._piece()):
+        while not self.stopped_by and (piece := await self._read_chunk()):
             head += piece
-            if len(head) >= _MARK_BYTES_MAX:
+            if len(head) >= _MAGIC_BYTES_MAX:
                 yield head
                 head = b""
         if head:
             yield head
 
-    async def _piece(self) -> bytes:
+    async def _read_chunk(self) -> bytes:
         await self._until_readable()
-        piece = b"" if self.stopped_by else os.read(self._descriptor, _PIECE)
+        piece = b"" if self.stopped_by else os.read(self._descriptor, _CHUNK_BYTES)
         self.read += len(piece)
         return piece
 
@@ -67,15 +67,15 @@ class History:
         loop = asyncio.get_running_loop()
         self._waiting = loop.create_future()
         try:
-            loop.add_reader(self._descriptor, self._go_on)
-        except PermissionError:  # files, and /dev/null: there is nothing to wait for
+            loop.add_reader(self._descriptor, self._wake)
+        except PermissionError:  # files and /dev/null are always readable
             return await asyncio.sleep(0)
         try:
             await self._waiting
         finally:
             loop.remove_reader(self._descriptor)
 
-    def _go_on(self) -> None:
+    def _wake(self) -> None:
         if self._waiting and not self._waiting.done():
             self._waiting.set_result(None)
 

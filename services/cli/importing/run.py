@@ -1,4 +1,4 @@
-"""One import: from a history's lines to the log, with the names and partitions that it needs on its way."""
+"""One import: append the lines of a history to the log, keeping the tool directory and the partitions up to date."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Literal, TypeAlias
 
 import rich_click as click
-from asyncpg import InterfaceError, Pool, PostgresError, Record
+from asyncpg import Pool, Record
 
 from domain.shared.log import Shard
 from eventstore.heads import count_shards, extend_events
@@ -18,38 +18,39 @@ from eventstore.ids import ids_at
 from eventstore.tool_directory import ToolDirectory
 from services.auth.identity import Identity
 from services.cli.importing.history import History
-from services.cli.importing.progress import Show
 from services.ingest.bulk import BulkCommits, BulkIngest, BulkResult
 from services.ingest.decompression import CorruptData
 from services.ingest.ndjson_votes import BadLine
 from services.logs import configure_logs
-from services.resources import open_pool
+from services.resources import POSTGRES_UNAVAILABLE, open_pool
 from services.settings import Settings
-from services.wakeups import Signals
+from services.wakeups import Wakeups
 
 ORIGIN = "import"
-COMMITS = 3  # in flight: one waits for the disk while two have a core each
-_PATIENT = {"statement_timeout": "60s", "lock_timeout": "60s"}
-_TENDED = 200_000  # lines; the partition that is kept ahead of every head has room for millions
+COMMITS = 3  # in flight: one waits for the disk while two use a core each
+_SESSION = {"statement_timeout": "60s", "lock_timeout": "60s"}
+_REFRESH_LINES = 200_000  # the partition ahead of each head has room for millions
 
-Ended = Literal["complete", "stopped", "damaged"]
+ImportEnd = Literal["complete", "stopped", "damaged"]
 Reject: TypeAlias = Callable[[Sequence[BadLine]], None]
+# Called with the number of lines read so far.
+ReportProgress: TypeAlias = Callable[[int], None]
 
 
-class Lost(click.ClickException):
-    """The database went away."""
+class DatabaseLost(click.ClickException):
+    """Postgres became unavailable during an import."""
 
     exit_code = 2
 
 
 async def run(
-    settings: Settings, history: History, moment: int, reject: Reject, show: Show
-) -> tuple[BulkResult, Ended]:
-    """Import all of it, or as far as it comes. ``moment`` is the time, in milliseconds, of lines without an id."""
+    settings: Settings, history: History, moment: int, reject: Reject, report: ReportProgress
+) -> tuple[BulkResult, ImportEnd]:
+    """Import a history until it ends or is stopped. ``moment``: time of lines without an id, in milliseconds since 1970."""
     configure_logs()
     gc.freeze()
     gc.set_threshold(100_000, 50, 50)
-    async with await open_pool(settings, session=_PATIENT, size=COMMITS + 1) as pool:
+    async with await open_pool(settings, session=_SESSION, size=COMMITS + 1) as pool:
         moved: set[Shard] = set()
         commits = BulkCommits(pool, await count_shards(pool), COMMITS, lambda shard, _: moved.add(shard))
         tool_directory, identity = ToolDirectory(pool), Identity(settings, pool)
@@ -62,12 +63,12 @@ async def run(
             line_id=ids_at(moment),
         )
         try:
-            with _stopping(history):
-                ended = await _take_all(pool, tool_directory, history, ingest, reject, show)
-        except (PostgresError, InterfaceError, OSError, TimeoutError) as error:
-            raise Lost(
-                f"{error}. It happened near line {ingest.result.received:,}. Import the same again: what is "
-                "stored already changes nothing."
+            with _stop_on_signal(history):
+                ended = await _ingest_all(pool, tool_directory, history, ingest, reject, report)
+        except POSTGRES_UNAVAILABLE as error:
+            raise DatabaseLost(
+                f"{error}, near line {ingest.result.received:,}. Import the same input again to resume: lines that "
+                "are stored already change nothing."
             ) from error
         finally:
             ingest.abandon()
@@ -75,24 +76,24 @@ async def run(
     return ingest.result, ended
 
 
-async def _take_all(
+async def _ingest_all(
     pool: Pool[Record],
     tool_directory: ToolDirectory,
     history: History,
     ingest: BulkIngest,
     reject: Reject,
-    show: Show,
-) -> Ended:
-    ended: Ended = "complete"
-    tended = -_TENDED
+    report: ReportProgress,
+) -> ImportEnd:
+    ended: ImportEnd = "complete"
+    refreshed_at = -_REFRESH_LINES
     try:
         async for block in history.blocks():
-            if ingest.result.received >= tended + _TENDED:
-                tended = ingest.result.received
+            if ingest.result.received >= refreshed_at + _REFRESH_LINES:
+                refreshed_at = ingest.result.received
                 await tool_directory.refresh()
                 await extend_events(pool)
             reject(await ingest.submit(block))
-            show(history.read, ingest.result.received)
+            report(ingest.result.received)
     except CorruptData:
         ended = "damaged"
     await ingest.finish()
@@ -100,8 +101,8 @@ async def _take_all(
 
 
 @contextmanager
-def _stopping(history: History) -> Iterator[None]:
-    """The first SIGINT or SIGTERM ends the reading; the second ends it all."""
+def _stop_on_signal(history: History) -> Iterator[None]:
+    """The first SIGINT or SIGTERM stops reading and commits what was read; the second ends the process."""
     loop, numbers = asyncio.get_running_loop(), (signal.SIGINT, signal.SIGTERM)
 
     def stop(number: signal.Signals) -> None:
@@ -121,7 +122,7 @@ def _stopping(history: History) -> Iterator[None]:
 
 
 async def _wake(settings: Settings, moved: set[Shard]) -> None:
-    """Workers look once a second anyway."""
-    signals = Signals(settings.redis_url)
-    await asyncio.gather(*map(signals.wake_now, moved))
-    await signals.close()
+    """So that read models follow at once; the sweep would take up to a second."""
+    wakeups = Wakeups(settings.redis_url)
+    await asyncio.gather(*map(wakeups.wake_now, moved))
+    await wakeups.close()

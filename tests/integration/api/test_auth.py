@@ -18,7 +18,7 @@ from domain.rulebooks.presets import DEFAULT
 from services.api.app import create_app
 from services.api.http import auth
 from services.auth.identity import SESSION_COOKIE, VISITOR_COOKIE, Identity
-from services.cli.commands.keys import REVOKE, create_key
+from services.cli.commands.keys import REVOKE_KEY, create_key
 from services.cli.commands.users import create_user
 from services.settings import Settings
 from tests.support.stage import (
@@ -140,7 +140,7 @@ async def clients(stage: Stage) -> dict[str, Callable[[], Client]]:
     await seat_panel(stage.log, "skeptic")
     await catch_up(stage.log)
     revoked = await create_key(stage.settings, stage.log, "revoked", ("catalogue:write", "votes:write"))
-    await stage.log.execute(REVOKE, revoked.id)
+    await stage.log.execute(REVOKE_KEY, revoked.id)
     sessions = {role: await _session(stage, role) for role in ("editor", "reviewer")}
 
     def client(
@@ -232,7 +232,7 @@ async def test_a_revoked_key_is_not_found(stage: Stage) -> None:
     made = await create_key(stage.settings, stage.log, "short-lived", ("catalogue:write",))
     identity = Identity(stage.settings, stage.log)
     assert await identity.api_key(made.key) is not None
-    await stage.log.execute(REVOKE, made.id)
+    await stage.log.execute(REVOKE_KEY, made.id)
     assert await Identity(stage.settings, stage.log).api_key(made.key) is None
 
 

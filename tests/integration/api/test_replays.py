@@ -13,7 +13,7 @@ from litestar.testing import AsyncTestClient
 from projections.engine.registry import PROJECTIONS
 from projections.replays.verify import verify_next_shard
 from services.cli.commands.users import create_user
-from services.workers.jobs import Context, replay
+from services.workers.jobs import Context, run_replays
 from tests.integration.projections.test_replay import CORRUPT_TALLY, cast_votes
 from tests.support.stage import catch_up
 
@@ -33,7 +33,7 @@ async def start(editor: Client, projection: str = "tally", **more: object) -> ht
 
 
 async def work(pool: Pool[Record]) -> None:
-    await replay(Context(pool=pool, signals=None))  # type: ignore[typeddict-item]
+    await run_replays(Context(pool=pool, wakeups=None))  # type: ignore[typeddict-item]
 
 
 async def test_a_worker_runs_the_replay_that_an_editor_started(editor: Client, pool: Pool[Record]) -> None:

@@ -16,7 +16,7 @@ from domain.rulebooks.rulebook import read_rulebook
 from domain.rulebooks.toml import write_rulebook
 from services.api.http.broadcast import Broadcast, Subscriber
 from services.api.views.tallies import read_tallies_by_slug
-from services.wakeups import Signals
+from services.wakeups import Wakeups
 from tests.support.stage import (
     Client,
     Headers,
@@ -240,7 +240,7 @@ async def test_subscribers_receive_their_tallies_again_when_a_rulebook_is_adopte
         await vote_as(editor, vote_key, f"voter {voter}", "ship", "agents")
     await catch_up(pool)
     tool: int = await pool.fetchval("SELECT tool FROM slugs WHERE slug = 'agents'")
-    broadcast = Broadcast(partial(read_tallies_by_slug, pool), Signals(None), streams_max=1)
+    broadcast = Broadcast(partial(read_tallies_by_slug, pool), Wakeups(None), streams_max=1)
     subscriber = Subscriber({"agents": tool})
     broadcast.subscribe(subscriber)
     for name, preliminary in (("default", False), ("community-veto", True)):

@@ -22,7 +22,7 @@ from projections.trials import worker as trial_worker
 from services.embedded.postgres import Postgres
 from services.resources import Sealing
 from services.workers.jobs import Context
-from services.workers.trials import try_out
+from services.workers.trials import run_trials
 from tests.integration.conftest import fresh_database, stage_on
 from tests.support.instances import COMMAND
 from tests.support.sealed_history import seal_all
@@ -83,13 +83,13 @@ async def ask_for_trial(editor: Client, rulebook: str = FOUR_IN_FIVE.digest) -> 
     return await editor.post(f"/v1/rulebooks/{rulebook}/trial")
 
 
-async def run_trials(pool: Log) -> int:
-    return await try_out(Context(pool=pool, signals=None))  # type: ignore[typeddict-item]
+async def run_all_trials(pool: Log) -> int:
+    return await run_trials(Context(pool=pool, wakeups=None))  # type: ignore[typeddict-item]
 
 
 async def result_of(editor: Client, pool: Log, rulebook: str) -> dict[str, Any]:
     address = (await ask_for_trial(editor, rulebook)).headers["location"]
-    await run_trials(pool)
+    await run_all_trials(pool)
     answer: dict[str, Any] = (await editor.get(address)).json()
     assert answer["state"] == "done", answer
     return answer
@@ -99,7 +99,7 @@ async def test_a_trial_lists_the_verdicts_that_would_flip(editor: Client, pool: 
     asked = await ask_for_trial(editor, "four-in-five")
     assert (asked.status_code, asked.json()["state"], asked.json()["totals"]) == (202, "running", None)
     assert (await editor.get(asked.headers["location"])).json()["flips_now"] is None
-    assert await run_trials(pool) == 1
+    assert await run_all_trials(pool) == 1
     done = (await editor.get(asked.headers["location"])).json()
     assert (done["state"], done["progress"]["done"]) == ("done", done["progress"]["total"])
     assert (done["rulebook"]["digest"], done["against"]["name"]) == (FOUR_IN_FIVE.digest, "default")
@@ -168,7 +168,7 @@ async def test_a_rulebook_has_one_trial_at_a_time_until_it_is_cancelled(editor: 
     cancelled = await editor.post(f"/v1/trials/{first['id']}/cancel")
     assert (cancelled.status_code, cancelled.json()["state"]) == (200, "cancelled")
     assert_problem(await editor.post(f"/v1/trials/{first['id']}/cancel"), 409)
-    assert await run_trials(pool) == 1
+    assert await run_all_trials(pool) == 1
     assert (await editor.get(f"/v1/trials/{first['id']}")).json()["state"] == "cancelled"
     assert (await ask_for_trial(editor)).status_code == 202
 
@@ -242,7 +242,7 @@ async def test_the_trial_of_a_killed_worker_is_run_again_by_another(
     while (
         await trials.read_trial(pool, asked)
     ).state == "running":  # until Postgres notices that the connection is closed
-        await run_trials(pool)
+        await run_all_trials(pool)
     assert (await trials.read_trial(pool, asked)).state == "done"
     assert await attempts(pool, asked) == begun + 1
 
@@ -257,7 +257,7 @@ async def test_segments_are_read_if_they_are_whole_and_else_postgres(
         with sealing.store.path(last).open("ab") as file:
             file.write(damage)
         asked = UUID((await ask_for_trial(editor, LOWER_BOUND.digest)).json()["id"])
-        await try_out(Context(pool=pool, signals=None, sealing=sealing))  # type: ignore[typeddict-item]
+        await run_trials(Context(pool=pool, wakeups=None, sealing=sealing))  # type: ignore[typeddict-item]
         found.append((await trials.read_results(pool, [asked]))[asked])
         assert await attempts(pool, asked) == (2 if damage else 1)
     assert found[0].tools == found[1].tools
@@ -283,7 +283,7 @@ async def start_worker(lab: Stage) -> asyncio.subprocess.Process:
 async def test_a_trial_fails_after_too_many_attempts(editor: Client, pool: Log) -> None:
     asked = UUID((await ask_for_trial(editor)).json()["id"])
     await pool.execute("UPDATE trials SET attempts = $2 WHERE id = $1", asked, trial_worker.ATTEMPTS_MAX)
-    await run_trials(pool)
+    await run_all_trials(pool)
     failed = (await editor.get(f"/v1/trials/{asked}")).json()
     assert (failed["state"], failed["flips_now"]) == ("failed", None)
     assert "began this trial 5 times" in failed["error"]
@@ -293,6 +293,6 @@ async def test_a_failing_trial_does_not_stop_the_others(editor: Client, pool: Lo
     broken = UUID((await ask_for_trial(editor)).json()["id"])
     other = (await ask_for_trial(editor, LOWER_BOUND.digest)).json()["id"]
     await pool.execute("UPDATE trials SET rulebook = 'sha256:gone' WHERE id = $1", broken)
-    await run_trials(pool)
+    await run_all_trials(pool)
     assert (await trials.read_trial(pool, broken)).state == "failed"
     assert (await editor.get(f"/v1/trials/{other}")).json()["state"] == "done"

@@ -13,11 +13,11 @@ from projections.flips.advance import advance_flips
 from projections.flips.store import begin
 from services.embedded.postgres import Postgres
 from services.settings import Settings
-from services.wakeups import Signals
+from services.wakeups import Wakeups
 from services.webhooks import deliveries
 from services.webhooks.sending import open_sender
 from services.workers.jobs import Context
-from services.workers.webhooks import send_due, tell_flips
+from services.workers.webhooks import send_due, write_flip_deliveries
 from tests.integration.conftest import fresh_database, stage_on
 from tests.integration.services.test_webhook_deliveries import LOOPBACK
 from tests.support.receiver import answer, receiving
@@ -112,13 +112,13 @@ async def test_a_flip_is_sent_to_the_receiver_once(
     async with receiving(answer(200)) as receiver:
         secret = (await make(editor, receiver.url)).json()["secret"]
         await publish(editor, stage.catalogue_key, "quill", "skeptic", 10, "skip")
-        ctx = Context(pool=pool, signals=Signals(None), sender=open_sender(settings))
+        ctx = Context(pool=pool, wakeups=Wakeups(None), sender=open_sender(settings))
         await find_flips(pool)
-        assert (await tell_flips(ctx), await send_due(ctx)) == (1, 1)
+        assert (await write_flip_deliveries(ctx), await send_due(ctx)) == (1, 1)
         async with pool.acquire() as conn, conn.transaction():
             await begin(conn)
         await find_flips(pool)
-        assert (await tell_flips(ctx), await send_due(ctx)) == (0, 0)
+        assert (await write_flip_deliveries(ctx), await send_due(ctx)) == (0, 0)
     data = receiver.requests[0].verified(secret)["data"]
     assert data["tool"] == {"slug": "quill", "name": "Quill"}
     assert (data["before"], data["after"], data["event"]) == ("Ship", "Split", "TakePublished")
@@ -208,7 +208,7 @@ async def test_a_disabled_webhook_rejects_messages_until_it_is_enabled(
 
 async def test_deliveries_are_listed_by_page(editor: Client, pool: Log) -> None:
     opened = (await make(editor)).json()["webhook"]["id"]
-    sent = [str(await deliveries.put_ping(pool, opened)) for _ in range(53)]
+    sent = [str(await deliveries.enqueue_ping(pool, opened)) for _ in range(53)]
     address = f"/v1/webhooks/{opened}/deliveries"
     first = (await editor.get(address)).json()
     second = (await editor.get(address, params={"cursor": first["next"]})).json()

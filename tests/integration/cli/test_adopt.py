@@ -1,4 +1,4 @@
-"""The commands `adopt` and `rulebooks`, as an operator and a script use them."""
+"""The commands `adopt` and `rulebooks`, as operators and scripts use them."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ async def test_a_rulebook_is_adopted_by_name_and_rolled_back(run: Run, pool: Log
     assert [row["origin"] for row in origins] == ["command"]
 
 
-async def test_a_file_is_written_and_adopted(run: Run, mine: str) -> None:
+async def test_a_rulebook_from_a_file_is_stored_and_adopted(run: Run, mine: str) -> None:
     checked = await run("rulebooks", "check", mine, "--json")
     assert (checked.exit_code, json.loads(checked.stdout)["digest"]) == (0, MINE.digest)
     assert (await run("adopt", mine, "--reason", "Ours.")).exit_code == 0
@@ -85,7 +85,7 @@ async def test_a_file_is_written_and_adopted(run: Run, mine: str) -> None:
     assert "mine" in (await run("rulebooks")).stdout
 
 
-async def test_an_adoption_is_scheduled_and_called_off(run: Run) -> None:
+async def test_an_adoption_is_scheduled_and_cancelled(run: Run) -> None:
     when = "2099-01-01T00:00:00Z"
     done = await run("adopt", FOUR, "--reason", "Stricter.", "--at", when, "--json")
     assert json.loads(done.stdout) == {
@@ -99,7 +99,7 @@ async def test_an_adoption_is_scheduled_and_called_off(run: Run) -> None:
     assert json.loads(off.stdout)["scheduled"] == {}
 
 
-USED_WRONGLY = [
+WRONG_ARGUMENTS = [
     ("adopt",),
     ("adopt", "four-in-five"),
     ("adopt", "four-in-five", "--reason", ""),
@@ -116,15 +116,15 @@ USED_WRONGLY = [
 ]
 
 
-async def test_what_is_used_wrongly(run: Run, pool: Log) -> None:
-    for words in USED_WRONGLY:
+async def test_wrong_arguments_are_refused(run: Run, pool: Log) -> None:
+    for words in WRONG_ARGUMENTS:
         done = await run(*words)
         assert (done.exit_code, done.stdout) == (2, ""), done.output
         assert "Error" in done.stderr
     assert await count_events(pool) == 0
 
 
-async def test_a_file_that_is_no_rulebook(run: Run, pool: Log, tmp_path: Path) -> None:
+async def test_an_invalid_file_is_refused(run: Run, pool: Log, tmp_path: Path) -> None:
     path = tmp_path / "wrong.toml"
     path.write_bytes(b'name = "wrong"\nship = "> 2"\n')
     checked = await run("rulebooks", "check", str(path))

@@ -1,4 +1,4 @@
-"""Importing histories: whatever the packing, once however often it is sent, and bad lines named."""
+"""`shiplog import`: every encoding, idempotent, and rejected lines are reported."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ from random import Random
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from uuid_utils.compat import uuid7
 
 from domain.shared.log import shard_of
 from eventstore.casts import PendingCast, append_casts
 from eventstore.ids import mint
 from services.auth.identity import Identity
-from services.cli.commands.sample import put_sample
+from services.cli.commands.sample import load_sample
+from services.cli.main import shiplog
 from services.embedded.postgres import Postgres
 from services.ingest.decompression import zstd
 from services.resources import open_pool
@@ -42,7 +44,7 @@ GAPLESS = "SELECT bool_and(count = max) FROM (SELECT count(*), max(position) FRO
 
 
 @dataclass(frozen=True)
-class LogOrder:
+class ImportTarget:
     """A log with the sample catalogue, and a folder for files."""
 
     settings: Settings
@@ -66,49 +68,49 @@ class LogOrder:
             *command, stdin=stdin, stdout=PIPE, stderr=PIPE, env=environment
         )
 
-    async def run(self, *arguments: str | Path, sent: bytes | None = None) -> Ended:
-        process = await self.start(*arguments, stdin=PIPE if sent is not None else None)
-        out, said = await process.communicate(sent)
-        return Ended(process.returncode or 0, out.decode(), said.decode())
+    async def run(self, *arguments: str | Path, stdin: bytes | None = None) -> CommandResult:
+        process = await self.start(*arguments, stdin=PIPE if stdin is not None else None)
+        out, err = await process.communicate(stdin)
+        return CommandResult(process.returncode or 0, out.decode(), err.decode())
 
-    async def imported(self, *arguments: str | Path, sent: bytes | None = None) -> dict[str, Any]:
-        """The answer for scripts of an import that came to an end."""
-        ended = await self.run(*arguments, "--json", sent=sent)
-        assert ended.status in (0, 1), ended.said
+    async def imported(self, *arguments: str | Path, stdin: bytes | None = None) -> dict[str, Any]:
+        """The JSON of an import that ran to its end."""
+        ended = await self.run(*arguments, "--json", stdin=stdin)
+        assert ended.status in (0, 1), ended.err
         return json.loads(ended.out)  # type: ignore[no-any-return]
 
     async def stored(self) -> int:
         return int(await self.log.fetchval(VOTES_STORED))
 
     async def contents(self) -> list[Any]:
-        """What stands, and the tallies."""
+        """Ballots and tallies."""
         await catch_up(self.log)
         return [await self.log.fetch(STANDINGS), await self.log.fetch(TALLIES)]
 
 
 @dataclass(frozen=True)
-class Ended:
+class CommandResult:
     status: int
     out: str
-    said: str
+    err: str
 
 
 @pytest.fixture
-async def place(settings: Settings, pool: Log, tmp_path: Path) -> LogOrder:
-    await put_sample(settings, pool)
-    return LogOrder(settings, pool, tmp_path)
+async def target(settings: Settings, pool: Log, tmp_path: Path) -> ImportTarget:
+    await load_sample(settings, pool)
+    return ImportTarget(settings, pool, tmp_path)
 
 
 @pytest.fixture
 async def other(
     postgres: Postgres, template: str, settings: Settings, tmp_path: Path
-) -> AsyncIterator[LogOrder]:
+) -> AsyncIterator[ImportTarget]:
     """A second log with the same secret."""
     async with fresh_database(postgres, template, "other") as fresh:
         same = Settings(database_url=fresh.database_url, secret=settings.secret)
         async with await open_pool(same) as log:
-            await put_sample(same, log)
-            yield LogOrder(same, log, tmp_path)
+            await load_sample(same, log)
+            yield ImportTarget(same, log, tmp_path)
 
 
 def line(voter: object, choice: str = "ship", tool: str = "uv", **more: object) -> str:
@@ -120,78 +122,82 @@ def with_ids(voters: int) -> list[str]:
 
 
 def history(votes: int, voters: int, seed: int = 7) -> list[str]:
-    """Voters who vote again and change their minds; no ids."""
+    """Voters who vote again and change their votes, without ids."""
     rng = Random(seed)
     return [
         line(rng.randrange(voters), rng.choice(["ship", "skip"]), rng.choice(TOOLS)) for _ in range(votes)
     ]
 
 
-async def vote_live(place: LogOrder, voter: str, choice: str) -> None:
-    actor = Identity(place.settings, place.log).pseudonym("voter", voter.encode())
-    tool = await place.log.fetchval("SELECT tool FROM slugs WHERE slug = 'uv'")
-    async with place.log.acquire() as conn:
+async def vote_live(target: ImportTarget, voter: str, choice: str) -> None:
+    actor = Identity(target.settings, target.log).pseudonym("voter", voter.encode())
+    tool = await target.log.fetchval("SELECT tool FROM slugs WHERE slug = 'uv'")
+    async with target.log.acquire() as conn:
         await append_casts(conn, shard_of(actor, 3), [PendingCast("v", actor, tool, choice, mint(), "web")])
 
 
-@pytest.mark.parametrize("pack", [bytes, gzip.compress, zstd.compress], ids=["plain", "gzip", "zstd"])
+@pytest.mark.parametrize("compress", [bytes, gzip.compress, zstd.compress], ids=["plain", "gzip", "zstd"])
 @pytest.mark.parametrize("piped", [False, True], ids=["file", "stdin"])
-async def test_a_history_is_imported_whatever_its_packing(place: LogOrder, pack: Any, piped: bool) -> None:
-    path = place.file([])
-    path.write_bytes(packed := pack("\n".join(with_ids(500)).encode()))
-    answer = await (place.imported("votes", "-", sent=packed) if piped else place.imported("votes", path))
+async def test_a_history_is_imported_from_any_encoding(
+    target: ImportTarget, compress: Any, piped: bool
+) -> None:
+    path = target.file([])
+    path.write_bytes(compressed := compress("\n".join(with_ids(500)).encode()))
+    answer = await (
+        target.imported("votes", "-", stdin=compressed) if piped else target.imported("votes", path)
+    )
     assert (answer["received"], answer["counted"], answer["ended"]) == (500, 500, "complete")
     assert answer["seconds"] > 0
     assert answer["rate"] > 0
-    assert await place.stored() == 500
-    assert await place.log.fetchval("SELECT count(*) FROM events WHERE origin = 'import'") == 500
+    assert await target.stored() == 500
+    assert await target.log.fetchval("SELECT count(*) FROM events WHERE origin = 'import'") == 500
 
 
-async def test_the_subcommand_may_be_left_out(place: LogOrder) -> None:
-    assert (await place.imported(place.file(with_ids(3))))["counted"] == 3
+async def test_the_subcommand_may_be_left_out(target: ImportTarget) -> None:
+    assert (await target.imported(target.file(with_ids(3))))["counted"] == 3
 
 
 @pytest.mark.parametrize("lines", [with_ids(300), history(3_000, 60)], ids=["with ids", "without ids"])
-async def test_the_same_file_again_changes_nothing(place: LogOrder, lines: list[str]) -> None:
-    path = place.file(lines)
-    first = await place.imported("votes", path)
-    stored, contents = await place.stored(), await place.contents()
-    second = await place.imported("votes", path)
+async def test_importing_a_file_again_changes_nothing(target: ImportTarget, lines: list[str]) -> None:
+    path = target.file(lines)
+    first = await target.imported("votes", path)
+    stored, contents = await target.stored(), await target.contents()
+    second = await target.imported("votes", path)
     assert (first["received"], second["received"]) == (len(lines), len(lines))
     assert first["rejected_total"] == second["rejected_total"] == 0
-    assert (await place.stored(), await place.contents()) == (stored, contents)
-    assert await place.log.fetchval(GAPLESS)
+    assert (await target.stored(), await target.contents()) == (stored, contents)
+    assert await target.log.fetchval(GAPLESS)
 
 
-async def test_who_changed_their_mind_in_the_file_is_taken_at_their_last_word(place: LogOrder) -> None:
-    path = place.file([line("a", choice) for choice in ("ship", "skip", "ship", "skip")])
-    assert (await place.imported("votes", path))["counted"] == 4
-    assert [row["choice"] for row in await place.log.fetch(STANDINGS)] == ["skip"]
-    again = await place.imported("votes", path)
-    assert (again["counted"], again["superseded"], await place.stored()) == (1, 3, 4)
+async def test_the_last_vote_of_a_voter_in_the_file_counts(target: ImportTarget) -> None:
+    path = target.file([line("a", choice) for choice in ("ship", "skip", "ship", "skip")])
+    assert (await target.imported("votes", path))["counted"] == 4
+    assert [row["choice"] for row in await target.log.fetch(STANDINGS)] == ["skip"]
+    again = await target.imported("votes", path)
+    assert (again["counted"], again["superseded"], await target.stored()) == (1, 3, 4)
 
 
-async def test_votes_cast_after_the_files_time_win_and_older_ones_lose(place: LogOrder) -> None:
-    path = place.file([line("a", "ship")])
-    await vote_live(place, "va", "skip")
-    assert (await place.imported("votes", path))["superseded"] == 1
-    assert [row["choice"] for row in await place.log.fetch(STANDINGS)] == ["skip"]
+async def test_newer_votes_win_over_the_files_time_and_older_ones_lose(target: ImportTarget) -> None:
+    path = target.file([line("a", "ship")])
+    await vote_live(target, "va", "skip")
+    assert (await target.imported("votes", path))["superseded"] == 1
+    assert [row["choice"] for row in await target.log.fetch(STANDINGS)] == ["skip"]
     await asyncio.to_thread(os.utime, path)
-    assert (await place.imported("votes", path))["counted"] == 1
-    assert [row["choice"] for row in await place.log.fetch(STANDINGS)] == ["ship"]
+    assert (await target.imported("votes", path))["counted"] == 1
+    assert [row["choice"] for row in await target.log.fetch(STANDINGS)] == ["ship"]
 
 
-async def test_a_pipe_may_be_sent_again_with_its_time(place: LogOrder) -> None:
-    sent = "\n".join(history(200, 20)).encode()
-    first = await place.run("votes", "-", "--json", sent=sent)
+async def test_a_pipe_can_be_imported_again_with_its_time(target: ImportTarget) -> None:
+    lines = "\n".join(history(200, 20)).encode()
+    first = await target.run("votes", "-", "--json", stdin=lines)
     at = json.loads(first.out)["at"]
-    assert f"--at {at}" in first.said
-    stored = await place.stored()
-    assert (await place.imported("votes", "-", "--at", at, sent=sent))["at"] == at
-    assert await place.stored() == stored
+    assert f"--at {at}" in first.err
+    stored = await target.stored()
+    assert (await target.imported("votes", "-", "--at", at, stdin=lines))["at"] == at
+    assert await target.stored() == stored
 
 
-async def test_bad_lines_are_named_and_written_down(place: LogOrder) -> None:
+async def test_rejected_lines_are_reported_and_written_to_a_file(target: ImportTarget) -> None:
     bad = {
         1: "{broken",
         40: line(1, tool="nothing-like-it"),
@@ -201,75 +207,75 @@ async def test_bad_lines_are_named_and_written_down(place: LogOrder) -> None:
         500: line("x" * 200),
     }
     path, rejected = (
-        place.file([bad.get(n, line(n)) for n in range(1, 501)]),
-        place.folder / "rejected.ndjson",
+        target.file([bad.get(n, line(n)) for n in range(1, 501)]),
+        target.folder / "rejected.ndjson",
     )
-    ended = await place.run("votes", path, "--rejected", rejected, "--json")
+    ended = await target.run("votes", path, "--rejected", rejected, "--json")
     answer = json.loads(ended.out)
     assert (ended.status, answer["counted"], answer["rejected_total"]) == (1, 494, 6)
     assert [each["line"] for each in answer["rejected"]] == sorted(bad)
     assert [json.loads(each) for each in rejected.read_text().splitlines()] == answer["rejected"]
 
 
-async def test_one_bad_line_in_ten_thousand(place: LogOrder) -> None:
+async def test_one_bad_line_in_ten_thousand(target: ImportTarget) -> None:
     lines = [line(n) for n in range(10_000)]
     lines[6_543] = "nonsense"
-    ended = await place.run("votes", place.file(lines))
+    ended = await target.run("votes", target.file(lines))
     assert ended.status == 1
     assert "9,999 counted" in ended.out
-    assert "line 6544:" in ended.said
-    assert await place.stored() == 9_999
+    assert "line 6544:" in ended.err
+    assert await target.stored() == 9_999
 
 
-async def test_all_bad_lines_are_written_and_a_hundred_told(place: LogOrder) -> None:
-    rejected = place.folder / "rejected.ndjson"
-    answer = await place.imported("votes", place.file(["nonsense"] * 250), "--rejected", rejected)
+async def test_all_rejected_lines_are_written_and_a_hundred_reported(target: ImportTarget) -> None:
+    rejected = target.folder / "rejected.ndjson"
+    answer = await target.imported("votes", target.file(["nonsense"] * 250), "--rejected", rejected)
     assert (answer["rejected_total"], len(answer["rejected"])) == (250, 100)
     assert len(rejected.read_text().splitlines()) == 250
 
 
-async def test_killed_in_the_middle_and_sent_again_is_what_one_run_gives(
-    place: LogOrder, other: LogOrder
+async def test_an_import_that_was_killed_and_run_again_equals_one_run(
+    target: ImportTarget, other: ImportTarget
 ) -> None:
-    path = place.file(history(60_000, 20_000))
-    process = await place.start("votes", path)
-    while await place.stored() < 1_000:
+    path = target.file(history(60_000, 20_000))
+    process = await target.start("votes", path)
+    while await target.stored() < 1_000:
         pass
     process.send_signal(signal.SIGKILL)
     await process.communicate()
-    killed_at = await place.stored()
-    await place.imported("votes", path)
+    killed_at = await target.stored()
+    await target.imported("votes", path)
     await other.imported("votes", path)
-    assert await place.contents() == await other.contents()
-    assert killed_at < await place.stored() == await other.stored()
-    assert await place.log.fetchval(GAPLESS)
+    assert await target.contents() == await other.contents()
+    assert killed_at < await target.stored() == await other.stored()
+    assert await target.log.fetchval(GAPLESS)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_a_signal_stops_it_cleanly(place: LogOrder, number: signal.Signals) -> None:
-    """It waits for more that never comes, and says how far it got."""
-    process = await place.start("votes", "-", "--at", "2020-01-01T00:00:00Z", "--json", stdin=PIPE)
+async def test_a_signal_stops_an_import_cleanly(target: ImportTarget, number: signal.Signals) -> None:
+    """It is waiting for input, commits what it has read and reports how much that is."""
+    process = await target.start("votes", "-", "--at", "2020-01-01T00:00:00Z", "--json", stdin=PIPE)
     assert process.stdin is not None
     process.stdin.write("".join(line(n) + "\n" for n in range(15_000)).encode())
     await process.stdin.drain()
-    while await place.stored() == 0:
+    while await target.stored() == 0:
         pass
     process.send_signal(number)
-    out, said = await process.communicate()
+    out, err = await process.communicate()
     answer = json.loads(out)
     assert (process.returncode, answer["ended"]) == (128 + number, "stopped")
-    assert answer["received"] == answer["counted"] == await place.stored() > 0
-    assert f"Stopped after line {answer['received']:,}" in said.decode()
-    assert f"--at {answer['at']}" in said.decode()
+    assert answer["received"] == answer["counted"] == await target.stored() > 0
+    assert f"Stopped after line {answer['received']:,}" in err.decode()
+    assert f"--at {answer['at']}" in err.decode()
 
 
-async def test_a_file_cut_short_is_stored_as_far_as_it_goes(place: LogOrder) -> None:
-    path = place.file([])
+async def test_the_readable_part_of_a_truncated_file_is_stored(target: ImportTarget) -> None:
+    path = target.file([])
     path.write_bytes(gzip.compress("\n".join(with_ids(2_000)).encode())[:-3_000])
-    ended = await place.run("votes", path, "--json")
+    ended = await target.run("votes", path, "--json")
     answer = json.loads(ended.out)
     assert (ended.status, answer["ended"]) == (1, "damaged")
-    assert 0 < answer["counted"] == await place.stored() < 2_000
+    assert 0 < answer["counted"] == await target.stored() < 2_000
 
 
 @pytest.mark.parametrize(
@@ -284,12 +290,14 @@ async def test_a_file_cut_short_is_stored_as_far_as_it_goes(place: LogOrder) -> 
     ],
     ids=["no file", "nothing", "no time", "no zone", "the future", "overwriting"],
 )
-async def test_used_wrongly(place: LogOrder, arguments: list[str]) -> None:
-    path = str(place.file(with_ids(1)))
-    ended = await place.run(*[path if word == "FILE" else word for word in arguments])
-    assert (ended.status, ended.out) == (2, "")
-    assert await place.stored() == 0
+async def test_wrong_usage_is_refused(target: ImportTarget, arguments: list[str]) -> None:
+    path = str(target.file(with_ids(1)))
+    words = ["import", *(path if word == "FILE" else word for word in arguments)]
+    environment = {"DATABASE_URL": target.settings.database_url, "REDIS_URL": None}
+    done = await asyncio.to_thread(CliRunner().invoke, shiplog, words, env=environment)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert await target.stored() == 0
 
 
-async def test_nothing_is_an_import_too(place: LogOrder) -> None:
-    assert (await place.imported("votes", os.devnull))["received"] == 0
+async def test_an_empty_file_is_imported(target: ImportTarget) -> None:
+    assert (await target.imported("votes", os.devnull))["received"] == 0

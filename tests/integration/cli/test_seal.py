@@ -5,24 +5,27 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import subprocess
 import sys
-from asyncio.subprocess import PIPE
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import asyncpg
 import pytest
+from click.testing import CliRunner
 from msgspec.structs import replace
 
+from services.cli.main import shiplog as shiplog_group
 from services.settings import Settings
-from services.workers.jobs import seal
+from services.workers.jobs import seal_due
 from services.workers.run import _context, _repeat
 from tests.integration.projections.test_advance import SHARD, cast_votes
 from tests.integration.services.test_wakeups_and_worker import until
 from tests.support.stage import Log
 
 Command: TypeAlias = Callable[..., Awaitable[tuple[int, str, str]]]
+SEGMENTS_OF_TEN = {"SHIPLOG_SEGMENT": "10", "SHIPLOG_SEAL_BEHIND": "5"}
 
 
 @pytest.fixture
@@ -32,29 +35,23 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def shiplog(settings: Settings, folder: Path) -> Command:
-    """Status, output and errors of a command on the test's log, which seals by ten."""
-    environment = {
-        **{name: value for name, value in os.environ.items() if name != "REDIS_URL"},
+    """Exit status, output and errors of a command on the test's log, with segments of ten events."""
+    environment: dict[str, str | None] = {
+        "REDIS_URL": None,
         "DATABASE_URL": settings.database_url,
         "SHIPLOG_SECRET": settings.secret.decode(),
         "SHIPLOG_SEGMENTS": str(folder),
-        "SHIPLOG_SEGMENT": "10",
-        "SHIPLOG_SEAL_BEHIND": "5",
+        **SEGMENTS_OF_TEN,
     }
 
     async def run(*words: str, **more: str) -> tuple[int, str, str]:
-        command = [sys.executable, "-m", "services.cli", *words]
-        process = await asyncio.create_subprocess_exec(
-            *command, stdout=PIPE, stderr=PIPE, env=environment | more
-        )
-        out, err = await process.communicate()
-        assert process.returncode is not None
-        return process.returncode, out.decode(), err.decode()
+        done = await asyncio.to_thread(CliRunner().invoke, shiplog_group, words, env=environment | more)
+        return done.exit_code, done.stdout, done.stderr
 
     return run
 
 
-async def test_what_is_due_is_sealed_listed_and_held_to_the_log(pool: Log, shiplog: Command) -> None:
+async def test_due_history_is_sealed_listed_and_verified(pool: Log, shiplog: Command) -> None:
     await cast_votes(pool, 28)
     status, out, _ = await shiplog("seal", "--json")
     sealed: Any = json.loads(out)
@@ -72,7 +69,9 @@ async def test_what_is_due_is_sealed_listed_and_held_to_the_log(pool: Log, shipl
     assert report["read_models"][0]["position"] == "1.28"
 
 
-async def test_damage_is_named_and_the_status_says_so(pool: Log, shiplog: Command, folder: Path) -> None:
+async def test_a_damaged_segment_is_named_and_sets_the_exit_status(
+    pool: Log, shiplog: Command, folder: Path
+) -> None:
     await cast_votes(pool, 25)
     await shiplog("seal")
     path = folder / "1" / "000000000001-000000000010.parquet"
@@ -87,7 +86,7 @@ async def test_damage_is_named_and_the_status_says_so(pool: Log, shiplog: Comman
     assert path.name in out
 
 
-async def test_a_changed_log_is_found(settings: Settings, pool: Log, shiplog: Command) -> None:
+async def test_verify_finds_a_changed_log(settings: Settings, pool: Log, shiplog: Command) -> None:
     await cast_votes(pool, 25)
     await shiplog("seal")
     owner = await asyncpg.connect(settings.database_url)
@@ -99,25 +98,44 @@ async def test_a_changed_log_is_found(settings: Settings, pool: Log, shiplog: Co
 
 
 @pytest.mark.parametrize("words", [("seal",), ("verify", "--sealed")])
-async def test_without_a_folder_it_says_what_to_set(shiplog: Command, words: tuple[str, ...]) -> None:
-    status, _, err = await shiplog(*words, SHIPLOG_SEGMENTS="")
-    assert status == 2
-    assert "SHIPLOG_SEGMENTS is not set" in err
+async def test_the_error_without_a_folder_says_what_to_set(
+    settings: Settings, words: tuple[str, ...]
+) -> None:
+    done = await run_process(settings, *words)
+    assert done.returncode == 2
+    assert "SHIPLOG_SEGMENTS is not set" in done.stderr
 
 
-async def test_without_duckdb_it_says_what_to_install(pool: Log, shiplog: Command, tmp_path: Path) -> None:
+async def test_the_error_without_duckdb_says_what_to_install(
+    settings: Settings, pool: Log, tmp_path: Path, folder: Path
+) -> None:
     await cast_votes(pool, 25)
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['duckdb'] = None\n")
-    status, _, err = await shiplog("seal", PYTHONPATH=str(tmp_path))
-    assert status == 2
-    assert "pip install 'shiplog[segments]'" in err
+    done = await run_process(
+        settings, "seal", PYTHONPATH=str(tmp_path), SHIPLOG_SEGMENTS=str(folder), **SEGMENTS_OF_TEN
+    )
+    assert done.returncode == 2
+    assert "pip install 'shiplog[segments]'" in done.stderr
+
+
+async def run_process(settings: Settings, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own, whose main function turns errors into a line and an exit status."""
+    environment = os.environ | {
+        "DATABASE_URL": settings.database_url,
+        "SHIPLOG_SECRET": settings.secret.decode(),
+        "SHIPLOG_SEGMENTS": "",
+    }
+    command = [sys.executable, "-m", "services.cli", *words]
+    return await asyncio.to_thread(
+        subprocess.run, command, env=environment | more, capture_output=True, text=True, timeout=60
+    )
 
 
 async def test_a_worker_seals_without_redis(settings: Settings, pool: Log, folder: Path) -> None:
     await cast_votes(pool, 25)
     sealing = replace(settings, segments=folder, segment=10, seal_behind=5)
     async with _context(sealing) as ctx:
-        working = asyncio.create_task(_repeat(seal, ctx, 0.05))
+        loop = asyncio.create_task(_repeat(seal_due, ctx, 0.05))
         made = ctx.get("sealing")
         assert made is not None
 
@@ -125,5 +143,5 @@ async def test_a_worker_seals_without_redis(settings: Settings, pool: Log, folde
             return made.store.last_position(SHARD) == 20
 
         await until(sealed)
-        working.cancel()
-        await asyncio.gather(working, return_exceptions=True)
+        loop.cancel()
+        await asyncio.gather(loop, return_exceptions=True)

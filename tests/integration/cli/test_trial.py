@@ -39,7 +39,7 @@ def run(settings: Settings, tmp_path: Path) -> Run:
 
 @pytest.fixture
 async def two_tools(client: Client, pool: Log, catalogue_key: Headers, vote_key: Headers) -> None:
-    """Quill ships by three takes of four, and the community wants none of it; Nib is split."""
+    """Quill ships by three takes of four although every vote is skip; Nib is split."""
     for slug in ("quill", "nib"):
         await list_tool(client, catalogue_key, slug)
     await seat_panel(pool, "a", "b", "c", "d")
@@ -66,7 +66,7 @@ def labels(report: dict[str, Any], number: int = 0) -> dict[str, tuple[str, str]
 
 
 @pytest.mark.usefixtures("two_tools")
-async def test_rulebooks_side_by_side(run: Run) -> None:
+async def test_rulebooks_are_compared_side_by_side(run: Run) -> None:
     report = await tried(run, "four-in-five", PRESETS["lower-bound"].digest)
     assert labels(report) == {"quill": ("Ship", "Split"), "nib": ("Split", "Split")}
     assert labels(report, 1) == {"quill": ("Ship", "Skip"), "nib": ("Split", "Unreviewed")}
@@ -79,7 +79,7 @@ async def test_rulebooks_side_by_side(run: Run) -> None:
 
 
 @pytest.mark.usefixtures("two_tools")
-async def test_tables_name_what_changes(run: Run) -> None:
+async def test_tables_name_the_changes(run: Run) -> None:
     done = await run("trial", "four-in-five", "lower-bound")
     assert done.exit_code == 0, done.output
     for words in (
@@ -95,7 +95,9 @@ async def test_tables_name_what_changes(run: Run) -> None:
 
 
 @pytest.mark.usefixtures("two_tools")
-async def test_a_file_and_a_moment(run: Run, pool: Pool[Record], tmp_path: Path) -> None:
+async def test_a_rulebook_from_a_file_is_tried_as_of_a_position(
+    run: Run, pool: Pool[Record], tmp_path: Path
+) -> None:
     file = tmp_path / "mine.toml"
     file.write_text('name = "mine"\nship = ">= 3/4"\nskip = "<= 1/2"')
     assert labels(await tried(run, str(file))) == {"quill": ("Ship", "Ship"), "nib": ("Split", "Skip")}
@@ -106,15 +108,17 @@ async def test_a_file_and_a_moment(run: Run, pool: Pool[Record], tmp_path: Path)
 
 
 @pytest.mark.usefixtures("two_tools")
-async def test_segments_give_the_same(run: Run, pool: Pool[Record], tmp_path: Path) -> None:
+async def test_a_trial_from_segments_equals_one_from_postgres(
+    run: Run, pool: Pool[Record], tmp_path: Path
+) -> None:
     await seal_all(pool, Store(tmp_path / "segments"))
     asked = ("sixty-days", "--from")
-    of_postgres, of_segments = [await tried(run, *asked, source) for source in ("postgres", "segments")]
-    assert of_postgres["tried"][0]["trial"]["tools"] == of_segments["tried"][0]["trial"]["tools"]
+    from_postgres, from_segments = [await tried(run, *asked, source) for source in ("postgres", "segments")]
+    assert from_postgres["tried"][0]["trial"]["tools"] == from_segments["tried"][0]["trial"]["tools"]
 
 
 @pytest.mark.parametrize("words", [["nothing-like-it"], ["default", "--as-of", "yesterday"], []])
-async def test_what_is_asked_wrongly(run: Run, words: list[str]) -> None:
+async def test_wrong_arguments_are_refused(run: Run, words: list[str]) -> None:
     done = await run("trial", *words)
     assert done.exit_code == 2
     assert "Traceback" not in done.output

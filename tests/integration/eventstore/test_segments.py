@@ -18,9 +18,8 @@ from eventstore.sealed.store import MANIFEST, Store
 from projections.replays.sealed_fold import fold_segments
 from projections.tally import TALLY
 from services.resources import Sealing
-from services.wakeups import Signals
-from services.workers.jobs import Context
-from services.workers.jobs import seal as seal_job
+from services.wakeups import Wakeups
+from services.workers.jobs import Context, seal_due
 from tests.integration.projections.test_advance import SHARD, cast_votes
 from tests.support.sealed_history import seal_all
 from tests.support.stage import Log
@@ -218,10 +217,10 @@ async def test_the_job_seals_due_segments_and_does_nothing_without_a_folder(
     pool: Log, tmp_path: Path
 ) -> None:
     await cast_votes(pool, 25)
-    store, signals = Store(tmp_path), Signals(None)
-    assert await seal_job(Context(pool=pool, signals=signals)) == 0
-    ctx = Context(pool=pool, signals=signals, sealing=Sealing(store, SealPlan(10, 5), 1))
-    assert [await seal_job(ctx) for _ in range(3)] == [1, 1, 0]
+    store, wakeups = Store(tmp_path), Wakeups(None)
+    assert await seal_due(Context(pool=pool, wakeups=wakeups)) == 0
+    ctx = Context(pool=pool, wakeups=wakeups, sealing=Sealing(store, SealPlan(10, 5), 1))
+    assert [await seal_due(ctx) for _ in range(3)] == [1, 1, 0]
     assert store.last_position(SHARD) == 20
 
 
@@ -229,8 +228,8 @@ async def test_the_job_survives_a_damaged_folder(pool: Log, tmp_path: Path) -> N
     await cast_votes(pool, 25)
     (tmp_path / "1").mkdir()
     (tmp_path / "1" / "notes.txt").write_text("")
-    ctx = Context(pool=pool, signals=Signals(None), sealing=Sealing(Store(tmp_path), SealPlan(10, 5), 1))
-    assert await seal_job(ctx) == 0
+    ctx = Context(pool=pool, wakeups=Wakeups(None), sealing=Sealing(Store(tmp_path), SealPlan(10, 5), 1))
+    assert await seal_due(ctx) == 0
 
 
 @pytest.mark.parametrize(

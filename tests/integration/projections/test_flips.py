@@ -21,8 +21,8 @@ from projections.flips.batches import read_flips_blocked
 from projections.flips.store import begin, flips_after, install_flips, read_frontier
 from projections.flips.verify import verify_flips
 from services.settings import Settings
-from services.wakeups import Signals
-from services.workers.jobs import Context, flip
+from services.wakeups import Wakeups
+from services.workers.jobs import Context, find_flips
 from tests.support.histories import Writer, append, flips_of
 from tests.support.stage import Log
 
@@ -207,9 +207,9 @@ async def test_verify_names_rows_that_differ_from_the_events(
 
 
 async def test_the_worker_job_finds_flips(pool: Log, writer: Writer) -> None:
-    ctx = Context(pool=pool, signals=Signals(None))
+    ctx = Context(pool=pool, wakeups=Wakeups(None))
     fill(writer)
     await append(pool, writer.rows)
-    assert await flip(ctx) >= len(writer.rows)
-    assert await flip(ctx) == 0
+    assert await find_flips(ctx) >= len(writer.rows)
+    assert await find_flips(ctx) == 0
     assert await flips_after(pool, None, 100) == flips_of(writer.rows)

@@ -206,7 +206,7 @@ async def test_incomplete_is_shown_wherever_freshness_is(
     tool = await pool.fetchval("SELECT tool FROM slugs WHERE slug = 'quill'")
     await put(pool, "TakePublished", take("good"))
     with capture_logs() as logs:
-        await project(Context(pool=pool, signals=SilentSignals()), EDITORIAL)  # type: ignore[typeddict-item]
+        await project(Context(pool=pool, wakeups=SilentSignals()), EDITORIAL)  # type: ignore[typeddict-item]
     assert tool == 1
     assert [each["parked"].partition(":")[0] for each in logs] == [
         "scorecard could not fold 0.2 and parked it"

@@ -255,11 +255,11 @@ async def test_a_blocked_read_model_is_reported_in_readyz_metrics_and_log(
 ) -> None:
     await list_tool(client, catalogue_key)  # type: ignore[arg-type]
     await put(pool, "TakePublished.2", take(8))
-    jobs._tell.cache_clear()
+    jobs._log_blocked_once.cache_clear()
     monkeypatch.setattr(jobs, "_log", structlog.get_logger())  # not cached by another test
     with capture_logs() as logs:
-        await sweep(Context(pool=pool, signals=SilentSignals()))  # type: ignore[typeddict-item]
-        await sweep(Context(pool=pool, signals=SilentSignals()))  # type: ignore[typeddict-item]
+        await sweep(Context(pool=pool, wakeups=SilentSignals()))  # type: ignore[typeddict-item]
+        await sweep(Context(pool=pool, wakeups=SilentSignals()))  # type: ignore[typeddict-item]
     ready = (await client.get("/readyz")).json()
     assert ready["status"] == "ready"
     assert len(ready["stopped"]) == 1

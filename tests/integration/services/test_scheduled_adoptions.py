@@ -1,4 +1,4 @@
-"""Scheduled adoptions take effect by an event that a worker appends, once, whoever else is at it."""
+"""Scheduled adoptions take effect by one event that a worker appends, however many workers run."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from eventstore.rulebook_decisions import decide_adoption
 from projections.adoptions import rulebook_in_force
 from projections.engine.snapshot import take_snapshot
 from services.settings import Settings
-from services.wakeups import Signals
-from services.workers.jobs import Context, take_effect
+from services.wakeups import Wakeups
+from services.workers.jobs import Context, adopt_due
 from services.workers.run import _repeat
 from tests.integration.services.test_wakeups_and_worker import until, worker
 from tests.support.stage import AUTHOR, Log, catch_up
@@ -31,7 +31,7 @@ async def in_force(log: Log) -> Rulebook:
 
 
 def soon(book: Rulebook, milliseconds: int) -> ScheduleAdoption:
-    """Its time comes while the test runs."""
+    """Scheduled for a time that comes while the test runs."""
     now = datetime.now(UTC)
     return ScheduleAdoption(book.digest, "In time.", now + timedelta(milliseconds=milliseconds), now)
 
@@ -41,9 +41,9 @@ async def adopted(log: Log) -> list[str]:
     return [row["origin"] for row in rows if row["type"] == "RulebookAdopted"]
 
 
-async def test_a_running_worker_adopts_what_is_due(settings: Settings, pool: Log) -> None:
+async def test_a_worker_adopts_a_rulebook_when_it_is_due(settings: Settings, pool: Log) -> None:
     async with worker(settings) as ctx:
-        looking = asyncio.create_task(_repeat(take_effect, ctx, 0.02))
+        loop = asyncio.create_task(_repeat(adopt_due, ctx, 0.02))
         await decide(pool, soon(FOUR, 60))
 
         async def took_effect() -> bool:
@@ -51,41 +51,41 @@ async def test_a_running_worker_adopts_what_is_due(settings: Settings, pool: Log
 
         assert await in_force(pool) == DEFAULT
         await until(took_effect)
-        looking.cancel()
+        loop.cancel()
     assert await adopted(pool) == ["worker"]
 
 
-async def test_several_workers_adopt_it_once(pool: Log) -> None:
+async def test_several_workers_adopt_a_rulebook_once(pool: Log) -> None:
     await decide(pool, soon(FOUR, 1))
     await decide(pool, soon(SCORE, 1))
     await catch_up(pool)
-    ctx = Context(pool=pool, signals=Signals(None))
+    ctx = Context(pool=pool, wakeups=Wakeups(None))
 
     async def look() -> bool:
-        made = await asyncio.gather(*(take_effect(ctx) for _ in range(4)))
+        made = await asyncio.gather(*(adopt_due(ctx) for _ in range(4)))
         return sum(made) > 0
 
     await until(look)
     await until(lambda: _in_force_is(pool, SCORE))
-    assert await take_effect(ctx) == 0
+    assert await adopt_due(ctx) == 0
     assert await adopted(pool) == ["worker", "worker"]
 
 
 async def _in_force_is(log: Log, book: Rulebook) -> bool:
-    await take_effect(Context(pool=log, signals=Signals(None)))
+    await adopt_due(Context(pool=log, wakeups=Wakeups(None)))
     return await in_force(log) == book
 
 
-async def test_nothing_is_due_before_its_time_or_after_it_was_adopted(pool: Log) -> None:
-    ctx = Context(pool=pool, signals=Signals(None))
-    assert await take_effect(ctx) == 0
+async def test_a_rulebook_is_not_due_before_its_time_or_once_it_is_adopted(pool: Log) -> None:
+    ctx = Context(pool=pool, wakeups=Wakeups(None))
+    assert await adopt_due(ctx) == 0
     await decide(pool, soon(FOUR, 3_600_000))
     await catch_up(pool)
-    assert await take_effect(ctx) == 0
+    assert await adopt_due(ctx) == 0
     await decide(pool, soon(SCORE, 1))
-    await catch_up(pool)  # the read model says that it is due, and the log that it was done
+    await catch_up(pool)  # now it is due in the read model, but adopted in the log
     await decide(pool, AdoptRulebook(SCORE.digest, "At once."))
-    assert await take_effect(ctx) == 0
+    assert await adopt_due(ctx) == 0
     await catch_up(pool)
-    assert await take_effect(ctx) == 0
+    assert await adopt_due(ctx) == 0
     assert await adopted(pool) == ["test"]

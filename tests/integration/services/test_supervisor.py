@@ -1,10 +1,9 @@
-"""The supervisor over real processes: it restarts, waits, stops in order, and leaves nothing behind."""
+"""The supervisor with real processes: it restarts them with a backoff, stops them in order, and leaves none behind."""
 
 import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,16 +12,17 @@ import pytest
 
 from services.embedded.supervisor import (
     Child,
-    Event,
-    Exited,
-    Killed,
-    NotStarted,
-    Restarting,
-    Started,
-    Stopped,
-    Stopping,
-    back_off,
+    ChildEvent,
+    ChildExited,
+    ChildKilled,
+    ChildStarted,
+    ChildStopped,
+    RestartScheduled,
+    StartFailed,
+    StopRequested,
+    backoff,
 )
+from tests.support.instances import wait_until
 
 ROOT = Path(__file__).parents[3]
 SUPERVISE = """
@@ -42,23 +42,25 @@ PARENT = (
 
 
 class Supervised:
-    """A supervisor in a process of its own, and what it has said."""
+    """A supervisor in a process of its own, and the events it has printed."""
 
-    def __init__(self, said: Path, children: list[Child], grace: float = 10) -> None:
-        self._said = said
+    def __init__(self, output: Path, children: list[Child], grace: float = 10) -> None:
+        self._output = output
         command = [sys.executable, "-c", SUPERVISE, msgspec.json.encode(children).decode(), str(grace)]
-        with said.open("wb") as out:
+        with output.open("wb") as out:
             self.process = subprocess.Popen(command, cwd=ROOT, stdout=out)
 
-    def events(self) -> list[Event]:
-        lines = self._said.read_bytes().splitlines()
-        return [msgspec.json.decode(line, type=Event) for line in lines if line.endswith(b"}")]
+    def events(self) -> list[ChildEvent]:
+        lines = self._output.read_bytes().splitlines()
+        return [msgspec.json.decode(line, type=ChildEvent) for line in lines if line.endswith(b"}")]
 
     def pids(self, name: str) -> list[int]:
-        return [event.pid for event in self.events() if isinstance(event, Started) and event.name == name]
+        return [
+            event.pid for event in self.events() if isinstance(event, ChildStarted) and event.name == name
+        ]
 
-    def started(self, *names: str) -> None:
-        until(lambda: all(self.pids(name) for name in names))
+    def wait_for_start(self, *names: str) -> None:
+        wait_until(lambda: all(self.pids(name) for name in names))
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         self.process.send_signal(number)
@@ -83,15 +85,8 @@ def python(name: str, code: str, **env: str) -> Child:
     return Child(name, [sys.executable, "-c", code], env)
 
 
-def until(happened: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.01)
-
-
-def lives(pid: int) -> bool:
-    """Not a zombie either, which only waits for its parent to look."""
+def is_alive(pid: int) -> bool:
+    """False for a zombie, which only waits to be reaped."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -101,109 +96,112 @@ def lives(pid: int) -> bool:
 
 
 def number_in(path: Path) -> int:
-    until(lambda: path.exists() and path.read_text() != "")
+    wait_until(lambda: path.exists() and path.read_text() != "")
     return int(path.read_text())
 
 
-def test_a_killed_child_is_started_again(supervise: Callable[..., Supervised]) -> None:
+def test_a_killed_child_is_restarted(supervise: Callable[..., Supervised]) -> None:
     supervised = supervise(python("web", SLEEP))
-    supervised.started("web")
+    supervised.wait_for_start("web")
     first = supervised.pids("web")[0]
     os.kill(first, signal.SIGKILL)
-    until(lambda: len(supervised.pids("web")) == 2)
-    assert Exited("web", first, -signal.SIGKILL) in supervised.events()
-    assert lives(supervised.pids("web")[1])
+    wait_until(lambda: len(supervised.pids("web")) == 2)
+    assert ChildExited("web", first, -signal.SIGKILL) in supervised.events()
+    assert is_alive(supervised.pids("web")[1])
 
 
-def test_what_a_killed_child_leaves_behind_is_ended_before_it_starts_again(
+def test_children_of_a_killed_child_are_ended_before_it_restarts(
     supervise: Callable[..., Supervised], tmp_path: Path
 ) -> None:
     note = tmp_path / "worker"
     supervised = supervise(python("web", PARENT.format(str(note), SLEEP) + SLEEP))
+    supervised.wait_for_start("web")
     worker = number_in(note)
     os.kill(supervised.pids("web")[0], signal.SIGKILL)
-    until(lambda: len(supervised.pids("web")) == 2)
-    assert not lives(worker)
+    wait_until(lambda: len(supervised.pids("web")) == 2)
+    assert not is_alive(worker)
 
 
-def test_the_pause_between_starts_grows(supervise: Callable[..., Supervised]) -> None:
+def test_the_backoff_between_starts_grows(supervise: Callable[..., Supervised]) -> None:
     supervised = supervise(python("web", "raise SystemExit(3)"))
-    until(lambda: len(supervised.pids("web")) == 4)
-    pauses = [event.in_seconds for event in supervised.events() if isinstance(event, Restarting)]
+    wait_until(lambda: len(supervised.pids("web")) == 4)
+    pauses = [event.in_seconds for event in supervised.events() if isinstance(event, RestartScheduled)]
     assert pauses[:3] == [0.1, 0.2, 0.4]
-    assert {event.code for event in supervised.events() if isinstance(event, Exited)} == {3}
+    assert {event.code for event in supervised.events() if isinstance(event, ChildExited)} == {3}
     assert supervised.stop() == 0
 
 
-def test_the_pause_has_a_limit_and_a_steady_life_forgives() -> None:
+def test_the_backoff_has_a_maximum_and_a_long_run_resets_it() -> None:
     pauses = [0.0]
     for _ in range(8):
-        pauses.append(back_off(pauses[-1], lived=1))
+        pauses.append(backoff(pauses[-1], lived=1))
     assert pauses[1:] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
-    assert back_off(5.0, lived=10) == 0.1
+    assert backoff(5.0, lived=10) == 0.1
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_stops_the_last_started_first(
+def test_a_signal_stops_the_children_in_reverse_order(
     supervise: Callable[..., Supervised], number: signal.Signals
 ) -> None:
     names = ("api", "worker", "mailer")
     supervised = supervise(*(python(name, SLEEP) for name in names))
-    supervised.started(*names)
+    supervised.wait_for_start(*names)
     assert supervised.stop(number) == 0
-    ends = [event for event in supervised.events() if isinstance(event, Stopping | Stopped)]
+    ends = [event for event in supervised.events() if isinstance(event, StopRequested | ChildStopped)]
     pids = {name: supervised.pids(name)[0] for name in names}
     assert ends == [
         end
         for name in reversed(names)
-        for end in (Stopping(name, pids[name]), Stopped(name, pids[name], -signal.SIGTERM))
+        for end in (StopRequested(name, pids[name]), ChildStopped(name, pids[name], -signal.SIGTERM))
     ]
-    assert not any(lives(pid) for pid in pids.values())
+    assert not any(is_alive(pid) for pid in pids.values())
 
 
-def test_a_stuck_child_is_killed_after_the_grace_time(
+def test_a_stuck_child_is_killed_after_the_grace_period(
     supervise: Callable[..., Supervised], tmp_path: Path
 ) -> None:
-    deaf = tmp_path / "deaf"
-    supervised = supervise(python("stuck", STUCK.format(str(deaf))), grace=0.3)
-    until(deaf.exists)
+    stuck = tmp_path / "stuck"
+    supervised = supervise(python("stuck", STUCK.format(str(stuck))), grace=0.3)
+    supervised.wait_for_start("stuck")
+    wait_until(stuck.exists)
     pid = supervised.pids("stuck")[0]
     assert supervised.stop() == 0
     assert supervised.events()[-3:] == [
-        Stopping("stuck", pid),
-        Killed("stuck", pid),
-        Stopped("stuck", pid, -signal.SIGKILL),
+        StopRequested("stuck", pid),
+        ChildKilled("stuck", pid),
+        ChildStopped("stuck", pid, -signal.SIGKILL),
     ]
 
 
-def test_a_stop_does_not_wait_for_the_pause_before_a_restart(supervise: Callable[..., Supervised]) -> None:
+def test_a_stop_does_not_wait_for_the_backoff(supervise: Callable[..., Supervised]) -> None:
     supervised = supervise(python("web", "raise SystemExit(3)"))
-    until(lambda: any(isinstance(event, Restarting) for event in supervised.events()))
+    wait_until(lambda: any(isinstance(event, RestartScheduled) for event in supervised.events()))
     assert supervised.stop() == 0
 
 
-def test_a_command_that_is_not_there_is_told_and_tried_again(supervise: Callable[..., Supervised]) -> None:
+def test_a_command_that_does_not_exist_is_reported_and_retried(supervise: Callable[..., Supervised]) -> None:
     supervised = supervise(Child("web", ["/nowhere/web"], {}), python("worker", SLEEP))
-    until(lambda: sum(isinstance(event, NotStarted) for event in supervised.events()) >= 2)
-    assert lives(supervised.pids("worker")[0])
+    wait_until(lambda: sum(isinstance(event, StartFailed) for event in supervised.events()) >= 2)
+    supervised.wait_for_start("worker")
+    assert is_alive(supervised.pids("worker")[0])
     assert supervised.stop() == 0
 
 
-def test_a_killed_supervisor_takes_its_children_and_theirs_with_it(
+def test_children_and_their_children_end_with_a_killed_supervisor(
     supervise: Callable[..., Supervised], tmp_path: Path
 ) -> None:
-    note, deaf = tmp_path / "worker", tmp_path / "deaf"
-    parent = PARENT.format(str(note), STUCK.format(str(deaf))) + SLEEP
+    note, stuck = tmp_path / "worker", tmp_path / "stuck"
+    parent = PARENT.format(str(note), STUCK.format(str(stuck))) + SLEEP
     supervised = supervise(python("web", parent), python("worker", SLEEP), grace=0.5)
-    supervised.started("web", "worker")
-    until(deaf.exists)
+    supervised.wait_for_start("web", "worker")
+    wait_until(stuck.exists)
     pids = [number_in(note), *supervised.pids("web"), *supervised.pids("worker")]
-    assert all(map(lives, pids))
+    assert all(map(is_alive, pids))
     assert supervised.stop(signal.SIGKILL) == -signal.SIGKILL
-    until(lambda: not any(map(lives, pids)))
+    wait_until(lambda: not any(map(is_alive, pids)))
 
 
-def test_a_child_sees_our_environment_and_its_own(
+def test_a_child_gets_the_environment_and_its_own_variables(
     supervise: Callable[..., Supervised], tmp_path: Path
 ) -> None:
     note = tmp_path / "seen"
@@ -211,4 +209,4 @@ def test_a_child_sees_our_environment_and_its_own(
         f"import os; open({str(note)!r}, 'w').write(os.environ['PATH'] + '|' + os.environ['ROLE']); {SLEEP}"
     )
     supervise(python("web", code, ROLE="api"))
-    until(lambda: note.exists() and note.read_text() == f"{os.environ['PATH']}|api")
+    wait_until(lambda: note.exists() and note.read_text() == f"{os.environ['PATH']}|api")

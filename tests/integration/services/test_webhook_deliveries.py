@@ -1,4 +1,4 @@
-"""Webhooks: each flip once to each webhook, signed, to nowhere but the checked address, until it is through or given up."""
+"""Webhooks: each flip is sent once to each webhook, signed, only to the checked address, until delivered or given up."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from services.embedded.postgres import Postgres
 from services.resources import open_pool
 from services.settings import Settings
 from services.webhooks import deliveries, registry
-from services.webhooks.deliveries import Delivery, put_ping, read_deliveries, send_again
-from services.webhooks.outbox import tell
+from services.webhooks.deliveries import Delivery, enqueue_ping, read_deliveries, send_again
+from services.webhooks.outbox import write_deliveries
 from services.webhooks.registry import Disabled, TooMany, enable, open_webhook, read_webhook, rotate
 from services.webhooks.secrets import WebhookSecrets
-from services.webhooks.sending import BODY_BYTES, Sender, open_sender
+from services.webhooks.sending import BODY_BYTES_MAX, Sender, open_sender
 from tests.integration.conftest import fresh_database
-from tests.support.receiver import Respond, answer, certified, endless, never, receiving, stalled
+from tests.support.receiver import Respond, answer, endless, never, receiving, stalled, tls_contexts
 
 ROOT = str(Path(__file__).resolve().parents[3])
 SITE = "https://shiplog.example"
@@ -50,12 +50,12 @@ PUT_FLIP = """
 INSERT INTO flips (shard, recorded_at, cause_shard, cause_position, tool, event, before, after, rulebook)
 VALUES (0, $1, $2, $3, $4, $5, $6, $7, $8)
 """
-# What a test would have to wait for, it has happen at once.
-LET_TIME_PASS = "UPDATE webhook_deliveries SET next_at = now() WHERE state = 'pending'"
-AGE = "UPDATE webhooks SET failing_since = failing_since - $1::interval"
-LAST_ATTEMPT = "UPDATE webhook_deliveries SET attempts = $1"
-COUNT = "SELECT count(*) FROM webhook_deliveries WHERE webhook = $1"
-TOLD = """
+# Instead of waiting, tests move times.
+MAKE_DUE = "UPDATE webhook_deliveries SET next_at = now() WHERE state = 'pending'"
+AGE_FAILURE = "UPDATE webhooks SET failing_since = failing_since - $1::interval"
+SET_ATTEMPTS = "UPDATE webhook_deliveries SET attempts = $1"
+COUNT_DELIVERIES = "SELECT count(*) FROM webhook_deliveries WHERE webhook = $1"
+READ_CAUSES = """
 SELECT caused_at, cause_shard, cause_number, tool FROM webhook_deliveries WHERE webhook = $1
  ORDER BY caused_at, cause_shard, cause_number, tool
 """
@@ -101,20 +101,20 @@ async def open_to(
 
 
 async def attempt(pool: Log, sender: Sender, url: str) -> Delivery:
-    """What became of one attempt to send a ping there."""
+    """The delivery after one attempt to send a ping to ``url``."""
     made, _ = await open_to(pool, sender.keys, url)
-    await put_ping(pool, made)
+    await enqueue_ping(pool, made)
     assert await sender.deliver(pool)
     (delivery,) = await read_deliveries(pool, made, None, 10)
     return delivery
 
 
-# Telling: from flips to deliveries.
+# The outbox: from flips to deliveries.
 
 
 @dataclass
 class FlipLog:
-    """Flips in the log's own order, as the read model gives them."""
+    """Flips in log order, as the read model returns them."""
 
     flips: list[Flip]
 
@@ -124,7 +124,7 @@ class FlipLog:
 
 
 def flips(rng: Random, count: int, begin: datetime) -> list[Flip]:
-    """Some of them of one event: an adoption flips many tools at once."""
+    """Some have one event as their cause: an adoption flips many tools at once."""
     made: list[Flip] = []
     at, number = begin, 0
     while len(made) < count:
@@ -139,42 +139,44 @@ def identities(flips: Sequence[Flip]) -> list[tuple[object, ...]]:
     return [(flip.order.recorded_at, flip.order.shard, flip.order.number, flip.tool) for flip in flips]
 
 
-async def test_each_flip_once_whoever_tells_and_in_whatever_portions(pool: Log, keys: WebhookSecrets) -> None:
+async def test_each_flip_is_delivered_once_with_concurrent_writers_and_any_batch_size(
+    pool: Log, keys: WebhookSecrets
+) -> None:
     everything, _ = await open_to(pool, keys, "https://hooks.example.com/")
     some, _ = await open_to(pool, keys, "https://hooks.example.com/", [1, 2, 3])
     rng, log = Random(5), FlipLog([])
     whole = flips(rng, 300, datetime.now(UTC) + timedelta(seconds=1))
     while len(log.flips) < len(whole):
-        # The read model moves on by whole events, as it does.
+        # The read model advances by whole events.
         upto = rng.randrange(len(log.flips) + 1, len(whole) + 1)
         log.flips = [flip for flip in whole if flip.order <= whole[upto - 1].order]
-        await asyncio.gather(*(tell(pool, log.after, rng.choice((2, 7, 50))) for _ in range(3)))
-    assert await tell(pool, log.after) == 0
-    assert [tuple(row) for row in await pool.fetch(TOLD, everything)] == identities(whole)
-    assert [tuple(row) for row in await pool.fetch(TOLD, some)] == identities(
+        await asyncio.gather(*(write_deliveries(pool, log.after, rng.choice((2, 7, 50))) for _ in range(3)))
+    assert await write_deliveries(pool, log.after) == 0
+    assert [tuple(row) for row in await pool.fetch(READ_CAUSES, everything)] == identities(whole)
+    assert [tuple(row) for row in await pool.fetch(READ_CAUSES, some)] == identities(
         [flip for flip in whole if flip.tool in (1, 2, 3)]
     )
 
 
-async def test_a_rebuilt_flip_log_fires_nothing_again(pool: Log, keys: WebhookSecrets) -> None:
+async def test_a_rebuilt_flip_log_sends_nothing_again(pool: Log, keys: WebhookSecrets) -> None:
     made, _ = await open_to(pool, keys, "https://hooks.example.com/")
     whole = flips(Random(6), 60, datetime.now(UTC) + timedelta(seconds=1))
-    assert await tell(pool, FlipLog(whole).after) == len(whole)
+    assert await write_deliveries(pool, FlipLog(whole).after) == len(whole)
     for upto in (0, 20, len(whole)):  # empty, half built, whole again, and other flips than before
         rebuilt = [replace(flip, tool=flip.tool % 40 + 1) for flip in whole[:upto]]
-        assert await tell(pool, FlipLog(rebuilt).after) == 0
-    assert await pool.fetchval(COUNT, made) == len(whole)
+        assert await write_deliveries(pool, FlipLog(rebuilt).after) == 0
+    assert await pool.fetchval(COUNT_DELIVERIES, made) == len(whole)
 
 
-async def test_a_new_webhook_is_not_told_of_what_was_before_it(pool: Log, keys: WebhookSecrets) -> None:
+async def test_a_new_webhook_gets_no_earlier_flips(pool: Log, keys: WebhookSecrets) -> None:
     before = flips(Random(7), 20, datetime.now(UTC) - timedelta(days=3))
     made, _ = await open_to(pool, keys, "https://hooks.example.com/")
     after = flips(Random(8), 20, datetime.now(UTC) + timedelta(seconds=1))
-    assert await tell(pool, FlipLog(before + after).after) == len(after)
-    assert [tuple(row) for row in await pool.fetch(TOLD, made)] == identities(after)
+    assert await write_deliveries(pool, FlipLog(before + after).after) == len(after)
+    assert [tuple(row) for row in await pool.fetch(READ_CAUSES, made)] == identities(after)
 
 
-async def test_a_disabled_webhook_misses_what_happens_meanwhile(
+async def test_a_webhook_gets_no_flips_from_the_time_it_was_disabled(
     pool: Log, keys: WebhookSecrets, sender: Sender
 ) -> None:
     async with receiving(answer(410)) as receiver:
@@ -185,26 +187,26 @@ async def test_a_disabled_webhook_misses_what_happens_meanwhile(
     assert webhook.disabled_at is not None
     missed = LogOrder(webhook.disabled_at + timedelta(microseconds=1), Shard(1), 1)
     log = FlipLog([Flip(1, "Ship", "Skip", missed, "VoteCast", "rulebook")])
-    assert await tell(pool, log.after) == 0
+    assert await write_deliveries(pool, log.after) == 0
     with pytest.raises(Disabled, match=r"410 Gone\. Enable it first"):
-        await put_ping(pool, webhook.id)
+        await enqueue_ping(pool, webhook.id)
     with pytest.raises(Disabled):
         await send_again(pool, webhook.id, gone.id)
     assert (await enable(pool, webhook.id)).disabled_at is None
     later = flips(Random(9), 5, datetime.now(UTC) + timedelta(seconds=1))
-    assert await tell(pool, FlipLog(log.flips + later).after) == len(later)
+    assert await write_deliveries(pool, FlipLog(log.flips + later).after) == len(later)
 
 
-async def test_the_read_model_gives_an_adoption_whole(pool: Log, keys: WebhookSecrets) -> None:
+async def test_a_batch_includes_all_flips_of_an_adoption(pool: Log, keys: WebhookSecrets) -> None:
     made, _ = await open_to(pool, keys, "https://hooks.example.com/")
     whole = flips(Random(10), 100, datetime.now(UTC) + timedelta(seconds=1))
     rows = [(*identity, "RulebookAdopted", "Ship", "Skip", "rulebook") for identity in identities(whole)]
     await pool.executemany(PUT_FLIP, rows)
-    assert await tell(pool, flips_after, 2) == len(whole)
-    assert [tuple(row) for row in await pool.fetch(TOLD, made)] == identities(whole)
+    assert await write_deliveries(pool, flips_after, 2) == len(whole)
+    assert [tuple(row) for row in await pool.fetch(READ_CAUSES, made)] == identities(whole)
 
 
-# Sending: what arrives.
+# Sending: messages that arrive.
 
 
 async def test_a_flip_arrives_signed(pool: Log, keys: WebhookSecrets, sender: Sender) -> None:
@@ -212,48 +214,50 @@ async def test_a_flip_arrives_signed(pool: Log, keys: WebhookSecrets, sender: Se
         made, secret = await open_to(pool, keys, receiver.url)
         place = LogOrder(datetime.now(UTC) + timedelta(seconds=1), Shard(2), 7)
         labels: tuple[Label, Label] = ("Split", "Skip")
-        await tell(pool, FlipLog([Flip(3, *labels, place, "VoteCast", "a1b2")]).after)
+        await write_deliveries(pool, FlipLog([Flip(3, *labels, place, "VoteCast", "a1b2")]).after)
         assert await sender.deliver(pool)
         assert not await sender.deliver(pool)
     (request,) = receiver.requests
-    told = request.verified(secret)
-    assert told["type"] == "verdict.flipped"
-    assert told["data"]["tool"] == {"slug": "tool-3", "name": "tool-3"}
-    assert (told["data"]["before"], told["data"]["after"], told["data"]["position"]) == (
+    message = request.verified(secret)
+    assert message["type"] == "verdict.flipped"
+    assert message["data"]["tool"] == {"slug": "tool-3", "name": "tool-3"}
+    assert (message["data"]["before"], message["data"]["after"], message["data"]["position"]) == (
         "Split",
         "Skip",
         "2.7",
     )
-    assert told["data"]["url"] == f"{SITE}/tools/tool-3"
+    assert message["data"]["url"] == f"{SITE}/tools/tool-3"
     assert (request.target, request.headers["host"]) == ("/hook?a=b", f"127.0.0.1:{receiver.port}")
     (delivery,) = await read_deliveries(pool, made, None, 10)
     assert (delivery.state, delivery.attempts, delivery.status) == ("delivered", 1, 204)
     assert delivery.payload.encode() == request.body
-    assert deliveries.name_of(delivery.id) == request.headers["webhook-id"]
+    assert deliveries.message_id(delivery.id) == request.headers["webhook-id"]
 
 
-async def test_both_secrets_sign_for_a_day(pool: Log, keys: WebhookSecrets, sender: Sender) -> None:
+async def test_the_old_secret_signs_as_well_until_it_expires(
+    pool: Log, keys: WebhookSecrets, sender: Sender
+) -> None:
     async with receiving(answer(200)) as receiver:
         made, old = await open_to(pool, keys, receiver.url)
         new = encode_secret(await rotate(pool, keys, made))
-        await put_ping(pool, made)
+        await enqueue_ping(pool, made)
         assert await sender.deliver(pool)
         assert receiver.requests[0].verified(old) == receiver.requests[0].verified(new)
         await pool.execute("UPDATE webhooks SET old_until = now()")
-        await put_ping(pool, made)
+        await enqueue_ping(pool, made)
         assert await sender.deliver(pool)
         assert receiver.requests[1].verified(new)["type"] == "webhook.ping"
         assert len(receiver.requests[1].headers["webhook-signature"].split()) == 1
 
 
-async def test_secrets_are_not_in_the_database_and_another_servers_key_opens_none(
+async def test_secrets_are_stored_encrypted_and_another_key_cannot_decrypt_them(
     pool: Log, settings: Settings, sender: Sender
 ) -> None:
     async with receiving(answer(200)) as receiver:
         made, secret = await open_webhook(pool, sender.keys, receiver.url, "", None, SITE)
         stored = await pool.fetchval("SELECT secret FROM webhooks")
         assert secret not in stored
-        await put_ping(pool, made)
+        await enqueue_ping(pool, made)
         other = replace(sender, keys=WebhookSecrets(replace(settings, secret=b"x" * 32)))
         assert await other.deliver(pool)
         assert receiver.requests == []
@@ -261,10 +265,10 @@ async def test_secrets_are_not_in_the_database_and_another_servers_key_opens_non
     assert delivery.error == "Another SHIPLOG_SECRET encrypted the secret of this webhook. Rotate it."
 
 
-async def test_a_name_goes_to_its_checked_address_under_its_own_name(
+async def test_a_request_goes_to_the_checked_address_with_the_host_and_certificate_of_the_name(
     pool: Log, sender: Sender, tmp_path: Path
 ) -> None:
-    server, client = certified(tmp_path, "hooks.example.com")
+    server, client = tls_contexts(tmp_path, "hooks.example.com")
     async with receiving(answer(200), tls=server) as receiver:
         named = replace(sender, tls=client, resolve=always("127.0.0.1"))
         sent = await attempt(pool, named, f"https://hooks.example.com:{receiver.port}/")
@@ -279,7 +283,7 @@ async def test_a_name_goes_to_its_checked_address_under_its_own_name(
         assert len(receiver.requests) == 1
 
 
-# Sending: where nothing arrives.
+# Sending: messages that do not arrive.
 
 
 def always(*addresses: str) -> Resolver:
@@ -287,7 +291,7 @@ def always(*addresses: str) -> Resolver:
 
 
 class Resolver:
-    """Gives the answers in turn, the last one for ever."""
+    """Returns the answers in turn, then the last one for ever."""
 
     def __init__(self, answers: Sequence[Sequence[str]]) -> None:
         self.answers, self.asked = list(answers), 0
@@ -298,15 +302,15 @@ class Resolver:
         return [ip_address(address) for address in found]
 
 
-async def test_a_second_dns_answer_moves_nothing(pool: Log, sender: Sender) -> None:
-    """The name is in no real DNS: whoever asked again would get no further."""
-    async with receiving(answer(200)) as meant, receiving(answer(200), "127.0.0.2", meant.port) as other:
+async def test_dns_rebinding_does_not_redirect_a_message(pool: Log, sender: Sender) -> None:
+    """The name is in no real DNS, so a second look-up would fail."""
+    async with receiving(answer(200)) as checked, receiving(answer(200), "127.0.0.2", checked.port) as other:
         rebinding = Resolver([["127.0.0.1"], ["127.0.0.2"]])
         first = await attempt(
-            pool, replace(sender, resolve=rebinding), f"http://rebind.example.com:{meant.port}/"
+            pool, replace(sender, resolve=rebinding), f"http://rebind.example.com:{checked.port}/"
         )
         assert (first.state, rebinding.asked) == ("delivered", 1)
-        assert (len(meant.requests), len(other.requests)) == (1, 0)
+        assert (len(checked.requests), len(other.requests)) == (1, 0)
 
 
 @pytest.mark.parametrize(
@@ -316,7 +320,9 @@ async def test_a_second_dns_answer_moves_nothing(pool: Log, sender: Sender) -> N
         *(["127.0.0.1", "10.0.0.1"], ["1.1.1.1", "::1"], ["1.1.1.1", "fd00::1"]),
     ],
 )
-async def test_a_name_that_leads_inside_is_not_asked(pool: Log, sender: Sender, answers: list[str]) -> None:
+async def test_a_name_with_a_private_address_is_not_contacted(
+    pool: Log, sender: Sender, answers: list[str]
+) -> None:
     async with receiving(answer(200)) as receiver:
         made = await attempt(
             pool, replace(sender, resolve=Resolver([answers])), f"https://hooks.example.com:{receiver.port}/"
@@ -325,7 +331,7 @@ async def test_a_name_that_leads_inside_is_not_asked(pool: Log, sender: Sender, 
         assert (made.state, made.status, receiver.requests) == ("pending", None, [])
 
 
-async def test_loopback_is_inside_unless_it_was_set(
+async def test_loopback_is_refused_unless_it_is_configured(
     pool: Log, settings: Settings, keys: WebhookSecrets
 ) -> None:
     async with receiving(answer(200)) as receiver:
@@ -360,9 +366,9 @@ async def test_no_proxy_of_the_environment_is_used(
         assert (len(proxy.requests), len(receiver.requests)) == (0, 1)
 
 
-async def test_the_next_address_is_tried_when_one_takes_no_connection(pool: Log, sender: Sender) -> None:
+async def test_the_next_address_is_tried_when_one_refuses_connections(pool: Log, sender: Sender) -> None:
     async with receiving(answer(200), "127.0.0.2") as receiver:
-        # Servers of other tests listen at 127.0.0.1, maybe on this port.
+        # Servers of other tests may listen on this port of 127.0.0.1.
         both = replace(sender, resolve=always("127.0.0.3", "127.0.0.2"))
         made = await attempt(pool, both, f"http://hooks.example.com:{receiver.port}/")
         assert (made.state, len(receiver.requests)) == ("delivered", 1)
@@ -388,29 +394,31 @@ async def test_the_next_address_is_tried_when_one_takes_no_connection(pool: Log,
     ],
     ids=["silent", "stalled", "endless", "endless-500", "chunked", "headers", "no-http", "gzip", "100s"],
 )
-async def test_slow_and_endless_answers_end(pool: Log, sender: Sender, respond: Respond, state: str) -> None:
+async def test_slow_and_endless_answers_are_cut_off(
+    pool: Log, sender: Sender, respond: Respond, state: str
+) -> None:
     async with receiving(respond) as receiver:
-        made = await attempt(pool, replace(sender, patience=0.4), receiver.url)
+        made = await attempt(pool, replace(sender, timeout=0.4), receiver.url)
     assert made.state == state
-    assert len(made.response.encode()) <= BODY_BYTES
+    assert len(made.response.encode()) <= BODY_BYTES_MAX
     assert made.response.isprintable()
 
 
-async def test_a_connection_is_not_waited_for_longer_than_an_attempt(pool: Log, sender: Sender) -> None:
-    """A listener whose queue is full answers no knock."""
+async def test_an_attempt_times_out_while_it_connects(pool: Log, sender: Sender) -> None:
+    """A listener with a full backlog does not answer."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
         address = full.getsockname()
         with socket.create_connection(address):
-            made = await attempt(pool, replace(sender, patience=0.3), f"http://127.0.0.1:{address[1]}/")
+            made = await attempt(pool, replace(sender, timeout=0.3), f"http://127.0.0.1:{address[1]}/")
     assert (made.state, made.error) == ("pending", "no answer within 0.3 s")
 
 
-async def test_a_name_that_is_not_there(pool: Log, sender: Sender) -> None:
+async def test_an_unknown_name_fails(pool: Log, sender: Sender) -> None:
     made = await attempt(pool, replace(sender, resolve=always()), "https://hooks.example.com/")
     assert "the name hooks.example.com was not found" in str(made.error)
 
 
-async def test_nobody_listens(pool: Log, sender: Sender) -> None:
+async def test_a_refused_connection_fails(pool: Log, sender: Sender) -> None:
     async with receiving(answer(200)) as receiver:
         pass
     made = await attempt(pool, sender, receiver.url)
@@ -418,10 +426,10 @@ async def test_nobody_listens(pool: Log, sender: Sender) -> None:
     assert str(made.error).startswith("ConnectError")
 
 
-# Settling: tried again, given up, sent again.
+# Settling: retry, give up, send again.
 
 
-async def test_it_is_tried_again_under_the_same_id_until_it_is_through(
+async def test_a_message_is_retried_with_the_same_id_until_it_is_delivered(
     pool: Log, keys: WebhookSecrets, sender: Sender
 ) -> None:
     async with receiving(answer(503, "retry-after: 7200\r\n", "later")) as receiver:
@@ -431,7 +439,7 @@ async def test_it_is_tried_again_under_the_same_id_until_it_is_through(
         assert made.next_at > datetime.now(UTC) + timedelta(minutes=100)
         assert not await sender.deliver(pool)
         receiver.respond = answer(200)
-        await pool.execute(LET_TIME_PASS)
+        await pool.execute(MAKE_DUE)
         assert await sender.deliver(pool)
     one, other = receiver.requests
     assert one.headers["webhook-id"] == other.headers["webhook-id"]
@@ -439,24 +447,22 @@ async def test_it_is_tried_again_under_the_same_id_until_it_is_through(
     assert (await registry.read_webhooks(pool))[0].failing_since is None
 
 
-async def test_days_of_failures_disable(pool: Log, sender: Sender) -> None:
+async def test_three_days_of_failures_disable_a_webhook(pool: Log, sender: Sender) -> None:
     async with receiving(answer(500)) as receiver:
         made, _ = await open_to(pool, sender.keys, receiver.url)
-        await put_ping(pool, made)
+        await enqueue_ping(pool, made)
         for attempts in range(1, ATTEMPTS_MAX + 1):
             (before,) = await read_deliveries(pool, made, None, 10)
             assert (before.state, before.attempts) == ("pending", attempts - 1)
-            await pool.execute(LET_TIME_PASS)
+            await pool.execute(MAKE_DUE)
             assert await sender.deliver(pool)
         (given_up,) = await read_deliveries(pool, made, None, 10)
         assert (given_up.state, given_up.attempts, given_up.next_at) == ("failed", ATTEMPTS_MAX, None)
-        assert (
-            await read_webhook(pool, made)
-        ).disabled_at is None  # the ten attempts took no three days here
-        await put_ping(pool, made)
-        await put_ping(pool, made)
-        await pool.execute(AGE, timedelta(days=3))
-        await pool.execute(LAST_ATTEMPT, ATTEMPTS_MAX - 1)
+        assert (await read_webhook(pool, made)).disabled_at is None  # less than three days have passed
+        await enqueue_ping(pool, made)
+        await enqueue_ping(pool, made)
+        await pool.execute(AGE_FAILURE, timedelta(days=3))
+        await pool.execute(SET_ATTEMPTS, ATTEMPTS_MAX - 1)
         assert await sender.deliver(pool)
     webhook = await read_webhook(pool, made)
     assert webhook.reason == "Nothing got through for three days."
@@ -464,11 +470,11 @@ async def test_days_of_failures_disable(pool: Log, sender: Sender) -> None:
     assert not await sender.deliver(pool)
 
 
-async def test_what_failed_is_sent_again_by_hand_with_all_its_attempts(pool: Log, sender: Sender) -> None:
+async def test_a_failed_message_that_is_sent_again_has_all_its_attempts(pool: Log, sender: Sender) -> None:
     async with receiving(answer(500)) as receiver:
         made, _ = await open_to(pool, sender.keys, receiver.url)
-        sent = await put_ping(pool, made)
-        await pool.execute(LAST_ATTEMPT, ATTEMPTS_MAX - 1)
+        sent = await enqueue_ping(pool, made)
+        await pool.execute(SET_ATTEMPTS, ATTEMPTS_MAX - 1)
         assert await sender.deliver(pool)
         assert (await deliveries.read_delivery(pool, made, sent)).state == "failed"
         await send_again(pool, made, sent)
@@ -478,47 +484,47 @@ async def test_what_failed_is_sent_again_by_hand_with_all_its_attempts(pool: Log
     assert (again.state, again.attempts) == ("delivered", 1)
 
 
-async def test_a_slow_receiver_has_one_message_in_hand_and_others_go_on(pool: Log, sender: Sender) -> None:
+async def test_a_slow_receiver_has_one_message_in_flight_and_delays_no_other(
+    pool: Log, sender: Sender
+) -> None:
     async with receiving(never) as slow, receiving(answer(200)) as quick:
         stuck, _ = await open_to(pool, sender.keys, slow.url)
         for _ in range(3):
-            await put_ping(pool, stuck)
+            await enqueue_ping(pool, stuck)
         waiting = asyncio.create_task(sender.deliver(pool))
-        await slow.came.wait()
+        await slow.received.wait()
         assert not await sender.deliver(pool)
         assert (await attempt(pool, sender, quick.url)).state == "delivered"
         waiting.cancel()
     assert len(slow.requests) == 1
 
 
-async def test_an_answer_that_comes_after_the_claim_has_gone_is_not_written_down(
-    pool: Log, sender: Sender
-) -> None:
+async def test_an_answer_after_the_lease_has_expired_is_ignored(pool: Log, sender: Sender) -> None:
     made, _ = await open_to(pool, sender.keys, "http://127.0.0.1:9/")
-    sent = await put_ping(pool, made)
+    sent = await enqueue_ping(pool, made)
     late = await deliveries.claim(pool)
     assert late is not None
-    await pool.execute(LET_TIME_PASS)
+    await pool.execute(MAKE_DUE)
     assert await deliveries.claim(pool) is not None
     await deliveries.settle(pool, late, deliveries.AttemptResult(status=410))
     assert (await deliveries.read_delivery(pool, made, sent)).state == "pending"
     assert (await read_webhook(pool, made)).disabled_at is None
 
 
-async def test_a_killed_workers_message_is_sent_by_the_next(
+async def test_the_message_of_a_killed_worker_is_sent_by_the_next(
     pool: Log, settings: Settings, sender: Sender
 ) -> None:
     async with receiving(never) as receiver:
         made, secret = await open_to(pool, sender.keys, receiver.url)
-        sent = await put_ping(pool, made)
+        sent = await enqueue_ping(pool, made)
         worker = await start_worker(settings)
         async with asyncio.timeout(30):
-            await receiver.came.wait()
+            await receiver.received.wait()
         worker.kill()
         await worker.wait()
         assert (await deliveries.read_delivery(pool, made, sent)).state == "pending"
         receiver.respond = answer(200)
-        await pool.execute(LET_TIME_PASS)
+        await pool.execute(MAKE_DUE)
         assert await sender.deliver(pool)
     assert (await deliveries.read_delivery(pool, made, sent)).attempts == 2
     one, other = (request.verified(secret) for request in receiver.requests)
@@ -537,17 +543,17 @@ async def start_worker(settings: Settings) -> asyncio.subprocess.Process:
     )
 
 
-async def test_old_deliveries_are_forgotten(pool: Log, sender: Sender) -> None:
+async def test_old_deliveries_are_deleted(pool: Log, sender: Sender) -> None:
     async with receiving(answer(200)) as receiver:
         await attempt(pool, sender, receiver.url)
-    await deliveries.forget_old(pool)
+    await deliveries.delete_old(pool)
     assert await pool.fetchval("SELECT count(*) FROM webhook_deliveries") == 1
     await pool.execute("UPDATE webhook_deliveries SET updated_at = now() - interval '31 days'")
-    await deliveries.forget_old(pool)
+    await deliveries.delete_old(pool)
     assert await pool.fetchval("SELECT count(*) FROM webhook_deliveries") == 0
 
 
-async def test_there_are_so_many_webhooks_and_no_more(
+async def test_the_number_of_webhooks_is_limited(
     pool: Log, keys: WebhookSecrets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(registry, "WEBHOOKS_MAX", 3)
@@ -558,8 +564,8 @@ async def test_there_are_so_many_webhooks_and_no_more(
     assert isinstance(next(each for each in tried if isinstance(each, Exception)), TooMany)
 
 
-def test_a_message_is_json_of_few_bytes() -> None:
-    """The specification asks for less than 20 kB."""
+def test_a_message_is_small() -> None:
+    """The specification recommends less than 20 kB."""
     from domain.webhooks.messages import ToolPayload, flip_message
 
     flip = Flip(

@@ -1,4 +1,4 @@
-"""From the answer to a vote until `GET tally` shows it, while other load runs."""
+"""The delay from the answer to a vote until `GET tally` includes it, while another load runs."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from benchmarks.client import post
 from benchmarks.votes import TOOLS, uniform
 
 
-async def watch(port: int, key: str, seconds: float) -> list[float]:
-    """Seconds from each acknowledgement to the tally that holds it, sorted; one vote after the other."""
+async def measure_delays(port: int, key: str, seconds: float) -> list[float]:
+    """Seconds from each acknowledgement to a tally that includes the vote, sorted. One vote at a time."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     headers = ["Content-Type: application/json", f"Authorization: Bearer {key}"]
-    waits = []
+    delays = []
     until = time.perf_counter() + seconds
     while time.perf_counter() < until:
         voted = json.loads(await _ask(reader, writer, post("/v1/votes", uniform(), headers)))
         acknowledged = time.perf_counter()
         await _ask(reader, writer, _tally(voted["position"]))
-        waits.append(time.perf_counter() - acknowledged)
+        delays.append(time.perf_counter() - acknowledged)
     writer.close()
-    return sorted(waits)
+    return sorted(delays)
 
 
 def _tally(position: str) -> bytes:
