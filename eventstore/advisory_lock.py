@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from asyncpg import Pool, Record
 
 TRY_LOCK = "SELECT pg_try_advisory_lock(hashtext($1), hashtext($2))"
-UNLOCK = "SELECT pg_advisory_unlock(hashtext($1), hashtext($2))"
+RELEASE_LOCK = "SELECT pg_advisory_unlock(hashtext($1), hashtext($2))"
 
 
 @asynccontextmanager
@@ -20,4 +20,4 @@ async def exclusively(pool: Pool[Record], work: str, id: str) -> AsyncIterator[b
             yield locked
         finally:
             if locked and not conn.is_closed():
-                await conn.execute(UNLOCK, work, id)
+                await conn.execute(RELEASE_LOCK, work, id)

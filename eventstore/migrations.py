@@ -18,8 +18,8 @@ NOT_MIGRATIONS = {COMMENTS, "schema.sql"}
 # The numbers of an earlier release, whose files were squashed to 0001 to 0005. Those numbers now mean other files.
 SQUASHED = [f"{number:04}" for number in range(1, 15)]
 
-LOCK = "SELECT pg_advisory_xact_lock(hashtext('shiplog migrations'))"
-LIMITS = "SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = '10min'"
+LOCK_MIGRATIONS = "SELECT pg_advisory_xact_lock(hashtext('shiplog migrations'))"
+SET_TIME_LIMITS = "SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = '10min'"
 BEFORE_SQUASH = """
 SELECT to_regclass('schema_migrations') IS NOT NULL AND to_regclass('repeatable_migrations') IS NULL
 """
@@ -114,8 +114,8 @@ async def migrate(conn: Connection[Record], folder: Path = FOLDER) -> list[str]:
 async def _exclusively(conn: Connection[Record]) -> AsyncIterator[None]:
     """A transaction that no other ``migrate`` runs beside. Waiting for its turn has no time limit."""
     async with conn.transaction():
-        await conn.execute(LOCK)
-        await conn.execute(LIMITS)
+        await conn.execute(LOCK_MIGRATIONS)
+        await conn.execute(SET_TIME_LIMITS)
         yield
 
 

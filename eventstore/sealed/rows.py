@@ -14,7 +14,7 @@ ROW = """concat_ws(' ', position, shard, moment, actor, id, coalesce(CAST(tool A
     replaced_moment)"""
 
 # Shard $1 from position $2 to $3, with the columns of CREATE_STAGED in eventstore/sealed/duck.py.
-EXPORT = """
+EXPORT_ROWS = """
 SELECT position, CAST(extract(epoch FROM recorded_at) * 1000000 AS bigint) AS moment,
        actor, id, tool, shard, type, choice, replaced, origin, data,
        CAST(extract(epoch FROM replaced_at) * 1000000 AS bigint) AS replaced_moment

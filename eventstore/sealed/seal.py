@@ -15,12 +15,12 @@ from domain.shared.log import Shard
 from eventstore.heads import read_heads
 from eventstore.sealed import duck
 from eventstore.sealed.manifest import COLUMNS, FORMAT, Content, Manifest, Segment, SegmentError
-from eventstore.sealed.rows import EXPORT, SUM_IN_DUCKDB, SUM_IN_POSTGRES, make_content
+from eventstore.sealed.rows import EXPORT_ROWS, SUM_IN_DUCKDB, SUM_IN_POSTGRES, make_content
 from eventstore.sealed.store import Store
 
 # Locks of the session, so that no transaction stays open while DuckDB works.
 TRY_LOCK = "SELECT pg_try_advisory_lock(hashtext('shiplog seal'), $1)"
-UNLOCK = "SELECT pg_advisory_unlock(hashtext('shiplog seal'), $1)"
+UNLOCK_SEALING = "SELECT pg_advisory_unlock(hashtext('shiplog seal'), $1)"
 
 
 class SealPlan(Struct, frozen=True):
@@ -70,7 +70,7 @@ async def seal(pool: Pool[Record], store: Store, segment: Segment, threads: int 
         with store.staging_folder(segment) as folder:
             csv, parquet = folder / "rows.csv", folder / "rows.parquet"
             # COPY takes no parameters, so asyncpg quotes them into the statement.
-            await conn.copy_from_query(EXPORT, *_range(segment), output=csv, format="csv")
+            await conn.copy_from_query(EXPORT_ROWS, *_range(segment), output=csv, format="csv")
             written = await asyncio.to_thread(_write_and_read, store.folder, csv, parquet, threads)
             expected = await postgres_content(conn, segment)
             _compare(segment, expected, written)
@@ -94,7 +94,7 @@ async def _locked(conn: PoolConnectionProxy[Record], shard: Shard) -> AsyncItera
         yield locked
     finally:
         if locked and not conn.is_closed():
-            await conn.execute(UNLOCK, shard)
+            await conn.execute(UNLOCK_SEALING, shard)
 
 
 def _range(segment: Segment) -> tuple[int, int, int]:

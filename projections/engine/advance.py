@@ -28,7 +28,7 @@ from projections.engine.projection import RANGE, Projection
 from projections.engine.upcasting import quoted, with_upcasts
 
 # All read models of a shard are claimed, or none: those that advance together stay at one position.
-CLAIM = f"""
+CLAIM_SHARD = f"""
 SELECT c.projection, c.position, h.position AS head
   FROM checkpoints AS c JOIN heads AS h USING (shard)
  WHERE c.shard = $1 AND c.position < h.position
@@ -116,7 +116,7 @@ async def _advance(
     pool: Pool[Record], projections: Sequence[Projection], shard: Shard, batch: int, fold_claim: FoldClaim
 ) -> AdvanceResult | None:
     async with pool.acquire() as conn, conn.transaction():
-        rows = await conn.fetch(CLAIM, shard)
+        rows = await conn.fetch(CLAIM_SHARD, shard)
         checkpoints = {row["projection"]: row["position"] for row in rows}
         due = [each for live in projections for each in live.versions if each.name in checkpoints]
         if fold_claim is _fold_separately or not _at_one_position(projections, checkpoints):

@@ -33,7 +33,7 @@ SELECT max(e.recorded_at)
  CROSS JOIN LATERAL (SELECT recorded_at FROM events
                       WHERE events.shard = shown.shard AND events.position = shown.position LIMIT 1) AS e
 """
-REACHED = "SELECT min(position) >= $2 FROM checkpoints WHERE shard = $1 AND projection = ANY($3)"
+IS_REACHED = "SELECT min(position) >= $2 FROM checkpoints WHERE shard = $1 AND projection = ANY($3)"
 
 
 class Freshness(Struct, frozen=True):
@@ -100,7 +100,7 @@ async def wait_for_positions(
     names = [projection.name for projection in projections]
 
     async def reached() -> bool:
-        return all([await pool.fetchval(REACHED, at.shard, at.number, names) for at in wanted])
+        return all([await pool.fetchval(IS_REACHED, at.shard, at.number, names) for at in wanted])
 
     if not await poll_until(reached, seconds):
         raise ReadModelBehind

@@ -16,7 +16,7 @@ from projections.reads.as_of import AsOfSnapshot
 from projections.tally import BLOCK_TALLY
 
 # In the shards $1, after the positions $2 and up to $3: complete blocks from low to high, and the events outside these.
-BETWEEN = f"""
+EVENTS_BETWEEN = f"""
 WITH span AS MATERIALIZED (
     SELECT shard, after, upto, low, greatest(upto / {BLOCK_EVENTS} * {BLOCK_EVENTS}, low) AS high
       FROM unnest($1::smallint[], $2::bigint[], $3::bigint[]) AS m (shard, after, upto)
@@ -32,7 +32,7 @@ WITH span AS MATERIALIZED (
      UNION ALL
     SELECT shard, tool, casts FROM ({BLOCK_TALLY.fold_select}) AS outside_blocks
 )"""
-READ_CHANGED_TOOLS = f"""{BETWEEN}
+READ_CHANGED_TOOLS = f"""{EVENTS_BETWEEN}
 SELECT tool FROM (
     SELECT tool FROM votes WHERE tool > $4
      UNION
@@ -52,7 +52,7 @@ SELECT e.position FROM read_models.block_tally AS b CROSS JOIN LATERAL (
  WHERE b.shard = v.shard AND b.tool = v.tool AND b.block BETWEEN s.after / {BLOCK_EVENTS} AND s.upto / {BLOCK_EVENTS}
  ORDER BY b.block {{order}} LIMIT 1
 """
-READ_VOTE_SPANS = f"""{BETWEEN}
+READ_VOTE_SPANS = f"""{EVENTS_BETWEEN}
 SELECT v.tool, v.shard, v.casts, first.position, last.position
   FROM (SELECT tool, shard, sum(casts)::bigint AS casts FROM votes WHERE tool = ANY($4) GROUP BY tool, shard) AS v
   JOIN span AS s USING (shard)

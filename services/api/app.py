@@ -43,7 +43,7 @@ from services.api.routes import (
 )
 from services.api.routes.fast_path import VoteFastPath
 from services.api.site.lab import LAB_PAGES
-from services.api.site.lists import LIST_PAGES
+from services.api.site.list_pages import LIST_PAGES
 from services.api.site.pages import PAGES
 from services.api.site.rendering import OPENAPI_RENDER, STATIC, render_problem_page
 from services.api.startup import open_app_state

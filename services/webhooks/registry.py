@@ -25,7 +25,7 @@ COUNT_WEBHOOKS = "SELECT count(*) FROM webhooks"
 INSERT_WEBHOOK = (
     "INSERT INTO webhooks (id, url, description, tools, site, secret) VALUES ($1, $2, $3, $4, $5, $6)"
 )
-ROTATE = """
+ROTATE_WEBHOOK = """
 UPDATE webhooks SET old_secret = secret, old_until = clock_timestamp() + $3, secret = $2 WHERE id = $1 RETURNING id
 """
 # Flips recorded while it was disabled are not sent: the cursor moves to now.
@@ -132,7 +132,7 @@ async def read_health(pool: Pool[Record]) -> WebhookHealth:
 async def rotate(pool: Pool[Record], keys: WebhookSecrets, id: UUID) -> bytes:
     """Returns the new secret. The old one signs as well for OLD_SECRET_LIFETIME. Raises Unknown."""
     secret = keys.mint()
-    if await pool.fetchval(ROTATE, id, keys.encrypt(id, secret), OLD_SECRET_LIFETIME) is None:
+    if await pool.fetchval(ROTATE_WEBHOOK, id, keys.encrypt(id, secret), OLD_SECRET_LIFETIME) is None:
         raise _unknown(id)
     return secret
 

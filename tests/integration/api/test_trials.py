@@ -216,7 +216,7 @@ async def test_a_trial_ends_at_the_position_at_which_it_was_asked_for(editor: Cl
     asked = (await ask_for_trial(editor)).json()
     await list_tool(editor, lab.catalogue_key, "ink")
     await catch_up(lab.log)
-    await run_trials(lab.log)
+    await run_all_trials(lab.log)
     await retire_tool(editor, lab.catalogue_key, "ink")
     await catch_up(lab.log)
     done = (await editor.get(f"/v1/trials/{asked['id']}")).json()

@@ -15,7 +15,7 @@ from services.embedded.postgres import Postgres
 from services.settings import Settings
 from tests.integration.conftest import fresh_database
 
-LIMITS = "current_setting('lock_timeout') || ' ' || current_setting('statement_timeout')"
+SET_TIME_LIMITS = "current_setting('lock_timeout') || ' ' || current_setting('statement_timeout')"
 
 
 @pytest.fixture
@@ -97,10 +97,10 @@ async def test_comments_are_applied_last_and_again_when_they_change(
 async def test_waits_are_limited(conn: asyncpg.Connection, folder: Path) -> None:
     """A migration that waits for a lock makes all who come after it wait as well."""
     (folder / "0002_limits.sql").write_text(
-        f"-- migrate:up\nCREATE TABLE limits AS SELECT {LIMITS} AS of_migration;\n"
+        f"-- migrate:up\nCREATE TABLE limits AS SELECT {SET_TIME_LIMITS} AS of_migration;\n"
     )
     (folder / "functions" / "limits.sql").write_text(
-        f"ALTER TABLE limits ADD of_function text DEFAULT {LIMITS};\n"
+        f"ALTER TABLE limits ADD of_function text DEFAULT {SET_TIME_LIMITS};\n"
     )
     await migrate(conn, folder)
     assert list(await conn.fetchrow("SELECT * FROM limits")) == ["5s 10min", "5s 10min"]

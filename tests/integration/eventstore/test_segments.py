@@ -201,7 +201,7 @@ async def test_a_file_that_differs_from_postgres_is_not_published(
     pool: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await cast_votes(pool, 10)
-    monkeypatch.setattr(sealing, "EXPORT", sealing.EXPORT.replace("origin", "'other' AS origin"))
+    monkeypatch.setattr(sealing, "EXPORT_ROWS", sealing.EXPORT_ROWS.replace("origin", "'other' AS origin"))
     with pytest.raises(SegmentError, match="Postgres holds"):
         await seal_all(pool, Store(tmp_path), 10)
     assert files(tmp_path) == []

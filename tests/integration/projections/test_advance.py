@@ -103,11 +103,11 @@ async def test_an_advance_is_rolled_back_when_its_checkpoint_has_moved(
 ) -> None:
     """As after a worker lost its connection, and with it the lock of its claim."""
     await cast_votes(pool, 4)
-    unlocked = engine.CLAIM.replace("FOR NO KEY UPDATE OF c", "")
+    unlocked = engine.CLAIM_SHARD.replace("FOR NO KEY UPDATE OF c", "")
     unlocked = unlocked.replace("AND (SELECT pg_try_advisory_xact_lock(hashtext('shiplog advance'), $1))", "")
     assert "lock" not in unlocked
     monkeypatch.setattr(
-        engine, "CLAIM", unlocked.replace("AND c.position", "AND pg_sleep(0.1) IS NOT NULL AND c.position")
+        engine, "CLAIM_SHARD", unlocked.replace("AND c.position", "AND pg_sleep(0.1) IS NOT NULL AND c.position")
     )
     outcomes = await asyncio.gather(
         *(advance(pool, PROJECTIONS, SHARD) for _ in range(4)), return_exceptions=True
