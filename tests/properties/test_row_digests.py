@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from domain.shared.log import Shard
 from eventstore.sealed.manifest import Segment
-from eventstore.sealed.rows import EXPORT, SUM_IN_POSTGRES
+from eventstore.sealed.rows import EXPORT_ROWS, SUM_IN_POSTGRES
 from eventstore.sealed.seal import _write_and_read, postgres_content
 
 SHARD = Shard(3)
@@ -65,7 +65,7 @@ async def test_both_engines_give_a_row_the_same_digest(
     await module_pool.executemany(INSERT_EVENT, [(SHARD, first + n, *row) for n, row in enumerate(rows)])
     csv, parquet = tmp_path / f"{first}.csv", tmp_path / f"{first}.parquet"
     async with module_pool.acquire() as conn:
-        await conn.copy_from_query(EXPORT, SHARD, segment.first, segment.last, output=csv, format="csv")
+        await conn.copy_from_query(EXPORT_ROWS, SHARD, segment.first, segment.last, output=csv, format="csv")
     read = _write_and_read(tmp_path, csv, parquet, 1)
     assert read == await postgres_content(module_pool, segment)
     assert (read.count, read.first, read.last) == (len(rows), segment.first, segment.last)
