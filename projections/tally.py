@@ -20,15 +20,14 @@ TALLY = Projection(
     select="""
         SELECT shard, tool,
                count(*) FILTER (WHERE choice = 'ship') - count(*) FILTER (WHERE replaced = 'ship') AS ship,
-               count(*) FILTER (WHERE choice = 'skip') - count(*) FILTER (WHERE replaced = 'skip') AS skip,
-               count(*) AS casts
+               count(*) FILTER (WHERE choice = 'skip') - count(*) FILTER (WHERE replaced = 'skip') AS skip
           FROM events
          WHERE type IN ('VoteCast', 'VoteRetracted')
          GROUP BY shard, tool
     """,
 )
-# Differences between two positions also count the casts, of which the tally itself keeps no column.
-BLOCK_TALLY = per_block(TALLY, "block_tally", casts="bigint NOT NULL")
+# Differences between two positions also count the casts, for which the tally itself has no column.
+BLOCK_TALLY = per_block(TALLY, "block_tally", casts=("bigint NOT NULL", "count(*)"))
 
 READ_TALLIES = """
 SELECT tool, sum(ship)::bigint, sum(skip)::bigint

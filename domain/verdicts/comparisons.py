@@ -11,11 +11,11 @@ from domain.rulebooks.rulebook import Clause, Rulebook
 from domain.verdicts.statistics import wilson_lower_bound
 from domain.verdicts.verdict import BriefVerdict, Verdict
 
-Side = Literal["left", "right"]
+ComparisonSide = Literal["left", "right"]
 
 
 class Winner(Struct, frozen=True):
-    side: Side | None
+    side: ComparisonSide | None
     label: str
     clause: Clause | Literal["none"]
 

@@ -16,20 +16,25 @@ EVENTS_WITH_BLOCK = (
 )
 
 
-def per_block(total: Projection, name: str, **more: str) -> Projection:
+def per_block(total: Projection, name: str, **more: tuple[str, str]) -> Projection:
     """The same sum with ``block`` in its key.
 
     The SELECT is the sum's own text: ``events`` gets a column ``block``, which follows ``shard, tool`` in every list
-    of columns and every GROUP BY. ``more`` are further columns of that SELECT, with their DDL, that only blocks keep.
+    of columns and every GROUP BY. ``more`` are further columns, which only the blocks keep: their DDL and expression.
     """
     assert total.shape == "sum", f"{total.name} is not a sum"
     assert total.keys[0] == "tool", f"{total.name} has no tool to put the block after"
-    select = total.select.replace("FROM events", EVENTS_WITH_BLOCK)
+    added = "".join(f", {expression} AS {column}" for column, (_, expression) in more.items())
+    select = total.select.replace(
+        "FROM events", f"{added} {EVENTS_WITH_BLOCK}" if more else EVENTS_WITH_BLOCK
+    )
     return replace(
         total,
         name=name,
         keys=("tool", "block", *total.keys[1:]),
-        columns={"tool": "integer", "block": "integer"} | total.columns | more,
+        columns={"tool": "integer", "block": "integer"}
+        | total.columns
+        | {column: ddl for column, (ddl, _) in more.items()},
         select=select.replace("shard, tool", "shard, tool, block"),
         indexes=(),
     )
