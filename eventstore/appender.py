@@ -120,7 +120,7 @@ class Appender:
             self._queued.popleft()
 
     async def _commit(self, batch: list[QueuedCast]) -> None:
-        """Commit a batch. When the database rejects a cast's data, each half is tried on its own."""
+        """Commit a batch. When the database rejects a cast's data, each half is committed separately."""
         try:
             results = await self._append([cast for cast, _ in batch])
             _succeed(batch, results)
@@ -133,7 +133,7 @@ class Appender:
             await self._commit(batch[middle:])
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
             _fail(batch, CommitUnknown(str(error)))
-        except Exception as error:  # noqa: BLE001 - callers receive it, and the queue goes on
+        except Exception as error:  # noqa: BLE001 - callers receive it, and the task keeps running
             _fail(batch, error)
 
     async def _append(self, casts: list[PendingCast]) -> list[CastResult]:

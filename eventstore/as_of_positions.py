@@ -41,8 +41,8 @@ WITH RECURSIVE ranges AS (
 SELECT shard, low FROM searched WHERE low = high ORDER BY shard
 """
 
-# An append reads the clock while it holds the lock on its row of heads. So an event with an earlier time can only come
-# from a transaction that holds a lock on that table now; none holds it for a minute.
+# An append reads the clock while it holds the lock on its row of heads. So only a transaction that holds a lock on that
+# table now can still add an event with an earlier time; no append holds it for a minute.
 READ_APPENDS_IN_FLIGHT = """
 SELECT $1 >= clock_timestamp() AS future,
        CASE WHEN $1 > clock_timestamp() - interval '1 minute' THEN ARRAY(
@@ -53,7 +53,8 @@ SELECT $1 >= clock_timestamp() AS future,
 APPENDS_ENDED = "SELECT NOT EXISTS (SELECT FROM pg_locks WHERE virtualtransaction = ANY($1))"
 
 APPEND_WAIT_SECONDS_MAX = 2.0
-_LAST_OF_A_TIME = (Shard(2**15 - 1), 2**63 - 1)
+# Sorts after the shard and position of every event with the same time.
+_TIE_BREAK_MAX = (Shard(2**15 - 1), 2**63 - 1)
 
 
 class InTheFuture(Rejected):
@@ -79,13 +80,13 @@ class AppendInFlight(Exception):
 
 
 async def resolve_positions(pool: Pool[Record], moment: PointInTime) -> tuple[Position, ...]:
-    """A position per shard; no later append changes them.
+    """A position per shard. Later appends do not change the result.
 
     Raises InTheFuture, WrongPositions, NoSuchEvent or AppendInFlight.
     """
     match moment:
         case datetime():
-            return await _find_positions(pool, moment, *_LAST_OF_A_TIME)
+            return await _find_positions(pool, moment, *_TIE_BREAK_MAX)
         case Position(shard, number):
             return await _find_positions(pool, await _time_of(pool, moment), shard, number)
         case _:

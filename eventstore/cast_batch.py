@@ -15,7 +15,7 @@ Kind = Literal["v", "b"]
 
 
 class CastBatch(Struct):
-    """Casts as columns, in their order; tools as decimal digits. ``our_ids`` are the indexes of ids we minted."""
+    """Casts as columns; tools are decimal digits. ``our_ids`` are the indexes of ids that the server minted."""
 
     kinds: list[Kind] = []
     actors: list[UUID] = []

@@ -1,4 +1,4 @@
-"""Append casts to one shard: one statement per batch, which returns a row only for casts that met a ballot."""
+"""Append casts to one shard: nearly always one statement per batch, which returns no row for a plain new ballot."""
 
 from __future__ import annotations
 
@@ -86,11 +86,11 @@ async def append_casts(
     casts: Sequence[PendingCast],
     heuristic: FirstVoteHeuristic | None = None,
 ) -> list[CastResult]:
-    """Append casts in their order. The results, in the same order, come after the commit."""
+    """Append casts in this order. Returns their results in the same order, after the commit."""
     batch = _batch_of(casts)
     results: dict[int, CastResult] = {}
-    for each in await append_batch(conn, shard, batch, heuristic):
-        results.update(zip(each.numbers, _results(shard, casts, each), strict=True))
+    for appended in await append_batch(conn, shard, batch, heuristic):
+        results.update(zip(appended.numbers, _results(shard, casts, appended), strict=True))
     return [results[number] for number in range(len(casts))]
 
 
@@ -109,28 +109,28 @@ async def append_batch(
     batch: CastBatch,
     heuristic: FirstVoteHeuristic | None = None,
 ) -> list[AppendedBatch]:
-    """Append casts in their order; returns after the commit.
+    """Append casts in this order; returns after the commit.
 
     Casts on one ballot are decided one after the other, so the batch is split into rounds that contain each ballot at
-    most once: nearly always one round, which is one statement and one commit. Where an id that we minted is not greater
-    than its ballot's last id, ``batch`` gets a new one and the cast is appended again. If a call fails, some rounds may
-    be committed; sending the same ids again is safe.
+    most once: nearly always one round, which is one statement and one commit. Where an id that the server minted is not
+    greater than its ballot's last id, ``batch`` gets a new one and the cast is appended again. If a call fails, some
+    rounds may be committed; sending the same ids again is safe.
     """
-    done, waiting = [], _split_by_ballot(batch)
-    while waiting:
-        numbers = waiting.pop(0)
+    done, rounds = [], _split_by_ballot(batch)
+    while rounds:
+        numbers = rounds.pop(0)
         expects_new = heuristic is not None and heuristic.expects_new
         before, met_ballot = await _append(
             conn, shard, batch, numbers, APPEND_NEW_CASTS if expects_new else APPEND_CASTS
         )
         if heuristic is not None:
             heuristic.learn(met_ballot=bool(met_ballot))
-        behind = {n for n in batch.our_ids & met_ballot.keys() if met_ballot[n]["outcome"] == "superseded"}
-        if behind:
-            for n in behind:
+        outdated = {n for n in batch.our_ids & met_ballot.keys() if met_ballot[n]["outcome"] == "superseded"}
+        if outdated:
+            for n in outdated:
                 batch.ids[n] = mint_after(met_ballot.pop(n)["id"])
-            waiting.insert(0, sorted(behind))
-            numbers = [n for n in numbers if n not in behind]
+            rounds.insert(0, sorted(outdated))
+            numbers = [n for n in numbers if n not in outdated]
         done.append(AppendedBatch(numbers, before, met_ballot))
     return done
 
@@ -156,7 +156,7 @@ async def _append(
     numbers: Sequence[int],
     statement: str,
 ) -> tuple[int, dict[int, Record]]:
-    """Append one round. Returns the position before it, and the rows that came back, by index."""
+    """Append one round. Returns the position before it, and the rows of ``met_ballot`` by index."""
     first, *rows = await conn.fetch(statement, shard, *batch.only(numbers).parameters())
     return first["position"], {numbers[row["ord"] - 1]: row for row in rows}
 
@@ -173,10 +173,10 @@ def _batch_of(casts: Sequence[PendingCast]) -> CastBatch:
     )
 
 
-def _results(shard: Shard, casts: Sequence[PendingCast], each: AppendedBatch) -> Iterator[CastResult]:
-    last = each.before
-    for number in each.numbers:
-        row = each.met_ballot.get(number)
+def _results(shard: Shard, casts: Sequence[PendingCast], batch: AppendedBatch) -> Iterator[CastResult]:
+    last = batch.before
+    for number in batch.numbers:
+        row = batch.met_ballot.get(number)
         if row is None:
             last += 1
             yield CastResult("counted", Position(shard, last), casts[number].id, casts[number].choice, None)

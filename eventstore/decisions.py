@@ -17,7 +17,7 @@ from domain.events.editorial import EditorialEvent
 from domain.shared.log import EDITORIAL, Event, Position, RecordedEvent
 from eventstore.ids import mint
 
-# Postgres's clock, as for votes: events are ordered by time across shards.
+# The time is Postgres's, as for votes, because events are ordered by time across shards.
 LOCK_HEAD = """
 SELECT position, greatest(recorded_at, clock_timestamp()) AS recorded_at FROM heads WHERE shard = $1 FOR NO KEY UPDATE
 """
@@ -51,7 +51,7 @@ class Author(Struct, frozen=True):
 
 
 class EditorialDecision(Struct, frozen=True):
-    """The history a decision was based on, the events it gave, and those events as recorded."""
+    """The history before a decision, the events decided, and those events as recorded."""
 
     before: Sequence[EditorialEvent]
     events: Sequence[EditorialEvent]
@@ -73,7 +73,7 @@ async def decide_tool(conn: Connection, slug: str, decide: Decide, author: Autho
 
 
 async def decide_editorial(conn: Connection, decide: Decide, author: Author) -> EditorialDecision:
-    """Decide on what belongs to no tool: panel seats, rulebooks and replays."""
+    """Decide on panel seats, rulebooks and replays, whose events belong to no tool."""
     async with conn.transaction():
         head = await _lock(conn)
         before = [

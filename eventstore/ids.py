@@ -34,14 +34,14 @@ def milliseconds_of(id: UUID) -> int:
 
 
 def ids_at(milliseconds: int) -> Callable[[int, UUID], UUID]:
-    """A function that makes deterministic ids of one time, which ascend with a number below 2**40.
+    """A function from (number, actor) to deterministic ids with this time, which ascend with the number, below 2**40.
 
-    The last 22 bits are the actor's, so that line n of two files hardly ever gets the same id.
+    The last 22 bits come from the actor, so line n of two files rarely gets the same id.
     """
     first = milliseconds << _CLOCK_SHIFT | _V7
 
     def id_of(number: int, actor: UUID) -> UUID:
-        # asyncpg's UUID is made in a seventh of the time of uuid.UUID, and bulk ingest makes one per line.
+        # asyncpg's UUID takes a seventh of the time of uuid.UUID to create, and bulk ingest creates one per line.
         return pgproto.UUID((first | number << _ACTOR_BITS | actor.int & _ACTOR_MASK).to_bytes(16))
 
     return id_of

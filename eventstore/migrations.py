@@ -15,7 +15,7 @@ from msgspec import Struct
 FOLDER = Path(__file__).resolve().parent.parent / "migrations"
 COMMENTS = "comments.sql"
 NOT_MIGRATIONS = {COMMENTS, "schema.sql"}
-# The numbers of an earlier release, whose files were squashed to 0001 to 0005. Those numbers now mean other files.
+# The migrations of an earlier release, which were squashed into today's 0001 to 0005.
 SQUASHED = [f"{number:04}" for number in range(1, 15)]
 
 LOCK_MIGRATIONS = "SELECT pg_advisory_xact_lock(hashtext('shiplog migrations'))"
@@ -90,7 +90,7 @@ def read_repeatable_migrations(folder: Path = FOLDER) -> list[RepeatableMigratio
 async def migrate(conn: Connection[Record], folder: Path = FOLDER) -> list[str]:
     """Bring the durable schema up to date; returns the names of what was applied.
 
-    Each file is applied in a transaction of its own. Callers at the same time wait for each other. Raises
+    Each file is applied in a transaction of its own. Concurrent callers wait for each other. Raises
     MigrationError for a database that an earlier release left half migrated.
     """
     applied = []
@@ -112,7 +112,7 @@ async def migrate(conn: Connection[Record], folder: Path = FOLDER) -> list[str]:
 
 @asynccontextmanager
 async def _exclusively(conn: Connection[Record]) -> AsyncIterator[None]:
-    """A transaction that no other ``migrate`` runs beside. Waiting for its turn has no time limit."""
+    """A transaction under the lock on migrations. Waiting for that lock has no time limit."""
     async with conn.transaction():
         await conn.execute(LOCK_MIGRATIONS)
         await conn.execute(SET_TIME_LIMITS)
@@ -120,9 +120,9 @@ async def _exclusively(conn: Connection[Record]) -> AsyncIterator[None]:
 
 
 async def _take_over(conn: Connection[Record]) -> bool:
-    """Whether there was a database of before the squash to take over. Creates the tables that record what was applied.
+    """Create the tables that record what was applied. Returns whether the database was migrated before the squash.
 
-    The new files make the schema that the old ones made, so only the record of them has to change.
+    The squashed files create the same schema as the old ones, so only the recorded versions change.
     """
     before_squash = await conn.fetchval(BEFORE_SQUASH)
     await conn.execute(CREATE_TABLES)

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 async def poll_until(
     condition: Callable[[], Awaitable[bool]], seconds: float, interval: float = 0.015
 ) -> bool:
-    """Whether ``condition`` held within ``seconds``, asked every ``interval`` seconds and at least once."""
+    """Whether ``condition`` held within ``seconds``. It is checked every ``interval`` seconds, and at least once."""
     deadline = time.monotonic() + seconds
     while not await condition():
         if time.monotonic() > deadline:

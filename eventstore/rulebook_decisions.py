@@ -14,7 +14,7 @@ from eventstore.decisions import READ_EDITORIAL_HISTORY, Author, EditorialDecisi
 
 
 class AdoptionResult(Struct, frozen=True):
-    """A decision, and the state after it."""
+    """``state`` is that after the decision."""
 
     decision: EditorialDecision
     state: Adoptions

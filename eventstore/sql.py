@@ -1,4 +1,4 @@
-"""SQL statements that are too long for a constant: each in a file of its own beside the module that runs it."""
+"""SQL statements that are too long for a constant, each in a .sql file beside the module that runs it."""
 
 from __future__ import annotations
 

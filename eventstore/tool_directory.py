@@ -1,4 +1,4 @@
-"""Tool directory: the tool number of each slug, and whether the tool still accepts votes. It is read from the log itself."""
+"""Tool directory: the tool number of each slug, and whether the tool accepts votes, read from the log and cached."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 -- migrate:up
 
--- The log. comments.sql says what each table is for, and schema.sql has the result of all migrations on one page.
+-- The log. comments.sql describes each table, and schema.sql is the result of all migrations.
 -- Every key starts with shard, so each table can be distributed by it.
 
 DO $$ BEGIN
@@ -32,8 +32,7 @@ CREATE TABLE events (
     PRIMARY KEY (shard, position)
 ) PARTITION BY RANGE (position);
 
--- Of the editorial events: those of one tool, those that make the panel, those that make the rulebook in force.
--- Votes are in none of these indexes.
+-- Partial indexes of editorial events: by tool, those of reviewers, and those of rulebooks and adoptions.
 CREATE INDEX events_of_house ON events (shard, tool, position) WHERE shard = 0;
 CREATE INDEX events_of_panel ON events (shard, position) WHERE shard = 0 AND type = 'ReviewerSeated';
 CREATE INDEX events_of_rulebooks ON events (shard, position)

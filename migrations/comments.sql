@@ -1,28 +1,28 @@
--- What tables and columns mean. Applied after the migrations, and again whenever this file changes.
+-- Comments on tables and columns. Applied after the migrations, and again whenever this file changes.
 
 -- The log
 
 COMMENT ON TABLE heads IS
-'The last position of each shard. Shard 0 has editorial events, the others have the events of people. An append holds
+'The last position of each shard. Shard 0 has editorial events, the others have votes and bookmarks. An append holds
 the row''s lock until it commits, so positions have no gaps, follow the order of commits, and recorded_at never decreases
 within a shard.';
 
 COMMENT ON TABLE events IS
 'The log: append-only, and the only source of every read model. Partitioned by position; extend_events creates the
 partitions. The order of the columns, wide fixed ones first, keeps a vote at 103 bytes.';
-COMMENT ON COLUMN events.actor IS 'A pseudonym: a keyed hash of a cookie, or of the voter that a program named.';
+COMMENT ON COLUMN events.actor IS 'A pseudonym: a keyed hash of a cookie, or of the voter that a client names.';
 COMMENT ON COLUMN events.id IS 'UUIDv7, chosen by the client or by the server. Of two casts on a ballot the newer id counts.';
 COMMENT ON COLUMN events.choice IS 'What a vote, bookmark or take chose; null when it was retracted.';
 COMMENT ON COLUMN events.replaced IS 'What was chosen before; null when nothing was replaced.';
 COMMENT ON COLUMN events.replaced_at IS
-'When the replaced vote or bookmark was recorded; null when nothing was replaced, and in shard 0. With it, votes by the
-day on which they were cast are sums of deltas. See docs/decisions/0019.';
-COMMENT ON COLUMN events.origin IS 'How the event came in: web, the id of an API key, or a role.';
+'When the replaced vote or bookmark was recorded; null when nothing was replaced, and in shard 0. It makes
+the number of votes by the day of their casts a sum of deltas. See docs/decisions/0019.';
+COMMENT ON COLUMN events.origin IS 'The source of the request: web, the id of an API key, or a role.';
 COMMENT ON COLUMN events.data IS 'The body of an editorial event; null for votes and bookmarks.';
 
 COMMENT ON TABLE standings IS
 'The current state of each person''s ballot (kind v) or bookmark (kind b) for a tool, written by the statement that
-appends its event. Retracting sets choice to null and keeps the row, so that older ids are still recognised as older.';
+appends its event. Retracting sets choice to null and keeps the row, so that an older id cannot bring a choice back.';
 COMMENT ON COLUMN standings.id IS
 'The newest id; null when it equals the id of the event at position, which saves 16 bytes a ballot.';
 COMMENT ON COLUMN standings.position IS 'The event that set the choice; 0 when there is none.';
@@ -44,21 +44,21 @@ COMMENT ON TABLE verifications IS 'The last recount of each read model in each s
 COMMENT ON COLUMN verifications.drift IS 'Rows that differ; null when the recount could not be finished.';
 COMMENT ON COLUMN verifications.rows IS 'The first hundred rows that differ, as text.';
 
-COMMENT ON TABLE parked_events IS 'Events that a version of a read model could not fold. Its checkpoint went past them.';
+COMMENT ON TABLE parked_events IS 'Events that a version of a read model could not fold and skipped.';
 
 COMMENT ON TABLE unread_types IS
-'Event types in the log that no read model of the running release knows, and the position where each was met first.';
+'Event types in the log that no read model of the running release knows, and the first position of each.';
 
 -- People
 
 COMMENT ON TABLE notes IS 'Private notes and tags of bookmarks. They are not in the log, so deleting a row is final.';
 
 COMMENT ON TABLE api_keys IS 'API keys. A key is shown once, when it is created.';
-COMMENT ON COLUMN api_keys.id IS 'k1, k2 and so on: short, because it is the origin of every event that came with the key.';
+COMMENT ON COLUMN api_keys.id IS 'k1, k2 and so on: short, because it is stored as the origin of every event sent with the key.';
 COMMENT ON COLUMN api_keys.digest IS 'A keyed hash of the key.';
 
 COMMENT ON TABLE users IS 'Editors and reviewers, who log in with a password.';
-COMMENT ON COLUMN users.reviewer IS 'The slug of the reviewer that a user with the role reviewer writes as.';
+COMMENT ON COLUMN users.reviewer IS 'The slug of the reviewer whose takes a user with the role reviewer publishes.';
 COMMENT ON COLUMN users.password IS 'An argon2id hash.';
 
 COMMENT ON TABLE sessions IS 'Sessions of users who are logged in.';
@@ -83,9 +83,9 @@ COMMENT ON TABLE trials IS
 each rulebook.';
 COMMENT ON COLUMN trials.rulebook IS 'The digest of the rulebook.';
 COMMENT ON COLUMN trials.position IS 'The position of every shard up to which the log is judged.';
-COMMENT ON COLUMN trials.attempts IS 'How often a worker has started it; a trial fails after five.';
+COMMENT ON COLUMN trials.attempts IS 'The number of times a worker started it; a trial fails after five.';
 COMMENT ON COLUMN trials.begun_at IS 'When the last attempt started.';
-COMMENT ON COLUMN trials.done IS 'Events that are folded, of total.';
+COMMENT ON COLUMN trials.done IS 'The number of events read so far, of total.';
 COMMENT ON COLUMN trials.against IS 'The digest of the rulebook it is compared with: the one in force.';
 COMMENT ON COLUMN trials.totals IS 'The sums of the result, for lists of trials.';
 
@@ -93,19 +93,19 @@ COMMENT ON COLUMN trials.totals IS 'The sums of the result, for lists of trials.
 
 COMMENT ON TABLE webhooks IS 'Endpoints that receive flips as signed messages.';
 COMMENT ON COLUMN webhooks.tools IS 'The tools whose flips are sent; null for all.';
-COMMENT ON COLUMN webhooks.site IS 'The base URL of the links in messages.';
+COMMENT ON COLUMN webhooks.site IS 'The base URL of links in messages.';
 COMMENT ON COLUMN webhooks.secret IS 'The signing secret, encrypted under a key derived from SHIPLOG_SECRET.';
 COMMENT ON COLUMN webhooks.old_secret IS 'The secret before the last rotation, which signs as well until old_until.';
 COMMENT ON COLUMN webhooks.failing_since IS 'The first failed attempt since the last success.';
 COMMENT ON COLUMN webhooks.told_at IS
-'With told_shard and told_number, the place in the log of the last flip that was considered for this webhook. It only
-moves forward.';
+'With told_shard and told_number, the sort key of the last flip that was considered for this webhook: its cursor in the
+flip log, which only moves forward.';
 
 COMMENT ON TABLE webhook_deliveries IS
 'Messages to webhooks, sent or to be sent. While claim is set and next_at is in the future, a worker is sending it.';
 COMMENT ON COLUMN webhook_deliveries.caused_at IS
 'With cause_shard and cause_number, the event that caused the flip; null for a ping.';
-COMMENT ON COLUMN webhook_deliveries.response IS 'The first bytes of the last answer.';
+COMMENT ON COLUMN webhook_deliveries.response IS 'The beginning of the last response body.';
 
 -- Bookkeeping of shiplog migrate
 

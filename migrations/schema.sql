@@ -28,7 +28,7 @@ CREATE TABLE heads (
     recorded_at timestamp with time zone DEFAULT '1970-01-01 00:00:00+00'::timestamp with time zone NOT NULL
 )
 WITH (fillfactor='10');
-COMMENT ON TABLE heads IS 'The last position of each shard. Shard 0 has editorial events, the others have the events of people. An append holds
+COMMENT ON TABLE heads IS 'The last position of each shard. Shard 0 has editorial events, the others have votes and bookmarks. An append holds
 the row''s lock until it commits, so positions have no gaps, follow the order of commits, and recorded_at never decreases
 within a shard.';
 ALTER TABLE ONLY heads ADD CONSTRAINT heads_pkey PRIMARY KEY (shard);
@@ -51,14 +51,14 @@ CREATE TABLE events (
 PARTITION BY RANGE ("position");
 COMMENT ON TABLE events IS 'The log: append-only, and the only source of every read model. Partitioned by position; extend_events creates the
 partitions. The order of the columns, wide fixed ones first, keeps a vote at 103 bytes.';
-COMMENT ON COLUMN events.actor IS 'A pseudonym: a keyed hash of a cookie, or of the voter that a program named.';
+COMMENT ON COLUMN events.actor IS 'A pseudonym: a keyed hash of a cookie, or of the voter that a client names.';
 COMMENT ON COLUMN events.id IS 'UUIDv7, chosen by the client or by the server. Of two casts on a ballot the newer id counts.';
 COMMENT ON COLUMN events.choice IS 'What a vote, bookmark or take chose; null when it was retracted.';
 COMMENT ON COLUMN events.replaced IS 'What was chosen before; null when nothing was replaced.';
-COMMENT ON COLUMN events.origin IS 'How the event came in: web, the id of an API key, or a role.';
+COMMENT ON COLUMN events.origin IS 'The source of the request: web, the id of an API key, or a role.';
 COMMENT ON COLUMN events.data IS 'The body of an editorial event; null for votes and bookmarks.';
-COMMENT ON COLUMN events.replaced_at IS 'When the replaced vote or bookmark was recorded; null when nothing was replaced, and in shard 0. With it, votes by the
-day on which they were cast are sums of deltas. See docs/decisions/0019.';
+COMMENT ON COLUMN events.replaced_at IS 'When the replaced vote or bookmark was recorded; null when nothing was replaced, and in shard 0. It makes
+the number of votes by the day of their casts a sum of deltas. See docs/decisions/0019.';
 ALTER TABLE ONLY events ADD CONSTRAINT events_pkey PRIMARY KEY (shard, "position");
 CREATE INDEX events_of_house ON ONLY events USING btree (shard, tool, "position") WHERE (shard = 0);
 CREATE INDEX events_of_panel ON ONLY events USING btree (shard, "position") WHERE ((shard = 0) AND (type = 'ReviewerSeated'::text));
@@ -76,7 +76,7 @@ CREATE TABLE standings (
 )
 WITH (fillfactor='100', autovacuum_vacuum_scale_factor='0.1');
 COMMENT ON TABLE standings IS 'The current state of each person''s ballot (kind v) or bookmark (kind b) for a tool, written by the statement that
-appends its event. Retracting sets choice to null and keeps the row, so that older ids are still recognised as older.';
+appends its event. Retracting sets choice to null and keeps the row, so that an older id cannot bring a choice back.';
 COMMENT ON COLUMN standings.id IS 'The newest id; null when it equals the id of the event at position, which saves 16 bytes a ballot.';
 COMMENT ON COLUMN standings."position" IS 'The event that set the choice; 0 when there is none.';
 ALTER TABLE ONLY standings ADD CONSTRAINT standings_pkey PRIMARY KEY (shard, kind, actor, tool);
@@ -135,7 +135,7 @@ CREATE TABLE parked_events (
     error text NOT NULL,
     parked_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
 );
-COMMENT ON TABLE parked_events IS 'Events that a version of a read model could not fold. Its checkpoint went past them.';
+COMMENT ON TABLE parked_events IS 'Events that a version of a read model could not fold and skipped.';
 ALTER TABLE ONLY parked_events ADD CONSTRAINT parked_events_pkey PRIMARY KEY (shard, projection, "position");
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE parked_events TO shiplog_app;
 
@@ -145,7 +145,7 @@ CREATE TABLE unread_types (
     "position" bigint NOT NULL,
     met_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
 );
-COMMENT ON TABLE unread_types IS 'Event types in the log that no read model of the running release knows, and the position where each was met first.';
+COMMENT ON TABLE unread_types IS 'Event types in the log that no read model of the running release knows, and the first position of each.';
 ALTER TABLE ONLY unread_types ADD CONSTRAINT unread_types_pkey PRIMARY KEY (shard, type);
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE unread_types TO shiplog_app;
 
@@ -169,7 +169,7 @@ CREATE TABLE api_keys (
     revoked_at timestamp with time zone
 );
 COMMENT ON TABLE api_keys IS 'API keys. A key is shown once, when it is created.';
-COMMENT ON COLUMN api_keys.id IS 'k1, k2 and so on: short, because it is the origin of every event that came with the key.';
+COMMENT ON COLUMN api_keys.id IS 'k1, k2 and so on: short, because it is stored as the origin of every event sent with the key.';
 COMMENT ON COLUMN api_keys.digest IS 'A keyed hash of the key.';
 ALTER TABLE ONLY api_keys ADD CONSTRAINT api_keys_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY api_keys ADD CONSTRAINT api_keys_digest_key UNIQUE (digest);
@@ -184,7 +184,7 @@ CREATE TABLE users (
     CONSTRAINT users_role_check CHECK ((role = ANY (ARRAY['editor'::text, 'reviewer'::text])))
 );
 COMMENT ON TABLE users IS 'Editors and reviewers, who log in with a password.';
-COMMENT ON COLUMN users.reviewer IS 'The slug of the reviewer that a user with the role reviewer writes as.';
+COMMENT ON COLUMN users.reviewer IS 'The slug of the reviewer whose takes a user with the role reviewer publishes.';
 COMMENT ON COLUMN users.password IS 'An argon2id hash.';
 ALTER TABLE ONLY users ADD CONSTRAINT users_pkey PRIMARY KEY (name);
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE users TO shiplog_app;
@@ -263,9 +263,9 @@ COMMENT ON TABLE trials IS 'Trials of a rulebook: the log, up to a position, jud
 each rulebook.';
 COMMENT ON COLUMN trials.rulebook IS 'The digest of the rulebook.';
 COMMENT ON COLUMN trials."position" IS 'The position of every shard up to which the log is judged.';
-COMMENT ON COLUMN trials.attempts IS 'How often a worker has started it; a trial fails after five.';
+COMMENT ON COLUMN trials.attempts IS 'The number of times a worker started it; a trial fails after five.';
 COMMENT ON COLUMN trials.begun_at IS 'When the last attempt started.';
-COMMENT ON COLUMN trials.done IS 'Events that are folded, of total.';
+COMMENT ON COLUMN trials.done IS 'The number of events read so far, of total.';
 COMMENT ON COLUMN trials.against IS 'The digest of the rulebook it is compared with: the one in force.';
 COMMENT ON COLUMN trials.totals IS 'The sums of the result, for lists of trials.';
 ALTER TABLE ONLY trials ADD CONSTRAINT trials_pkey PRIMARY KEY (id);
@@ -292,12 +292,12 @@ CREATE TABLE webhooks (
 );
 COMMENT ON TABLE webhooks IS 'Endpoints that receive flips as signed messages.';
 COMMENT ON COLUMN webhooks.tools IS 'The tools whose flips are sent; null for all.';
-COMMENT ON COLUMN webhooks.site IS 'The base URL of the links in messages.';
+COMMENT ON COLUMN webhooks.site IS 'The base URL of links in messages.';
 COMMENT ON COLUMN webhooks.secret IS 'The signing secret, encrypted under a key derived from SHIPLOG_SECRET.';
 COMMENT ON COLUMN webhooks.old_secret IS 'The secret before the last rotation, which signs as well until old_until.';
 COMMENT ON COLUMN webhooks.failing_since IS 'The first failed attempt since the last success.';
-COMMENT ON COLUMN webhooks.told_at IS 'With told_shard and told_number, the place in the log of the last flip that was considered for this webhook. It only
-moves forward.';
+COMMENT ON COLUMN webhooks.told_at IS 'With told_shard and told_number, the sort key of the last flip that was considered for this webhook: its cursor in the
+flip log, which only moves forward.';
 ALTER TABLE ONLY webhooks ADD CONSTRAINT webhooks_pkey PRIMARY KEY (id);
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE webhooks TO shiplog_app;
 
@@ -323,7 +323,7 @@ CREATE TABLE webhook_deliveries (
 );
 COMMENT ON TABLE webhook_deliveries IS 'Messages to webhooks, sent or to be sent. While claim is set and next_at is in the future, a worker is sending it.';
 COMMENT ON COLUMN webhook_deliveries.caused_at IS 'With cause_shard and cause_number, the event that caused the flip; null for a ping.';
-COMMENT ON COLUMN webhook_deliveries.response IS 'The first bytes of the last answer.';
+COMMENT ON COLUMN webhook_deliveries.response IS 'The beginning of the last response body.';
 ALTER TABLE ONLY webhook_deliveries ADD CONSTRAINT webhook_deliveries_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY webhook_deliveries ADD CONSTRAINT webhook_deliveries_webhook_caused_at_cause_shard_cause_numb_key UNIQUE (webhook, caused_at, cause_shard, cause_number, tool);
 ALTER TABLE ONLY webhook_deliveries ADD CONSTRAINT webhook_deliveries_webhook_fkey FOREIGN KEY (webhook) REFERENCES webhooks(id) ON DELETE CASCADE;
@@ -349,8 +349,8 @@ CREATE FUNCTION append_casts(to_shard smallint, kinds text[], actors uuid[], too
 -- batch. A row's id, choice and position are those of the cast, or of the newer cast that superseded it. The newest id
 -- of a ballot, sent again, is answered from its event.
 --
--- Each look-up is LATERAL with OFFSET 0, and only index scans are enabled: a plan made while the tables were empty
--- stays right when they are full.
+-- Each look-up is LATERAL with OFFSET 0, and only index scans are enabled, so that a plan cached while the tables were
+-- empty stays fast when they are full.
 #variable_conflict use_column
 DECLARE
     batch_start bigint;
@@ -423,8 +423,8 @@ CREATE FUNCTION append_new_casts(to_shard smallint, kinds text[], actors uuid[],
 -- Appends a batch of casts to one shard, set at a time, that are expected to be the first on their ballots.
 --
 -- Every cast then counts and takes the next position, in the order of the batch, so nothing has to be looked up first:
--- a violation of the key of standings tells that a ballot exists. In that case, or if a cast is a retraction, nothing
--- of this attempt is kept and append_casts decides the batch. Both give the same answer; append_casts describes it.
+-- if a ballot exists, its insert violates the key of standings. In that case, or if a cast is a retraction, this attempt
+-- is undone and append_casts decides the batch. Both return the same rows; append_casts describes them.
 #variable_conflict use_column
 DECLARE
     batch_start bigint;
@@ -463,8 +463,8 @@ CREATE FUNCTION extend_events(upto bigint) RETURNS void
 -- Creates the partitions of events that are missing, from position 0 to the one that holds ``upto``. A partition
 -- holds the same 4,194,304 positions of every shard.
 --
--- Events never change: the first vacuum of a partition freezes it, and no later one has to come back once it is full.
--- Positions only grow, so the pages of a partition's key are filled to the end. See docs/decisions/0011.
+-- Events never change, so vacuum freezes rows at once, and a full partition needs no further vacuum. Positions only grow,
+-- so the pages of a partition's key are filled completely. See docs/decisions/0011.
 DECLARE
     span CONSTANT bigint := 4194304;
     lower_bound bigint;

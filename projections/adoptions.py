@@ -59,7 +59,7 @@ SELECT EXISTS (
         WHERE step = 'scheduled' AND effective_at <= $1)
 """
 
-# The rulebook in force is read from both.
+# Reading the rulebook in force needs both.
 RULEBOOK_READ_MODELS = (RULEBOOKS, ADOPTIONS)
 
 

@@ -1,4 +1,4 @@
-"""Rulebooks: those that editors have written. Reads include the presets that come with Shiplog."""
+"""Rulebooks that editors have written. Reads include the presets."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ class ScheduleAdoption(Struct, frozen=True):
 
 
 class RollBack(Struct, frozen=True):
-    """Undo the last adoption that was not undone yet."""
+    """Undo the most recent adoption that has not been undone."""
 
     reason: str
 
@@ -84,7 +84,7 @@ Command: TypeAlias = WriteRulebook | AdoptRulebook | ScheduleAdoption | RollBack
 
 
 class Adoptions(Struct, frozen=True):
-    """``replaced``: the digests replaced by adoptions that were not rolled back, oldest first. ``scheduled`` is by digest."""
+    """``replaced``: the digests replaced by adoptions that were not rolled back, oldest first. The dicts are by digest."""
 
     written: dict[str, Rulebook] = {}
     in_force: str = DEFAULT.digest
@@ -195,13 +195,13 @@ def _take_effect(now: datetime, state: Adoptions) -> list[EditorialEvent]:
     due = [each for each in state.scheduled.values() if each.effective_at <= now]
     events: list[EditorialEvent] = []
     in_force = state.in_force
-    for each in sorted(due, key=lambda each: (each.effective_at, each.digest)):
-        if each.digest == in_force:
-            events.append(AdoptionCalledOff(each.digest))
+    for adoption in sorted(due, key=lambda each: (each.effective_at, each.digest)):
+        if adoption.digest == in_force:
+            events.append(AdoptionCalledOff(adoption.digest))
         else:
             events += [
-                *_written_first(each.digest, state),
-                RulebookAdopted(each.digest, in_force, each.reason),
+                *_written_first(adoption.digest, state),
+                RulebookAdopted(adoption.digest, in_force, adoption.reason),
             ]
-            in_force = each.digest
+            in_force = adoption.digest
     return events

@@ -1,4 +1,4 @@
-"""Reviewers: the personas of the panel, each with a fixed seat, their row in the scorecard."""
+"""Reviewers: the personas of the panel, each with a fixed seat, which is a row of the scorecard."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Takes: one reviewer's judgement of one tool. A newer take supersedes the older one; a withdrawn one leaves none."""
+"""Takes: one reviewer's judgement of one tool. A newer take supersedes the older one, and may be withdrawn."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ class ReplayAccepted(Struct, frozen=True, tag=True):
 
 
 class RulebookWritten(Struct, frozen=True, tag=True):
-    """The rulebook can be tried and adopted by its digest from here on."""
+    """From this position on, the rulebook can be tried and adopted by its digest."""
 
     digest: str
     rulebook: Rulebook
@@ -115,7 +115,7 @@ class RulebookAdopted(Struct, frozen=True, tag=True):
 
 
 class AdoptionScheduled(Struct, frozen=True, tag=True):
-    """A worker is to adopt the rulebook at ``effective_at``, which then is a RulebookAdopted of its own."""
+    """A worker adopts the rulebook at ``effective_at``, and then appends RulebookAdopted."""
 
     digest: str
     effective_at: datetime
@@ -142,14 +142,14 @@ EditorialEvent = (
     | AdoptionCalledOff
 )
 
-# One upcaster for each version of an event that a newer one has replaced.
+# One upcaster for each version of an event that has a successor.
 UPCASTERS: tuple[Upcaster, ...] = ()
 
 _decoder = msgspec.json.Decoder(EditorialEvent)
 
 
 def type_of(event: EditorialEvent) -> str:
-    """The event's type as stored: with its version, from the second on."""
+    """The stored type, which carries the version from the second version on."""
     name = type(event).__name__
     return stored_as(name, newest(name, UPCASTERS))
 

@@ -14,10 +14,10 @@ EDITORIAL_TYPES = tuple(each.__name__ for each in get_args(editorial.EditorialEv
 
 
 def event_types(extra: Iterable[str] = ()) -> tuple[str, ...]:
-    """The families this release writes, and the ``extra`` ones."""
+    """The event types, without versions, that this release writes, and the ``extra`` ones."""
     return tuple(dict.fromkeys((*VOTING_TYPES, *EDITORIAL_TYPES, *extra)))
 
 
 def readable_types(extra: Iterable[str] = ()) -> list[str]:
-    """The stored types of every version of these families that this release reads."""
+    """The stored types of every version of ``event_types`` that this release reads."""
     return [stored for name in event_types(extra) for stored in stored_names(name, editorial.UPCASTERS)]

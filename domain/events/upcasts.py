@@ -1,4 +1,4 @@
-"""Upcasts: an event of an older version is read as one of the newest. One upcaster per version step.
+"""Upcasts: readers see an event of an older version in the newest one. One upcaster per version step.
 
 From the second version on, the stored type carries its version: ``TakePublished``, then ``TakePublished.2``.
 """
@@ -51,7 +51,7 @@ def stored_names(name: str, upcasters: Sequence[Upcaster]) -> list[str]:
 
 
 def steps(stored: str, upcasters: Sequence[Upcaster]) -> list[Upcaster]:
-    """The upcasters from this version to the newest, in order; none for the newest, or for a version not read."""
+    """The upcasters from this version to the newest, in order. Empty for the newest version, and for one this release cannot read."""
     of_family = sorted(
         (each for each in upcasters if each.name == family(stored)), key=lambda each: each.version
     )

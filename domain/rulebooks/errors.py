@@ -15,9 +15,9 @@ def explain_error(error: Exception, book: type) -> str:
     found = _PATH.match(str(error))
     assert found is not None
     problem, field = found["problem"], found["field"] or ""
-    found_field = _FIELD_PROBLEM.match(problem)
-    if found_field:
-        return _field_message(found_field[1], field, found_field[2], book)
+    field_problem = _FIELD_PROBLEM.match(problem)
+    if field_problem:
+        return _field_message(field_problem[1], field, field_problem[2], book)
     if not field:
         return problem
     return f"`{field}`: {_advice(problem, type_at(field, book))}"
@@ -27,14 +27,16 @@ def _field_message(problem: str, parent: str, name: str, book: type) -> str:
     path = f"{parent}.{name}" if parent else name
     if problem.startswith("missing"):
         return f"`{path}` is missing. Add it."
-    known = type_at(parent, book)
-    fields = [each.encode_name for each in known.fields] if isinstance(known, inspect.StructType) else []
+    field_type = type_at(parent, book)
+    fields = (
+        [each.encode_name for each in field_type.fields] if isinstance(field_type, inspect.StructType) else []
+    )
     return f"`{path}` is not a field. The fields are: {', '.join(fields)}."
 
 
-def _advice(problem: str, known: inspect.Type | None) -> str:
-    if isinstance(known, inspect.LiteralType):
-        return "write " + " or ".join(f'"{value}"' for value in known.values) + "."
+def _advice(problem: str, field_type: inspect.Type | None) -> str:
+    if isinstance(field_type, inspect.LiteralType):
+        return "write " + " or ".join(f'"{value}"' for value in field_type.values) + "."
     if "a-z0-9" in problem:
         return "write lower-case letters and digits, with single hyphens between them."
     if "matching regex" in problem:
@@ -46,13 +48,13 @@ def _advice(problem: str, known: inspect.Type | None) -> str:
 
 def type_at(field: str, book: type) -> inspect.Type | None:
     """The type of a field such as ``panel.weight`` or ``comparison[0]``."""
-    known: inspect.Type | None = inspect.type_info(book)
+    field_type: inspect.Type | None = inspect.type_info(book)
     for name in re.findall(r"[a-z_]+|\[", field):
-        match known:
+        match field_type:
             case inspect.StructType(fields=fields):
-                known = next((each.type for each in fields if each.encode_name == name), None)
+                field_type = next((each.type for each in fields if each.encode_name == name), None)
             case inspect.VarTupleType(item_type=item):
-                known = item
+                field_type = item
             case _:
-                return known
-    return known
+                return field_type
+    return field_type

@@ -96,7 +96,7 @@ class Community(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Rulebook(Struct, frozen=True, dict=True, forbid_unknown_fields=True):
-    """The combined share of panel and community makes the label: ``ship``, ``skip``, or ``between`` for the rest.
+    """The combined share of panel and community determines the label: ``ship``, ``skip``, or ``between`` for the rest.
 
     Two tools are compared by the first clause of ``comparison`` in which they differ.
     """
@@ -129,17 +129,17 @@ class Rulebook(Struct, frozen=True, dict=True, forbid_unknown_fields=True):
 
     @cached_property
     def ship_threshold(self) -> Threshold:
-        """Of the share."""
+        """Compared with the share."""
         return Threshold(_ratio(self.ship.lstrip("<>=")), "=" in self.ship)
 
     @cached_property
     def skip_threshold(self) -> Threshold:
-        """Of 1 minus the share."""
+        """Compared with 1 minus the share."""
         return Threshold(1 - _ratio(self.skip.lstrip("<>=")), "=" in self.skip)
 
     @cached_property
     def veto_threshold(self) -> Threshold | None:
-        """Of 1 minus the upper end of the interval."""
+        """Compared with 1 minus the upper end of the interval."""
         below = self.community.veto_below
         return None if below is None else Threshold(1 - _ratio(below), inclusive=False)
 
@@ -165,7 +165,7 @@ def read_rulebook(text: str) -> Rulebook:
     """From TOML. Raises InvalidRulebook, whose message names the field."""
     try:
         book = msgspec.convert(tomllib.loads(text), Rulebook)
-    except (ValueError, RecursionError) as error:  # of TOML, of msgspec, of a number without end
+    except (ValueError, RecursionError) as error:  # TOML, msgspec, or an integer of too many digits
         raise InvalidRulebook(error=explain_error(error, Rulebook)) from None
     return normalize(book)
 
@@ -237,7 +237,7 @@ def _bound(field: str, text: str, sign: str) -> str:
 
 
 def _ratio(text: str, field: str = "") -> Fraction:
-    """1/2, 0.5 and 50% are the same ratio, within 0..1."""
+    """Parse 1/2, 0.5 or 50%. Raises InvalidRulebook unless the ratio is within 0..1."""
     if _RATIO.match(text):
         try:
             ratio = Fraction(text.rstrip("%")) / (100 if text.endswith("%") else 1)

@@ -1,4 +1,4 @@
-"""Aged votes: what the votes of one tool weigh by the days of their casts, as sums that follow every vote and every day."""
+"""Aged votes: the weights of one tool's votes by the days of their casts, as running sums."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Sums(Struct, frozen=True):
 
 
 class AgedVotes:
-    """``domain.verdicts.decay.weigh`` as running sums. The weight of a day never changes: a vote is added and removed once.
+    """``domain.verdicts.decay.weigh`` as running sums. The weight of a day never changes, so a vote is added once and removed once.
 
     The scale begins with the earliest day weighed so far. With the ``sums`` of the same votes under the same rulebook,
     ``days`` need only contain those within the window.
@@ -62,7 +62,7 @@ class AgedVotes:
         return WeightedVotes(self._count, self._ship, self._ship + self._skip, self._vote_weight_today)
 
     def advance_to(self, day: int) -> None:
-        """Make this day today, and remove the votes that leave the window. Earlier days change nothing."""
+        """Set today to this day, and remove the votes that leave the window. An earlier day changes nothing."""
         if self._today is not None and day <= self._today:
             return
         self._extend_scale(day)
@@ -94,7 +94,7 @@ class AgedVotes:
         return DeltaWeights(ship_in, ship_out, skip_in, skip_out)
 
     def fast_forward(self, delta: VoteDelta, weights: DeltaWeights) -> None:
-        """Advance past a delta, without a window. Only the sums follow: the caller keeps ``days``."""
+        """Advance past a delta, without a window. Only the sums are updated: the caller updates ``days``."""
         assert delta.until is not None
         self.advance_to(delta.until)
         self._count += delta.ship_in - delta.ship_out + delta.skip_in - delta.skip_out
@@ -122,7 +122,7 @@ class AgedVotes:
         )
 
     def copy(self, days: Days) -> AgedVotes:
-        """The same sums, with days of its own."""
+        """The same sums, with ``days`` that the copy may change."""
         return AgedVotes(self._community, days, self._today, self.sums)
 
     def _weigh_days(self, votes: VotesByDay) -> tuple[int, int]:
@@ -162,6 +162,6 @@ class AgedVotes:
             self._skip *= ratio
 
     def _set_scale(self, first: int) -> None:
-        """Weights are short numbers near the day ``first``; only ratios of sums have a meaning."""
+        """Weights are small near the day ``first``. Only ratios of sums on one scale are meaningful."""
         self._first, self._weights = first, weights(self._community, first)
         self._vote_weight_today = self._weights[first if self._today is None else self._today]

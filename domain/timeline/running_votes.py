@@ -1,4 +1,4 @@
-"""Running votes: the votes of one tool as the log moves them, and their weights under the rulebook in force."""
+"""Running votes: the votes of one tool up to a point in the log, and their weights under the rulebook in force."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from domain.verdicts.decay import WeightedDays, WeightedVotes, weigh_newest_days
 
 
 class RunningVotes:
-    """``days`` are needed if the rulebook, or one adopted later, weighs age; otherwise they may be None.
+    """``days`` may be None if neither the rulebook nor one adopted later weighs age.
 
-    With ``sums`` under the rulebook that is followed first, ``days`` need only contain those within its window.
+    ``sums`` are those under the first rulebook passed to ``follow``; ``days`` then need only cover its window.
     """
 
     def __init__(
@@ -28,15 +28,14 @@ class RunningVotes:
         self.ship, self.skip, self.today, self._days = ship, skip, today, days
         self._first_sums = sums
         self._aged: AgedVotes | None = None
-        self._not_in_days: list[VoteDelta] = []
+        self._pending_deltas: list[VoteDelta] = []
 
     @property
     def days(self) -> Days | None:
-        """None where they are not kept."""
-        if self._days is not None and self._not_in_days:
-            for delta in self._not_in_days:
+        if self._days is not None and self._pending_deltas:
+            for delta in self._pending_deltas:
                 _add_to_days(self._days, delta)
-            self._not_in_days.clear()
+            self._pending_deltas.clear()
         return self._days
 
     def follow(self, rulebook: Rulebook) -> None:
@@ -55,7 +54,7 @@ class RunningVotes:
 
     @property
     def sums(self) -> Sums | None:
-        """Under the rulebook that is followed; None if it does not weigh age."""
+        """Under the rulebook in force; None if it does not weigh age."""
         return self._aged.sums if self._aged else None
 
     def count(self, transition: Transition, day: int, replaced_day: int | None) -> None:
@@ -73,7 +72,7 @@ class RunningVotes:
                 )
 
     def weigh(self, delta: VoteDelta) -> DeltaWeights | None:
-        """For ``bounds`` and ``fast_forward``. None if the rulebook that is followed does not weigh age."""
+        """For ``bounds`` and ``fast_forward``. None if the rulebook in force does not weigh age."""
         return self._aged.weigh(delta) if self._aged else None
 
     def fast_forward(self, delta: VoteDelta, weights: DeltaWeights | None) -> None:
@@ -88,7 +87,7 @@ class RunningVotes:
             for day, ship, skip in zip(*msgspec.structs.astuple(delta.removed), strict=True):
                 self._add(day, -ship, -skip)
         else:
-            self._not_in_days.append(delta)
+            self._pending_deltas.append(delta)
             self.today = delta.until if self.today is None else max(delta.until, self.today)
             if self._aged and weights:
                 self._aged.fast_forward(delta, weights)

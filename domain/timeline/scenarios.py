@@ -1,4 +1,4 @@
-"""Scenarios of a trial: every tool's verdicts under the rulebooks that were in force, or under the one that is tried."""
+"""Scenarios of a trial: every tool's verdicts under the rulebooks that were in force, or under the one on trial."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RankKey: TypeAlias = tuple[tuple[bool, Fraction], ...]
 
 
 class TimeSlice(Struct, frozen=True):
-    """The events of one tool within a span of time: its votes in numbers, and the changes one by one."""
+    """The events of one tool within a span of time: its votes as one delta, and its changes one by one."""
 
     number: int
     delta: VoteDelta
@@ -65,7 +65,7 @@ class Scenario:
         return any(book.weighs_age for book in self.rulebooks)
 
     def scan(self, tool: int, slices: Iterable[TimeSlice]) -> list[AmbiguousSlice]:
-        """Judge a tool, and find the flips of its whole history but for those within the slices returned."""
+        """Judge a tool and find its flips. Returns the ambiguous slices, whose flips are not found yet."""
         votes = RunningVotes(days={} if self.weighs_age else None)
         timeline = VerdictTimeline(tool, self.rulebooks[0], votes=votes)
         ambiguous = self._scan(timeline, slices)
@@ -76,21 +76,22 @@ class Scenario:
         return ambiguous
 
     def scan_finer(self, ambiguous: AmbiguousSlice, slices: Iterable[TimeSlice]) -> list[AmbiguousSlice]:
-        """The same for the shorter slices that an ambiguous one is divided into."""
+        """``scan`` for the shorter slices into which an ambiguous one was divided."""
         return self._scan(ambiguous.timeline, slices)
 
     def fold(self, ambiguous: AmbiguousSlice, votes: Sequence[VoteEvent]) -> None:
-        """Find the flips of an ambiguous slice by its single votes."""
+        """Find the flips of an ambiguous slice vote by vote."""
         self.flips[ambiguous.tool] += ambiguous.timeline.fold(votes, ambiguous.slice.changes)
 
     def _scan(self, timeline: VerdictTimeline, slices: Iterable[TimeSlice]) -> list[AmbiguousSlice]:
         found, ambiguous = self.flips.setdefault(timeline.tool, []), list[AmbiguousSlice]()
-        for each in slices:
-            weights = timeline.votes.weigh(each.delta)
-            flips = timeline.fast_forward(each.delta, weights, each.changes)
+        for time_slice in slices:
+            delta, changes = time_slice.delta, time_slice.changes
+            weights = timeline.votes.weigh(delta)
+            flips = timeline.fast_forward(delta, weights, changes)
             if flips is None:
-                ambiguous.append(AmbiguousSlice(self, each, timeline.copy(each.changes)))
-                timeline.advance_past(each.delta, weights, each.changes)
+                ambiguous.append(AmbiguousSlice(self, time_slice, timeline.copy(changes)))
+                timeline.advance_past(delta, weights, changes)
             else:
                 found += flips
         return ambiguous

@@ -1,7 +1,7 @@
 """Timelines: the verdict of one tool along the log, event by event, or slice by slice where a slice cannot contain a flip.
 
 A label only rises with votes for ship and only falls with votes for skip (domain/verdicts/labels.py). If it is the same
-at the highest and at the lowest tally that a slice can reach, no vote of the slice flips it, in whatever order they came.
+at the highest and at the lowest tally that a slice can reach, no vote of the slice flips it, whatever their order.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class VerdictTimeline:
         self._follow_rulebook(rulebook)
 
     def copy(self, changes: Sequence[Change] = ()) -> VerdictTimeline:
-        """An independent copy, to be followed through a slice with these changes and no others."""
+        """An independent copy that can be advanced through a slice with these changes only."""
         other = copy(self)
         needs_all_days = any(
             isinstance(each, RulebookChange) and each.rulebook.weighs_age for each in changes
@@ -80,9 +80,10 @@ class VerdictTimeline:
     def fast_forward(
         self, delta: VoteDelta, weights: DeltaWeights | None, changes: Sequence[Change] = ()
     ) -> list[Flip] | None:
-        """Advance past a slice by its numbers, and give the flips of its changes. ``weights`` are ``votes.weigh(delta)``.
+        """Advance past a slice without its single votes. Returns the flips that its changes cause.
 
-        Returns None, and stays where it is, if the numbers do not say at which event, if any, the verdict flipped.
+        ``weights`` are ``votes.weigh(delta)``. Returns None, and changes nothing, if a vote may have flipped the verdict, or
+        the delta does not determine the flips.
         """
         if changes:
             return self._fast_forward_through(delta, weights, changes)
@@ -117,7 +118,7 @@ class VerdictTimeline:
         return flips
 
     def advance_past(self, delta: VoteDelta, weights: DeltaWeights | None, changes: Sequence[Change]) -> None:
-        """Advance to the end of a slice, whatever flipped within it."""
+        """Advance to the end of a slice without finding its flips."""
         book, takes = self.rulebook, self.takes
         for change in changes:
             if isinstance(change, RulebookChange):
@@ -154,7 +155,7 @@ class VerdictTimeline:
 
 
 def rule_of(rulebook: Rulebook, takes: Mapping[str, Judgement]) -> Rule:
-    """The rulebook for the panel that these takes make."""
+    """The rulebook, reduced to a panel with these takes."""
     panel = rulebook.panel
     if panel.weight == 0:
         return rule_at(rulebook, 0, 0)
@@ -162,7 +163,7 @@ def rule_of(rulebook: Rulebook, takes: Mapping[str, Judgement]) -> Rule:
     if len(counted) < panel.quorum:
         return rule_at(rulebook, 0, 0)
     total = worth = 0
-    for weight, each in counted:
+    for weight, take_worth in counted:
         total += weight
-        worth += weight * each
+        worth += weight * take_worth
     return rule_at(rulebook, worth, 100 * total)

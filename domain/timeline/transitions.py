@@ -1,4 +1,4 @@
-"""Vote events as a timeline follows them, one after the other in the order of the log."""
+"""Vote events in the order of the log, and their effects on a tally."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results of a trial: what all verdicts are, and what they would have been under another rulebook."""
+"""Results of a trial: every tool's verdict, and its verdict if another rulebook had been in force."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ class ScenarioResult(Struct, frozen=True):
 
 
 class ToolComparison(Struct, frozen=True):
-    """``in_force``: under the rulebooks that were in force, each in its time. ``tried``: under the other one throughout.
+    """``in_force``: under the rulebooks that were in force, each in its period. ``tried``: under the rulebook on trial.
 
-    ``panel_and_crowd_differ``: most takes and most votes disagree, and there are enough votes for the rulebook tried.
+    ``panel_and_crowd_differ``: the majorities of takes and of votes differ, and the votes reach the minimum of the rulebook
+    on trial.
     """
 
     tool: int
@@ -32,7 +33,7 @@ class ToolComparison(Struct, frozen=True):
 
     @property
     def flips_now(self) -> bool:
-        """Whether the verdict would be another now."""
+        """Whether the current verdict would differ."""
         return self.in_force.label != self.tried.label
 
 
@@ -50,7 +51,7 @@ class Trial(Struct, frozen=True):
 
 
 class Totals(Struct, frozen=True):
-    """``flips_now`` and ``rank_moves`` are tools, ``flips`` are those under the rulebook tried."""
+    """``flips_now``, ``rank_moves`` and ``disagreements`` count tools; ``flips`` those under the rulebook on trial."""
 
     tools: int
     flips_now: int

@@ -1,4 +1,4 @@
-"""Vote deltas: what a time slice did to the votes of one tool, in numbers, and the bounds of the votes within the slice."""
+"""Vote deltas: the change of one tool's vote counts over a time slice, and the bounds of the counts within it."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Bounds(Struct, frozen=True):
 
 
 def bounds_of(ship: tuple[int, int], skip: tuple[int, int]) -> Bounds:
-    """Bounds where age is not weighed. A count below 0 is raised to 0."""
+    """Bounds under a rulebook that does not weigh age. A count below 0 is raised to 0."""
     if ship[0] < 0:
         ship = 0, ship[1]
     if skip[0] < 0:
@@ -85,8 +85,8 @@ def bounds_of(ship: tuple[int, int], skip: tuple[int, int]) -> Bounds:
 def label_within(rule: Rule, bounds: Bounds) -> Label | None:
     """The label if it is the same everywhere within the bounds, else None.
 
-    With a quorum everywhere, the label is the same if it is the same at the highest and at the lowest tally, each with
-    the narrowest interval and with the widest. Where the quorum may be missed, it must also be the panel's label.
+    While the quorum holds, it is enough to compare the highest and the lowest tally, each with the narrowest and the
+    widest interval. Where votes may fall below the quorum, the label must also be the panel's.
     """
     narrow, wide = bounds.vote_weight_today
     if narrow != wide and _interval_raises_and_lowers(rule.book):

@@ -70,7 +70,7 @@ def weigh(ballots: Ballots, community: Community) -> WeightedVotes:
 
 
 def weigh_days(ballots: Ballots, community: Community) -> WeightedDays:
-    """One row for all votes where age does not matter."""
+    """A single row for all votes if the rulebook does not weigh age."""
     if not community.weighs_age:
         return WeightedDays([1], [ballots.ship], [ballots.skip])
     newest = sorted(
@@ -95,7 +95,7 @@ def weigh_newest_days(
 class Weights(dict[int, int]):
     """The weight of a vote by the day of its cast, computed on first use: whole numbers from ``first_day`` on.
 
-    ``weights`` gives others for earlier days. All that it gives for one half-life differ by a power of two.
+    Earlier days need another scale, from ``weights``. Two scales of one half-life differ by a power of two.
     """
 
     def __init__(self, half_life: int | None, half_lives: int) -> None:
@@ -116,7 +116,7 @@ class Weights(dict[int, int]):
 
 
 def weights(community: Community, first: int) -> Weights:
-    """Divided by the largest power of two that leaves whole numbers from the day ``first`` on, so that they stay short."""
+    """Whole numbers from the day ``first`` on, divided by the largest power of two that leaves them whole."""
     half_life = community.half_life_days
     return _weights(half_life, 0 if half_life is None else first // half_life)
 
@@ -128,7 +128,7 @@ def _weights(half_life: int | None, half_lives: int) -> Weights:
 
 @lru_cache(100_000)
 def _root(half_life: int, rest: int) -> int:
-    """floor(2**(32 + rest / half_life)): by fifty digits, or exactly where these are too close to a whole number."""
+    """floor(2**(32 + rest / half_life)): with fifty digits, or exactly where those are too close to a whole number."""
     power = _DIGITS.exp(_DIGITS.divide(_DIGITS.multiply(_LN_2, Decimal(rest)), Decimal(half_life)))
     root = _DIGITS.multiply(power, Decimal(1 << _BINARY_PLACES))
     near = int(root.to_integral_value())

@@ -1,6 +1,6 @@
 """Explanations: a verdict in sentences. Numbers are rounded to four places; labels.py decides by exact ones.
 
-The sentences are part of API answers and of proofs; verify_verdict.py makes the same ones by code of its own.
+The sentences are part of API answers and of proofs; verify_verdict.py builds the same ones with separate code.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class Rule(Struct, frozen=True, dict=True):
     skip: Threshold
 
     def has_quorum(self, votes: WeightedVotes) -> bool:
-        """Whether votes count under this rulebook, and are enough to."""
+        """Whether the rulebook weighs votes, and there are enough of them."""
         return votes.count >= self._quorum and votes.total > 0
 
     @cached_property
@@ -100,7 +100,7 @@ def rule_for(book: Rulebook, panel: Fraction | None) -> Rule:
 
 @lru_cache(10_000)
 def rule_at(book: Rulebook, worth: int, worth_max: int) -> Rule:
-    """For a panel with the share worth/worth_max; 0 and 0 stand for a panel below its quorum.
+    """For a panel with the share worth/worth_max; both are 0 for a panel below its quorum.
 
     Panels are few and small, so the cache holds the few hundred states that occur.
     """

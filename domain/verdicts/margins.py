@@ -20,8 +20,8 @@ Remaining: TypeAlias = Callable[[int], WeightedVotes]
 def vote_margin(rule: Rule, days: WeightedDays, votes: WeightedVotes) -> int | None:
     """``votes`` is the sum of ``days``. None where no removal of votes changes the label.
 
-    As long as the quorum holds, the label moves furthest when votes of one side are removed, heaviest first; below the
-    quorum votes do not count, whichever were removed. The margin is the shortest of these ways.
+    While the quorum holds, the fastest way to change the label is to remove votes of one side, heaviest first; below the
+    quorum votes do not count, whichever were removed. The margin is the smallest of these three numbers.
     """
     if not rule.has_quorum(votes):
         return None
@@ -30,10 +30,10 @@ def vote_margin(rule: Rule, days: WeightedDays, votes: WeightedVotes) -> int | N
     def fewest(remaining: Remaining, count: int) -> int | None:
         return _first(lambda removed: rule.label(remaining(removed)) != label, min(spare, count))
 
-    ways = [fewest(*_without_ships(days, votes)), fewest(*_without_skips(days, votes))]
+    margins = [fewest(*_without_ships(days, votes)), fewest(*_without_skips(days, votes))]
     if rule.panel_label != label:
-        ways.append(spare + 1)
-    return min((each for each in ways if each is not None), default=None)
+        margins.append(spare + 1)
+    return min((each for each in margins if each is not None), default=None)
 
 
 def _without_ships(days: WeightedDays, votes: WeightedVotes) -> tuple[Remaining, int]:

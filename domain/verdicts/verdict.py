@@ -55,7 +55,7 @@ class Margin(Struct, frozen=True):
 
 
 class Verdict(Struct, frozen=True):
-    """``decided`` is what the label rests on; ``rulebook`` and ``inputs`` are digests."""
+    """``decided`` names what determined the label; ``rulebook`` and ``inputs`` are digests."""
 
     label: Label
     decided: DecidedBy

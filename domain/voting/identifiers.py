@@ -1,4 +1,4 @@
-"""Vote ids and voters, where the sender chooses them: their limits, each checked and stated once."""
+"""Limits of vote ids and voters that a client chooses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def valid_voter(voter: bytes) -> bool:
 
 
 def valid_id(now: int) -> Callable[[UUID], bool]:
-    """The check for ids that arrive ``now``, in milliseconds since 1970. Prepared once, it is fast for many ids."""
+    """The check for ids that arrive ``now``, in milliseconds since 1970. Create it once for many ids."""
     limit = (now + AHEAD_MILLISECONDS_MAX + 1) << _CLOCK_SHIFT
 
     def is_valid(id: UUID) -> bool:

@@ -22,7 +22,7 @@ class Cast(Struct, frozen=True):
 
 
 class Ballot(Struct, frozen=True):
-    """The current choice and the newest id; ``replaced`` and ``counted`` are the answer that id was given."""
+    """The current choice and the newest id; ``replaced`` and ``counted`` belong to the answer to that id."""
 
     id: UUID | None = None
     choice: str | None = None

@@ -21,7 +21,7 @@ State: TypeAlias = Literal["pending", "delivered", "failed"]
 PING = "webhook.ping"
 FLIPPED = "verdict.flipped"
 SECRET_BYTES = 32
-_SECRET_PREFIX = "whsec_"  # noqa: S105 - the prefix of secrets is not one
+_SECRET_PREFIX = "whsec_"  # noqa: S105 - the prefix of a secret is not a secret
 
 # The delays after each failed attempt, as the specification recommends: about three days in all.
 RETRY_DELAYS = tuple(

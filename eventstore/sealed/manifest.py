@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from domain.shared.log import Shard
 
 FORMAT = 1
-# The Parquet file's. SEGMENT_EVENTS in eventstore/sealed/duck.py turns them back into the columns of `events`.
+# Of the Parquet file. SEGMENT_EVENTS in eventstore/sealed/duck.py turns them back into the columns of `events`.
 COLUMNS = {
     "position": "BIGINT",
     "recorded_at": "TIMESTAMPTZ",

@@ -18,7 +18,7 @@ from eventstore.sealed.manifest import COLUMNS, FORMAT, Content, Manifest, Segme
 from eventstore.sealed.rows import EXPORT_ROWS, SUM_IN_DUCKDB, SUM_IN_POSTGRES, make_content
 from eventstore.sealed.store import Store
 
-# Locks of the session, so that no transaction stays open while DuckDB works.
+# Session-level locks, so that no transaction stays open while DuckDB works.
 TRY_LOCK = "SELECT pg_try_advisory_lock(hashtext('shiplog seal'), $1)"
 UNLOCK_SEALING = "SELECT pg_advisory_unlock(hashtext('shiplog seal'), $1)"
 
@@ -47,7 +47,7 @@ async def find_due_segments(pool: Pool[Record], store: Store, plan: SealPlan) ->
 
 
 def _split(shard: Shard, last: int, head: int, plan: SealPlan) -> list[Segment]:
-    """Segments end at multiples of the size, wherever the last one ended."""
+    """Segments end at multiples of the size, even if the last one ended between two."""
     end = head if plan.short else head - plan.behind
     segments: list[Segment] = []
     while (upto := (last // plan.size + 1) * plan.size) <= end or (plan.short and last < end):
@@ -76,7 +76,7 @@ async def seal(pool: Pool[Record], store: Store, segment: Segment, threads: int 
             _compare(segment, expected, written)
             sha256 = await asyncio.to_thread(store.sha256, parquet)
             manifest = Manifest(FORMAT, segment.shard, written, COLUMNS, sha256)
-            # Not in a thread, which would outlive a cancelled task and its lock.
+            # Not in a thread: it would continue after the task is cancelled and the lock released.
             store.publish(parquet, manifest)
             return manifest
 

@@ -1,4 +1,4 @@
-"""The folder of segments, which defines what is sealed. Files appear complete, and are never changed."""
+"""The folder of segments, which defines what is sealed. Files are published complete and never changed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Store:
 
     def segments(self, shard: Shard | None = None) -> list[Segment]:
         """The sealed segments in order. Raises SegmentError for a gap, an overlap, a foreign file or a missing file."""
-        # A file is published just before its manifest, so one that looks unpaired is looked at again.
+        # A file is published just before its manifest, so an unpaired one is checked a second time.
         unpaired = self._unpaired(shard) and self._unpaired(shard)
         if unpaired:
             raise SegmentError(
@@ -134,10 +134,10 @@ def _other(path: Path) -> str:
 def _check_contiguous(segments: Sequence[Segment]) -> None:
     last: dict[Shard, int] = {}
     for segment in segments:
-        due = last.get(segment.shard, 0) + 1
-        if segment.first != due:
-            what = "a gap before it" if segment.first > due else "an overlap with the one before"
-            raise SegmentError(f"{segment}{FILE} should begin at position {due}: there is {what}.")
+        expected = last.get(segment.shard, 0) + 1
+        if segment.first != expected:
+            problem = "a gap before it" if segment.first > expected else "an overlap with the one before"
+            raise SegmentError(f"{segment}{FILE} should begin at position {expected}: there is {problem}.")
         last[segment.shard] = segment.last
 
 

@@ -17,8 +17,8 @@ AS $$
 -- batch. A row's id, choice and position are those of the cast, or of the newer cast that superseded it. The newest id
 -- of a ballot, sent again, is answered from its event.
 --
--- Each look-up is LATERAL with OFFSET 0, and only index scans are enabled: a plan made while the tables were empty
--- stays right when they are full.
+-- Each look-up is LATERAL with OFFSET 0, and only index scans are enabled, so that a plan cached while the tables were
+-- empty stays fast when they are full.
 #variable_conflict use_column
 DECLARE
     batch_start bigint;

@@ -7,8 +7,8 @@ AS $$
 -- Appends a batch of casts to one shard, set at a time, that are expected to be the first on their ballots.
 --
 -- Every cast then counts and takes the next position, in the order of the batch, so nothing has to be looked up first:
--- a violation of the key of standings tells that a ballot exists. In that case, or if a cast is a retraction, nothing
--- of this attempt is kept and append_casts decides the batch. Both give the same answer; append_casts describes it.
+-- if a ballot exists, its insert violates the key of standings. In that case, or if a cast is a retraction, this attempt
+-- is undone and append_casts decides the batch. Both return the same rows; append_casts describes them.
 #variable_conflict use_column
 DECLARE
     batch_start bigint;

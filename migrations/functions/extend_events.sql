@@ -3,8 +3,8 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
 -- Creates the partitions of events that are missing, from position 0 to the one that holds ``upto``. A partition
 -- holds the same 4,194,304 positions of every shard.
 --
--- Events never change: the first vacuum of a partition freezes it, and no later one has to come back once it is full.
--- Positions only grow, so the pages of a partition's key are filled to the end. See docs/decisions/0011.
+-- Events never change, so vacuum freezes rows at once, and a full partition needs no further vacuum. Positions only grow,
+-- so the pages of a partition's key are filled completely. See docs/decisions/0011.
 DECLARE
     span CONSTANT bigint := 4194304;
     lower_bound bigint;

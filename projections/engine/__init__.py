@@ -1,1 +1,1 @@
-"""The engine: a projection's SELECT folded into its table, exactly once, and what happens when that fails."""
+"""The engine: folds the SELECT of a projection into its table exactly once, and handles events it cannot fold."""

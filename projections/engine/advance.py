@@ -27,7 +27,7 @@ from projections.engine.poison import POISON_ERRORS, fold_past_poison
 from projections.engine.projection import RANGE, Projection
 from projections.engine.upcasting import quoted, with_upcasts
 
-# All read models of a shard are claimed, or none: those that advance together stay at one position.
+# All read models of a shard are claimed, or none, so that those at one position stay at one position.
 CLAIM_SHARD = f"""
 SELECT c.projection, c.position, h.position AS head
   FROM checkpoints AS c JOIN heads AS h USING (shard)
@@ -46,9 +46,9 @@ WITH moved AS (
 SELECT count(*) FROM moved
 """
 
-# One transaction folds at most this: large enough to be cheap, small enough that readers see votes soon.
+# The limit of one transaction: large enough to be cheap, small enough that readers see votes soon.
 BATCH_EVENTS = 50_000
-# A batch that may contain poison: each read model folds it separately, and halves what fails.
+# A batch that may contain poison: each read model folds it separately, and halves a range that fails.
 SEPARATE_BATCH_EVENTS = 2_048
 
 
@@ -100,7 +100,7 @@ async def advance(
 ) -> AdvanceResult | None:
     """Advance the shard's read models by one range, in one transaction. None when there is nothing to claim.
 
-    The read models furthest behind advance first, up to the checkpoint of the next ones; from one position on, all
+    The read models furthest behind advance first, up to the checkpoint of the next ones; once at one position, all
     advance together. A blocked read model (blocked.py) stays at its checkpoint and delays no other. An event that a
     read model cannot fold is parked (poison.py).
     """

@@ -1,7 +1,7 @@
 """Blocked read models: they stay at their checkpoint until this software is upgraded or their fold is fixed.
 
-A version blocks a read model before an event of a type it reads, in a newer version than this software reads. Poison
-blocks it when it has parked so many events of a shard that its fold must be at fault, not the events.
+A read model is blocked by a version when its next event has a type it reads, but in a version newer than this software
+reads. It is blocked by poison when it has parked PARKED_EVENTS_MAX events of a shard: then its fold must be at fault.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ async def first_unreadable(
 async def blocked_position(
     conn: PoolConnectionProxy[Record], live: Projection, shard: Shard, upto: int
 ) -> int | None:
-    """The position that blocks the live version, if any up to ``upto``: its shadow must not pass it either."""
+    """The position up to ``upto`` that blocks the live version, or None. Its shadow must not pass that position either."""
     reached = int(await conn.fetchval(READ_CHECKPOINT, shard, live.name))
     if live.name in await blocked_by_poison(conn, shard):
         return reached + 1
@@ -149,7 +149,7 @@ async def read_blocked(
 async def record_unknown_types(
     conn: PoolConnectionProxy[Record], projections: Sequence[Projection], shard: Shard, after: int, upto: int
 ) -> None:
-    """Store the types in this range that these read models pass over because they do not know them."""
+    """Store the types in this range that these read models skip because they do not know them."""
     await conn.execute(RECORD_UNKNOWN_TYPES, shard, after, upto, readable_types(known_families(projections)))
 
 

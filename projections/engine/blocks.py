@@ -1,4 +1,4 @@
-"""Block sums: what each block of positions added to a sum. The sum of a shard's first blocks is a past state."""
+"""Block sums: what each block of positions added to a sum. Adding up a shard's first blocks gives a past state."""
 
 from __future__ import annotations
 

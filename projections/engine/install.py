@@ -1,4 +1,4 @@
-"""Install: create the read models' tables, rebuild those whose definition changed, drop those that are gone."""
+"""Install: create the read models' tables, rebuild those whose definition changed, drop those no longer defined."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ IS_VIEW = "SELECT EXISTS (SELECT FROM pg_views WHERE schemaname = 'read_models' 
 
 
 async def install(conn: Connection[Record], projections: Sequence[Projection]) -> list[str]:
-    """Create the tables; drop and create again those whose definition changed. Returns the names of both."""
+    """Create the missing tables, and create again those whose definition changed. Returns the names of both."""
     known = {row[0]: row[1] for row in await conn.fetch(READ_DEFINITIONS)}
     changed = [projection for projection in projections if known.get(projection.name) != projection.digest]
     for projection in changed:
@@ -45,9 +45,9 @@ async def install(conn: Connection[Record], projections: Sequence[Projection]) -
 
 
 async def drop_obsolete(conn: Connection[Record], names: Collection[str]) -> list[str]:
-    """Drop every read model that is none of ``names``, with all that is recorded of it. Returns the dropped names.
+    """Drop every read model except ``names``, and its checkpoints and other records. Returns the dropped names.
 
-    A process of the release before goes on without them: it advances what has a checkpoint.
+    Processes of the previous release keep running: they advance only read models that have checkpoints.
     """
     async with conn.transaction():
         await conn.execute("SET LOCAL ROLE shiplog_app")

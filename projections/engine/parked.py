@@ -1,4 +1,4 @@
-"""Parked events, the dead letters of a read model: events that it could not fold and passed. Each version has its own."""
+"""Parked events, the dead letters of a read model: events that it could not fold and skipped. Each version has its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A projection: one SELECT over `events`, and every statement that is made from it.
+"""A projection: one SELECT over `events`, and every statement derived from it.
 
 The engine narrows ``events`` to a range. The SELECT is the same for every range, whether it is folded live, rebuilt by
 a replay, recounted or read as of a past position.
@@ -70,7 +70,7 @@ class Projection(Struct, frozen=True, dict=True):
 
     @property
     def versions(self) -> tuple[Projection, Projection, Projection]:
-        """The live read model, its shadow and its previous version, which may all have checkpoints."""
+        """The live read model, its shadow and its previous version, each of which may have checkpoints."""
         return self, self.shadow, self.previous
 
     @cached_property
@@ -194,7 +194,7 @@ class Projection(Struct, frozen=True, dict=True):
 
     @property
     def fold_select(self) -> str:
-        """The rows of the table, in its columns, that ``events`` come to."""
+        """Fold ``events`` to rows, in the columns of the table."""
         return f"SELECT {self.column_list} FROM ({self._one_row_per_key}) AS folded"
 
     @property

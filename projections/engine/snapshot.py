@@ -1,4 +1,4 @@
-"""Snapshots: all reads of one answer see the same commits, and the answer says up to which positions."""
+"""Snapshots: all reads of one answer see the same commits, and the answer has their positions."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Snapshot:
         return Freshness(positions, lag_ms, sum(row["parked"] for row in rows))
 
     async def newest(self) -> datetime | None:
-        """The time of the newest event that the answer includes; None of an empty log."""
+        """The time of the newest event that the answer includes; None for an empty log."""
         shown = (await self.freshness()).positions
         newest: datetime | None = await self._conn.fetchval(
             READ_NEWEST_TIME, [each.shard for each in shown], [each.number for each in shown]

@@ -1,6 +1,6 @@
 """Upcasting in SQL: folds see every event in its newest shape. Parked events can be excluded too.
 
-While no type has an upcaster, every statement stays as it is.
+While no type has an upcaster, statements are not changed.
 """
 
 from __future__ import annotations

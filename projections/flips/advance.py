@@ -1,7 +1,7 @@
 """The flip engine: advances the flip log by one batch of the order of the log across shards, exactly once.
 
-A batch ends at the latest at an adoption, so one rulebook is in force throughout. If it does not weigh votes they are not
-read; before a rulebook is adopted that does, they are counted in batches of their own.
+A batch ends at the latest at an adoption, so one rulebook is in force throughout. Votes are not read while
+that rulebook does not weigh them; before one that does is adopted, they are counted in separate batches.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ async def advance_flips(pool: Pool[Record], *, batch_events: int = BATCH_EVENTS)
 
 
 async def fold_next(conn: Connection, upto: Sequence[Position], batch_events: int) -> int | None:
-    """Fold the next batch up to these positions, in the transaction of a caller who holds the lock."""
+    """Fold the next batch up to these positions, in the caller's transaction, which holds the lock."""
     if await is_late(conn):
         await begin(conn)
     batch = await next_batch(conn, upto, batch_events)
@@ -134,7 +134,7 @@ async def _fold(
     tools = await count_batch(conn, batch, book) if book.weighs_votes else {}
     flips, ambiguous = _fast_forward(tools, history)
     votes = await read_votes(conn, batch, ambiguous) if ambiguous else {}
-    without_votes = await _read_or_begin(conn, book, history.takes.keys() - tools.keys())
+    without_votes = await _read_or_create(conn, book, history.takes.keys() - tools.keys())
     folded = ambiguous | without_votes
     for tool, timeline in folded.items():
         flips += timeline.fold(votes.get(tool, []), history.takes.get(tool, []))
@@ -149,19 +149,19 @@ async def _fold(
 def _fast_forward(
     tools: dict[int, ToolBatch], history: EditorialHistory
 ) -> tuple[list[Flip], dict[int, VerdictTimeline]]:
-    """The flips of tools whose votes flip nothing, and the timelines of those that have to be folded vote by vote."""
+    """The flips that takes caused, and the timelines of the tools that have to be folded vote by vote."""
     flips, ambiguous = list[Flip](), dict[int, VerdictTimeline]()
-    for tool, each in tools.items():
-        weights = each.timeline.votes.weigh(each.delta)
-        found = each.timeline.fast_forward(each.delta, weights, history.takes.get(tool, []))
+    for tool, tool_batch in tools.items():
+        timeline, delta = tool_batch.timeline, tool_batch.delta
+        found = timeline.fast_forward(delta, timeline.votes.weigh(delta), history.takes.get(tool, []))
         if found is None:
-            ambiguous[tool] = each.timeline
+            ambiguous[tool] = timeline
         else:
             flips += found
     return flips, ambiguous
 
 
-async def _read_or_begin(
+async def _read_or_create(
     conn: Connection, book: Rulebook, tools: AbstractSet[int]
 ) -> dict[int, VerdictTimeline]:
     stored = await read_timelines(conn, book, tools)
@@ -169,7 +169,7 @@ async def _read_or_begin(
 
 
 async def _adopt(conn: Connection, book: Rulebook, adopted: RulebookChange) -> list[Flip]:
-    """Judge every tool again. All flips have the adoption as their cause."""
+    """Judge every tool again. The adoption is the cause of all these flips."""
     timelines = await read_all_timelines(conn, book, dated=adopted.rulebook.weighs_age)
     flips = [flip for timeline in timelines.values() if (flip := timeline.change(adopted)) is not None]
     await save_timelines(conn, [timelines[flip.tool] for flip in flips])

@@ -1,4 +1,4 @@
-"""Batches of the flip engine: which events are folded next, a section of the order of the log across shards.
+"""Batches of the flip engine: the events to fold next, which are consecutive in the order of the log across shards.
 
 A batch ends at some event of that order: all events up to it are in this batch or in an earlier one, and none after it. It
 ends at the latest at an adoption, and before an event that this release cannot read.
@@ -93,7 +93,7 @@ async def next_batch(conn: Connection, upto: Sequence[Position], batch_events: i
 
 
 async def read_flips_blocked(pool: Pool[Record]) -> list[BlockedByVersion]:
-    """The events, newer than this release, that the flip engine waits at."""
+    """The events of a newer release that the flip engine stops before."""
     rows = await pool.fetch(READ_BLOCKED, readable_types(FAMILIES), FAMILIES)
     return [BlockedByVersion(NAME, Position(Shard(row[0]), row[1]), row[2]) for row in rows]
 

@@ -1,5 +1,5 @@
 -- Adds the votes of the shards $1, after the positions $2 and up to $3, to the timelines of their tools.
--- Gives a row a tool: the timeline as it was before, and the numbers of the delta. A day is counted from 1970-01-01, UTC.
+-- Returns a row per tool: its timeline before this statement, and the delta. A day is counted from 1970-01-01, UTC.
 WITH casts AS NOT MATERIALIZED (
     SELECT e.*, CAST(floor(date_part('epoch', recorded_at) / 86400) AS integer) AS day
       FROM unnest($1::smallint[], $2::bigint[], $3::bigint[]) AS r (shard, after, upto)

@@ -1,5 +1,6 @@
 -- Adds the votes of the shards $1, after the positions $2 and up to $3, to the days of their tools' timelines.
--- Gives a row a tool: columns of the days of the casts, and of the votes added and removed. A day is counted from 1970-01-01, UTC.
+-- Returns a row per tool: the days of the casts, and the votes added and removed on each, as arrays.
+-- A day is counted from 1970-01-01, UTC.
 WITH casts AS NOT MATERIALIZED (
     SELECT e.*, CAST(floor(date_part('epoch', recorded_at) / 86400) AS integer) AS day,
            CAST(floor(date_part('epoch', replaced_at) / 86400) AS integer) AS replaced_day

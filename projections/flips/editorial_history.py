@@ -1,4 +1,4 @@
-"""Editorial history: what the editorial shard did to verdicts, take changes and adoptions, in a range of the log."""
+"""Editorial history: the take changes and the adoptions in a range of the log, on which verdicts depend."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from domain.timeline.changes import RulebookChange, TakeChange
 from domain.timeline.flips import LogOrder
 from domain.verdicts.verdict import Judgement
 
-Reading: TypeAlias = "PoolConnectionProxy[Record] | Pool[Record]"
+ConnectionOrPool: TypeAlias = "PoolConnectionProxy[Record] | Pool[Record]"
 
 CHANGES = ("TakePublished", "TakeWithdrawn", "RulebookAdopted")
 CHANGES_AND_TOOLS = (*CHANGES, "ToolListed", "ToolRetired")
@@ -75,7 +75,7 @@ class EditorialHistory(Struct, frozen=True):
 
 
 async def read_editorial_history(
-    conn: Reading, after: int, upto: int, families: Sequence[str] = CHANGES
+    conn: ConnectionOrPool, after: int, upto: int, families: Sequence[str] = CHANGES
 ) -> EditorialHistory:
     """The events after a position and up to another. ``tools`` need CHANGES_AND_TOOLS, and a range from the start."""
     history = EditorialHistory(set(), defaultdict(list), [], [])
@@ -117,8 +117,8 @@ def _add(
             raise UndecodableEvent(data=type(event).__name__, error=f"it is stored as {kind}")
 
 
-async def rulebook_at(conn: Reading, position: int) -> Rulebook:
-    """The rulebook in force after this position of the editorial shard. Unreadable adoptions are passed over."""
+async def rulebook_at(conn: ConnectionOrPool, position: int) -> Rulebook:
+    """The rulebook in force after this position of the editorial shard. Unreadable adoptions are skipped."""
     for stored, data in await conn.fetch(READ_ADOPTIONS, EDITORIAL, position, _stored("RulebookAdopted")):
         try:
             event = editorial.decode(data, stored)
@@ -129,7 +129,7 @@ async def rulebook_at(conn: Reading, position: int) -> Rulebook:
     return DEFAULT
 
 
-async def _find_rulebook(conn: Reading, digest: str) -> Rulebook:
+async def _find_rulebook(conn: ConnectionOrPool, digest: str) -> Rulebook:
     """Raises UndecodableEvent."""
     for stored, data in await conn.fetch(FIND_RULEBOOK, EDITORIAL, _stored("RulebookWritten"), digest):
         event = editorial.decode(data, stored)

@@ -17,7 +17,7 @@ from eventstore.as_of_positions import READ_RECORDED_AT, NoSuchEvent
 from eventstore.polling import poll_until
 from projections.engine.snapshot import Freshness, ReadModelBehind
 from projections.engine.upcasting import with_upcasts
-from projections.flips.store import Reading, flip_of, read_frontier
+from projections.flips.store import ConnectionOrPool, flip_of, read_frontier
 
 READ_NEWEST = """
 SELECT tool, before, after, recorded_at, cause_shard, cause_position, event, rulebook FROM flips
@@ -88,15 +88,15 @@ class FlipDetails(Struct, frozen=True):
 
 
 @asynccontextmanager
-async def flips_at_one_moment(pool: Pool[Record]) -> AsyncIterator[tuple[Reading, Freshness]]:
+async def flips_at_one_moment(pool: Pool[Record]) -> AsyncIterator[tuple[ConnectionOrPool, Freshness]]:
     async with pool.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
         yield conn, await read_frontier(conn)
 
 
 async def newest_flips(
-    conn: Reading, since: LogOrder, before: tuple[LogOrder, int], limit: int, tool: int | None = None
+    conn: ConnectionOrPool, since: LogOrder, before: tuple[LogOrder, int], limit: int, tool: int | None = None
 ) -> list[FlipDetails]:
-    """After ``since`` and before an event and a tool: of the flips that this event caused, those of lower tool numbers."""
+    """Those after ``since`` and before the pair (event, tool), newest first. Flips of one event are ordered by tool."""
     end, end_tool = before
     span = (since.recorded_at, since.shard, since.number, end.recorded_at, end.shard, end.number)
     if tool is None:
@@ -107,7 +107,7 @@ async def newest_flips(
 
 
 async def flips_since(
-    conn: Reading, since: dict[int, LogOrder], tool_limit: int
+    conn: ConnectionOrPool, since: dict[int, LogOrder], tool_limit: int
 ) -> dict[int, list[FlipDetails]]:
     """By tool, at most ``tool_limit`` each, newest first. Tools without flips since then are left out."""
     rows = await conn.fetch(READ_SINCE, *_columns(since), tool_limit)
@@ -117,12 +117,12 @@ async def flips_since(
     return found
 
 
-async def labels_at(conn: Reading, orders: dict[int, LogOrder]) -> dict[int, Label]:
+async def labels_at(conn: ConnectionOrPool, orders: dict[int, LogOrder]) -> dict[int, Label]:
     """The label of each tool at an event. Tools that had not flipped by then are left out."""
     return {row[0]: row[1] for row in await conn.fetch(READ_LABELS_AT, *_columns(orders))}
 
 
-async def with_details(conn: Reading, flips: Sequence[Flip]) -> list[FlipDetails]:
+async def with_details(conn: ConnectionOrPool, flips: Sequence[Flip]) -> list[FlipDetails]:
     """In the same order."""
     columns = [(flip.tool, flip.order.shard, flip.order.number, flip.rulebook) for flip in flips]
     rows = await conn.fetch(READ_DETAILS, *(zip(*columns, strict=True) if columns else ([],) * 4))

@@ -1,4 +1,4 @@
-"""The flip log: every change of a verdict with its cause, its tables, and what workers read of it.
+"""The flip log: every change of a verdict with its cause, its tables, and the reads of workers.
 
 A flip is neither a sum over events nor a newest row, so no projection can fold it; advance.py does, in the order of the
 log across shards.
@@ -11,18 +11,16 @@ from hashlib import sha256
 from typing import TypeAlias
 
 from asyncpg import Connection, Pool, Record
-from asyncpg.pool import PoolConnectionProxy
 
 from domain.shared.log import EDITORIAL, Position, Shard
 from domain.timeline.flips import Flip, LogOrder
 from eventstore.sql import read_sql
 from projections.engine.install import READ_DEFINITIONS, WRITE_DEFINITION
-from projections.engine.parked import delete_parked
+from projections.engine.parked import AnyConnection, delete_parked
 from projections.engine.snapshot import Freshness
 from projections.engine.upcasting import upcasts_of
 
-Writing: TypeAlias = "Connection[Record] | PoolConnectionProxy[Record]"
-Reading: TypeAlias = "Writing | Pool[Record]"
+ConnectionOrPool: TypeAlias = "AnyConnection | Pool[Record]"
 
 BEFORE_ALL = LogOrder(datetime.min.replace(tzinfo=UTC), EDITORIAL, 0)
 AFTER_ALL = LogOrder(datetime.max.replace(tzinfo=UTC), Shard(2**15 - 1), 2**63 - 1)
@@ -35,7 +33,7 @@ FAMILIES = (
     "VoteCast",
     "VoteRetracted",
 )
-# Increase it when the code finds other flips than before: all flips are then found again.
+# Increase it when a change of the code changes the flips that are found: all are then found again.
 VERSION = 1
 
 # All rows are in the editorial shard, but for the frontier, which has a row for every shard: flips are found up to
@@ -52,7 +50,7 @@ EMPTY_TABLES = (
     "DELETE FROM flips; DELETE FROM verdict_timelines; DELETE FROM timeline_days; DELETE FROM flips_frontier"
 )
 
-# With ties, so that a reader who goes on from the last flip has seen all flips of that event: an adoption flips many tools.
+# With ties, so that a reader that continues after the last flip has seen all flips of that event: an adoption flips many tools.
 READ_FLIPS_AFTER = """
 SELECT * FROM (
     SELECT tool, before, after, recorded_at, cause_shard, cause_position, event, rulebook FROM flips
@@ -73,7 +71,7 @@ SELECT f.shard, f.position, f.recorded_at,
 
 
 async def install_flips(conn: Connection[Record]) -> list[str]:
-    """Create the tables again if their definition changed. Returns the names of what starts from position 0."""
+    """Create the tables again if their definition changed. Returns the names of the read models that were reset."""
     known = {row[0]: row[1] for row in await conn.fetch(READ_DEFINITIONS)}
     if known.get(NAME) == definition():
         return []
@@ -91,14 +89,14 @@ def definition() -> str:
     return sha256(f"{VERSION} {CREATE_TABLES}".encode() + upcasts_of(FAMILIES)).hexdigest()
 
 
-async def begin(conn: Writing) -> None:
-    """Empty the flip log and start before the first event. The places that readers have reached stay valid."""
+async def begin(conn: AnyConnection) -> None:
+    """Empty the flip log and start before the first event. Cursors that readers hold stay valid."""
     await conn.execute(EMPTY_TABLES)
     await conn.execute(START_FRONTIER)
     await delete_parked(conn, NAME)
 
 
-async def flips_after(conn: Reading, order: LogOrder | None, limit: int) -> list[Flip]:
+async def flips_after(conn: ConnectionOrPool, order: LogOrder | None, limit: int) -> list[Flip]:
     """In the order of the log: ``limit`` flips, and those with the same cause as the last of them."""
     after = order or BEFORE_ALL
     rows = await conn.fetch(READ_FLIPS_AFTER, after.recorded_at, after.shard, after.number, limit)
@@ -110,7 +108,7 @@ def flip_of(row: Record) -> Flip:
     return Flip(row["tool"], row["before"], row["after"], order, row["event"], row["rulebook"])
 
 
-async def read_frontier(conn: Reading) -> Freshness:
+async def read_frontier(conn: ConnectionOrPool) -> Freshness:
     """The positions up to which all flips are known."""
     rows = await conn.fetch(READ_FRONTIER)
     positions = tuple(Position(Shard(row["shard"]), row["position"]) for row in rows)

@@ -49,14 +49,14 @@ _judgements = msgspec.json.Decoder(tuple[Judgement, ...])
 
 
 class ToolBatch(Struct):
-    """The timeline of a tool before a batch, and what the votes of the batch do to it."""
+    """The timeline of a tool before a batch, and the delta of the batch's votes."""
 
     timeline: VerdictTimeline
     delta: VoteDelta
 
 
 async def count_batch(conn: Connection, ranges: PositionRanges, book: Rulebook) -> dict[int, ToolBatch]:
-    """Add votes to the stored timelines and their days. Gives each tool with votes as it was before."""
+    """Add votes to the stored timelines and their days. Returns the tools with votes, with their timelines before."""
     rows = await count_votes(conn, ranges)
     timelines = await _timelines(conn, rows, book)
     added, removed = await date_votes(conn, ranges) if book.weighs_age else ({}, {})

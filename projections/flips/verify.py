@@ -14,7 +14,7 @@ from projections.flips.store import NAME, START_FRONTIER, read_frontier
 from projections.replays.digests import Digest, describe_rows
 from projections.replays.verify import ModelRecount
 
-# The changed search path makes names without a schema mean these tables, and has prepared statements planned again.
+# Under this search path unqualified names mean these tables. The change makes Postgres replan prepared statements.
 CREATE_TEMPORARY_TABLES = """
 CREATE TEMP TABLE flips (LIKE read_models.flips INCLUDING ALL);
 CREATE TEMP TABLE verdict_timelines (LIKE read_models.verdict_timelines INCLUDING ALL);
@@ -40,7 +40,7 @@ DIGEST_FLIPS = "SELECT count(*) AS rows, coalesce(sum(hashtextextended(f::text, 
 
 
 async def verify_flips(pool: Pool[Record]) -> ModelRecount:
-    """Up to the frontier as it is now. Workers may go on meanwhile; takes as long as finding all flips once."""
+    """Up to the current frontier, while workers continue. It takes as long as finding all flips once."""
     frontier = await read_frontier(pool)
     async with _temporary_tables(pool) as conn:
         while await _fold_next(conn, frontier.positions) is not None:

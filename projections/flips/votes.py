@@ -1,4 +1,4 @@
-"""Votes in a range of the log, as the flip engine needs them: added to timelines as numbers, or read one by one."""
+"""Votes in a range of the log, as the flip engine needs them: counted into timelines, or read one by one."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ class PositionRanges(Struct, frozen=True):
 
 
 async def count_votes(conn: Connection, ranges: PositionRanges) -> list[Record]:
-    """Add votes to the timelines. Gives a row a tool: its timeline as it was, and the numbers of the delta."""
+    """Add votes to the timelines. Returns a row per tool: its timeline before, and the delta."""
     return await conn.fetch(COUNT_VOTES, *ranges.columns)
 
 
 async def date_votes(
     conn: Connection, ranges: PositionRanges
 ) -> tuple[dict[int, VotesByDay], dict[int, VotesByDay]]:
-    """Add votes to the days of the timelines. Gives the votes added and removed, by tool."""
+    """Add votes to the days of the timelines. Returns the votes added and removed, by tool."""
     added, removed = dict[int, VotesByDay](), dict[int, VotesByDay]()
     rows = await conn.fetch(DATE_VOTES, *ranges.columns)
     for tool, days, ship_in, skip_in, ship_out, skip_out in rows:

@@ -38,7 +38,7 @@ BLOCKS = {
 }
 EDITORIAL_READ_MODELS = (CATALOGUE.name, SCORECARD.name, PANEL.name, RULEBOOKS.name, ADOPTIONS.name)
 
-BLOCKS_REACH = """
+ARE_BLOCKS_READY = """
 SELECT bool_and(c.position >= as_of.position - $4)
   FROM unnest($1::smallint[], $2::bigint[]) AS as_of (shard, position)
   LEFT JOIN checkpoints AS c ON c.shard = as_of.shard AND c.projection = ANY($3)
@@ -84,8 +84,8 @@ class AsOfSnapshot(Snapshot):
         except POISON_ERRORS:  # caused by an event that no worker has reached and parked yet
             raise ReadModelBehind from None
 
-    async def fetch_as_is(self, query: str, *args: object) -> list[Record]:
-        """A query that contains its own range of the log."""
+    async def fetch_unscoped(self, query: str, *args: object) -> list[Record]:
+        """Run a query that limits its range of the log itself."""
         return await self._conn.fetch(query, *args)
 
     async def freshness(self) -> Freshness:
@@ -94,7 +94,7 @@ class AsOfSnapshot(Snapshot):
         return Freshness(self.positions, 0, sum(row["position"] <= upto[row["shard"]] for row in parked))
 
     async def _check_read(self, projection: Projection) -> None:
-        """Raises ReadModelBlocked if an event up to the moment cannot be read. Events before the checkpoint can."""
+        """Raises ReadModelBlocked if an event between the checkpoint and the moment cannot be read."""
         upto = dict(zip(self._shards, self._numbers, strict=True))
         for name, shard, position in self._checkpoints:
             if name == projection.name and position < upto[shard]:
@@ -138,7 +138,7 @@ async def _snapshot_at(conn: PoolConnectionProxy[Record], positions: Sequence[Po
 async def _wait_for_blocks(pool: Pool[Record], positions: Sequence[Position], behind: int) -> None:
     shards, numbers = [each.shard for each in positions], [each.number for each in positions]
     names = [blocks.name for blocks in BLOCKS.values()]
-    reached = partial(pool.fetchval, BLOCKS_REACH, shards, numbers, names, behind)
+    reached = partial(pool.fetchval, ARE_BLOCKS_READY, shards, numbers, names, behind)
     if not await poll_until(reached, WAIT_SECONDS_MAX):
         raise ReadModelBehind
 

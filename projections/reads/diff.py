@@ -92,7 +92,7 @@ class EditorialChange(Struct, frozen=True):
 
 
 class DiffRange:
-    """The log after one moment and up to a later one. Both are of one transaction, and block sums have reached both."""
+    """The log after one moment and up to a later one. Both snapshots share one transaction, and block sums have reached both."""
 
     def __init__(self, before: AsOfSnapshot, after: AsOfSnapshot) -> None:
         self._after, self._last = before.editorial_position, after.editorial_position
@@ -104,31 +104,32 @@ class DiffRange:
         )
 
     async def read_changed_tools(self, after: int, limit: int) -> list[int]:
-        """The tools with events in the range, in order of number; of those after the tool ``after``."""
+        """The numbers above ``after`` of tools with events in the range, ascending."""
         return [
-            row[0] for row in await self._snapshot.fetch_as_is(READ_CHANGED_TOOLS, *self._span, after, limit)
+            row[0]
+            for row in await self._snapshot.fetch_unscoped(READ_CHANGED_TOOLS, *self._span, after, limit)
         ]
 
     async def read_listed_tools(self, after: int, limit: int) -> list[int]:
-        """All tools at the later moment, in order of number; of those after the tool ``after``."""
+        """The numbers above ``after`` of all tools at the later moment, ascending."""
         return [
-            row[0] for row in await self._snapshot.fetch_as_is(READ_LISTED_TOOLS, after, self._last, limit)
+            row[0] for row in await self._snapshot.fetch_unscoped(READ_LISTED_TOOLS, after, self._last, limit)
         ]
 
     async def read_vote_spans(self, tools: Sequence[int]) -> list[VoteSpan]:
         """In order of tool and shard."""
         return [
             _vote_span(row)
-            for row in await self._snapshot.fetch_as_is(READ_VOTE_SPANS, *self._span, list(tools))
+            for row in await self._snapshot.fetch_unscoped(READ_VOTE_SPANS, *self._span, list(tools))
         ]
 
     async def read_editorial_events(self, after: int, limit: int) -> list[EditorialChange]:
-        """In order of position; of those after position ``after``."""
-        rows = await self._snapshot.fetch_as_is(
+        """Those after the position ``after``, in order of position."""
+        rows = await self._snapshot.fetch_unscoped(
             READ_EDITORIAL_EVENTS, max(after, self._after), self._last, limit
         )
         tools = list({row["tool"] for row in rows})
-        slugs = {row["tool"]: row["slug"] for row in await self._snapshot.fetch_as_is(READ_SLUGS, tools)}
+        slugs = {row["tool"]: row["slug"] for row in await self._snapshot.fetch_unscoped(READ_SLUGS, tools)}
         return [_editorial_change(row, slugs.get(row["tool"])) for row in rows]
 
 

@@ -43,7 +43,7 @@ SET_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '250ms'"
 
 
 class Acceptance(Struct, frozen=True):
-    """An editor's statement that the rebuilt version is right where it differs."""
+    """An editor's statement that the rebuilt version is the correct one where the two differ."""
 
     reason: str
     author: Author
@@ -111,9 +111,9 @@ async def _lock_at_one_position(
 async def retry_on_lock_timeout(
     pool: Pool[Record], action: Callable[[PoolConnectionProxy[Record]], Awaitable[None]]
 ) -> None:
-    """Run ``action`` in one transaction, again and again until it gets its locks within the lock timeout.
+    """Run ``action`` in one transaction; retry until it gets its locks within the lock timeout.
 
-    So readers that queue behind it for a lock wait for a quarter of a second at most.
+    Readers that queue behind it for a lock wait for at most a quarter of a second.
     """
     while True:
         try:

@@ -168,7 +168,7 @@ async def resume(pool: Pool[Record], id: UUID) -> None:
 
 
 async def cancel(pool: Pool[Record], projections: Sequence[Projection], id: UUID) -> None:
-    """Give the replay up and drop its version. The live read model is not touched."""
+    """Abandon the replay and drop its version. The live read model is not changed."""
     async with pool.acquire() as conn, conn.transaction():
         name = await conn.fetchval(CANCEL_REPLAY, id)
         if name is None:

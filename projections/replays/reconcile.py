@@ -1,4 +1,4 @@
-"""Reconcile: does a rebuilt version differ from the live one only by events that the live one has parked?
+"""Reconcile: check whether a rebuilt version differs from the live one only by events that the live one has parked.
 
 If so, it can be cut over without an acceptance.
 """

@@ -66,7 +66,7 @@ def _result(name: str, sealed: Sequence[Position], rows: Sequence[str]) -> Model
 async def _differences(
     pool: Pool[Record], store: Store, projection: Projection, at: Position, threads: int
 ) -> list[str]:
-    """The rows of one shard that only one engine gives, each with the side that has it."""
+    """The rows of one shard that only one engine returns, each with the side that has it."""
     with TemporaryDirectory(prefix="shiplog-verify-") as folder:
         csv = Path(folder) / "rows.csv"
         async with pool.acquire() as conn:

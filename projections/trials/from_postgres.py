@@ -26,7 +26,7 @@ every_vote AS (
      WHERE shard = $1 AND position > $2 AND position <= $3 AND type IN ('VoteCast', 'VoteRetracted'))
 """
 ALL_VOTES = f"WITH {IN_RANGE}, votes AS (SELECT * FROM every_vote)"
-# Only those of the tools $5 in the slices $6, which are longer by $7 bits.
+# Only those of the tools $5 in the slices $6, each of which is 2**$7 times as long.
 WANTED_VOTES = f"""
 WITH {IN_RANGE}, votes AS (
     SELECT every_vote.*
@@ -55,7 +55,7 @@ class ShardRange(Struct, frozen=True):
 
 
 def ranges(positions: Sequence[Position], after: Mapping[Shard, int]) -> list[ShardRange]:
-    """The shards of people after some positions and up to others, in ranges that alternate between shards."""
+    """The voter shards after some positions and up to others, in ranges that alternate between shards."""
     cut = [
         ShardRange(shard, start, min(start + RANGE_EVENTS, upto))
         for shard, upto in ((each.shard, each.number) for each in positions if each.shard != EDITORIAL)
@@ -74,28 +74,30 @@ class PostgresVotes:
         self._slices: dict[ShardRange, set[int]] = defaultdict(set)
 
     async def read(self, queries: Queries, selection: SliceQuery) -> None:
-        left = iter(self._ranges_with(selection))
-        await asyncio.gather(*(self._read_ranges(left, queries, selection) for _ in range(PARALLEL)))
+        remaining = iter(self._ranges_with(selection))
+        await asyncio.gather(*(self._read_ranges(remaining, queries, selection) for _ in range(PARALLEL)))
 
-    async def _read_ranges(self, left: Iterator[ShardRange], queries: Queries, selection: SliceQuery) -> None:
-        for each in left:
+    async def _read_ranges(
+        self, remaining: Iterator[ShardRange], queries: Queries, selection: SliceQuery
+    ) -> None:
+        for shard_range in remaining:
             async with self._pool.acquire() as conn, conn.transaction(readonly=True):
                 await conn.execute(SET_PLANNER)
                 for query, add in queries:
-                    for row in await self._fetch(conn, each, query, selection):
+                    for row in await self._fetch(conn, shard_range, query, selection):
                         add(*row)
-            self._add_progress(each.count)
+            self._add_progress(shard_range.count)
 
     async def _fetch(
-        self, conn: PoolConnectionProxy[Record], each: ShardRange, query: str, selection: SliceQuery
+        self, conn: PoolConnectionProxy[Record], shard_range: ShardRange, query: str, selection: SliceQuery
     ) -> list[Record]:
-        bounds = each.shard, each.after, each.upto, selection.seconds
+        bounds = shard_range.shard, shard_range.after, shard_range.upto, selection.seconds
         if selection.wanted is None:
             rows = await conn.fetch(with_upcasts(f"{ALL_VOTES} {query}"), *bounds)
-            self._slices[each] |= {row["slice"] for row in rows}
+            self._slices[shard_range] |= {row["slice"] for row in rows}
             return rows
-        here = [key for key in selection.wanted if self._has(each, key[1], selection)]
-        columns = [tool for tool, _ in here], [number for _, number in here]
+        wanted = [key for key in selection.wanted if self._has(shard_range, key[1], selection)]
+        columns = [tool for tool, _ in wanted], [number for _, number in wanted]
         return await conn.fetch(with_upcasts(f"{WANTED_VOTES} {query}"), *bounds, *columns, selection.bits)
 
     def _ranges_with(self, selection: SliceQuery) -> list[ShardRange]:
@@ -106,6 +108,6 @@ class PostgresVotes:
             each for each in self._ranges if any(self._has(each, number, selection) for number in numbers)
         ]
 
-    def _has(self, each: ShardRange, number: int, selection: SliceQuery) -> bool:
+    def _has(self, shard_range: ShardRange, number: int, selection: SliceQuery) -> bool:
         """The numbers remembered are those of the longest slices."""
-        return number >> (FINER_BITS - selection.bits) in self._slices[each]
+        return number >> (FINER_BITS - selection.bits) in self._slices[shard_range]

@@ -25,7 +25,7 @@ every_vote AS (
      WHERE position <= upto AND type IN ('VoteCast', 'VoteRetracted'))
 """
 ALL_VOTES = f"WITH {IN_SEGMENTS}, votes AS (SELECT * FROM every_vote)"
-# Only those of the tools $tools in the slices $numbers, which are longer by $bits bits.
+# Only those of the tools $tools in the slices $numbers, each of which is 2**$bits times as long.
 WANTED_VOTES = f"""
 WITH {IN_SEGMENTS}, votes AS (
     SELECT every_vote.*
@@ -43,7 +43,7 @@ class SealedRange(Struct, frozen=True):
 
 
 def sealed_up_to(store: Store, positions: Sequence[Position], heads: Mapping[int, int]) -> SealedRange:
-    """The segments of the shards of people. Raises SegmentError for damage, and for the segments of another log."""
+    """The segments of the voter shards. Raises SegmentError for damage, and for the segments of another log."""
     files, upto = list[Path](), dict[Shard, int]()
     for shard, head in ((each.shard, each.number) for each in positions if each.shard != EDITORIAL):
         if store.last_position(shard) > heads[shard]:

@@ -1,4 +1,4 @@
-"""Trials as jobs: asking for one, its state and its result, and cancelling it. The work itself is worker.py."""
+"""Trial jobs: begin a trial, read its state and its result, cancel it. worker.py runs it."""
 
 from __future__ import annotations
 
@@ -69,14 +69,14 @@ class TrialRun(Struct, frozen=True):
 
     @property
     def eta_seconds(self) -> float | None:
-        """None before any event is read, and after the end."""
+        """None before the first event is read, and after the end."""
         if self.state != "running" or not self.done or not self.seconds:
             return None
         return (self.total - self.done) * self.seconds / self.done
 
 
 async def begin(pool: Pool[Record], digest: str) -> UUID:
-    """Add a trial of a known rulebook over the log as it is now, for a worker to run. Raises TrialUnderWay."""
+    """Add a trial of a known rulebook, over the log up to now, for a worker to run. Raises TrialUnderWay."""
     positions = await resolve_positions(pool, await pool.fetchval(READ_CLOCK))
     trial = uuid4()
     try:

@@ -1,6 +1,6 @@
 """A trial: judge every tool over the whole log under another rulebook, and under the rulebooks that were in force.
 
-Votes are first summed over time slices. A slice whose sums show that no vote flips the verdict is skipped, the others are
+Votes are first summed over time slices. A slice is skipped if its sums show that no vote flips the verdict; the others are
 divided into shorter slices, and the single votes of those still ambiguous are folded in the order of the log.
 """
 
@@ -38,7 +38,7 @@ Source: TypeAlias = Literal["postgres", "segments"]
 Progress: TypeAlias = Callable[[int, int], None]
 Scenarios: TypeAlias = tuple[Scenario, Scenario]
 
-# The average number of a tool's votes in a slice: more are ambiguous more often, fewer make more slices to add up.
+# The average number of a tool's votes in a slice. With more, slices are ambiguous more often; with fewer, there are more.
 SLICE_VOTES = 256
 
 READ_CHECKPOINTS = "SELECT shard, position FROM checkpoints WHERE projection = $1"
@@ -50,7 +50,7 @@ SELECT extract(epoch FROM max(recorded_at) - min(recorded_at))::float8
 
 
 def ignore_progress(_done: int, _total: int) -> None:
-    """The default where nobody watches."""
+    """The default: progress is not reported."""
 
 
 async def try_rulebook(
@@ -98,11 +98,11 @@ async def _read_history(pool: Pool[Record], positions: Sequence[Position]) -> Ed
 async def _slice_seconds(
     pool: Pool[Record], positions: Sequence[Position], votes: int, scenarios: Scenarios
 ) -> float:
-    """So long that a slice contains ``votes`` of all tools on average; infinite if no rulebook weighs votes."""
+    """The length at which a slice has ``votes`` votes of all tools on average; infinite if no rulebook weighs votes."""
     if not any(each.weighs_votes for each in scenarios):
         return math.inf
-    people = [each for each in positions if each.shard != EDITORIAL]
-    shards, uptos = [each.shard for each in people], [each.number for each in people]
+    voters = [each for each in positions if each.shard != EDITORIAL]
+    shards, uptos = [each.shard for each in voters], [each.number for each in voters]
     span = await pool.fetchval(READ_TIME_SPAN, shards, uptos)
     return max(16.0, (span or 0.0) * votes / max(sum(uptos), 1))
 
@@ -130,7 +130,7 @@ async def _check_readable(pool: Pool[Record], positions: Sequence[Position]) -> 
 
 
 class _ProgressCounter:
-    """Counts the events read, up to their total: ambiguous slices are read again."""
+    """Counts the events read, capped at their total because ambiguous slices are read again."""
 
     def __init__(self, progress: Progress, total: int) -> None:
         self._progress, self.total, self._done = progress, total, 0

@@ -51,16 +51,16 @@ _CHOICES: tuple[Choice | None, ...] = (None, "ship", "skip")
 _TRANSITIONS = [TRANSITIONS[choice, replaced] for replaced in _CHOICES for choice in _CHOICES]
 
 Column: TypeAlias = Sequence[int]
-# Each statement with the function that takes a row of its result.
+# Each statement, and the function that is called with each row of its result.
 Queries: TypeAlias = "tuple[tuple[str, Callable[..., None]], ...]"
 ToolSlice: TypeAlias = tuple[int, int]  # the numbers of a tool and of a slice
 
-# An ambiguous slice is divided into 2**FINER_BITS, so that its number is that of each of them without its last bits.
+# An ambiguous slice is divided into 2**FINER_BITS slices: its number is the number of each, shifted right by FINER_BITS.
 FINER_BITS = 4
 
 
 class SliceQuery(Struct, frozen=True):
-    """Slices of ``seconds``: all, or those within the ``wanted`` ones, which are longer by ``bits``."""
+    """Slices of ``seconds``: all, or those within the ``wanted`` slices, each of which is 2**``bits`` times as long."""
 
     seconds: float
     wanted: tuple[ToolSlice, ...] | None = None

@@ -53,10 +53,10 @@ class TrialProgress:
 async def run(pool: Pool[Record], id: UUID, store: Store | None = None) -> None:
     """Run a trial from the start, unless another process runs it. Returns early when it is cancelled.
 
-    After a crash the next call starts again and finds the same: the positions are stored with the trial.
+    After a crash the next call starts again, with the same result: the positions are stored with the trial.
     """
-    async with exclusively(pool, "shiplog trial", str(id)) as mine:
-        claimed = await pool.fetchrow(CLAIM_TRIAL, id) if mine else None
+    async with exclusively(pool, "shiplog trial", str(id)) as locked:
+        claimed = await pool.fetchrow(CLAIM_TRIAL, id) if locked else None
         if claimed is None:
             return
         if claimed["attempts"] > ATTEMPTS_MAX:

@@ -102,9 +102,11 @@ class State:
         rows = []
         for reviewer in sorted(self.panel, key=lambda slug: self.panel[slug]):
             take = self.takes.get((tool, reviewer))
-            stands = take is not None and take.type == "TakePublished"
+            is_current = take is not None and take.type == "TakePublished"
             shown = (
-                (take.data["score"], take.choice, take.data["revision"]) if take and stands else (None,) * 3
+                (take.data["score"], take.choice, take.data["revision"])
+                if take and is_current
+                else (None,) * 3
             )
             rows.append((reviewer, *shown))
         return rows

@@ -1,4 +1,4 @@
-"""What a trial must find: every tool is judged again after every event that can concern it."""
+"""An oracle for trials: it judges a tool again after every event that can affect it."""
 
 from __future__ import annotations
 

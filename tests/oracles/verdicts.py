@@ -176,7 +176,7 @@ def four_places(number: Number) -> Decimal:
     with localcontext() as digits:
         digits.prec = 100
         halves = +decimal(number)
-        return halves.quantize(Decimal("0.0001"), rounding=ROUND_HALF_EVEN) + 0  # no zero below zero
+        return halves.quantize(Decimal("0.0001"), rounding=ROUND_HALF_EVEN) + 0  # never -0.0000
 
 
 def fewest_votes(book: Book, takes: Sequence[Take], votes: Votes, today: int) -> int | None:

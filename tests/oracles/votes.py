@@ -124,18 +124,18 @@ def by_ballot(calls: Iterable[Call]) -> dict[Ballot, list[Call]]:
 
 def final_states(calls: Iterable[Call]) -> dict[Ballot, BallotState]:
     """The expected state of every ballot, which does not depend on the order in which casts arrived."""
-    standings: dict[Ballot, BallotState] = {}
+    states: dict[Ballot, BallotState] = {}
     for call in calls:
         if call.id is not None:
-            before = standings.get(call.cast.ballot)
+            before = states.get(call.cast.ballot)
             if before is None or call.id > before.id:
-                standings[call.cast.ballot] = BallotState(call.id, call.cast.choice)
-    return standings
+                states[call.cast.ballot] = BallotState(call.id, call.cast.choice)
+    return states
 
 
-def tallies(standings: Mapping[Ballot, BallotState], tools: Iterable[str]) -> dict[str, tuple[int, int]]:
-    """Ship and skip of each tool."""
-    counted = Counter((tool, state.choice) for (_, tool), state in standings.items())
+def tallies(states: Mapping[Ballot, BallotState], tools: Iterable[str]) -> dict[str, tuple[int, int]]:
+    """(ship, skip) of each tool."""
+    counted = Counter((tool, state.choice) for (_, tool), state in states.items())
     return {tool: (counted[tool, "ship"], counted[tool, "skip"]) for tool in tools}
 
 
@@ -230,7 +230,7 @@ def _gaps(shards: Sequence[dict[str, int]]) -> Iterator[str]:
     """A shard's positions are gapless up to its head, and its times do not decrease."""
     for each in shards:
         if len({each["head"], each["events"], each["last"], each["places"]}) > 1 or each["back"]:
-            yield f"a shard has gaps, or goes back in time: {each}"
+            yield f"a shard has gaps, or its times decrease: {each}"
 
 
 def _wrong_answers(calls: Sequence[Call]) -> Iterator[str]:
@@ -287,7 +287,7 @@ def _duplicated(events: Sequence[Event]) -> Iterator[str]:
 
 
 def _unsent(calls: Sequence[Call], events: Sequence[Event]) -> Iterator[str]:
-    """Events that nobody sent. An unanswered call without an id may have left an event with an unknown id."""
+    """Events without a call that sent them. An unanswered call without an id may have left an event with an unknown id."""
     sent = {call.id: call.cast for call in calls if call.id}
     without_id = sum(call.id is None for call in calls)
     unknown = [event for event in events if event.id not in sent]

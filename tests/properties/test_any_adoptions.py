@@ -1,4 +1,4 @@
-"""For any sequence of commands, the rulebook in force is that of a plain model."""
+"""For any sequence of commands, the rulebook in force is the same as in a plain model."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ commands: st.SearchStrategy[Command] = st.one_of(
 
 @dataclass
 class Model:
-    """A model that reads commands alone and ignores those that are rejected."""
+    """A model that reads only commands, and ignores those that are rejected."""
 
     written: set[str] = field(default_factory=lambda: {book.digest for book in PRESETS.values()})
     replaced: list[str] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Any batches and any number of shards give the tallies that a plain fold of the casts gives."""
+"""Tallies equal a plain fold of the casts, for any batches and any number of shards."""
 
 from __future__ import annotations
 
@@ -64,11 +64,11 @@ async def append_spread(
     shards: int,
     group: int,
 ) -> None:
-    submitted = [
+    pending = [
         PendingCast("v", voters[voter], tool + t, choice, ids.mint(), "test") for voter, t, choice in casts
     ]
     for shard in map(Shard, range(1, shards + 1)):
-        mine = [cast for cast in submitted if shard_of(cast.actor, shards) == shard]
+        mine = [cast for cast in pending if shard_of(cast.actor, shards) == shard]
         for start in range(0, len(mine), group):
             async with log.acquire() as conn:
                 await append_casts(conn, shard, mine[start : start + group])

@@ -1,4 +1,4 @@
-"""Bulk votes in any chunks and batches have the outcomes, and leave the ballots, that the rules give line by line."""
+"""Bulk votes in any chunks and batches have the same outcomes and ballots as the domain's rules applied line by line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from services.settings import Settings
 
 IDS = sorted(ids.mint() for _ in range(6))
 FILE_TIME = ids.milliseconds_of(IDS[0]) - 1
-STANDING = """
+READ_BALLOT = """
 SELECT coalesce(s.id, e.id) AS id, s.choice FROM standings AS s LEFT JOIN events AS e USING (shard, position)
  WHERE s.actor = $1 AND s.tool = $2
 """
@@ -87,7 +87,7 @@ async def test_outcomes_and_ballots_equal_the_rules_line_by_line(
     assert _outcomes(result) == outcomes
     assert [each.line for each in result.rejected] == [n + 1 for n in sorted(invalid) if n < len(lines)]
     for (actor, number), ballot in ballots.items():
-        row = await log.fetchrow(STANDING, actor, number)
+        row = await log.fetchrow(READ_BALLOT, actor, number)
         assert row is not None
         assert (row["id"], row["choice"]) == (ballot.id, ballot.choice)
 

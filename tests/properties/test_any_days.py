@@ -78,9 +78,9 @@ async def test_votes_by_day_equal_a_plain_fold(
         await log.execute(LATER, time)
         for voter, t, choice in casts:
             actor = voters[voter]
-            submitted = PendingCast("v", actor, tool + t, choice, ids.mint(), "test")
+            pending = PendingCast("v", actor, tool + t, choice, ids.mint(), "test")
             async with log.acquire() as conn:
-                await append_casts(conn, shard_of(actor, SHARDS), [submitted])
+                await append_casts(conn, shard_of(actor, SHARDS), [pending])
             fold.add(voter, t, choice, day_of(time.astimezone(UTC)))
         if hours % 2:
             await advance_in(log, batches)

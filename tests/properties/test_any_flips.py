@@ -1,4 +1,4 @@
-"""The flip log is what judging every prefix of the log gives, in batches of any size, by any workers, live or from the start."""
+"""The flip log equals judging every prefix of the log, for any batch sizes and workers, live and from the start."""
 
 from __future__ import annotations
 

@@ -70,10 +70,10 @@ def check_with_verifier(case: Case) -> None:
     assert b',"verdict":' + verdict + b"}\n" in raw
 
 
-def run(*arguments: str, given_in: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+def run(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     """Isolated: without environment, site packages or our code on the path."""
     command = [sys.executable, "-I", "-S", str(VERIFIER), *arguments]
-    return subprocess.run(command, input=given_in, capture_output=True, env={}, cwd="/", timeout=60)
+    return subprocess.run(command, input=stdin, capture_output=True, env={}, cwd="/", timeout=60)
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def proof() -> bytes:
 
 def test_a_confirmed_verdict_is_printed_and_exits_with_0(proof: bytes, tmp_path: Path) -> None:
     (tmp_path / "proof.json").write_bytes(proof)
-    for done in (run(str(tmp_path / "proof.json")), run("-", given_in=proof)):
+    for done in (run(str(tmp_path / "proof.json")), run("-", stdin=proof)):
         assert (done.returncode, done.stderr) == (0, b"")
         assert json.loads(done.stdout) == json.loads(proof)["verdict"]
         assert done.stdout.rstrip(b"\n") in proof
@@ -94,7 +94,7 @@ def test_every_field_that_differs_is_named(proof: bytes) -> None:
     bundle["verdict"]["label"] = "Skip"
     bundle["verdict"]["margin"]["votes"] = 7
     bundle["verdict"]["explanation"][0] = "The panel was asleep."
-    done = run("-", given_in=signed(bundle))
+    done = run("-", stdin=signed(bundle))
     assert (done.returncode, done.stdout) == (1, b"")
     assert [line.split(b":")[0] for line in done.stderr.splitlines()] == [
         b"verdict.explanation[0]",
@@ -131,7 +131,7 @@ def test_a_change_with_a_new_digest_is_reported(
     for name in path[:-1]:
         changed = changed[name]
     changed[path[-1]] = value
-    done = run("-", given_in=signed(bundle))
+    done = run("-", stdin=signed(bundle))
     assert done.returncode == 1
     assert expected in done.stderr.decode()
 
@@ -248,7 +248,7 @@ def test_a_form_that_is_not_canonical_is_reported(proof: bytes, change: Any) -> 
     ],
 )
 def test_input_that_is_not_a_bundle_exits_with_2(raw: bytes) -> None:
-    done = run("-", given_in=raw)
+    done = run("-", stdin=raw)
     assert (done.returncode, done.stdout) == (2, b"")
     assert done.stderr
     assert b"Traceback" not in done.stderr

@@ -1,4 +1,4 @@
-"""A timeline, cut into slices of any lengths, has the flips that judging every prefix of the history gives."""
+"""A timeline in slices of any lengths has the same flips as judging every prefix of the history."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A trial of any rulebook on any log finds the flips of judging every prefix: from Postgres, from segments, in any slices and ranges."""
+"""A trial finds the same flips as judging every prefix: for any rulebook, log, slices and ranges, from both sources."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ steps = st.tuples(
 async def writable(
     postgres: Postgres, template: str
 ) -> AsyncIterator[tuple[Pool[Record], Connection[Record]]]:
-    async with fresh_database(postgres, template) as made, await open_pool(made) as pool:
-        owner = await asyncpg.connect(made.database_url)
+    async with fresh_database(postgres, template) as database, await open_pool(database) as pool:
+        owner = await asyncpg.connect(database.database_url)
         yield pool, owner
         await owner.close()
 

@@ -1,4 +1,4 @@
-"""The rate limit algorithm: never more than the quota, no cost for a rejection, and the same decisions in Redis."""
+"""GCRA: it never admits more than the quota, a rejection costs nothing, and Redis decides the same."""
 
 from __future__ import annotations
 

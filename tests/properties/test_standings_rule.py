@@ -38,7 +38,7 @@ class AlwaysExpectsNew(FirstVoteHeuristic):
 async def test_sql_and_domain_give_the_same_results(
     module_pool: Pool[Record], batches: list[list[tuple[Key, UUID, str | None]]], expects_new: list[bool]
 ) -> None:
-    """Whether or not a batch is expected to meet no ballot, rightly or wrongly."""
+    """With and without the expectation that all ballots are new, which may be wrong."""
     log = module_pool
     actors, tool = [uuid4(), uuid4()], next(_tools)
     before = await head(log)

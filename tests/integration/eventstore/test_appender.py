@@ -1,4 +1,4 @@
-"""The appender: one rejected cast does not affect the rest of its batch, and an unknown outcome is settled by a resend."""
+"""The appender: one rejected cast does not affect the rest of its batch, and sending a cast again after an unknown outcome counts it once."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def locked_head(settings: Settings) -> AsyncIterator[asyncpg.Connection[as
 async def wait_for_blocked_append(settings: Settings) -> int:
     """The pid of the backend that waits for the head.
 
-    Asked outside the transaction that holds the lock, whose view of pg_stat_activity does not change.
+    Uses a connection of its own: pg_stat_activity does not change within the transaction that holds the lock.
     """
     observer = await asyncpg.connect(settings.database_url)
     try:

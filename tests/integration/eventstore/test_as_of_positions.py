@@ -54,7 +54,7 @@ async def test_an_append_that_stays_open_raises(pool: Log, monkeypatch: pytest.M
             await resolve_positions(pool, await now(pool))
 
 
-async def test_what_the_log_does_not_have_raises(pool: Log) -> None:
+async def test_a_time_or_position_that_the_log_does_not_have_is_rejected(pool: Log) -> None:
     with pytest.raises(InTheFuture):
         await resolve_positions(pool, await now(pool) + timedelta(minutes=1))
     with pytest.raises(NoSuchEvent):

@@ -1,4 +1,4 @@
-"""Migrating: once each for numbered files, again for changed functions, and safe to run by several at once."""
+"""Migrations: numbered files are applied once, changed functions again, and concurrent runs are safe."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def write_function(folder: Path, body: str, name: str = "answer") -> None:
     (folder / "functions" / f"{name}.sql").write_text(text)
 
 
-async def test_several_at_once_apply_each_file_once(empty: Settings) -> None:
+async def test_concurrent_runs_apply_each_file_once(empty: Settings) -> None:
     done = await asyncio.gather(*(migrate_database(empty, 3) for _ in range(4)))
     applied = [name for each in done for name in each.applied]
     assert sorted(applied) == sorted(set(applied))
@@ -76,7 +76,7 @@ async def test_a_function_is_applied_again_when_its_file_changes(
     assert await conn.fetchval("SELECT answer()") == 43
 
 
-async def test_a_function_that_fails_leaves_the_one_before(conn: asyncpg.Connection, folder: Path) -> None:
+async def test_a_function_that_fails_leaves_the_previous_one(conn: asyncpg.Connection, folder: Path) -> None:
     await migrate(conn, folder)
     write_function(folder, "SELECT nothing FROM answers")
     for _ in range(2):
@@ -94,8 +94,10 @@ async def test_comments_are_applied_last_and_again_when_they_change(
         assert await conn.fetchval("SELECT obj_description('answer'::regproc)") == comment
 
 
-async def test_waits_are_limited(conn: asyncpg.Connection, folder: Path) -> None:
-    """A migration that waits for a lock makes all who come after it wait as well."""
+async def test_migrations_run_with_lock_and_statement_timeouts(
+    conn: asyncpg.Connection, folder: Path
+) -> None:
+    """Queries that arrive after a migration wait behind the lock it waits for."""
     (folder / "0002_limits.sql").write_text(
         f"-- migrate:up\nCREATE TABLE limits AS SELECT {SET_TIME_LIMITS} AS of_migration;\n"
     )

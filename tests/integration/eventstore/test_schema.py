@@ -1,4 +1,4 @@
-"""migrations/schema.sql is what the migrations create, and says what every table is for."""
+"""migrations/schema.sql is the schema that the migrations create, with a comment on every table."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ async def test_file_names_contain_shard_and_range(store: Store) -> None:
 
 
 @pytest.mark.parametrize("which", [0, 1])
-async def test_a_flipped_bit_is_refused_and_its_file_named(store: Store, which: int) -> None:
+async def test_a_flipped_bit_is_rejected_and_its_file_is_named(store: Store, which: int) -> None:
     path, manifest = paths(store)
     damaged = (path, manifest)[which]
     intact = damaged.read_bytes()
@@ -174,14 +174,14 @@ async def test_concurrent_sealing_makes_each_segment_once(pool: Log, tmp_path: P
     stores = [Store(tmp_path) for _ in range(4)]
 
     async def work(store: Store) -> int:
-        made = 0
+        sealed = 0
         for segment in await find_due_segments(pool, store, SealPlan(10, 0)):
-            made += await seal(pool, store, segment) is not None
-        return made
+            sealed += await seal(pool, store, segment) is not None
+        return sealed
 
-    made = sum(await asyncio.gather(*(work(store) for store in stores)))
-    made += await work(stores[0])  # segments that were skipped because another task held the lock
-    assert made == len(stores[0].segments()) == 9
+    sealed = sum(await asyncio.gather(*(work(store) for store in stores)))
+    sealed += await work(stores[0])  # segments that were skipped because another task held the lock
+    assert sealed == len(stores[0].segments()) == 9
     assert [row[1:] for row in await fold_segments(stores[0], TALLY)] == [(7, 60, 30)]
 
 

@@ -26,13 +26,13 @@ from tests.support.stage import list_tool
 SEED = 20261126
 DATABASE_OF_0014 = Path(__file__).with_name("database_of_0014.sql")
 TAKEN_OVER = "squash of migrations 0001 to 0014"
-# Processes of the release before still call these. The next release drops them: see docs/operations.md.
+# Processes of the previous release still call these. The next release drops them: see docs/operations.md.
 LEFTOVERS = ["append_first_casts(smallint, text[], uuid[], integer[], text[], uuid[], text[])"]
 
 READ_EVENTS = "SELECT * FROM events ORDER BY shard, position"
 READ_BALLOTS = "SELECT * FROM standings ORDER BY shard, kind, actor, tool"
 READ_VERSIONS = "SELECT version FROM schema_migrations ORDER BY version"
-# As a process of the release before appends the vote of a new voter.
+# The call with which a process of the previous release appends the vote of a new voter.
 APPEND_AS_BEFORE = """
 SELECT "position" FROM append_first_casts(1::smallint, '{v}', ARRAY[gen_random_uuid()], '{1}', '{ship}',
                                           ARRAY[uuidv7()], '{web}') WHERE ord = 0
@@ -48,7 +48,7 @@ SELECT append_casts(shard, array_agg(kind::text), array_agg(actor), array_agg(to
 
 @pytest.fixture
 async def old(postgres: Postgres) -> AsyncIterator[Settings]:
-    """A database of the release before, with a history in three shards."""
+    """A database of the previous release, with a history in three shards."""
     async with fresh_database(postgres, "template0", "of_0014") as settings:
         conn = await connect(settings)
         await conn.execute(DATABASE_OF_0014.read_text())
@@ -72,7 +72,9 @@ async def read(settings: Settings, *statements: str) -> list[list[Record]]:
     return rows
 
 
-async def test_it_has_the_schema_of_a_new_database(old: Settings, postgres: Postgres, template: str) -> None:
+async def test_a_migrated_database_has_the_schema_of_a_new_one(
+    old: Settings, postgres: Postgres, template: str
+) -> None:
     done = await migrate_database(old)
     assert done.applied[0] == TAKEN_OVER
     assert not [name for name in done.applied if name[0].isdigit()]
@@ -81,7 +83,9 @@ async def test_it_has_the_schema_of_a_new_database(old: Settings, postgres: Post
     assert {each.name for each in taken_over} - {each.name for each in new} == set(LEFTOVERS)
 
 
-async def test_it_is_taken_over_once(old: Settings, postgres: Postgres, template: str) -> None:
+async def test_concurrent_migrates_take_the_database_over_once(
+    old: Settings, postgres: Postgres, template: str
+) -> None:
     done = await asyncio.gather(*(migrate_database(old) for _ in range(3)))
     assert sum(TAKEN_OVER in each.applied for each in done) == 1
     assert (await migrate_database(old)).applied == []
@@ -90,7 +94,7 @@ async def test_it_is_taken_over_once(old: Settings, postgres: Postgres, template
     )
 
 
-async def test_its_log_stays_and_votes_go_on(old: Settings) -> None:
+async def test_the_log_is_unchanged_and_new_votes_are_counted(old: Settings) -> None:
     before = await read(old, READ_EVENTS, READ_BALLOTS)
     await migrate_database(old)
     assert await read(old, READ_EVENTS, READ_BALLOTS) == before
@@ -103,14 +107,14 @@ async def test_its_log_stays_and_votes_go_on(old: Settings) -> None:
     assert len(events) == len(before[0]) + 3
 
 
-async def test_processes_of_the_release_before_go_on(old: Settings) -> None:
+async def test_processes_of_the_previous_release_can_still_append(old: Settings) -> None:
     await migrate_database(old)
     async with await open_pool(old) as log:
         first, second = [await log.fetchval(APPEND_AS_BEFORE) for _ in range(2)]
     assert second == first + 1
 
 
-async def test_each_event_still_says_when_what_it_replaces_was_recorded(old: Settings) -> None:
+async def test_each_event_keeps_the_time_of_the_event_it_replaces(old: Settings) -> None:
     await migrate_database(old)
     async with await open_pool(old) as log:
         before = await log.fetch(READ_EVENTS)
@@ -122,7 +126,7 @@ async def test_each_event_still_says_when_what_it_replaces_was_recorded(old: Set
 
 
 def times_of_replaced(events: list[Record]) -> Iterator[datetime | None]:
-    """The time of the event before on the same ballot or bookmark, of which the log is the only record."""
+    """For each event the time of the event it replaces, found in the log alone."""
     last: dict[tuple[int, UUID, int, str], datetime] = {}
     for row in events:
         ballot = (row["shard"], row["actor"], row["tool"], row["type"][:4])

@@ -101,7 +101,7 @@ async def test_a_read_model_ahead_of_the_others_waits_for_them(pool: Log) -> Non
 async def test_an_advance_is_rolled_back_when_its_checkpoint_has_moved(
     settings: Settings, pool: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As after a worker lost its connection, and with it the lock of its claim."""
+    """This happens when a worker loses its connection, and with it the lock of its claim."""
     await cast_votes(pool, 4)
     unlocked = engine.CLAIM_SHARD.replace("FOR NO KEY UPDATE OF c", "")
     unlocked = unlocked.replace("AND (SELECT pg_try_advisory_xact_lock(hashtext('shiplog advance'), $1))", "")
@@ -161,7 +161,7 @@ async def test_a_failing_definition_moves_no_checkpoint_and_affects_no_other_sha
     assert await tally(pool) == (5, 0)
 
 
-async def test_an_event_of_an_unknown_type_is_passed_over(pool: Log) -> None:
+async def test_an_event_of_an_unknown_type_is_skipped(pool: Log) -> None:
     await cast_votes(pool, 1)
     await pool.execute(
         """

@@ -136,8 +136,8 @@ async def cast_randomly(log: Log, rng: Random, voters: list[UUID], tools: list[i
         choice = rng.choice(["ship", "skip", None] if kind == "v" else ["saved", None])
         actor = rng.choice(voters)
         async with log.acquire() as conn:
-            submitted = PendingCast(kind, actor, rng.choice(tools), choice, mint(), "test")
-            await append_casts(conn, shard_of(actor, 3), [submitted])
+            pending = PendingCast(kind, actor, rng.choice(tools), choice, mint(), "test")
+            await append_casts(conn, shard_of(actor, 3), [pending])
 
 
 async def change_editorially(stage: Stage, rng: Random, turn: int, known: tuple[str, ...]) -> None:
@@ -170,7 +170,7 @@ async def test_a_card_as_of_random_times(random_history: RandomHistory) -> None:
 
 
 def some_time(rng: Random, history: list[LoggedEvent]) -> datetime:
-    """The time of an event, which most share with others; just before it; or any from the first to the last."""
+    """The time of an event, which it usually shares with others; just before it; or any time within the history."""
     first, last, one = history[0].recorded_at, history[-1].recorded_at, rng.choice(history).recorded_at
     return rng.choice([one, one - timedelta(microseconds=1), first + (last - first) * rng.random()])
 
@@ -257,7 +257,7 @@ async def test_many_tallies_and_a_comparison_are_of_the_same_moment(random_histo
 async def test_answers_as_of_a_moment_just_past_do_not_change_while_votes_arrive(
     random_history: RandomHistory,
 ) -> None:
-    """An append in flight has its time but has not committed: the answer must wait for it."""
+    """An append in flight has read the clock but not committed: the answer must wait for it."""
     tool, over = random_history.numbers["nib"], asyncio.Event()
 
     async def keep_voting(shard: int) -> None:

@@ -1,4 +1,4 @@
-"""The flip engine: finds each flip once with any workers, starts again when it must, parks poison, waits at newer events."""
+"""The flip engine: finds each flip once with any workers, restarts on a new definition, parks poison, stops before newer events."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def writer() -> Writer:
 
 
 def fill(writer: Writer, votes: int = 40) -> None:
-    """Two tools with a take each, then a rulebook under which votes decide, and votes that flip both tools."""
+    """A take on each of two tools, then a rulebook under which votes decide, then votes that flip both verdicts."""
     writer.take(1, "builder", 90)
     writer.take(2, "skeptic", 20, "skip")
     writer.wait(SECOND)
@@ -68,7 +68,7 @@ async def test_flips_are_caused_by_takes_then_by_an_adoption_then_by_votes(pool:
     assert {each.rulebook for each in found[2:]} == {PRESETS["lower-bound"].digest}
 
 
-async def test_flips_are_read_on_from_a_flip_and_those_of_one_adoption_together(
+async def test_reads_continue_after_a_flip_and_keep_the_flips_of_an_adoption_together(
     pool: Log, writer: Writer
 ) -> None:
     fill(writer)
@@ -142,7 +142,7 @@ async def test_tables_of_an_earlier_definition_are_dropped(settings: Settings, p
 
 
 async def test_an_event_with_an_earlier_time_is_folded_in_its_place(pool: Log, writer: Writer) -> None:
-    """As after the clock of Postgres was set back; otherwise nothing is appended late."""
+    """This happens only after the clock of Postgres was set back."""
     writer.take(1, "builder", 90)
     writer.wait(SECOND)
     writer.take(2, "builder", 90)
@@ -166,7 +166,7 @@ async def test_an_unreadable_event_is_parked_and_the_others_are_folded(pool: Log
     assert (await read_frontier(pool)).incomplete == 1
 
 
-async def test_flips_wait_at_an_event_of_a_newer_release(pool: Log, writer: Writer) -> None:
+async def test_flips_stop_before_an_event_of_a_newer_release(pool: Log, writer: Writer) -> None:
     writer.take(1, "builder", 90)
     writer.wait(SECOND)
     writer.vote(2, UUID(int=5), 1, "skip")

@@ -1,4 +1,4 @@
-"""Read models that a release no longer has: migrate drops their tables and everything recorded of them."""
+"""Read models that a release no longer has: migrate drops their tables and all records about them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SELECT projection FROM checkpoints UNION SELECT projection FROM definitions UNIO
 
 @pytest.fixture
 async def upgraded(settings: Settings, pool: Log) -> Log:
-    """A database that a release with two more read models has used, just before this release migrates it."""
+    """A database of a release with two more read models, before this release migrates it."""
     owner = await asyncpg.connect(settings.database_url)
     await install(owner, BEFORE)
     await owner.close()
@@ -54,7 +54,9 @@ async def recorded(log: Pool[Record]) -> set[str]:
     return {row[0] for row in await log.fetch(RECORDED)}
 
 
-async def test_migrate_drops_them_and_keeps_the_others(upgraded: Log, settings: Settings) -> None:
+async def test_migrate_drops_obsolete_read_models_and_keeps_the_others(
+    upgraded: Log, settings: Settings
+) -> None:
     log = upgraded
     assert {"weekday_tally", "weekday_tally__last", "their_votes"} < await recorded(log)
     done = await migrate_database(settings)
@@ -66,7 +68,9 @@ async def test_migrate_drops_them_and_keeps_the_others(upgraded: Log, settings: 
     assert await checkpoints(log) == {each.name: 3 for each in PROJECTIONS if each.view is None}
 
 
-async def test_lag_drift_and_status_do_not_show_them(upgraded: Log, settings: Settings) -> None:
+async def test_lag_drift_and_status_do_not_show_obsolete_read_models(
+    upgraded: Log, settings: Settings
+) -> None:
     log = upgraded
     unfinished = await begin(log, OBSOLETE)
     await migrate_database(settings)
@@ -82,7 +86,7 @@ async def test_a_second_migrate_drops_nothing(upgraded: Log, settings: Settings)
     assert (await migrate_database(settings)).dropped == []
 
 
-async def test_a_process_of_the_release_before_goes_on(upgraded: Log, settings: Settings) -> None:
+async def test_a_process_of_the_previous_release_keeps_advancing(upgraded: Log, settings: Settings) -> None:
     log = upgraded
     await migrate_database(settings)
     await cast_votes(log, 2)

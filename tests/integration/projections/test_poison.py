@@ -152,7 +152,7 @@ async def test_a_worker_that_dies_while_halving_leaves_nothing_and_the_next_park
         await park(conn, *args)  # type: ignore[arg-type]
         await conn.execute("SET ROLE NONE")
         await conn.execute("SELECT pg_terminate_backend(pg_backend_pid())")
-        raise AssertionError("still there")
+        raise AssertionError("the connection is still open")
 
     monkeypatch.setattr(poison, "park", die)
     with pytest.raises((asyncpg.PostgresConnectionError, asyncpg.AdminShutdownError, asyncpg.InterfaceError)):

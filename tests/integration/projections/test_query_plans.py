@@ -38,7 +38,7 @@ from tests.support.stage import Log
 Plan = dict[str, Any]
 FOLDED = [projection for projection in PROJECTIONS if projection.view is None]
 
-PEOPLE = """
+BALLOTS = """
 INSERT INTO standings (shard, kind, actor, tool, id, position, choice)
 SELECT 1, 'v', gen_random_uuid(), n % 15, gen_random_uuid(), n, 'ship' FROM generate_series(1, 20000) AS n
 """
@@ -93,7 +93,7 @@ async def log(postgres: Any, template: str) -> AsyncIterator[Log]:
 
 async def _fill(settings: Settings) -> None:
     owner = await asyncpg.connect(settings.database_url)
-    for statement in (PEOPLE, VOTES, TAKES, SUMS, DAYS, HEADS, "VACUUM ANALYZE"):
+    for statement in (BALLOTS, VOTES, TAKES, SUMS, DAYS, HEADS, "VACUUM ANALYZE"):
         await owner.execute(statement)
     await owner.close()
 
@@ -135,11 +135,11 @@ def rows_read(plan: list[Plan]) -> int:
 async def test_an_append_planned_on_empty_tables_reads_no_more_on_full_ones(
     postgres: Any, template: str
 ) -> None:
-    """One connection from the first vote on, as in a server. There are no new statistics when the tables have grown."""
+    """One connection from the first vote on, as in a server; the tables grow and statistics are not updated."""
     async with fresh_database(postgres, template, "grown") as settings:
         owner = await asyncpg.connect(settings.database_url)
         await owner.fetchval(APPEND)
-        await owner.execute(PEOPLE)
+        await owner.execute(BALLOTS)
         await owner.execute(VOTES.replace("generate_series(1, 10000)", "generate_series(101, 10000)"))
         await owner.execute("UPDATE heads SET position = 10000 WHERE shard = 1")
         async with owner.transaction():
@@ -302,7 +302,7 @@ async def test_tallies_are_found_by_tool(log: Log, query: str, key: str) -> None
 
 
 async def test_recent_activity_is_found_by_day(log: Log) -> None:
-    """Only days with a weight are read, though the plan is generic."""
+    """A generic plan still reads only the days with a weight."""
     weights = f"'{{{','.join(map(str, WEIGHTS))}}}'"
     plan = await plan_of(log, daily_votes.READ_RECENT_ACTIVITY, "21000", weights, "2", "28")
     assert seq_scanned(plan) == set()

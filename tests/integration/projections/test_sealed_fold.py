@@ -64,7 +64,7 @@ async def test_every_read_model_is_the_same_in_both_engines(pool: Log, tmp_path:
                 folded = await fold_segments(store, projection, Shard(shard), start, upto)
                 assert Counter(map(plain, folded)) == Counter(expected), projection.name
                 rows += len(expected)
-        assert rows, f"{projection.name} has folded nothing, so nothing was compared"
+        assert rows, f"{projection.name} has no rows, so nothing was compared"
 
 
 async def test_all_shards_together_are_the_sum_of_each(pool: Log, tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def test_weights_fall_to_one_and_then_to_zero() -> None:
 
 @given(st.lists(ages, max_size=20), st.integers(0, 40))
 def test_the_order_of_decayed_votes_does_not_change_with_time(cast: list[int], wait: int) -> None:
-    """Of two tools, of which one has every vote a day later, the other never overtakes it."""
+    """A tool whose votes were each cast a day earlier than another's never overtakes it."""
     assert sum(weight(age + wait) for age in cast) >= sum(weight(age + 1 + wait) for age in cast)
 
 

@@ -37,7 +37,7 @@ FOUR, SCORE = PRESETS["four-in-five"].digest, PRESETS["score-weighted"].digest
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 LATER = NOON + timedelta(hours=1)
 WRITTEN = RulebookWritten(MINE.digest, MINE)
-FOUR_KEPT, SCORE_KEPT, DEFAULT_KEPT = (
+FOUR_WRITTEN, SCORE_WRITTEN, DEFAULT_WRITTEN = (
     RulebookWritten(digest, PRESETS_BY_DIGEST[digest]) for digest in (FOUR, SCORE, DEFAULT.digest)
 )
 FOUR_ADOPTED = RulebookAdopted(FOUR, DEFAULT.digest, "Stricter.")
@@ -68,7 +68,7 @@ def test_two_rulebooks_may_have_one_name() -> None:
 
 
 def test_an_adoption_names_what_it_replaces() -> None:
-    editorial.given().when(AdoptRulebook(FOUR, "Stricter.")).then([FOUR_KEPT, FOUR_ADOPTED])
+    editorial.given().when(AdoptRulebook(FOUR, "Stricter.")).then([FOUR_WRITTEN, FOUR_ADOPTED])
     given = editorial.given(WRITTEN, FOUR_ADOPTED)
     given.when(AdoptRulebook(MINE.digest, "Ours.")).then([MINE_ADOPTED])
 
@@ -80,7 +80,7 @@ def test_adopting_the_rulebook_in_force_is_no_event() -> None:
 
 def test_an_adopted_preset_is_written_to_the_log_once() -> None:
     back = RulebookAdopted(DEFAULT.digest, FOUR, "No.", rolls_back=True)
-    given = editorial.given(FOUR_KEPT, FOUR_ADOPTED, DEFAULT_KEPT, back)
+    given = editorial.given(FOUR_WRITTEN, FOUR_ADOPTED, DEFAULT_WRITTEN, back)
     given.when(AdoptRulebook(FOUR, "Stricter.")).then([FOUR_ADOPTED])
 
 
@@ -96,7 +96,7 @@ def test_a_name_means_the_newest_rulebook_of_that_name() -> None:
     expected = RulebookAdopted(newer.digest, DEFAULT.digest, "Ours.")
     given = editorial.given(WRITTEN, RulebookWritten(newer.digest, newer))
     given.when(AdoptRulebook("mine", "Ours.")).then([expected])
-    editorial.given().when(AdoptRulebook("four-in-five", "Stricter.")).then([FOUR_KEPT, FOUR_ADOPTED])
+    editorial.given().when(AdoptRulebook("four-in-five", "Stricter.")).then([FOUR_WRITTEN, FOUR_ADOPTED])
     editorial.given().when(AdoptRulebook("mine", "Ours.")).then_rejected(
         Unknown, kind="rulebook", name="mine"
     )
@@ -106,10 +106,12 @@ def test_roll_backs_go_back_one_adoption_each() -> None:
     back = RollBack("It went wrong.")
     to_four = RulebookAdopted(FOUR, MINE.digest, "It went wrong.", rolls_back=True)
     to_default = RulebookAdopted(DEFAULT.digest, FOUR, "It went wrong.", rolls_back=True)
-    adopted = (WRITTEN, FOUR_KEPT, FOUR_ADOPTED, MINE_ADOPTED)
+    adopted = (WRITTEN, FOUR_WRITTEN, FOUR_ADOPTED, MINE_ADOPTED)
     editorial.given(*adopted).when(back).then([to_four])
-    editorial.given(*adopted, to_four).when(back).then([DEFAULT_KEPT, to_default])
-    editorial.given(*adopted, to_four, DEFAULT_KEPT, to_default).when(back).then_rejected(NothingToRollBack)
+    editorial.given(*adopted, to_four).when(back).then([DEFAULT_WRITTEN, to_default])
+    editorial.given(*adopted, to_four, DEFAULT_WRITTEN, to_default).when(back).then_rejected(
+        NothingToRollBack
+    )
     editorial.given().when(back).then_rejected(NothingToRollBack)
 
 
@@ -117,7 +119,7 @@ def test_an_adoption_after_a_roll_back_is_rolled_back_to_what_it_replaced() -> N
     to_default = RulebookAdopted(DEFAULT.digest, FOUR, "No.", rolls_back=True)
     again = RulebookAdopted(SCORE, DEFAULT.digest, "By score.")
     expected = RulebookAdopted(DEFAULT.digest, SCORE, "No.", rolls_back=True)
-    given = (FOUR_KEPT, FOUR_ADOPTED, DEFAULT_KEPT, to_default, SCORE_KEPT, again)
+    given = (FOUR_WRITTEN, FOUR_ADOPTED, DEFAULT_WRITTEN, to_default, SCORE_WRITTEN, again)
     editorial.given(*given).when(RollBack("No.")).then([expected])
     editorial.given(*given, expected).when(RollBack("No.")).then_rejected(NothingToRollBack)
 
@@ -145,16 +147,16 @@ def test_nothing_is_scheduled_for_the_past() -> None:
 
 def test_a_scheduled_adoption_takes_effect_at_its_time() -> None:
     editorial.given(SCHEDULED).when(TakeEffect(LATER - timedelta(microseconds=1))).then([])
-    editorial.given(SCHEDULED).when(TakeEffect(LATER)).then([FOUR_KEPT, FOUR_ADOPTED])
+    editorial.given(SCHEDULED).when(TakeEffect(LATER)).then([FOUR_WRITTEN, FOUR_ADOPTED])
     editorial.given(SCHEDULED, FOUR_ADOPTED).when(TakeEffect(LATER)).then([])
 
 
 def test_due_adoptions_take_effect_in_the_order_of_their_times() -> None:
     first = AdoptionScheduled(SCORE, NOON, "By score.")
     expected = [
-        SCORE_KEPT,
+        SCORE_WRITTEN,
         RulebookAdopted(SCORE, DEFAULT.digest, "By score."),
-        FOUR_KEPT,
+        FOUR_WRITTEN,
         RulebookAdopted(FOUR, SCORE, "Stricter."),
     ]
     editorial.given(SCHEDULED, first).when(TakeEffect(LATER)).then(expected)

@@ -94,7 +94,7 @@ def test_days_are_not_read_where_votes_cannot_decide() -> None:
     )
 )
 def test_sums_of_days_add(days: list[tuple[int, int, int]]) -> None:
-    """Forward decay: a sum never has to be computed again."""
+    """Weights never change, so a sum never has to be computed again."""
     whole = parts(weigh(cast(*days), SIXTY))
     each = [parts(weigh(cast(day), SIXTY)) for day in days]
     assert whole == tuple(sum(column) for column in zip((0, Fraction(0), Fraction(0)), *each, strict=True))

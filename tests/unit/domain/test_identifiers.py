@@ -1,4 +1,4 @@
-"""Voters: 1 to 128 bytes, without NUL. Ids: the time they may claim counts from when they arrive."""
+"""Limits of voters and ids: a voter has 1 to 128 bytes and no NUL; an id is at most a minute ahead of its arrival."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_a_voter_of_1_to_128_bytes_is_valid(voter: str) -> None:
 
 
 @pytest.mark.parametrize("voter", ["", "x" * (VOTER_BYTES_MAX + 1), "é" * 65, "a\0b"])
-def test_a_voter_that_is_empty_too_long_or_has_nul_is_not(voter: str) -> None:
+def test_a_voter_that_is_empty_too_long_or_has_nul_is_invalid(voter: str) -> None:
     assert not valid_voter(voter.encode())
 
 

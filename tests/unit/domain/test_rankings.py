@@ -36,7 +36,7 @@ contenders = st.builds(
 )
 
 
-def of(ship: int = 0, skip: int = 0, *scores: int) -> Contender:
+def contender(ship: int = 0, skip: int = 0, *scores: int) -> Contender:
     """With one take for ship for each score."""
     return Contender(ship, skip, len(scores), 0, sum(scores))
 
@@ -80,54 +80,54 @@ def test_the_lower_bound_is_rounded_down_at_thirty_places(ship: int, skip: int) 
 
 @given(counts, counts)
 def test_a_ship_vote_raises_top_and_a_skip_vote_never_raises_the_lower_bound(ship: int, skip: int) -> None:
-    assert top(of(ship + 1, skip)) > top(of(ship, skip))
+    assert top(contender(ship + 1, skip)) > top(contender(ship, skip))
     assert wilson_lower_bound(ship, skip + 1) <= wilson_lower_bound(ship, skip)
 
 
 @given(counts, counts)
 def test_a_skip_vote_lowers_top_unless_it_completes_the_quorum(ship: int, skip: int) -> None:
-    before, after = top(of(ship, skip)), top(of(ship, skip + 1))
+    before, after = top(contender(ship, skip)), top(contender(ship, skip + 1))
     assert after[0] > before[0] or after < before
 
 
 def test_top_distinguishes_shares_that_are_equal_in_four_places() -> None:
-    assert top(of(1_000_001, 10)) > top(of(1_000_000, 10))
-    assert top(of(1_000_000, 10)) > top(of(1_000_000, 11))
+    assert top(contender(1_000_001, 10)) > top(contender(1_000_000, 10))
+    assert top(contender(1_000_000, 10)) > top(contender(1_000_000, 11))
 
 
 def test_preliminary_tallies_come_last() -> None:
-    settled = of(1, MINIMUM - 1)
-    assert top(settled) > top(of(MINIMUM - 1, 0, 90)) > top(of(0, 0, 90))
-    assert rank("top", of(9, 0), PRESETS["community-veto"]) < rank(
-        "top", of(1, 29), PRESETS["community-veto"]
+    settled = contender(1, MINIMUM - 1)
+    assert top(settled) > top(contender(MINIMUM - 1, 0, 90)) > top(contender(0, 0, 90))
+    assert rank("top", contender(9, 0), PRESETS["community-veto"]) < rank(
+        "top", contender(1, 29), PRESETS["community-veto"]
     )
 
 
 def test_top_without_votes_for_ship_is_by_the_panel_and_then_fewer_votes() -> None:
-    assert top(of(0, 0, 90)) > top(of(0, 0, 40)) > top(of()) > top(of(0, 9))
-    assert top(of(0, 9, 90)) > top(of())
-    assert top(replace(of(), takes_ship=1, takes_skip=2)) < top(
-        replace(of(), takes_ship=2, takes_skip=4, score_total=9)
+    assert top(contender(0, 0, 90)) > top(contender(0, 0, 40)) > top(contender()) > top(contender(0, 9))
+    assert top(contender(0, 9, 90)) > top(contender())
+    assert top(replace(contender(), takes_ship=1, takes_skip=2)) < top(
+        replace(contender(), takes_ship=2, takes_skip=4, score_total=9)
     )
 
 
 def test_top_falls_with_each_vote_that_turns_from_ship_to_skip() -> None:
-    votes = [of(100 - skip, skip) for skip in range(101)]
+    votes = [contender(100 - skip, skip) for skip in range(101)]
     assert sorted(votes, key=top, reverse=True) == votes
 
 
 def test_hot_is_by_decayed_votes_and_then_top() -> None:
     warm, cold = (
-        replace(of(0, 50), recent_activity=RecentActivity(decayed_votes=2)),
-        replace(of(90, 10), recent_activity=RecentActivity(decayed_votes=1)),
+        replace(contender(0, 50), recent_activity=RecentActivity(decayed_votes=2)),
+        replace(contender(90, 10), recent_activity=RecentActivity(decayed_votes=1)),
     )
     assert rank("hot", warm, DEFAULT) > rank("hot", cold, DEFAULT)
-    assert rank("hot", of(90, 10), DEFAULT) > rank("hot", of(10, 90), DEFAULT)
+    assert rank("hot", contender(90, 10), DEFAULT) > rank("hot", contender(10, 90), DEFAULT)
 
 
 def test_trending_is_by_growth_beyond_chance_first_and_then_by_growth() -> None:
     ranks = [
-        rank("trending", replace(of(90, 10), recent_activity=each), DEFAULT)
+        rank("trending", replace(contender(90, 10), recent_activity=each), DEFAULT)
         for each in (
             RecentActivity(0, 300, 28),
             RecentActivity(0, 10_000, 28_000),
@@ -169,11 +169,11 @@ def test_the_controversy_of_an_even_split_is_its_total(each: int) -> None:
 
 
 def test_most_voted_is_by_total() -> None:
-    assert rank("most-voted", of(1, 9), DEFAULT) > rank("most-voted", of(9, 0), DEFAULT)
+    assert rank("most-voted", contender(1, 9), DEFAULT) > rank("most-voted", contender(9, 0), DEFAULT)
 
 
 def test_new_has_no_rank_of_its_own() -> None:
-    assert rank("new", of(90, 10, 80), DEFAULT) == ()
+    assert rank("new", contender(90, 10, 80), DEFAULT) == ()
 
 
 @given(st.sampled_from(SORTS), st.lists(contenders, max_size=8), st.randoms(use_true_random=False))
@@ -193,4 +193,4 @@ def test_a_rank_is_whole_numbers_of_one_length(
 ) -> None:
     ranked = rank(sort, Contender(ship, skip, 1, 0, 88, recent_activity), DEFAULT)
     assert all(type(each) is int for each in ranked)
-    assert len(ranked) == len(rank(sort, of(), DEFAULT))
+    assert len(ranked) == len(rank(sort, contender(), DEFAULT))

@@ -1,4 +1,4 @@
-"""Fast forward: which slices of votes can flip a verdict, and which cannot."""
+"""Fast forward: a slice is skipped if none of its votes can flip the verdict; aged votes are rescaled exactly."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_fast_forward_moves_the_votes_and_keeps_the_label() -> None:
     assert (after.votes.ship, after.votes.skip, after.label) == (53, 8, "Ship")
 
 
-def test_a_timeline_stays_where_it_is_if_a_slice_cannot_be_skipped() -> None:
+def test_a_timeline_is_unchanged_if_a_slice_cannot_be_skipped() -> None:
     before = timeline(50, 8)
     assert before.fast_forward(VoteDelta(40, 40, 2, 2), None) is None
     assert (before.votes.ship, before.votes.skip, before.label) == (50, 8, "Ship")

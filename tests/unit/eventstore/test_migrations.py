@@ -1,4 +1,4 @@
-"""Migrations: read in order, or refused by name."""
+"""Migration files: they are read in order, and an invalid one is rejected by name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def write(folder: Path, name: str, text: str) -> None:
     (folder / name).write_text(text)
 
 
-def test_they_are_read_in_order_of_version(tmp_path: Path) -> None:
+def test_migrations_are_read_in_order_of_version(tmp_path: Path) -> None:
     write(tmp_path, "0002_second.sql", "-- migrate:up\nSELECT 2;\n")
     write(tmp_path, "0001_first.sql", "-- migrate:up\nSELECT 1;\n")
     assert read_migrations(tmp_path) == [
@@ -22,7 +22,7 @@ def test_they_are_read_in_order_of_version(tmp_path: Path) -> None:
     ]
 
 
-def test_the_way_down_is_left_out(tmp_path: Path) -> None:
+def test_the_down_section_is_ignored(tmp_path: Path) -> None:
     write(tmp_path, "0001_first.sql", "-- migrate:up\nSELECT 1;\n\n-- migrate:down\nDROP TABLE events;\n")
     assert "DROP" not in read_migrations(tmp_path)[0].up
 
@@ -30,7 +30,7 @@ def test_the_way_down_is_left_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["1_first.sql", "00001_first.sql", "first.sql", "0001.sql", "0001_a b.sql", "0001-first.sql"]
 )
-def test_another_name_is_refused(tmp_path: Path, name: str) -> None:
+def test_a_file_with_another_name_is_rejected(tmp_path: Path, name: str) -> None:
     write(tmp_path, name, "-- migrate:up\nSELECT 1;\n")
     with pytest.raises(MigrationError, match=r"name it NNNN_name\.sql"):
         read_migrations(tmp_path)
@@ -39,17 +39,17 @@ def test_another_name_is_refused(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     "text", ["", "SELECT 1;\n", "  -- migrate:up\nSELECT 1;\n", "-- migrate:down\nSELECT 1;\n"]
 )
-def test_a_file_without_its_heading_is_refused(tmp_path: Path, text: str) -> None:
+def test_a_file_without_its_heading_is_rejected(tmp_path: Path, text: str) -> None:
     write(tmp_path, "0001_first.sql", text)
     with pytest.raises(MigrationError, match="start it with '-- migrate:up'"):
         read_migrations(tmp_path)
 
 
-def test_other_files_are_not_looked_at(tmp_path: Path) -> None:
+def test_other_files_are_ignored(tmp_path: Path) -> None:
     write(tmp_path, "README.md", "-- migrate:up")
     assert read_migrations(tmp_path) == []
 
 
-def test_our_own_are_numbered_without_gap_or_twin() -> None:
+def test_our_migrations_are_numbered_without_gaps_or_duplicates() -> None:
     versions = [int(migration.version) for migration in read_migrations()]
     assert versions == list(range(1, len(versions) + 1))

@@ -1,4 +1,4 @@
-"""Polling ends when the condition holds or the time is up, and always asks once."""
+"""Polling ends when the condition holds or the time is up, and the condition is always checked once."""
 
 from __future__ import annotations
 

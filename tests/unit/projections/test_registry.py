@@ -1,4 +1,4 @@
-"""The registry: a file in projections/ is a read model, and defining it there is all it takes."""
+"""The registry: a file in projections/ is a read model, and needs no entry elsewhere."""
 
 from __future__ import annotations
 
