@@ -28,7 +28,10 @@ CREATE TABLE IF NOT EXISTS schema_migrations (version varchar PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS repeatable_migrations (file text PRIMARY KEY, digest text NOT NULL)
 """
 READ_VERSIONS = "SELECT version FROM schema_migrations ORDER BY version"
-FORGET_SQUASHED = "DELETE FROM schema_migrations WHERE version > '0005'"
+FORGET_SQUASHED = """
+DELETE FROM schema_migrations WHERE version > '0005';
+ALTER INDEX events_of_house RENAME TO editorial_events_by_tool
+"""
 RECORD_VERSION = (
     "INSERT INTO schema_migrations (version) VALUES ($1) ON CONFLICT DO NOTHING RETURNING version"
 )
@@ -122,7 +125,7 @@ async def _exclusively(conn: Connection[Record]) -> AsyncIterator[None]:
 async def _take_over(conn: Connection[Record]) -> bool:
     """Create the tables that record what was applied. Returns whether the database was migrated before the squash.
 
-    The squashed files create the same schema as the old ones, so only the recorded versions change.
+    The squashed files create the same schema as the old ones, except for the name of an index.
     """
     before_squash = await conn.fetchval(BEFORE_SQUASH)
     await conn.execute(CREATE_TABLES)

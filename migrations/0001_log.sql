@@ -33,7 +33,7 @@ CREATE TABLE events (
 ) PARTITION BY RANGE (position);
 
 -- Partial indexes of editorial events: by tool, those of reviewers, and those of rulebooks and adoptions.
-CREATE INDEX events_of_house ON events (shard, tool, position) WHERE shard = 0;
+CREATE INDEX editorial_events_by_tool ON events (shard, tool, position) WHERE shard = 0;
 CREATE INDEX events_of_panel ON events (shard, position) WHERE shard = 0 AND type = 'ReviewerSeated';
 CREATE INDEX events_of_rulebooks ON events (shard, position)
  WHERE shard = 0 AND type IN ('RulebookWritten', 'RulebookAdopted', 'AdoptionScheduled', 'AdoptionCalledOff');

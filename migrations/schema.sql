@@ -60,7 +60,7 @@ COMMENT ON COLUMN events.data IS 'The body of an editorial event; null for votes
 COMMENT ON COLUMN events.replaced_at IS 'When the replaced vote or bookmark was recorded; null when nothing was replaced, and in shard 0. It makes
 the number of votes by the day of their casts a sum of deltas. See docs/decisions/0019.';
 ALTER TABLE ONLY events ADD CONSTRAINT events_pkey PRIMARY KEY (shard, "position");
-CREATE INDEX events_of_house ON ONLY events USING btree (shard, tool, "position") WHERE (shard = 0);
+CREATE INDEX editorial_events_by_tool ON ONLY events USING btree (shard, tool, "position") WHERE (shard = 0);
 CREATE INDEX events_of_panel ON ONLY events USING btree (shard, "position") WHERE ((shard = 0) AND (type = 'ReviewerSeated'::text));
 CREATE INDEX events_of_rulebooks ON ONLY events USING btree (shard, "position") WHERE ((shard = 0) AND (type = ANY (ARRAY['RulebookWritten'::text, 'RulebookAdopted'::text, 'AdoptionScheduled'::text, 'AdoptionCalledOff'::text])));
 GRANT SELECT,INSERT ON TABLE events TO shiplog_app;
