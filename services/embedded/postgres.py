@@ -157,7 +157,7 @@ def _new_password(data: Path) -> str:
 
 
 def _cluster_path(cluster: Path, account: Account) -> str:
-    """The path by which the server, whose working directory is the cluster, opens the cluster.
+    """The path under which the server opens the cluster, which is its working directory.
 
     `nobody` cannot use an absolute path below a folder that it may not enter. On Linux, /proc/self/cwd leads to the
     working directory without passing the folders above.

@@ -12,8 +12,8 @@ from asyncpg.pool import PoolConnectionProxy
 from domain.timeline.flips import Flip, LogOrder
 from domain.webhooks.messages import FLIPPED, ToolPayload, flip_message
 
-# Reads flips after a place, in log order: up to a limit, plus all others with the same cause as the last one, so that a
-# cursor moved to its place skips none.
+# Reads flips after a position, in log order: up to a limit, plus the remaining flips of the last one's event, so that
+# moving the cursor past that event skips none.
 FlipsAfter: TypeAlias = "Callable[[PoolConnectionProxy[Record], LogOrder, int], Awaitable[Sequence[Flip]]]"
 
 BATCH_MAX = 500

@@ -1,4 +1,4 @@
-"""`shiplog replay`: rebuild a read model from the log beside the live version, compare, and cut over."""
+"""`shiplog replay`: rebuild a read model from the log alongside the live version, compare, and cut over."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def replay(
     wanted: str | None,
     as_json: bool,
 ) -> None:
-    """Rebuild PROJECTION while the live version goes on serving, and cut over if both are equal.
+    """Rebuild PROJECTION while the live version keeps serving, and cut over if both are equal.
 
     A replay that was stopped resumes where it was. Exit status 1 when rows differ: they are printed, and the live
     version stays until --accept.

@@ -110,7 +110,7 @@ async def _report(
 
 
 async def _find(pool: Pool[Record], named: Sequence[str]) -> tuple[list[Rulebook], dict[str, Rulebook]]:
-    """Those that are asked for; and all that are known, by digest. Raises Unknown or InvalidRulebook."""
+    """The requested rulebooks, and all known ones by digest. Raises Unknown or InvalidRulebook."""
     state = await read_state(pool)
     return [
         read_file(Path(each)) if each.endswith(".toml") else state.known[state.find(each)] for each in named
