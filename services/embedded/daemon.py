@@ -121,8 +121,8 @@ class Daemon:
         # A child that is not reaped keeps its pid and would look alive, also to a new server.
         if self._process is not None:
             self._process.poll()
-        found = holder(self.lock)
-        running = found is not None and found.pid == self.pid
+        current = holder(self.lock)
+        running = current is not None and current.pid == self.pid
         if not running and self._process is not None:
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(REAP_TIMEOUT_SECONDS)
@@ -130,10 +130,10 @@ class Daemon:
 
     def stop(self, *steps: tuple[signal.Signals, float]) -> None:
         """Send each signal in turn until the server has ended, waiting the given seconds after each."""
-        for step, seconds in steps:
+        for signal_number, seconds in steps:
             if self.running():
                 with suppress(ProcessLookupError):
-                    os.kill(self.pid, step)
+                    os.kill(self.pid, signal_number)
                 _wait_until(lambda: not self.running(), seconds)
         if self.running():
             raise ServerError(

@@ -78,14 +78,14 @@ async def supervise(
     ending = asyncio.Event()
     with _set_by_signals(ending):
         async with _guard(grace) as guard:
-            keepers = [_Keeper(child, guard, on_event, grace) for child in children]
+            runners = [_ChildRunner(child, guard, on_event, grace) for child in children]
             try:
-                await _first_of(ending.wait(), *(keeper.wait() for keeper in keepers))
+                await _first_of(ending.wait(), *(runner.wait() for runner in runners))
             finally:
-                for keeper in reversed(keepers):
-                    await keeper.stop()
-            for keeper in keepers:
-                keeper.running.result()
+                for runner in reversed(runners):
+                    await runner.stop()
+            for runner in runners:
+                runner.running.result()
 
 
 def backoff(pause: float, uptime: float) -> float:
@@ -97,7 +97,7 @@ def backoff(pause: float, uptime: float) -> float:
     )
 
 
-class _Keeper:
+class _ChildRunner:
     def __init__(
         self, child: Child, guard: asyncio.StreamWriter, on_event: Callable[[ChildEvent], None], grace: float
     ) -> None:

@@ -57,11 +57,11 @@ async def _write_batch(pool: Pool[Record], id: UUID, flips_after: FlipsAfter, ba
         flips = await flips_after(conn, LogOrder(*cursor[:3]), batch_max)
         if not flips:
             return None
-        wanted = [flip for flip in flips if cursor["tools"] is None or flip.tool in cursor["tools"]]
-        await conn.executemany(INSERT_DELIVERY, await _deliveries(conn, id, cursor["site"], wanted))
+        subscribed = [flip for flip in flips if cursor["tools"] is None or flip.tool in cursor["tools"]]
+        await conn.executemany(INSERT_DELIVERY, await _deliveries(conn, id, cursor["site"], subscribed))
         last = flips[-1].order
         await conn.execute(MOVE_CURSOR, id, last.recorded_at, last.shard, last.number)
-        return len(wanted)
+        return len(subscribed)
 
 
 async def _deliveries(

@@ -127,7 +127,7 @@ async def _try(
 ) -> RulebookTrial:
     started = time.perf_counter()
     with show_progress(title=rulebook.name, quiet=True) as update:
-        found = await try_rulebook(
+        trial_run = await try_rulebook(
             pool,
             rulebook,
             positions,
@@ -135,4 +135,6 @@ async def _try(
             store=store,
             progress=lambda done, total: update(done, total, f"{done:,} of {total:,} events"),
         )
-    return RulebookTrial(rulebook, known[found.against], total(found), time.perf_counter() - started, found)
+    return RulebookTrial(
+        rulebook, known[trial_run.against], total(trial_run), time.perf_counter() - started, trial_run
+    )
