@@ -42,7 +42,7 @@ PARENT = (
 
 
 class Supervised:
-    """A supervisor in a process of its own, and the events it has printed."""
+    """A supervisor in its own process, and the events it has printed."""
 
     def __init__(self, output: Path, children: list[Child], grace: float = 10) -> None:
         self._output = output
