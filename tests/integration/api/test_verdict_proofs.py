@@ -147,7 +147,7 @@ async def test_the_command_prints_the_verdict_and_its_explanation(
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("arguments", "message"),
     [
         (["quill", "--rulebook", "nobody"], "There is no rulebook 'nobody'"),
         (["quill", "--as-of", "yesterday"], "This is not a point in time"),

@@ -97,7 +97,7 @@ async def test_verify_finds_a_changed_log(settings: Settings, pool: Log, shiplog
     assert "says log, shard 1, tool 99, ship 1, skip 0" in out
 
 
-@pytest.mark.parametrize("words", [("seal",), ("verify", "--sealed")])
+@pytest.mark.parametrize("arguments", [("seal",), ("verify", "--sealed")])
 async def test_the_error_without_a_folder_says_what_to_set(
     settings: Settings, arguments: tuple[str, ...]
 ) -> None:

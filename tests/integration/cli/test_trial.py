@@ -117,7 +117,7 @@ async def test_a_trial_from_segments_equals_one_from_postgres(
     assert from_postgres["tried"][0]["trial"]["tools"] == from_segments["tried"][0]["trial"]["tools"]
 
 
-@pytest.mark.parametrize("words", [["nothing-like-it"], ["default", "--as-of", "yesterday"], []])
+@pytest.mark.parametrize("arguments", [["nothing-like-it"], ["default", "--as-of", "yesterday"], []])
 async def test_wrong_arguments_are_refused(run: Run, arguments: list[str]) -> None:
     done = await run("trial", *arguments)
     assert done.exit_code == 2

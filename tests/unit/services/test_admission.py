@@ -209,14 +209,14 @@ def test_a_process_without_free_descriptors_counts_as_saturated(monkeypatch: pyt
     assert open_file_descriptors() == sys.maxsize
 
 
-class NoSignals:
+class NoWakeups:
     async def listen(self) -> AsyncIterator[None]:
         await asyncio.Future[None]()
         yield
 
 
 async def test_streams_are_limited_and_one_that_never_began_does_not_count() -> None:
-    streams, first = Broadcast(cast(Any, None), cast(Any, NoSignals()), streams_max=1), Subscriber({})
+    streams, first = Broadcast(cast(Any, None), cast(Any, NoWakeups()), streams_max=1), Subscriber({})
     streams.subscribe(first)
     with pytest.raises(HttpRejected) as rejected:
         streams.subscribe(Subscriber({}))
