@@ -1,1 +1,1 @@
-"""Benchmarks of Shiplog beside the machine's limits and peers. Compare ratios: rates depend on the machine."""
+"""Benchmarks of Shiplog, the machine's limits and peers. Compare ratios: rates depend on the machine."""

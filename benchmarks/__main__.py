@@ -40,12 +40,12 @@ BULK = "Shiplog: bulk over HTTP, new votes"
 ZIPF = "Shiplog: bulk, tools by Zipf's law"
 HOT = "Shiplog: bulk, all votes on one tool"
 CHANGED = "Shiplog: bulk, voters who change their votes"
-BESIDE_BULK = f"Shiplog: {loads.BESIDE_BULK} single votes/s during bulk at full speed"
+DURING_BULK = f"Shiplog: {loads.DURING_BULK} single votes/s during bulk at full speed"
 IMPORT = "Shiplog: import from a file"
 VISIBLE = f"Shiplog: from acknowledged to visible, at {loads.STEADY:,} single votes/s"
 VISIBLE_BULK = f"Shiplog: from acknowledged to visible, at {loads.STEADY_BULK:,} bulk votes/s"
 ONE_VOTE_PER_CALL = (fastapi_sqlalchemy.PEER.name, emmett.PEER.name, message_db.PEER.name)
-# Rows that are divided by others.
+# For each row, the rows that its rate is divided by.
 RATIOS = {
     SINGLE: (MOUNTED, pgbench.PEER.name, *ONE_VOTE_PER_CALL),
     FEW: (SINGLE,),
@@ -135,7 +135,7 @@ def _shiplog(
         ZIPF: partial(loads.bulk, server.port, key, votes, zipf),
         HOT: partial(loads.bulk, server.port, key, votes, hot),
         CHANGED: partial(loads.bulk, server.port, key, votes, changed),
-        BESIDE_BULK: partial(loads.single_beside_bulk, server.port, key, 2 * votes),
+        DURING_BULK: partial(loads.single_during_bulk, server.port, key, 2 * votes),
         IMPORT: partial(loads.import_file, server, folder, votes),
         VISIBLE: partial(loads.visible_under_singles, server.port, key),
         VISIBLE_BULK: partial(loads.visible_under_bulk, server.port, key),

@@ -120,13 +120,13 @@ async def load(
     port: int, pid: int, count: int, kind: str, sends: Callable[[], list[bytes]], seconds: float
 ) -> tuple[Memory, Traffic]:
     """The peak memory of the process while the connections are open."""
-    traffic, room = Traffic(), asyncio.Semaphore(OPENING_MAX)
+    traffic, opening_slots = Traffic(), asyncio.Semaphore(OPENING_MAX)
     reads, more = not kind.endswith("unread"), sends if kind == "votes" else None
     connections = [_Connection(traffic, sends(), more, reads) for _ in range(count)]
-    most = asyncio.create_task(_peak(pid))
+    peak = asyncio.create_task(_peak(pid))
     sources = cycle((f"127.0.0.{number}", 0) for number in range(2, 2 + SOURCES))
     opening = [
-        asyncio.create_task(_open(each, room, source, port, reads=reads))
+        asyncio.create_task(_open(each, opening_slots, source, port, reads=reads))
         for each, source in zip(connections, sources, strict=False)
     ]
     _, left = await asyncio.wait(opening, timeout=OPENING_SECONDS)
@@ -136,8 +136,8 @@ async def load(
         await asyncio.sleep(seconds / CHUNKS)
         for each in connections if more is None else ():
             each.send_next()
-    most.cancel()
-    memory = await most
+    peak.cancel()
+    memory = await peak
     for each in connections:
         if each.transport is not None:
             each.transport.abort()
@@ -145,9 +145,14 @@ async def load(
 
 
 async def _open(
-    connection: _Connection, room: asyncio.Semaphore, source: tuple[str, int], port: int, *, reads: bool
+    connection: _Connection,
+    opening_slots: asyncio.Semaphore,
+    source: tuple[str, int],
+    port: int,
+    *,
+    reads: bool,
 ) -> None:
-    async with room:
+    async with opening_slots:
         try:
             async with asyncio.timeout(1):  # the backlog may be full
                 opened = await _socket(source, port, reads)
@@ -173,14 +178,14 @@ async def _socket(source: tuple[str, int], port: int, reads: bool) -> socket.soc
 
 
 async def _peak(pid: int) -> Memory:
-    most = memory_of(pid)
+    peak = memory_of(pid)
     try:
         while True:
             await asyncio.sleep(0.2)
             now = memory_of(pid)
-            most = Memory(max(most.rss, now.rss), max(most.pss, now.pss))
+            peak = Memory(max(peak.rss, now.rss), max(peak.pss, now.pss))
     except asyncio.CancelledError:
-        return most
+        return peak
 
 
 def memory_of(pid: int) -> Memory:
@@ -190,22 +195,22 @@ def memory_of(pid: int) -> Memory:
 
 
 async def measure(counts: list[int], table: Table) -> None:
-    """All loads hit one process, so that memory which one leaves behind is seen in the next."""
+    """All loads run against one process, so memory that one load does not free shows in the next."""
     with tempfile.TemporaryDirectory(prefix="shiplog-bench-") as folder, shiplog(Path(folder)) as server:
         key, pid = server.key("catalogue:write"), server.api_pid()
         console = Console(stderr=True, width=120)
         table.add_row("at rest", "", f"{memory_of(pid).rss:.0f}", f"{memory_of(pid).pss:.0f}", "", "")
         for count in counts:
             for kind in kinds(key):
-                most, traffic = await _spread(server.port, pid, count, kind, key)
+                peak, traffic = await _spread(server.port, pid, count, kind, key)
                 answers = ", ".join(
                     f"{number:,} x {status}" for status, number in sorted(traffic.answers.items())
                 )
                 row = (
                     kind,
                     f"{count:,}",
-                    f"{most.rss:.0f}",
-                    f"{most.pss:.0f}",
+                    f"{peak.rss:.0f}",
+                    f"{peak.pss:.0f}",
                     f"{traffic.opened:,}",
                     answers,
                 )
@@ -222,9 +227,9 @@ async def _spread(port: int, pid: int, count: int, kind: str, key: str) -> tuple
             *(loop.run_in_executor(pool, _load_process, port, pid, share, kind, key) for share in shares)
         )
     memory, all_traffic = zip(*parts, strict=True)
-    most = Memory(max(each.rss for each in memory), max(each.pss for each in memory))
+    peak = Memory(max(each.rss for each in memory), max(each.pss for each in memory))
     answers = sum((Counter(each.answers) for each in all_traffic), Counter[int]())
-    return most, Traffic(
+    return peak, Traffic(
         sum(each.opened for each in all_traffic), sum(each.closed for each in all_traffic), answers
     )
 
@@ -236,6 +241,6 @@ def _load_process(port: int, pid: int, count: int, kind: str, key: str) -> tuple
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--crowds", type=int, nargs="*", default=[2_000, 6_000, 20_000])
-    found = Table("each connection has sent", "connections", "RSS, MiB", "PSS, MiB", "opened", "answers")
-    asyncio.run(measure(parser.parse_args().crowds, found))
-    Console(width=120).print(found)
+    results = Table("each connection has sent", "connections", "RSS, MiB", "PSS, MiB", "opened", "answers")
+    asyncio.run(measure(parser.parse_args().crowds, results))
+    Console(width=120).print(results)

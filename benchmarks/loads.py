@@ -24,7 +24,7 @@ BULK_LINES = 5_000  # votes per bulk request
 STEADY_SECONDS = 5.0
 STEADY = 2_000  # votes a second, as are the next two
 STEADY_BULK = 20_000
-BESIDE_BULK = 200
+DURING_BULK = 200
 OVERLOAD_CONNECTIONS = 6_000
 
 T = TypeVar("T")
@@ -61,9 +61,9 @@ async def import_file(server: Shiplog, folder: Path, count: int) -> Measurement:
     """`shiplog import votes FILE`, which times itself from the first line to the last commit."""
     file = folder / "votes.ndjson"
     file.write_bytes(lines(count))
-    words = ["import", "votes", str(file), "--json", "--data", str(server.data)]
+    arguments = ["import", "votes", str(file), "--json", "--data", str(server.data)]
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "services.cli", *words, stdout=PIPE, stderr=DEVNULL
+        sys.executable, "-m", "services.cli", *arguments, stdout=PIPE, stderr=DEVNULL
     )
     output, _ = await process.communicate()
     report = json.loads(output)
@@ -82,10 +82,10 @@ async def visible_under_bulk(port: int, key: str) -> Measurement:
     return await _visible(port, key, drive(port, requests, BULK_CONNECTIONS, STEADY_BULK / 1_000), each=1_000)
 
 
-async def single_beside_bulk(port: int, key: str, count: int) -> Measurement:
+async def single_during_bulk(port: int, key: str, count: int) -> Measurement:
     """Single votes while bulk requests are sent as fast as possible."""
     sending = asyncio.create_task(bulk(port, key, count))
-    load = await drive(port, singles(int(BESIDE_BULK * STEADY_SECONDS), key), CONNECTIONS, BESIDE_BULK)
+    load = await drive(port, singles(int(DURING_BULK * STEADY_SECONDS), key), CONNECTIONS, DURING_BULK)
     await sending
     return _answered(load)
 

@@ -1,4 +1,4 @@
-"""Replay on a large log: recount and rebuild, beside a bare aggregate and a fold in Python, and reads during a replay."""
+"""Replay on a large log: recount and rebuild, compared with a bare aggregate and a fold in Python, and reads during a replay."""
 
 from __future__ import annotations
 
@@ -59,10 +59,12 @@ async def main(size: int, runs: int) -> None:
         replays = {
             name: [await _replayed(server, name) for _ in range(runs)] for name in ("tally", "hourly_tally")
         }
-        alone = await _reads_beside_votes(server)
-        beside = await _reads_beside_votes(server, replaying=True)
+        alone = await _reads_during_votes(server)
+        during_replay = await _reads_during_votes(server, replaying=True)
     _report(size, runs, rates, replays)
-    print(f"reads during {VOTES:,} votes/s, p50 and p99 in ms: {alone}; with a replay as well: {beside}")
+    print(
+        f"reads during {VOTES:,} votes/s, p50 and p99 in ms: {alone}; with a replay as well: {during_replay}"
+    )
 
 
 async def _rates(conn: Connection[Record], runs: int) -> dict[str, float]:
@@ -96,7 +98,7 @@ async def _rates(conn: Connection[Record], runs: int) -> dict[str, float]:
 
 
 async def _fold_of_events(conn: Connection[Record], shard: int) -> int:
-    """Folds the first half million as Recorded events, the way event stores pass them to a fold."""
+    """Folds the first half million as `RecordedEvent`s, the way event stores pass them to a fold."""
     tallies: dict[int, dict[str | None, int]] = {}
     folded = 0
     async with conn.transaction():
@@ -142,15 +144,17 @@ async def _fold_of_columns(conn: Connection[Record], shard: int) -> int:
 
 async def _replayed(server: Shiplog, name: str) -> tuple[float, float]:
     """Seconds of a replay with its cut-over, and events a second, as the command reports them."""
-    words = ["replay", name, "--json", "--data", str(server.data)]
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "services.cli", *words, stdout=PIPE)
+    arguments = ["replay", name, "--json", "--data", str(server.data)]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "services.cli", *arguments, stdout=PIPE
+    )
     output, _ = await process.communicate()
     report = json.loads(output)
     assert (process.returncode, report["equal"], report["state"]) == (0, True, "cut-over"), output
     return report["seconds"], report["rate"]
 
 
-async def _reads_beside_votes(server: Shiplog, *, replaying: bool = False) -> tuple[float, float]:
+async def _reads_during_votes(server: Shiplog, *, replaying: bool = False) -> tuple[float, float]:
     key = server.key()
     load: asyncio.Task[Load] = asyncio.create_task(
         drive(server.port, singles(VOTES * SECONDS, key), 64, VOTES)
@@ -163,15 +167,15 @@ async def _reads_beside_votes(server: Shiplog, *, replaying: bool = False) -> tu
 
 
 async def _read(port: int, until: asyncio.Task[Load]) -> tuple[float, float]:
-    taken = []
+    latencies = []
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
         while not until.done():
             started = time.perf_counter()
             assert (await client.get("/v1/tools/uv/tally")).status_code == 200
-            taken.append((time.perf_counter() - started) * 1000)
+            latencies.append((time.perf_counter() - started) * 1000)
             await asyncio.sleep(PAUSE_SECONDS)
-    taken.sort()
-    return round(taken[len(taken) // 2], 1), round(taken[int(0.99 * len(taken))], 1)
+    latencies.sort()
+    return round(latencies[len(latencies) // 2], 1), round(latencies[int(0.99 * len(latencies))], 1)
 
 
 def _report(

@@ -37,8 +37,10 @@ class Shiplog(Struct, frozen=True):
 
     def key(self, *more: str) -> str:
         scopes = [word for scope in ("votes:write", *more) for word in ("--scope", scope)]
-        words = ["keys", "create", "bench", *scopes, "--json", "--data", str(self.data)]
-        done = subprocess.run([sys.executable, "-m", "services.cli", *words], capture_output=True, check=True)
+        arguments = ["keys", "create", "bench", *scopes, "--json", "--data", str(self.data)]
+        done = subprocess.run(
+            [sys.executable, "-m", "services.cli", *arguments], capture_output=True, check=True
+        )
         return str(json.loads(done.stdout)["key"])
 
 

@@ -137,14 +137,14 @@ async def _report(pool: Pool[Record], store: Store, runs: int, only: list[str]) 
         "rulebook", *(f"{source}, s" for source in SOURCES), "flip now", "flips", "rank moves", "disagree"
     )
     for name in only or list(PRESETS):
-        taken, trials = [], list[Trial]()
+        times, trials = [], list[Trial]()
         for source in SOURCES:
             each = [await _timed(pool, store, name, positions, source, trials) for _ in range(runs)]
-            taken.append(f"{statistics.median(each):.1f}")
+            times.append(f"{statistics.median(each):.1f}")
         assert all(trial == trials[0] for trial in trials), name
-        found = total(trials[0])
-        counts = (found.flips_now, found.flips, found.rank_moves, found.disagreements)
-        table.add_row(name, *taken, *(f"{count:,}" for count in counts))
+        totals = total(trials[0])
+        counts = (totals.flips_now, totals.flips, totals.rank_moves, totals.disagreements)
+        table.add_row(name, *times, *(f"{count:,}" for count in counts))
     table.title = f"{sum(heads.values()):,} events, {heads[0]:,} of them editorial; medians of {runs} runs"
     Console(width=120).print(table, highlight=False)
 

@@ -1,1 +1,1 @@
-"""What runs: the API, the workers, the command, and what they share."""
+"""The processes of Shiplog: API, workers and command line, and the code they share."""

@@ -20,10 +20,10 @@ from domain.shared.log import Shard
 QUEUE = "shiplog:jobs"
 CHANNEL = "shiplog:advanced"
 
-_DEBOUNCE_SECONDS = 0.05  # wakes of one shard within this time become one job
-_JOB_TTL_MS = 60_000  # the sweep does the work of a job that no worker took long before
+_DEBOUNCE_SECONDS = 0.05  # wake-ups of one shard within this time become one job
+_JOB_TTL_MS = 60_000  # long before, the sweep has done the work of a job that no worker took
 _TIMEOUT_SECONDS = 1.0  # of any call to Redis
-_POLL_SECONDS = 0.5  # after this long without a message, listeners get a hint all the same
+_POLL_SECONDS = 0.5  # after this long without a message, listeners get a hint anyway
 _log = structlog.get_logger()
 
 encode_job = msgspec.msgpack.encode

@@ -57,7 +57,7 @@ def pytest_unconfigure() -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Imported modules stay: keep the garbage collector from scanning them."""
+    """Imported modules live as long as the process: keep the garbage collector from scanning them."""
     gc.collect()
     gc.freeze()
 
@@ -70,7 +70,7 @@ def pytest_asyncio_loop_factories(
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    # Every test has a database of its own: dropping one scans all buffers, and the WAL of the copies fills the memory.
+    # Every test has its own database: dropping one scans all buffers, and the WAL of the copies fills the memory.
     small = {"shared_buffers": "128MB", "max_wal_size": "256MB"}
     data = tmp_path_factory.mktemp("postgres")
     copy_cluster(data)
@@ -105,7 +105,7 @@ async def settings(postgres: Postgres, template: str) -> AsyncIterator[Settings]
 
 @pytest.fixture(scope="module")
 async def module_pool(postgres: Postgres, template: str) -> AsyncIterator[Pool[Record]]:
-    """A log shared by the examples of one module, each with actors and tools of its own."""
+    """A log shared by the examples of one module, each with its own actors and tools."""
     async with fresh_database(postgres, template) as settings, await open_pool(settings) as pool:
         yield pool
 
@@ -125,15 +125,15 @@ async def client(settings: Settings) -> AsyncIterator[AsyncTestClient[Litestar]]
 @pytest.fixture
 async def vote_key(settings: Settings, pool: Pool[Record]) -> dict[str, str]:
     """Headers with a key that may vote for users."""
-    made = await create_key(settings, pool, "test votes", ("votes:write",))
-    return {"Authorization": f"Bearer {made.key}"}
+    new_key = await create_key(settings, pool, "test votes", ("votes:write",))
+    return {"Authorization": f"Bearer {new_key.key}"}
 
 
 @pytest.fixture
 async def catalogue_key(settings: Settings, pool: Pool[Record]) -> dict[str, str]:
     """Headers with a key that may edit the catalogue."""
-    made = await create_key(settings, pool, "test catalogue", ("catalogue:write",))
-    return {"Authorization": f"Bearer {made.key}"}
+    new_key = await create_key(settings, pool, "test catalogue", ("catalogue:write",))
+    return {"Authorization": f"Bearer {new_key.key}"}
 
 
 @pytest.fixture(scope="session")

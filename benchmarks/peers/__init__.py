@@ -36,7 +36,7 @@ async def open_peers(
 
     Packages are installed in `.bench/` of the checkout; everything else is below `folder`.
     """
-    found = Peers({}, {}, {})
+    result = Peers({}, {}, {})
     task = progress.add_task("peers", total=len(peers))
     with open_postgres(folder) as postgres:
         for peer in peers:
@@ -44,14 +44,14 @@ async def open_peers(
             try:
                 settings = await peer.prepare(postgres)
             except Unavailable as reason:
-                found.not_run[peer.name] = str(reason)
+                result.not_run[peer.name] = str(reason)
             else:
                 best = await _fastest(peer, settings, scale)
-                found.measures[peer.name] = partial(best.run, _votes(peer, scale))
-                found.settings[peer.name] = best.description
+                result.measures[peer.name] = partial(best.run, _votes(peer, scale))
+                result.settings[peer.name] = best.description
             progress.advance(task)
         progress.update(task, description="peers are set up")
-        yield found
+        yield result
 
 
 async def _fastest(peer: Peer, settings: Sequence[Setting], scale: float) -> Setting:

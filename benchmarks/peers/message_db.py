@@ -76,8 +76,8 @@ async def _write(
     conns: Sequence[Connection[Record]], messages: Iterator[tuple[str, str, str]]
 ) -> list[float]:
     """Seconds per call, sorted."""
-    taken = await asyncio.gather(*(_writer(conn, messages) for conn in conns))
-    return sorted(latency for latencies in taken for latency in latencies)
+    latencies = await asyncio.gather(*(_writer(conn, messages) for conn in conns))
+    return sorted(latency for each in latencies for latency in each)
 
 
 async def _writer(conn: Connection[Record], messages: Iterator[tuple[str, str, str]]) -> list[float]:

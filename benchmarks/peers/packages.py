@@ -35,7 +35,7 @@ def python() -> str:
 
 
 def node() -> Path:
-    """The folder with the peers' node_modules, and the program beside them, since Node looks there."""
+    """The folder with the peers' node_modules, and the program next to it, where Node looks for modules."""
     home = CACHE / "node"
     lock = NODE / "package-lock.json"
     _check_node()

@@ -18,9 +18,9 @@ class Setting(Struct, frozen=True):
 
 
 class Peer(Struct, frozen=True):
-    """Of its settings the fastest is measured; `votes` take two to three seconds on two cores.
+    """Its fastest setting is measured, with `votes` votes: two to three seconds on two cores.
 
-    `prepare` raises NotHere when something that the peer needs is missing.
+    `prepare` raises Unavailable when something that the peer needs is missing.
     """
 
     name: str

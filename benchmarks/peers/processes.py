@@ -21,7 +21,7 @@ END_TIMEOUT_SECONDS = 10
 
 
 async def run_json(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> RunResult:
-    """Runs a program that prints a Ran as JSON."""
+    """Runs a program that prints a RunResult as JSON."""
     return msgspec.json.decode(await output_of(command, folder, environment), type=RunResult)
 
 

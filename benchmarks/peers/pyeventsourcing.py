@@ -40,14 +40,14 @@ async def _run(
 
 
 def _environment(url: str, functions: str) -> dict[str, str]:
-    where = urlsplit(url)
+    parts = urlsplit(url)
     return {
         "PERSISTENCE_MODULE": "eventsourcing.postgres",
-        "POSTGRES_DBNAME": where.path.strip("/"),
-        "POSTGRES_HOST": str(where.hostname),
-        "POSTGRES_PORT": str(where.port),
-        "POSTGRES_USER": str(where.username),
-        "POSTGRES_PASSWORD": str(where.password),
+        "POSTGRES_DBNAME": parts.path.strip("/"),
+        "POSTGRES_HOST": str(parts.hostname),
+        "POSTGRES_PORT": str(parts.port),
+        "POSTGRES_USER": str(parts.username),
+        "POSTGRES_PASSWORD": str(parts.password),
         "POSTGRES_POOL_SIZE": str(max(THREADS)),
         "POSTGRES_ENABLE_DB_FUNCTIONS": functions,
     }

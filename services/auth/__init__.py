@@ -1,1 +1,1 @@
-"""Who is asking: visitors, API keys, log-in sessions and passwords."""
+"""Authentication: visitors, API keys, log-in sessions and passwords."""

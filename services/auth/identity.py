@@ -91,7 +91,7 @@ class Identity:
 
     def pseudonym(self, kind: SubjectKind, name: bytes) -> UUID:
         """The actor that stands for ``name`` in the log. Without the secret it cannot be traced back to the name."""
-        # asyncpg's subclass of uuid.UUID, which its queries return: made in a tenth of the time, sent as it is.
+        # asyncpg's own subclass of uuid.UUID: ten times faster to create, and sent without conversion.
         return pgproto.UUID(self._pseudonyms[kind].digest(name)[:16])
 
     def digest(self, token: str) -> bytes:

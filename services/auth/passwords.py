@@ -35,5 +35,5 @@ def _verify(hashed: str | None, password: str) -> bool:
 
 @cache
 def _hash_for_unknown() -> str:
-    """Made when first needed, because most commands never check a password."""
+    """Computed on first use, because most commands never check a password."""
     return _hasher.hash(secrets.token_hex())

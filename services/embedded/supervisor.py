@@ -13,7 +13,7 @@ from msgspec import Struct
 
 BACKOFF_MIN_SECONDS = 0.1
 BACKOFF_MAX_SECONDS = 5.0
-BACKOFF_RESET_SECONDS = 10.0  # after a run of this length the backoff starts anew
+BACKOFF_RESET_SECONDS = 10.0  # after a run of this length the backoff starts again
 GRACE_SECONDS = 10.0
 
 
@@ -78,26 +78,26 @@ async def supervise(
     ending = asyncio.Event()
     with _set_by_signals(ending):
         async with _guard(grace) as guard:
-            keepers = [_Keeper(child, guard, on_event, grace) for child in children]
+            runners = [_ChildRunner(child, guard, on_event, grace) for child in children]
             try:
-                await _first_of(ending.wait(), *(keeper.wait() for keeper in keepers))
+                await _first_of(ending.wait(), *(runner.wait() for runner in runners))
             finally:
-                for keeper in reversed(keepers):
-                    await keeper.stop()
-            for keeper in keepers:
-                keeper.running.result()
+                for runner in reversed(runners):
+                    await runner.stop()
+            for runner in runners:
+                runner.running.result()
 
 
-def backoff(pause: float, lived: float) -> float:
-    """Seconds before the next start, after a backoff of `pause` seconds and a run of `lived` seconds."""
+def backoff(pause: float, uptime: float) -> float:
+    """Seconds before the next start, after a backoff of `pause` seconds and a run of `uptime` seconds."""
     return (
         BACKOFF_MIN_SECONDS
-        if lived >= BACKOFF_RESET_SECONDS
+        if uptime >= BACKOFF_RESET_SECONDS
         else min(max(BACKOFF_MIN_SECONDS, pause * 2), BACKOFF_MAX_SECONDS)
     )
 
 
-class _Keeper:
+class _ChildRunner:
     def __init__(
         self, child: Child, guard: asyncio.StreamWriter, on_event: Callable[[ChildEvent], None], grace: float
     ) -> None:
@@ -168,8 +168,8 @@ def _kill_group(leader: int) -> None:
         os.killpg(leader, signal.SIGKILL)
 
 
-async def _first_of(*awaited: Awaitable[object]) -> None:
-    tasks = [asyncio.ensure_future(one) for one in awaited]
+async def _first_of(*awaitables: Awaitable[object]) -> None:
+    tasks = [asyncio.ensure_future(awaitable) for awaitable in awaitables]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -189,7 +189,8 @@ def _set_by_signals(ending: asyncio.Event) -> Iterator[None]:
             loop.remove_signal_handler(number)
 
 
-# Its standard input ends with the supervisor, even by kill -9; then it ends the remaining process groups.
+# The guard process. Its standard input is closed when the supervisor ends, even by kill -9; then it ends the remaining
+# process groups.
 # PR_SET_PDEATHSIG would reach only the children, not the workers of a web server.
 _GUARD = """
 import os, signal, sys, time

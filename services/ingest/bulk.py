@@ -25,7 +25,7 @@ from services.ingest.ndjson_votes import BadLine, DecodedLines, decode
 REJECTED_LISTED_MAX = 100
 
 OnCommitted: TypeAlias = Callable[[Shard, "Counter[Outcome]"], None]
-# Makes the id of a line that has none from its number and actor, so that it is the same when the line is sent again.
+# Derives the id of a line without one from its number and actor: sending the line again gives the same id.
 LineId: TypeAlias = Callable[[int, UUID], UUID]
 
 

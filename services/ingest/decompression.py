@@ -1,4 +1,4 @@
-"""Decompression of gzip and zstd as the data arrives, in pieces of limited size, and their cutting into whole lines."""
+"""Decompression of gzip and zstd as the data arrives, in pieces of limited size, which are then joined and split into whole lines."""
 
 from __future__ import annotations
 

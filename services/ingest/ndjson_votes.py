@@ -56,7 +56,7 @@ def decode(block: bytes, first: int) -> DecodedLines:
 
 
 def _decode_halves(decoded: DecodedLines, lines: Sequence[bytes], first: int) -> None:
-    """Halves the lines until a half decodes as a whole; the last few are decoded one by one."""
+    """Bisects the lines until a half decodes as a whole; a few lines are decoded one by one."""
     if len(lines) <= _DECODED_ONE_BY_ONE_MAX:
         for number, line in enumerate(lines, first):
             _decode_line(decoded, number, line)
@@ -85,7 +85,7 @@ def _decode_line(decoded: DecodedLines, number: int, line: bytes) -> None:
 
 
 def _decode_plain(block: bytes, lines: int) -> list[VoteLine] | None:
-    """None unless every line is a vote that gives each field once: without escapes, counting the field names shows that."""
+    """None unless every line is a vote that gives each field once. Without escapes, the number of field names proves that."""
     if b"\\" in block or any(block.count(field) != lines for field in _FIELDS):
         return None
     try:

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 
 class Limit(Struct, frozen=True):
-    """At most ``quota`` requests in any ``seconds``: half of them and one in a burst, the others evenly spaced."""
+    """At most ``quota`` requests in any ``seconds``: a burst of half of them plus one, the others evenly spaced."""
 
     name: str
     quota: int
@@ -25,12 +25,12 @@ class Limit(Struct, frozen=True):
         return self.burst - -(-debt // self.interval)
 
     def until_more(self, debt: int) -> int:
-        """Microseconds until one request more than now is left."""
+        """Microseconds until one more request is available."""
         return max(debt - (self.burst - self.left(debt) - 1) * self.interval, 0)
 
 
 class Decision(Struct, frozen=True):
-    """In microseconds: ``wait`` until it is admitted, 0 if it is now; ``debt`` until the whole burst is available."""
+    """In microseconds: ``wait`` until the request is admitted, 0 if it is; ``debt`` until the whole burst is available."""
 
     wait: int
     debt: int
@@ -47,7 +47,7 @@ def decide(limit: Limit, due: int, now: int, cost: int = 1) -> Decision:
     return Decision(wait, debt) if wait > 0 else Decision(0, later)
 
 
-# The same for Redis, which all processes share. A key expires with its debt.
+# The same in Lua, for the Redis that all processes share. A key expires with its debt.
 CLOCK = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]

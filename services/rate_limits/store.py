@@ -51,7 +51,7 @@ class RateLimitStore:
 
 
 class LocalLimits:
-    """Limits by this process alone. Of more than ``subjects_max``, it forgets those that it decided on longest ago."""
+    """Limits by this process alone. Above ``subjects_max`` subjects, the least recently used are evicted."""
 
     def __init__(self, subjects_max: int = _SUBJECTS_MAX) -> None:
         self._subjects_max = subjects_max
@@ -141,7 +141,7 @@ class _RedisLimits:
                     _resolve(pending, Decision(wait, debt))
 
     async def _evaluate(self, batch: Sequence[_PendingDecision]) -> list[Any]:
-        """Sends the script itself where Redis no longer has it. Raises any other error that Redis answers."""
+        """Sends the script again if Redis no longer has it. Raises any other error that Redis answers."""
         answers = await self._pipeline(batch, "EVALSHA", self._sha)
         missing = [n for n, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         again = await self._pipeline([batch[n] for n in missing], "EVAL", CLOCK + RULE)
@@ -168,14 +168,14 @@ class _RedisLimits:
 
 
 def _resolve(pending: _PendingDecision, decision: Decision | None) -> None:
-    if not pending.decision.done():  # it is when the request was cancelled
+    if not pending.decision.done():  # done if the request was cancelled
         pending.decision.set_result(decision)
 
 
 async def _in_time(evaluating: Coroutine[Any, Any, list[Any]]) -> list[Any]:
     """Raises TimeoutError after a number of polls, each of at least a millisecond, instead of after a time.
 
-    On a busy machine, polls take longer, and so does Redis: a timeout by the clock would take slow for unavailable.
+    On a busy machine, polls take longer, and so does Redis: a timeout by the clock would treat a slow Redis as unavailable.
     """
     task = asyncio.create_task(evaluating)
     try:

@@ -130,13 +130,13 @@ async def read_delivery(pool: Pool[Record], webhook: UUID, id: UUID) -> Delivery
 
 async def enqueue_ping(pool: Pool[Record], webhook: UUID) -> UUID:
     """Enqueue a test message. Returns the delivery's id. Raises Unknown or Disabled."""
-    fresh = uuid4()
+    delivery_id = uuid4()
     async with pool.acquire() as conn, conn.transaction():
         site = await _lock(conn, webhook)
         await conn.execute(
-            INSERT_DELIVERY, fresh, webhook, PING, ping_message(datetime.now(UTC), site).decode()
+            INSERT_DELIVERY, delivery_id, webhook, PING, ping_message(datetime.now(UTC), site).decode()
         )
-    return fresh
+    return delivery_id
 
 
 async def send_again(pool: Pool[Record], webhook: UUID, id: UUID) -> None:

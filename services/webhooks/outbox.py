@@ -12,8 +12,8 @@ from asyncpg.pool import PoolConnectionProxy
 from domain.timeline.flips import Flip, LogOrder
 from domain.webhooks.messages import FLIPPED, ToolPayload, flip_message
 
-# Reads flips after a place, in log order: up to a limit, plus all others with the same cause as the last one, so that a
-# cursor moved to its place skips none.
+# Reads flips after a position, in log order: up to a limit, plus the remaining flips of the last one's event, so that
+# moving the cursor past that event skips none.
 FlipsAfter: TypeAlias = "Callable[[PoolConnectionProxy[Record], LogOrder, int], Awaitable[Sequence[Flip]]]"
 
 BATCH_MAX = 500
@@ -57,11 +57,11 @@ async def _write_batch(pool: Pool[Record], id: UUID, flips_after: FlipsAfter, ba
         flips = await flips_after(conn, LogOrder(*cursor[:3]), batch_max)
         if not flips:
             return None
-        wanted = [flip for flip in flips if cursor["tools"] is None or flip.tool in cursor["tools"]]
-        await conn.executemany(INSERT_DELIVERY, await _deliveries(conn, id, cursor["site"], wanted))
+        subscribed = [flip for flip in flips if cursor["tools"] is None or flip.tool in cursor["tools"]]
+        await conn.executemany(INSERT_DELIVERY, await _deliveries(conn, id, cursor["site"], subscribed))
         last = flips[-1].order
         await conn.execute(MOVE_CURSOR, id, last.recorded_at, last.shard, last.number)
-        return len(wanted)
+        return len(subscribed)
 
 
 async def _deliveries(

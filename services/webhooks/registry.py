@@ -53,7 +53,7 @@ DELETE_WEBHOOK = "DELETE FROM webhooks WHERE id = $1 RETURNING id"
 
 
 class TooMany(Rejected):
-    """There are {most} webhooks already. Remove one that is not needed."""
+    """There are {limit} webhooks already. Remove one that is not needed."""
 
     slug = "too-many"
 
@@ -67,8 +67,8 @@ class Disabled(Rejected):
 class Webhook(Struct, frozen=True):
     """``tools`` by number; None means all.
 
-    ``failing_since``: the time of the first failed attempt since the last success. ``old_until``: the secret from before
-    the last rotation signs as well until then.
+    ``failing_since``: the time of the first failed attempt since the last success. ``old_until``: until then
+    messages are also signed with the secret before the last rotation.
     """
 
     id: UUID
@@ -98,16 +98,16 @@ async def open_webhook(
     site: str,
 ) -> tuple[UUID, bytes]:
     """Returns the new webhook's id and secret. It gets flips recorded from now on. Raises TooMany."""
-    fresh, secret = uuid4(), keys.mint()
+    webhook, secret = uuid4(), keys.mint()
     numbers = None if tools is None else list(tools)
     async with pool.acquire() as conn, conn.transaction():
         await conn.execute(LOCK_REGISTRY)
         if await conn.fetchval(COUNT_WEBHOOKS) >= WEBHOOKS_MAX:
-            raise TooMany(most=WEBHOOKS_MAX)
+            raise TooMany(limit=WEBHOOKS_MAX)
         await conn.execute(
-            INSERT_WEBHOOK, fresh, url, description, numbers, site, keys.encrypt(fresh, secret)
+            INSERT_WEBHOOK, webhook, url, description, numbers, site, keys.encrypt(webhook, secret)
         )
-    return fresh, secret
+    return webhook, secret
 
 
 async def read_webhooks(pool: Pool[Record]) -> list[Webhook]:
@@ -130,7 +130,7 @@ async def read_health(pool: Pool[Record]) -> WebhookHealth:
 
 
 async def rotate(pool: Pool[Record], keys: WebhookSecrets, id: UUID) -> bytes:
-    """Returns the new secret. The old one signs as well for OLD_SECRET_LIFETIME. Raises Unknown."""
+    """Returns the new secret. For OLD_SECRET_LIFETIME messages are signed with both. Raises Unknown."""
     secret = keys.mint()
     if await pool.fetchval(ROTATE_WEBHOOK, id, keys.encrypt(id, secret), OLD_SECRET_LIFETIME) is None:
         raise _unknown(id)

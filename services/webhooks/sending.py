@@ -42,8 +42,8 @@ _log = structlog.get_logger()
 
 async def resolve(host: str, port: int) -> list[Address]:
     """All addresses of a host, from the system's resolver."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [ip_address(address[0]) for *_, address in found]
+    results = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [ip_address(address[0]) for *_, address in results]
 
 
 class Sender(Struct, frozen=True):
@@ -104,14 +104,14 @@ class Sender(Struct, frozen=True):
         """Resolved once. Nothing is sent if any of the addresses may not be reached."""
         literal = endpoint.literal
         try:
-            found = [literal] if literal else await self.resolve(endpoint.host, endpoint.port)
+            addresses = [literal] if literal else await self.resolve(endpoint.host, endpoint.port)
         except (OSError, ValueError):
-            found = []
-        if not found:
+            addresses = []
+        if not addresses:
             raise InvalidEndpoint(problem=f"the name {endpoint.host} was not found")
-        for address in found:
+        for address in addresses:
             check_reachable(endpoint, address, self.own)
-        return list(dict.fromkeys(found))[:_ADDRESSES_MAX]
+        return list(dict.fromkeys(addresses))[:_ADDRESSES_MAX]
 
 
 def open_sender(settings: Settings) -> Sender:

@@ -1,1 +1,1 @@
-"""What happens behind the API: arq jobs that keep the read models up with the log."""
+"""Workers: arq jobs that keep the read models up to date with the log."""

@@ -57,7 +57,7 @@ class Context(TypedDict):
 async def project(ctx: Context, shard: int) -> int:
     """Advance a shard's read models to its head. Returns the number of events folded.
 
-    Stops at the head found: later events wake a worker again, and chasing them would run half as many folds more.
+    Stops at the head found: later events wake a worker again, and following them here would add half as many folds.
     """
     folded = 0
     with suppress(CheckpointMoved):  # another worker is advancing this shard
@@ -96,9 +96,9 @@ async def find_flips(ctx: Context) -> int:
 
 
 @lru_cache(1_000)
-def _log_blocked_once(stop: str) -> None:
+def _log_blocked_once(blocked: str) -> None:
     """Every sweep meets the same blocked read models; each is logged once per process."""
-    _log.error("a read model is stopped", stop=stop)
+    _log.error("a read model is blocked", blocked=blocked)
 
 
 @survive_outages
@@ -149,7 +149,7 @@ async def begin_due_replay(ctx: Context) -> None:
 
 @survive_outages
 async def recount(ctx: Context) -> None:
-    """Verify one read model in one shard against the log, the one verified longest ago."""
+    """Verify the least recently verified read model and shard against the log."""
     verified = await verify_next_shard(ctx["pool"], PROJECTIONS)
     if verified.drift:
         _log.error("a read model differs from the log", read_model=verified.projection, rows=verified.rows)

@@ -40,15 +40,15 @@ _SWEEP_SECONDS = 1.0
 _POLL_SECONDS = 0.5  # for flips, deliveries, replays, trials and due adoptions, also those that a killed worker left behind
 _MINUTE_SECONDS = 60.0
 _HOUR_SECONDS = 3_600.0
-_SENDERS = 4  # slow webhooks that may wait at the same time without delaying the others
-# A fold may take longer than an answer, and holds its range in memory. It reads by key only: a plan made while the log
-# was empty must not be a sequential scan when the log is full.
+_SENDERS = 4  # messages in flight at once, so that a slow webhook does not delay the others
+# A fold may take longer than an answer, and holds its range in memory. It reads by key only: otherwise a plan made
+# while the log was empty could scan a full log sequentially.
 FOLDING = {"statement_timeout": "60s", "work_mem": "64MB", "enable_seqscan": "off"}
 _log = structlog.get_logger()
 
 
 async def work(settings: Settings) -> None:
-    """Run all jobs until SIGTERM or SIGINT. What a cancelled job had not committed is done again by the next worker."""
+    """Run all jobs until SIGTERM or SIGINT. The next worker repeats what a cancelled job had not committed."""
     configure_logs()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

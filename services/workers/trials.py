@@ -1,4 +1,4 @@
-"""Runs trials that somebody asked for, one after the other. Safe to run in several workers: each trial has one."""
+"""Runs requested trials one after the other. Safe to run in several workers: each trial is claimed by one."""
 
 from __future__ import annotations
 

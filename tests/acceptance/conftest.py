@@ -1,4 +1,4 @@
-"""Shiplog as somebody has it who installed the wheel: built, installed apart from this folder, and running."""
+"""An installed and running Shiplog: the wheel is built, and installed outside this repository."""
 
 from __future__ import annotations
 
@@ -19,21 +19,23 @@ from tests.support.instances import free_port, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 UV = str(Path(sys.executable).with_name("uv"))
-_OF_THE_DEVELOPER = re.compile(r"SHIPLOG_|DATABASE_URL|REDIS_URL|PYTHON|VIRTUAL_ENV|COV_|PYTEST_")
+_DEVELOPER_VARIABLES = re.compile(r"SHIPLOG_|DATABASE_URL|REDIS_URL|PYTHON|VIRTUAL_ENV|COV_|PYTEST_")
 _TERMINAL_CODE = re.compile(r"\x1b\[[\d;]*m|\r")
 
 
 @dataclass(frozen=True)
 class Installation:
-    """The folder with the `shiplog` command, and what uv keeps of the environment it runs in."""
+    """The folder of the `shiplog` command, and uv's folder with its environment."""
 
     commands: Path
     packages: Path
 
     @property
     def environment(self) -> dict[str, str]:
-        ours = {name: value for name, value in os.environ.items() if not _OF_THE_DEVELOPER.match(name)}
-        return {**ours, "PATH": f"{self.commands}:{os.environ['PATH']}", "COLUMNS": "100"}
+        inherited = {
+            name: value for name, value in os.environ.items() if not _DEVELOPER_VARIABLES.match(name)
+        }
+        return {**inherited, "PATH": f"{self.commands}:{os.environ['PATH']}", "COLUMNS": "100"}
 
 
 @dataclass
@@ -54,12 +56,12 @@ class Terminal:
 
 @pytest.fixture(scope="session")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
-    """The wheel, installed as a tool with the locked versions of what it depends on and nothing else."""
+    """The wheel, installed as a tool with the locked versions of its dependencies and nothing else."""
     folder = tmp_path_factory.mktemp("wheel")
     _uv("build", "--wheel", "--no-build-isolation", "--out-dir", folder, ROOT)
     (wheel,) = folder.glob("*.whl")
-    made = Installation(folder / "bin", folder / "tools")
-    places = {"UV_TOOL_BIN_DIR": str(made.commands), "UV_TOOL_DIR": str(made.packages)}
+    result = Installation(folder / "bin", folder / "tools")
+    places = {"UV_TOOL_BIN_DIR": str(result.commands), "UV_TOOL_DIR": str(result.packages)}
     install = (
         "tool",
         "install",
@@ -73,7 +75,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
         _uv(*install, "--offline", **places)
     except subprocess.CalledProcessError:  # the cache lacks a package: fetch it
         _uv(*install, **places)
-    return made
+    return result
 
 
 @pytest.fixture(scope="session")
@@ -122,7 +124,7 @@ def _stop(process: subprocess.Popen[bytes]) -> int:
 def _read(terminal: int) -> bytes:
     try:
         return os.read(terminal, 65536)
-    except OSError:  # Linux reports the other side's end so
+    except OSError:  # Linux raises it when the other side is closed
         return b""
 
 

@@ -25,7 +25,7 @@ PATH = re.compile(
     r"(?<![\w/.-])(?:\.ci|benchmarks|docs|domain|eventstore|migrations|projections|services|tests)/[\w./-]*\w"
 )
 
-# In this order, on one instance: each votes on tools of its own.
+# In this order, on one instance: each votes on its own tools.
 WALKTHROUGHS = ["README.md", "docs/start.md", "docs/http-api.md", "docs/proofs.md"]
 
 
@@ -56,7 +56,7 @@ def test_http_api_lists_every_route(installed: Terminal) -> None:
 
 
 @pytest.mark.parametrize(("drawing", "state"), [("replay", replays.State), ("trial", trials.State)])
-def test_states_are_drawn_as_the_code_has_them(drawing: str, state: object) -> None:
+def test_drawings_show_the_states_of_the_code(drawing: str, state: object) -> None:
     drawn = re.findall(r'class="title"[^>]*>([^<]+)<', (ROOT / f"docs/images/{drawing}.svg").read_text())
     assert sorted(drawn) == sorted(get_args(state))
 
@@ -85,7 +85,7 @@ def test_figures_of_the_readme_are_those_of_the_performance_page() -> None:
         ('"position":"2.1","next":{"position":"2.1"}', '"position":"1.3","next":{"position":"1.4"}', False),
     ],
 )
-def test_outputs_are_compared_but_for_what_changes(shown: str, printed: str, same: bool) -> None:
+def test_outputs_are_compared_except_for_values_that_change(shown: str, printed: str, same: bool) -> None:
     assert (match(shown, printed, {}) is not None) is same
 
 

@@ -1,4 +1,4 @@
-"""200,000 votes over HTTP through two API processes; then every answer equals what the oracle counted."""
+"""200,000 votes over HTTP through two API processes; then every answer equals the oracle's count."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The wheel is complete: installed apart from this folder, it runs everything from an empty one."""
+"""The wheel is complete: installed outside this repository, it runs everything from an empty folder."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_the_wheel_takes_votes(installed: Terminal) -> None:
     assert (cast["outcome"], tally["skip"]) == ("counted", 1)
 
 
-def test_the_wheel_makes_and_finds_its_data_in_the_current_folder(installed: Terminal) -> None:
+def test_the_wheel_creates_and_finds_its_data_in_the_current_folder(installed: Terminal) -> None:
     status = subprocess.run(
         ["shiplog", "status"],
         cwd=installed.folder,

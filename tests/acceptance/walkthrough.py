@@ -1,7 +1,7 @@
-"""Walkthroughs: the shell blocks of a document run in order, and the output it shows is compared with the real one.
+"""Walkthroughs: the shell blocks of a document run in order, and their output is compared with the one shown.
 
-In an output, ``…`` stands for any text, and on a line of its own for any lines. Ids, positions, times and keys may
-differ. A command that repeats such a value is run with the value that was really given.
+In an output, ``…`` stands for any text, and alone on a line for any lines. Ids, positions, times and keys may
+differ. A command that repeats such a value is run with the actual one.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def steps_of(document: Path) -> Iterator[Step]:
 
 
 class Walkthrough:
-    """One document beside one instance; values, and the variables kept in ``state``, go from block to block."""
+    """Runs documents against one instance. Values, and the shell variables in ``state``, are kept from block to block."""
 
     def __init__(self, folder: Path, environment: Mapping[str, str], address: str, state: Path) -> None:
         self._folder, self._environment, self._address = folder, dict(environment), address
@@ -68,7 +68,7 @@ class Walkthrough:
                 self._values |= self._compare(step.commands, step.shown, printed)
 
     def _compare(self, commands: str, shown: str, printed: str) -> dict[str, str]:
-        """Read models follow the log within a second: what only reads is run until it prints what is shown."""
+        """Read models may be a second behind: commands that only read are repeated until they print the output shown."""
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while (values := self._match(shown, printed)) is None:
             repeatable = not _WRITES.search(commands) and time.monotonic() < deadline
@@ -77,11 +77,11 @@ class Walkthrough:
         return values
 
     def _match(self, shown: str, printed: str) -> dict[str, str] | None:
-        """The values of the output by those that are shown, or None where the two differ."""
+        """The actual values by those shown; None if the output differs otherwise."""
         return match(shown, printed.replace(self._address, ADDRESS), self._values)
 
     def _run(self, commands: str) -> str:
-        """Standard output. The variables of the block are kept for the next."""
+        """Returns standard output. Keeps the variables of the block for the next one."""
         self._state.touch()
         script = f"set -aeu\n. {self._state}\n{self._translate(commands)}\nexport -p > {self._state}"
         done = subprocess.run(
@@ -103,9 +103,9 @@ class Walkthrough:
 
 
 def match(shown: str, printed: str, known: Mapping[str, str]) -> dict[str, str] | None:
-    """Values of ``printed`` by the values in their places in ``shown``; None where the rest differs.
+    """Maps the values in ``shown`` to those in ``printed``; None if the rest differs.
 
-    A shown value that is ``known`` has to be the same again.
+    A shown value that is ``known`` must have the same actual value again.
     """
     pattern, values, end = "", [], 0
     text = shown.strip()

@@ -47,5 +47,5 @@ def visit(browser: Browser, site: str) -> Iterator[Visit]:
     visit = Visit(browser.new_context(), site)
     yield visit
     visit.context.close()
-    assert visit.complaints == []
+    assert visit.problems == []
     assert visit.hosts == {urlsplit(site).netloc}

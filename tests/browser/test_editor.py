@@ -24,10 +24,10 @@ def slug() -> str:
 
 def log_in(visit: Visit, instance: Instance, *role: str) -> Page:
     name = f"person-{uuid4().hex[:8]}"
-    made = json.loads(instance.command("users", "create", name, *role, "--json"))
+    user = json.loads(instance.command("users", "create", name, *role, "--json"))
     page = visit.open("/editor")
     page.get_by_label("Name").fill(name)
-    page.get_by_label("Password").fill(made["password"])
+    page.get_by_label("Password").fill(user["password"])
     page.get_by_role("button", name="Log in").click()
     expect(page.locator(".who")).to_contain_text(f"Logged in as {name}")
     return page
@@ -150,8 +150,8 @@ def test_a_change_of_an_outdated_revision_is_rejected(visit: Visit, instance: In
     fill_tool(page.locator("[data-put-tool]"), slug, "Mine again")
     page.get_by_role("button", name="Put the tool").click()
     expect(page.locator("[data-put-tool]").get_by_role("status")).to_contain_text("is at revision 2, not 1")
-    assert len(visit.complaints) == 2  # the browser's own messages about the two rejected requests
-    visit.complaints.clear()
+    assert len(visit.problems) == 2  # the browser's own messages about the two rejected requests
+    visit.problems.clear()
 
 
 def test_a_reviewer_publishes_only_their_own_takes_and_changes_no_tool(
@@ -169,7 +169,7 @@ def test_a_wrong_password_is_reported(visit: Visit) -> None:
     page.get_by_role("button", name="Log in").click()
     expect(page.get_by_role("status").filter(has_text="wrong")).to_be_visible()
     assert page.locator(".desk").count() == 0
-    visit.complaints.clear()
+    visit.problems.clear()
 
 
 def test_an_ended_session_shows_the_log_in_again(visit: Visit) -> None:

@@ -30,10 +30,10 @@ def label(site: str) -> str:
 @pytest.fixture(scope="module")
 def session(instance: Instance) -> str:
     """The session of an editor, opened once for this module."""
-    made = json.loads(
+    user = json.loads(
         instance.command("users", "create", f"lab-{uuid4().hex[:8]}", "--role", "editor", "--json")
     )
-    body = json.dumps({"name": made["name"], "password": made["password"]}).encode()
+    body = json.dumps({"name": user["name"], "password": user["password"]}).encode()
     request = urllib.request.Request(f"{instance.url}/v1/session", body, {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=10) as answer:
         cookie: str = SimpleCookie(answer.headers["Set-Cookie"])[SESSION_COOKIE].value
@@ -138,11 +138,11 @@ WRONG = [
 
 def test_an_error_names_the_field_and_selects_its_line(visit: Visit, page: Page) -> None:
     editor = page.locator("[data-write]").get_by_label("Rulebook")
-    for toml, said, selected in WRONG:
-        expect(write(page, toml).get_by_role("status")).to_contain_text(said)
+    for toml, message, selected in WRONG:
+        expect(write(page, toml).get_by_role("status")).to_contain_text(message)
         expect(editor).to_have_attribute("aria-invalid", "true")
         assert editor.evaluate("e => e.value.slice(e.selectionStart, e.selectionEnd)") == selected
-    visit.complaints.clear()  # the browser's own messages about the rejected requests
+    visit.problems.clear()  # the browser's own messages about the rejected requests
 
 
 def test_a_new_rulebook_starts_from_the_text_of_another(page: Page) -> None:

@@ -68,4 +68,4 @@ def test_an_order_that_does_not_exist_is_a_readable_problem(visit: Visit) -> Non
     assert answer is not None
     assert answer.status == 400
     expect(page.locator("h1")).to_have_count(1)
-    visit.complaints.clear()
+    visit.problems.clear()

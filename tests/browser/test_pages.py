@@ -21,8 +21,8 @@ HOSTILE = (
 )
 
 
-def side(page: Page, which: str) -> Locator:
-    return page.locator(f".leaf.{which}")
+def side(page: Page, position: str) -> Locator:
+    return page.locator(f".leaf.{position}")
 
 
 def put(site: str, key: str, path: str, body: dict[str, object]) -> None:
@@ -49,7 +49,7 @@ def open_when_shown(visit: Visit, path: str) -> Page:
     for _ in range(100):
         answer = page.goto(visit.site + path)
         if answer is not None and answer.status == 200:
-            visit.complaints.clear()
+            visit.problems.clear()
             return page
     raise AssertionError(f"{path} was never shown")
 
@@ -67,9 +67,9 @@ def test_the_comparison_shows_the_panels_facts(visit: Visit) -> None:
     expect(page.locator(".crumbs")).to_have_text(
         re.compile(r"Compare\s*/\s*Claude 4 API: Tool Use Streaming & Prompt Caching vs SmolAgents 2\.0")
     )
-    for which, split, share in (("left", "4 ship / 0 skip", "100%"), ("right", "3 ship / 1 skip", "75%")):
-        expect(side(page, which).locator(".verdict")).to_contain_text(f"Ship · {split}")
-        expect(side(page, which).locator(".verdict .share")).to_have_text(share)
+    for position, split, share in (("left", "4 ship / 0 skip", "100%"), ("right", "3 ship / 1 skip", "75%")):
+        expect(side(page, position).locator(".verdict")).to_contain_text(f"Ship · {split}")
+        expect(side(page, position).locator(".verdict .share")).to_have_text(share)
     expect(page.locator(".ruling")).to_contain_text("Decided by panel share: 100% against 75%.")
     rows = page.locator(".aligned > li")
     expect(rows.locator("h3")).to_have_text(["Builder", "Skeptic", "Futurist", "Founder", "PM"])
@@ -145,7 +145,7 @@ def test_a_rejected_vote_is_undone_with_the_reason(visit: Visit) -> None:
     ship.click()
     expect(side(page, "left").locator("[data-part=note]")).to_have_text("Try again in a second.")
     expect(ship).to_have_attribute("aria-pressed", "false")
-    visit.complaints.clear()
+    visit.problems.clear()
 
 
 def _reject(route: Route, problem: dict[str, object]) -> None:
@@ -291,7 +291,7 @@ def test_an_unknown_page_is_a_readable_404(visit: Visit, path: str) -> None:
     assert answer is not None
     assert answer.status == 404
     expect(page.get_by_role("heading", name="Not in the log")).to_be_visible()
-    visit.complaints.clear()
+    visit.problems.clear()
 
 
 def test_pages_are_complete_without_scripts(browser: Browser, site: str) -> None:

@@ -61,9 +61,9 @@ def open_webhook(page: Page, url: str, tools: str = "") -> str:
     form.get_by_label("Description").fill("Ours")
     form.get_by_role("button", name="Open a webhook").click()
     expect(form.get_by_role("status")).to_have_text("The webhook is open.")
-    found = SECRET.search(page.locator(".secret").inner_text())
-    assert found is not None
-    return found[0]
+    secret = SECRET.search(page.locator(".secret").inner_text())
+    assert secret is not None
+    return secret[0]
 
 
 def test_an_editor_opens_a_webhook_tests_it_redelivers_and_removes_it(
@@ -116,7 +116,7 @@ def test_a_private_address_is_reported(visit: Visit, instance: Instance) -> None
     form.get_by_label("Receiver's URL").fill("https://169.254.169.254/latest/meta-data")
     form.get_by_role("button", name="Open a webhook").click()
     expect(form.get_by_role("status")).to_contain_text("resolves to an address that is not public")
-    visit.complaints.clear()
+    visit.problems.clear()
 
 
 def test_a_reviewer_sees_no_webhooks(visit: Visit, instance: Instance) -> None:

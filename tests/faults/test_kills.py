@@ -52,8 +52,8 @@ class FaultRun:
 
     def api_pids(self) -> list[int]:
         """Granian's main processes and their servers."""
-        mains = self.pids("services.cli", "serve")
-        return [*mains, *(pid for main in mains for pid in _children_of(main))]
+        main_processes = self.pids("services.cli", "serve")
+        return [*main_processes, *(pid for main in main_processes for pid in _children_of(main))]
 
 
 async def test_kill_9_of_workers(victim: Instance, kills: int, seed: int, tmp_path: Path) -> None:
@@ -126,8 +126,8 @@ async def _kill_a_worker(fault_run: FaultRun) -> None:
 
 async def _kill_an_api_process(fault_run: FaultRun) -> None:
     """Granian's main process or its server, alternately; the supervisor restarts both."""
-    mains = fault_run.pids("services.cli", "serve")
-    killed = fault_run.rng.choice(mains)
+    main_processes = fault_run.pids("services.cli", "serve")
+    killed = fault_run.rng.choice(main_processes)
     if fault_run.injected % 2:
         killed = (_children_of(killed) or [killed])[0]
     os.kill(killed, signal.SIGKILL)

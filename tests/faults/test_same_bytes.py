@@ -56,15 +56,15 @@ def _cast(random: Random, actors: list[UUID]) -> PendingCast:
 
 async def test_24_ways_to_fold_give_the_same_digests(postgres: Postgres, written: str) -> None:
     ways = list(product(BATCHES, PROCESSES, ENVIRONMENTS))
-    found = {
+    digest_sets = {
         tuple(
             sorted((await _fold(postgres, written, f"same_{number}", batch, processes, environment)).items())
         )
         for number, (batch, processes, environment) in enumerate(ways)
     }
-    print(f"\n{len(ways)} ways, {len(found)} set of digests of {len(PROJECTIONS)} read models")
+    print(f"\n{len(ways)} ways, {len(digest_sets)} set of digests of {len(PROJECTIONS)} read models")
     assert len(ways) == 24
-    assert len(found) == 1
+    assert len(digest_sets) == 1
 
 
 async def _fold(

@@ -69,9 +69,9 @@ async def test_kills_while_flips_are_delivered(
     victim: Instance, receiver: Receiver, kills: int, seed: int
 ) -> None:
     fault_run, rng = _new_fault_run(victim, kills, seed), Random(seed)
-    made = json.loads(victim.command("users", "create", "teller", "--role", "editor", "--json"))
+    user = json.loads(victim.command("users", "create", "teller", "--role", "editor", "--json"))
     async with httpx.AsyncClient(base_url=victim.url, timeout=10) as editor:
-        login = {"name": "teller", "password": made["password"]}
+        login = {"name": "teller", "password": user["password"]}
         assert (await editor.post("/v1/session", json=login)).status_code == 200
         assert (await editor.put("/v1/tools/flipper", json=TOOL)).status_code == 201
         url = f"http://127.0.0.1:{receiver.server_port}/"

@@ -50,7 +50,7 @@ async def quill(client: AsyncTestClient[Litestar], catalogue_key: dict[str, str]
 
 @asynccontextmanager
 async def _running(app: Litestar) -> AsyncIterator[None]:
-    """The app's lifespan, in a task of its own: it must exit in the task that entered it."""
+    """The app's lifespan, in its own task: it must exit in the task that entered it."""
     started, stop = asyncio.Event(), asyncio.Event()
 
     async def run() -> None:
@@ -67,5 +67,5 @@ async def _running(app: Litestar) -> AsyncIterator[None]:
 
 
 async def _key(settings: Settings, log: Log, scope: str) -> Headers:
-    made = await create_key(settings, log, scope, (scope,))  # type: ignore[arg-type]
-    return {"Authorization": f"Bearer {made.key}"}
+    new_key = await create_key(settings, log, scope, (scope,))  # type: ignore[arg-type]
+    return {"Authorization": f"Bearer {new_key.key}"}

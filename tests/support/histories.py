@@ -1,4 +1,4 @@
-"""Histories: logs written row by row with times that a test chooses, and the flips that a plain fold finds in them.
+"""Histories: logs written row by row, with times chosen by a test, and the flips that a plain fold finds in them.
 
 The fold judges every prefix of the order of the log with the domain's verdict, without batches, frontier or fast forward.
 """
@@ -92,7 +92,7 @@ class Writer:
             self.rows.append(Row(self._next(shard), kind, tool, actor, choice, before, cast_at))
 
     def take(self, tool: int, reviewer: str, score: int | None, choice: Choice = "ship") -> None:
-        """Withdrawn without a score."""
+        """Publishes a take, or withdraws it if ``score`` is None."""
         event: EditorialEvent = TakePublished(reviewer, 1, score or 0, choice, "")
         if score is None:
             event = TakeWithdrawn(reviewer, 2, choice)
@@ -120,7 +120,7 @@ async def append(log: Pool[Record], rows: Iterable[Row]) -> None:
 
 
 async def empty(database_url: str) -> None:
-    """As the owner of the tables, who alone may truncate them."""
+    """Connects as the owner of the tables: no other role may truncate them."""
     owner = await asyncpg.connect(database_url)
     try:
         await owner.execute(EMPTY)
@@ -131,14 +131,14 @@ async def empty(database_url: str) -> None:
 def flips_of(rows: Sequence[Row]) -> list[Flip]:
     """Judges every prefix, in the order of the log."""
     books = {row.event.digest: row.event.rulebook for row in rows if isinstance(row.event, RulebookWritten)}
-    prefix, labels, found = Prefix(books), defaultdict[int, Label](lambda: "Unreviewed"), list[Flip]()
+    prefix, labels, flips = Prefix(books), defaultdict[int, Label](lambda: "Unreviewed"), list[Flip]()
     for row in sorted(rows, key=lambda row: row.order):
         for tool in prefix.extend(row):
             before, after = labels[tool], prefix.label(tool)
             if before != after:
-                found.append(Flip(tool, before, after, row.order, row.type, prefix.book.digest))
+                flips.append(Flip(tool, before, after, row.order, row.type, prefix.book.digest))
                 labels[tool] = after
-    return found
+    return flips
 
 
 @dataclass(slots=True)

@@ -75,7 +75,7 @@ class History:
 _ANSWER_SECONDS = 10.0  # seconds for one answer
 _STALLED_SECONDS = 60.0  # seconds without any answer
 _RETRY_SECONDS = 0.05  # seconds before a refused connection is tried again
-_RETRY_SECONDS_MAX = 0.25  # seconds; a server's Retry-After is heeded up to here
+_RETRY_SECONDS_MAX = 0.25  # seconds; the longest Retry-After of a server that is obeyed
 
 
 class UnexpectedAnswer(Exception):
@@ -229,7 +229,7 @@ class LoadClient:
 
     def _request(self, cast: Cast) -> bytes:
         visitor = is_visitor(cast.voter)
-        who = self._cookie_of(cast.voter) if visitor else self._key
+        credentials = self._cookie_of(cast.voter) if visitor else self._key
         fields = {"id": str(UUID(bytes=cast.id))} if cast.id else {}
         if not visitor:
             fields["voter"] = cast.voter
@@ -238,12 +238,12 @@ class LoadClient:
             return b"DELETE /v1/votes/%b%b HTTP/1.1\r\nHost: shiplog\r\n%b\r\n" % (
                 cast.tool.encode(),
                 query.encode(),
-                who,
+                credentials,
             )
         body = json.dumps({"tool": cast.tool, "choice": cast.choice, **fields}).encode()
         return (
             b"POST /v1/votes HTTP/1.1\r\nHost: shiplog\r\nContent-Type: application/json\r\n"
-            b"Content-Length: %d\r\n%b\r\n%b" % (len(body), who, body)
+            b"Content-Length: %d\r\n%b\r\n%b" % (len(body), credentials, body)
         )
 
     def _cookie_of(self, visitor: str) -> bytes:

@@ -37,7 +37,7 @@ FIXED = replace(
 )
 BROKEN, MENDED = (GRADES, *PROJECTIONS), (FIXED, *PROJECTIONS)
 POISON = ("x", "0", None)
-# Events without a score are on tools of their own, numbered from here: sum() ignores a NULL among other values.
+# Events without a score have separate tools, numbered from here: sum() ignores a NULL among other values.
 ALONE = 1_000_000
 
 APPEND = """

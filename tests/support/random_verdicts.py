@@ -36,8 +36,8 @@ def bounds(draw: Callable[..., Any]) -> tuple[str, str]:
 @st.composite
 def bands(draw: Callable[..., Any]) -> list[list[int]]:
     starts = sorted(draw(st.sets(st.integers(1, 100), max_size=3)) | {0})
-    worths = sorted(draw(st.lists(st.integers(0, 100), min_size=len(starts), max_size=len(starts))))
-    return [list(each) for each in zip(starts, worths, strict=True)]
+    values = sorted(draw(st.lists(st.integers(0, 100), min_size=len(starts), max_size=len(starts))))
+    return [list(each) for each in zip(starts, values, strict=True)]
 
 
 @st.composite

@@ -1,4 +1,4 @@
-"""The durable schema of a database as SQL: what pg_dump says, table by table. `make schema` writes it to migrations/schema.sql."""
+"""The durable schema of a database as SQL: the output of pg_dump, table by table. `make schema` writes it to migrations/schema.sql."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ EXCEPTION WHEN duplicate_object OR unique_violation THEN
 END $$;
 """
 
-# The heading of an entry, by its four groups, and what a dump ends with.
+# The heading of an entry, with its four groups, and the end of a dump.
 ENTRY = re.compile(
     r"^--\n-- TOC entry \d+ \(class \d+ OID (\d+)\)\n(?:-- Dependencies: .*\n)?"
     r"-- Name: (.+); Type: (.+); Schema: .+; Owner: .+\n--\n",
@@ -38,7 +38,7 @@ ENTRY = re.compile(
 )
 LAST = 2**32  # above every OID
 END = "\n-- Completed on "
-# Settings of the session, and the owner, which is whoever migrates.
+# Settings of the session, and the owner, which differs between databases.
 NOISE = re.compile(rf"^(?:SET .*|ALTER .* OWNER TO {OWNER});\n", re.MULTILINE)
 PARTITION = re.compile(r"events_\d")
 INDEXED = re.compile(r" ON (?:ONLY )?(\w+) ")
@@ -47,7 +47,7 @@ ORDER = {"SCHEMA": 0, "TABLE": 0, "FUNCTION": 0, "COMMENT": 1, "ACL": 3}
 
 
 class Entry(Struct, frozen=True):
-    """An object of the catalog, or what is said of one. ``oid`` is 0 for comments and grants."""
+    """An object of the catalog, or a comment or grant on one, whose ``oid`` is 0."""
 
     type: str
     name: str
@@ -92,12 +92,14 @@ def read_role(url: str) -> str:
 
 
 def write_schema(role: str, entries: Iterable[Entry]) -> str:
-    """Tables in the order in which they were created, each with all that is about it; then functions."""
+    """Tables in the order in which they were created, each with its comments, constraints, indexes and grants; then functions."""
     kept = [each for each in entries if not PARTITION.match(each.name)]
     created = {each.name: each.oid for each in kept if each.type in ("SCHEMA", "TABLE")}
     place = {each.subject: (created.get(each.subject, LAST), each.subject) for each in kept}
     kept.sort(key=lambda each: (place[each.subject], ORDER.get(each.type, 2), each.oid))
-    subjects = ["\n".join(each.sql for each in of) for _, of in groupby(kept, lambda each: each.subject)]
+    subjects = [
+        "\n".join(each.sql for each in group) for _, group in groupby(kept, lambda each: each.subject)
+    ]
     return "\n\n".join([HEADER.strip() + "\n" + role, *subjects]) + "\n"
 
 

@@ -110,8 +110,8 @@ async def vote_as(
 
 async def log_in(client: Client, log: Log, name: str, role: Role, reviewer: str | None = None) -> None:
     """The client sends the session's cookie from then on."""
-    made = await create_user(log, name, role, reviewer)
-    opened = await client.post("/v1/session", json={"name": name, "password": made.password})
+    user = await create_user(log, name, role, reviewer)
+    opened = await client.post("/v1/session", json={"name": name, "password": user.password})
     assert opened.status_code == 200, opened.text
 
 

@@ -1,4 +1,4 @@
-"""A log whose events and times a test chooses, inserted without the code that appends."""
+"""A log with events and times chosen by a test, inserted without the code that appends."""
 
 from __future__ import annotations
 

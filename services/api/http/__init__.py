@@ -1,1 +1,1 @@
-"""What every route shares: requests, authentication, limits, problems, conditional answers, consistency."""
+"""Shared by all routes: requests, authentication, limits, problems, conditional answers, consistency."""

@@ -19,8 +19,8 @@ IN_FLIGHT_MAX = 1_000  # requests inside the framework that have no answer yet
 BODY_BYTES_MAX = 16 * 1024 * 1024  # request bodies in memory, of all requests together
 ANSWER_BYTES_MAX = 16 * 1024 * 1024  # large answers being sent, together
 LARGE_ANSWER_BYTES = 64 * 1024  # an answer above this size is sent in pieces
-ANSWERS_PER_CLOSE = 16  # of a saturated process: the last of them closes its connection
-_BODY_BYTES_ALWAYS = 1024  # a body up to this size is accepted whatever the others take
+ANSWERS_PER_CLOSE = 16  # a saturated process closes the connection of one answer in this many
+_BODY_BYTES_ALWAYS = 1024  # a body up to this size is accepted however much memory the others take
 _PIECE_BYTES = 16 * 1024
 _BODY_SECONDS = 10.0
 _ANSWER_SECONDS = 60.0
@@ -35,13 +35,13 @@ _RETRY_CLOSING = {"Retry-After": "1", **_CLOSING}
 
 
 class AdmissionControl:
-    """The limits of one process and what is in use. It is ``saturated`` while it has about all its connections."""
+    """The limits of one process, and what is in use. ``saturated``: nearly all of its connections are open."""
 
     def __init__(self, connections_max: int, bulk_path: str) -> None:
         self.connections_max, self.bulk_path = connections_max, bulk_path
         self.saturated = False
         self.in_flight = self.body_bytes = self.answer_bytes = 0
-        self.receiving: dict[Task[Any], float] = {}  # tasks that wait for a body, and since when
+        self.receiving: dict[Task[Any], float] = {}  # tasks that wait for a body, and their start times
         self.overdue: set[Task[Any]] = set()
         self._answers = 0
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -80,7 +80,7 @@ class AdmissionControl:
     def close_when_saturated(self, start: HTTPResponseStartEvent) -> HTTPResponseStartEvent:
         """While saturated, every 503 and every 16th other answer closes its connection.
 
-        Clients that keep theirs alive would otherwise shut out those that wait to be accepted for ever.
+        Otherwise clients that keep their connections alive would shut out waiting clients for ever.
         """
         if not self.saturated:
             return start
@@ -92,7 +92,7 @@ class AdmissionControl:
 
 
 def open_file_descriptors() -> int:
-    """Connections and some fifty files. The server accepts connections by itself, and ASGI does not see them."""
+    """The number of connections, plus about fifty files. The server accepts connections by itself, and ASGI does not see them."""
     try:
         return len(os.listdir("/dev/fd"))  # noqa: PTH208 - pathlib would make an object for each
     except OSError as error:
@@ -117,8 +117,8 @@ def bound_requests(app: ASGIApp, admission: AdmissionControl) -> ASGIApp:
 class BoundedRequest:
     """One request. Its body must arrive in time and fit into the memory for bodies.
 
-    A bulk body is processed as it arrives and has no end in sight, so its 10 s begin anew with each part and it takes no
-    memory that counts; the number of bulk requests is limited instead.
+    A bulk body is processed as it arrives and may take long, so its 10 s start again with each part, and its memory is
+    not counted; the number of bulk requests is limited instead.
     """
 
     __slots__ = ("_admission", "_body_bytes", "_bulk", "_complete", "_receive", "_send", "_started")
@@ -162,7 +162,7 @@ class BoundedRequest:
 
 
 def limit_in_flight(app: ASGIApp, admission: AdmissionControl) -> ASGIApp:
-    """Around the framework, where a request costs most. Limits large answers too, which slow clients keep in memory."""
+    """Wraps the framework, the most expensive part of a request. Limits large answers too: slow clients keep them in memory."""
 
     async def asgi(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
@@ -184,7 +184,7 @@ def limit_in_flight(app: ASGIApp, admission: AdmissionControl) -> ASGIApp:
 
 
 class _BoundedAnswer:
-    """One answer. Its request is in flight until the answer begins, and it begins once the size of its body is known."""
+    """One answer, whose start is delayed until the size of its body is known. Until then its request is in flight."""
 
     def __init__(self, admission: AdmissionControl, send: Send) -> None:
         self._admission, self._send = admission, send

@@ -41,12 +41,12 @@ class Voter(Struct, frozen=True):
 
 
 async def open_to_all(connection: Connection, _: BaseRouteHandler) -> None:
-    """No credentials are needed. Writes must come from our own pages, or from no browser."""
+    """Allows every client. Writes from pages of other sites are rejected."""
     check_same_origin(connection)
 
 
 async def with_own_credentials(connection: Connection, _: BaseRouteHandler) -> None:
-    """A visitor, from our own pages or no browser, or an API key with votes:write."""
+    """Allows visitors, but no writes from pages of other sites, and API keys with votes:write."""
     key = await key_of(connection)
     if key is None:
         check_same_origin(connection)
@@ -55,7 +55,7 @@ async def with_own_credentials(connection: Connection, _: BaseRouteHandler) -> N
 
 
 def for_scope(scope: Scope) -> Guard:
-    """An editor, or an API key with the scope."""
+    """Allows editors, and API keys with the scope."""
 
     async def guard(connection: Connection, _: BaseRouteHandler) -> None:
         key = await key_of(connection)
@@ -68,14 +68,14 @@ def for_scope(scope: Scope) -> Guard:
 
 
 async def for_editors(connection: Connection, _: BaseRouteHandler) -> None:
-    """An editor who is logged in."""
+    """Allows editors who are logged in."""
     if await key_of(connection) is not None:
         raise HttpRejected(403, "forbidden", "API keys cannot do this. Log in as an editor.")
     await _require_login(connection, "editor")
 
 
 def for_key(scope: Scope) -> Guard:
-    """An API key with the scope."""
+    """Allows API keys with the scope."""
 
     async def guard(connection: Connection, _: BaseRouteHandler) -> None:
         key = await key_of(connection)
@@ -93,7 +93,7 @@ def for_key(scope: Scope) -> Guard:
 
 
 async def for_takes(connection: Connection, _: BaseRouteHandler) -> None:
-    """An editor, an API key with catalogue:write, or the reviewer of the take."""
+    """Allows editors, API keys with catalogue:write, and the reviewer of the take."""
     key = await key_of(connection)
     if key is not None:
         if "catalogue:write" not in key.scopes:
@@ -105,7 +105,7 @@ async def for_takes(connection: Connection, _: BaseRouteHandler) -> None:
 
 
 def check_same_origin(connection: Connection) -> None:
-    """Against cross-site request forgery: a browser names the site of the page that sends a write."""
+    """Prevents cross-site request forgery: a browser names the site of the page that sends a write."""
     if connection.scope.get("method") not in _UNSAFE:
         return
     headers = connection.headers
@@ -145,7 +145,7 @@ async def login_of(connection: Connection) -> Login | None:
 
 
 async def voter_of(request: AnyRequest, named: str | None) -> Voter:
-    """The voter that a client with an API key ``named``, or the visitor, who gets a cookie on their first write."""
+    """The voter ``named`` by a client with an API key; otherwise the visitor, who gets a cookie on the first write."""
     key = await key_of(request)
     if key is None:
         if named is not None:
@@ -158,7 +158,7 @@ async def voter_of(request: AnyRequest, named: str | None) -> Voter:
 
 
 def reader_of(request: AnyRequest) -> UUID | None:
-    """The visitor who reads; None without a cookie of ours, which a visitor gets on the first write."""
+    """The visitor; None without a valid cookie, which is set on the first write."""
     return _identity(request).visitor(request.cookies.get(VISITOR_COOKIE))
 
 

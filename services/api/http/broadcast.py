@@ -1,4 +1,4 @@
-"""Live tallies: the tools that streams watch are read once per announcement, and offered to every stream of the process."""
+"""Live tallies: each announcement reads the watched tools once, and offers them to every stream of the process."""
 
 from __future__ import annotations
 

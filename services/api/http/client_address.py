@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from services.api.http.requests import Connection
 from services.settings import Network
 
-_NETWORK_BITS = 64  # of IPv6: one household has a network of this size, and all addresses in it
+_NETWORK_BITS = 64  # of the IPv6 network that one household gets, with all addresses in it
 
 
 def address_of(connection: Connection, proxies: Sequence[Network]) -> str:

@@ -9,7 +9,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 
 def answer_conditionally(app: ASGIApp) -> ASGIApp:
-    """Around the whole app. Buffers an answer to hash it; streams pass through."""
+    """Wraps the whole app. Buffers an answer to hash it; streams pass through."""
 
     async def asgi(scope: Scope, receive: Receive, send: Send) -> None:
         method = str(scope.get("method"))

@@ -53,7 +53,7 @@ class RateLimiter:
         return headers
 
     async def admit_known(self, source: str, actor: UUID) -> Headers:
-        """A write under an API key (``source``), or of a visitor with a cookie (``actor``)."""
+        """Limits a write under an API key (``source``), or of a visitor with a cookie (``actor``)."""
         if source == "web":
             return await self.admit(self.visitor, str(actor))
         return await self.admit(self.key, source) if self.key else NO_HEADERS

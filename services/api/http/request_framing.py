@@ -9,7 +9,7 @@ from services.api.http.problems import HttpRejected, messages
 
 
 def reject_ambiguous(app: ASGIApp) -> ASGIApp:
-    """Around the whole app. The server accepts such requests, and a proxy before it may have read them differently."""
+    """Wraps the whole app. The server accepts such requests, but a proxy in front of it may parse them differently."""
 
     async def asgi(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP or (detail := _ambiguity(scope)) is None:

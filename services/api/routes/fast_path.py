@@ -1,6 +1,6 @@
 """The fast path of votes: a plain vote is answered before the framework, which would cost several times as much.
 
-A request that is not plain, or that would be rejected, goes on to the router with its body restored, so every error
+A request that is not plain, or that would be rejected, is passed to the router with its body restored, so every error
 about the request itself comes from the documented route. Rate limits and errors of the commit are answered here.
 """
 
@@ -46,7 +46,7 @@ class PlainVote(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class VoteFastPath:
-    """An ASGI app in front of ``router``, for the time in which ``app_state`` is open."""
+    """An ASGI app in front of ``router``, while ``app_state`` is open."""
 
     def __init__(self, app_state: AppState, router: ASGIApp, admission: AdmissionControl) -> None:
         self._app_state, self._router, self._admission = app_state, router, admission
@@ -78,7 +78,7 @@ class VoteFastPath:
         self._metrics.observe(start["status"], started)
 
     async def _receive_body(self, receive: Receive, length: int, started: float) -> HTTPRequestEvent:
-        """The whole body as one message. At ``length`` bytes it is whole, though the server may not say so yet."""
+        """The whole body as one message. It is complete at ``length`` bytes, even if the server announces more."""
         message = cast(HTTPRequestEvent, await self._admission.receive_in_time(receive, started))
         while len(message.get("body", b"")) < length and message.get("more_body"):
             more = cast(HTTPRequestEvent, await self._admission.receive_in_time(receive, started))
@@ -86,7 +86,7 @@ class VoteFastPath:
         return message
 
     def _decide(self, headers: dict[bytes, bytes], message: HTTPRequestEvent) -> PendingCast | None:
-        """The cast to append, or None when the router has to look at the request."""
+        """The cast to append, or None if the router has to answer the request."""
         vote = _decode(message)
         if vote is None or (tool := self._app_state.tool_directory.known_open_for_votes(vote.tool)) is None:
             return None
@@ -158,7 +158,7 @@ def _is_short(length: bytes) -> bool:
 
 
 def _decode(message: HTTPRequestEvent) -> PlainVote | None:
-    """None unless the body is a vote that gives each field once: without escapes, counting its quotes shows that."""
+    """None unless the body is a vote that gives each field once. Without escapes, the number of quotes proves that."""
     body = message.get("body", b"")
     if message["type"] != "http.request" or b"\\" in body:
         return None
@@ -175,7 +175,7 @@ def _is_foreign(headers: dict[bytes, bytes]) -> bool:
 
 
 def _replay(message: HTTPRequestEvent, receive: Receive) -> Receive:
-    """Receives ``message`` again, and then what follows it."""
+    """A ``receive`` that returns ``message`` first, and then the messages after it."""
     received: list[HTTPRequestEvent] = [message]
 
     async def receive_again() -> Any:

@@ -65,10 +65,10 @@ async def list_flips(
     if min_position is not None:
         await wait_for_flips(pool, positions_in(min_position))
     after = await _place_of(pool, since) if since else BEFORE_ALL
-    found, freshness = await read_newest(request, limit + 1, tool, after, _before(cursor))
-    more = _cursor(found[limit - 1]) if len(found) > limit else None
+    flips, freshness = await read_newest(request, limit + 1, tool, after, _before(cursor))
+    more = _cursor(flips[limit - 1]) if len(flips) > limit else None
     headers = headers_of(freshness) | ({"Link": next_link(request, more)} if more else {})
-    return Response(Items([present_flip(each) for each in found[:limit]], more), headers=headers)
+    return Response(Items([present_flip(each) for each in flips[:limit]], more), headers=headers)
 
 
 async def _place_of(pool: Pool[Record], since: str) -> LogOrder:

@@ -1,4 +1,4 @@
-"""Replays: an editor rebuilds a read model beside the live one, follows its progress, and cuts over or rolls back."""
+"""Replays: an editor rebuilds a read model alongside the live one, follows its progress, and cuts over or rolls back."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class CutOverRequest(Struct, frozen=True, forbid_unknown_fields=True):
     responses=problem_responses(401, 403, 404, 409, 413, 415),
 )
 async def ask_replay(request: AnyRequest, data: JSONBody[ReplayRequest]) -> Response[ReplayResponse]:
-    """Rebuild a read model beside the live one. A worker does it; its progress is at ``Location``."""
+    """Rebuild a read model alongside the live one. A worker does it; its progress is at ``Location``."""
     pool = app_state(request).pool
     live = replays.find(PROJECTIONS, data.projection)
     replay_id = await replays.begin(pool, live, hold=data.hold, source=data.source)

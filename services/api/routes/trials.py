@@ -62,8 +62,8 @@ async def show_trial(
     flips: Annotated[int, QueryParameter(ge=0, le=100_000, description="The maximum for each tool")] = _FLIPS,
 ) -> Response[TrialResponse]:
     """The progress while it runs; then the results."""
-    summary, found = await read_trial_results(app_state(request).pool, id, flips)
-    return Response(present_trial(summary, found[1] if found else None), headers=NO_STORE)
+    summary, results = await read_trial_results(app_state(request).pool, id, flips)
+    return Response(present_trial(summary, results[1] if results else None), headers=NO_STORE)
 
 
 @post(

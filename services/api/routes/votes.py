@@ -40,7 +40,7 @@ class CastVote(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class VoteAnswer(Struct, frozen=True):
-    """``outcome`` is counted, unchanged, superseded (by a newer id) or retracted; ``choice`` is the ballot's now."""
+    """``outcome`` is counted, unchanged, superseded (by a newer id) or retracted; ``choice`` is the current one of the ballot."""
 
     outcome: str
     position: str

@@ -137,9 +137,9 @@ async def list_deliveries(
     before = None if cursor is None else read_cursor(cursor, tuple[UUID])[0]
     pool = app_state(request).pool
     await registry.read_webhook(pool, id)
-    found = await deliveries.read_deliveries(pool, id, before, _PAGE_SIZE + 1)
-    page = found[:_PAGE_SIZE]
-    more = write_cursor((page[-1].id,)) if len(found) > _PAGE_SIZE else None
+    rows = await deliveries.read_deliveries(pool, id, before, _PAGE_SIZE + 1)
+    page = rows[:_PAGE_SIZE]
+    more = write_cursor((page[-1].id,)) if len(rows) > _PAGE_SIZE else None
     items = await present_deliveries(app_state(request).tool_directory, page)
     return Response(Items(items, more), headers=NO_STORE)
 

@@ -91,15 +91,17 @@ async def trial(request: AnyRequest, id: FromPath[UUID]) -> Page:
     if not await _is_editor(request):
         return await _closed(request)
     pool = app_state(request).pool
-    summary, found = await read_trial_results(pool, id, _FLIPS_MAX)
+    summary, stored_and_shown = await read_trial_results(pool, id, _FLIPS_MAX)
     disagreeing = (
-        [each.tool for each in found[0].tools if each.panel_and_crowd_differ][:_ROWS_MAX] if found else []
+        [each.tool for each in stored_and_shown[0].tools if each.panel_and_crowd_differ][:_ROWS_MAX]
+        if stored_and_shown
+        else []
     )
     async with take_snapshot(pool) as snapshot:
         in_force = await rulebook_in_force(snapshot)
         cards = await read_cards(snapshot, in_force, disagreeing)
         freshness = await snapshot.freshness()
-    results, plots = (found[1], _plots(*found)) if found else (None, None)
+    results, plots = (stored_and_shown[1], _plots(*stored_and_shown)) if stored_and_shown else (None, None)
     return await _open(
         request,
         "trial.html",

@@ -42,7 +42,7 @@ class Opinion(Struct, frozen=True):
 
 
 class CategoryRecord(Struct, frozen=True):
-    """How many tools of one category a reviewer has takes on, and how many of those takes say ship."""
+    """The number of a reviewer's takes on tools of one category, and the number of them that say ship."""
 
     category: Category
     tools: int
@@ -135,7 +135,7 @@ PAGES = [compare, tool, reviewer, flips, bookmarks, methodology, ledger, editor]
 
 
 async def find_pair(tool_directory: ToolDirectory, pair: str) -> tuple[str, str]:
-    """The two slugs of ``left-vs-right``, where a slug may itself hold ``-vs-``. Raises Unknown."""
+    """The two slugs of ``left-vs-right``, where a slug may itself contain ``-vs-``. Raises Unknown."""
     for left, right in _splits(pair[: _PAIR_CHARS_MAX + 1]):
         try:
             await tool_directory.find(left)
@@ -181,7 +181,7 @@ def _rivals(card: Card, entries: Iterable[CatalogueEntry]) -> list[CatalogueEntr
 
 
 def _opinions(takes: Mapping[int, ScorecardTake], cards: Mapping[int, Card]) -> list[Opinion]:
-    """By category and tool's name."""
+    """Sorted by category and tool name."""
     opinions = [Opinion(card, takes[tool]) for tool, card in cards.items()]
     return sorted(
         opinions,

@@ -163,7 +163,7 @@ def _card(
 
 
 def not_shown_yet(slug: str) -> HttpRejected:
-    """For a tool that is in the log, and that the catalogue has not folded yet."""
+    """The rejection for a tool that is in the log, but not in the catalogue yet."""
     return HttpRejected(
         503, "try-again", f"{slug} has just been listed and is not shown yet.", {"Retry-After": "1"}
     )

@@ -13,7 +13,7 @@ from projections.engine.snapshot import Freshness
 from projections.tally import TALLY, read_tallies
 from services.api.http.consistency import snapshot_at
 
-# The rulebook sets the confidence of the interval, and the votes below which a tally is preliminary.
+# The rulebook sets the confidence of the interval, and the number of votes below which a tally is preliminary.
 READ_BY_TALLIES = (TALLY, *RULEBOOK_READ_MODELS)
 
 

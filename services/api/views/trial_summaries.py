@@ -24,7 +24,7 @@ class RulebookName(Struct, frozen=True):
 
 
 class TrialSummary(Struct, frozen=True):
-    """``against`` was in force at ``position``, which has one number per shard; both sides are judged up to there."""
+    """``against`` is the rulebook in force at ``position``, one number per shard; both rulebooks are tried up to there."""
 
     id: UUID
     state: State

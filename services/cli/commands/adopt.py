@@ -72,7 +72,7 @@ def adopt(
 def _commands(
     rulebook: str | None, reason: str | None, at: str | None, roll_back: bool, call_off: bool
 ) -> list[Command]:
-    """Raises UsageError for what does not go together, and InvalidRulebook."""
+    """Raises UsageError for options that do not go together, and InvalidRulebook."""
     if roll_back + call_off > 1 or (rulebook is None) != roll_back or (at and (roll_back or call_off)):
         raise click.UsageError(
             "Give a RULEBOOK, if you like with --at TIME or --call-off, or give --roll-back without one."

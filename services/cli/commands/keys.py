@@ -48,9 +48,11 @@ def keys() -> None:
 def create(data: Path, name: str, scopes: tuple[Scope, ...], as_json: bool) -> None:
     """Create a key. It is shown once; only a keyed hash of it is stored."""
     with instance(data) as settings:
-        made = in_database(settings, lambda pool: create_key(settings, pool, name, scopes))
+        new_key = in_database(settings, lambda pool: create_key(settings, pool, name, scopes))
     click.echo(
-        msgspec.json.encode(made) if as_json else f"{made.key}   (id {made.id}; it is not shown again)"
+        msgspec.json.encode(new_key)
+        if as_json
+        else f"{new_key.key}   (id {new_key.id}; it is not shown again)"
     )
 
 
@@ -81,8 +83,8 @@ async def create_key(settings: Settings, pool: Pool[Record], name: str, scopes: 
     key = KEY_PREFIX + secrets.token_urlsafe(32)
     async with pool.acquire() as conn, conn.transaction():
         await conn.execute(LOCK_KEYS)
-        made = await conn.fetchval(INSERT_KEY, name, Identity(settings, pool).digest(key), list(scopes))
-    return NewKey(made, key)
+        key_id = await conn.fetchval(INSERT_KEY, name, Identity(settings, pool).digest(key), list(scopes))
+    return NewKey(key_id, key)
 
 
 def in_database(settings: Settings, function: Callable[[Pool[Record]], Awaitable[T]]) -> T:

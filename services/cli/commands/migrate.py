@@ -58,10 +58,10 @@ async def migrate_database(settings: Settings, shards: int = DEFAULT_SHARDS) -> 
     try:
         await conn.execute(LOCK_MIGRATIONS)
         applied = await apply_migrations(conn)
-        born_with = await create_heads(conn, shards)
+        shard_count = await create_heads(conn, shards)
         await extend_events(conn)
         dropped = await drop_obsolete(conn, [FLIPS, *(each.name for each in PROJECTIONS)])
-        fresh = await install(conn, PROJECTIONS) + await install_flips(conn)
+        installed = await install(conn, PROJECTIONS) + await install_flips(conn)
     finally:
         await conn.close()
-    return MigrationReport(applied, born_with, fresh, dropped)
+    return MigrationReport(applied, shard_count, installed, dropped)

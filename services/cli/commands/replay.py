@@ -1,4 +1,4 @@
-"""`shiplog replay`: rebuild a read model from the log beside the live version, compare, and cut over."""
+"""`shiplog replay`: rebuild a read model from the log alongside the live version, compare, and cut over."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def replay(
     wanted: str | None,
     as_json: bool,
 ) -> None:
-    """Rebuild PROJECTION while the live version goes on serving, and cut over if both are equal.
+    """Rebuild PROJECTION while the live version keeps serving, and cut over if both are equal.
 
     A replay that was stopped resumes where it was. Exit status 1 when rows differ: they are printed, and the live
     version stays until --accept.
@@ -97,11 +97,11 @@ def replay(
                 click.echo(uvloop.run(_with_pool(settings, partial(_ACTIONS[wanted], live=live))))
                 return
             work = partial(_replay, settings=settings, live=live, accept=accept, hold=hold, source=source)
-            replayed = uvloop.run(_with_pool(settings, work))
+            report = uvloop.run(_with_pool(settings, work))
         except Rejected as rejection:
             raise click.UsageError(str(rejection)) from None
-    click.echo(msgspec.json.encode(replayed) if as_json else _summary(replayed))
-    sys.exit(0 if replayed.state == "cut-over" or (hold and replayed.equal) else 1)
+    click.echo(msgspec.json.encode(report) if as_json else _summary(report))
+    sys.exit(0 if report.state == "cut-over" or (hold and report.equal) else 1)
 
 
 async def _with_pool(settings: Settings, work: Callable[[Pool[Record]], Awaitable[T]]) -> T:
@@ -118,26 +118,26 @@ async def _replay(
     hold: bool,
     source: Source,
 ) -> ReplayReport:
-    mine = await replays.find_unfinished(pool, live)
-    mine = mine or await replays.begin(pool, live, hold=hold, source=source)
+    replay_id = await replays.find_unfinished(pool, live)
+    replay_id = replay_id or await replays.begin(pool, live, hold=hold, source=source)
     with suppress(replays.WrongReplayState):
-        await replays.resume(pool, mine)
+        await replays.resume(pool, replay_id)
     store = sealing_of(settings).store if settings.segments else None
-    found = await _run_to_end(pool, mine, store)
-    if accept and found.state in ("equal", "different"):
+    replay = await _run_to_end(pool, replay_id, store)
+    if accept and replay.state in ("equal", "different"):
         by = Author(Identity(settings, pool).pseudonym("user", b"command"), "command")
-        await cut_over(pool, live, mine, Acceptance(accept, by))
-        found = await replays.read_replay(pool, mine)
-    return _replayed(found)
+        await cut_over(pool, live, replay_id, Acceptance(accept, by))
+        replay = await replays.read_replay(pool, replay_id)
+    return _report(replay)
 
 
 async def _run_to_end(pool: Pool[Record], id: UUID, store: Store | None) -> Replay:
     """Run the replay here, or wait for the worker that has claimed it. Ctrl-C pauses it."""
     progress = asyncio.create_task(_show(pool, id))
     try:
-        while (found := await replaying.run(pool, PROJECTIONS, id, store)).is_active:
+        while (replay := await replaying.run(pool, PROJECTIONS, id, store)).is_active:
             await asyncio.sleep(_POLL_SECONDS)
-        return found
+        return replay
     except asyncio.CancelledError:
         with suppress(replays.WrongReplayState):
             await replays.pause(pool, id)
@@ -175,28 +175,28 @@ async def _cancel(pool: Pool[Record], live: Projection) -> str:
 _ACTIONS = {"roll-back": _roll_back, "cancel": _cancel}
 
 
-def _replayed(found: Replay) -> ReplayReport:
-    seconds = ((found.ended_at or datetime.now(UTC)) - found.started_at).total_seconds()
-    equal = None if found.drift is None else found.drift == 0
+def _report(replay: Replay) -> ReplayReport:
+    seconds = ((replay.ended_at or datetime.now(UTC)) - replay.started_at).total_seconds()
+    equal = None if replay.drift is None else replay.drift == 0
     return ReplayReport(
-        found.id,
-        found.projection,
-        found.state,
-        found.done,
+        replay.id,
+        replay.projection,
+        replay.state,
+        replay.done,
         seconds,
-        found.done / seconds,
-        found.position,
-        found.digest,
+        replay.done / seconds,
+        replay.position,
+        replay.digest,
         equal,
-        found.drift,
-        found.rows,
+        replay.drift,
+        replay.rows,
     )
 
 
-def _summary(replayed: ReplayReport) -> str:
-    line = f"{replayed.projection}: {replayed.events:,} events in {replayed.seconds:,.1f} s, {replayed.rate:,.0f} a second"
-    if replayed.equal is None:
-        return f"{line}; {replayed.state}"
-    verdict = "equal to the live version" if replayed.equal else f"{replayed.drift:,} rows differ"
-    rows = "".join(f"\n    {row}" for row in replayed.rows)
-    return f"{line}; digest {replayed.digest} at {replayed.position}, {verdict}; {replayed.state}{rows}"
+def _summary(report: ReplayReport) -> str:
+    line = f"{report.projection}: {report.events:,} events in {report.seconds:,.1f} s, {report.rate:,.0f} a second"
+    if report.equal is None:
+        return f"{line}; {report.state}"
+    verdict = "equal to the live version" if report.equal else f"{report.drift:,} rows differ"
+    rows = "".join(f"\n    {row}" for row in report.rows)
+    return f"{line}; digest {report.digest} at {report.position}, {verdict}; {report.state}{rows}"

@@ -68,12 +68,12 @@ def show(data: Path, rulebook: str, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True)
 def check(file: Path, as_json: bool) -> None:
     """Check whether FILE is a valid rulebook and print its digest. Needs no instance. Exit status 1 when it is not valid."""
-    found = _check(file)
+    result = _check(file)
     if as_json:
-        click.echo(msgspec.json.encode(found))
+        click.echo(msgspec.json.encode(result))
     else:
-        click.echo(f"{found.name}  {found.digest}" if found.valid else found.error, err=not found.valid)
-    sys.exit(0 if found.valid else 1)
+        click.echo(f"{result.name}  {result.digest}" if result.valid else result.error, err=not result.valid)
+    sys.exit(0 if result.valid else 1)
 
 
 def read_file(path: Path) -> Rulebook:

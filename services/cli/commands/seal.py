@@ -52,11 +52,11 @@ def seal(data: Path, everything: bool, as_json: bool) -> None:
     """Write history that is due into Parquet files that never change. Workers do the same every minute."""
     with instance(data) as settings:
         started = time.monotonic()
-        made = asyncio.run(_seal(settings, everything, as_json))
+        segments = asyncio.run(_seal(settings, everything, as_json))
         seconds = max(time.monotonic() - started, 1e-6)
-    positions = sum(segment.count for segment in made)
-    sealed = SealReport(made, positions, seconds, positions / seconds)
-    click.echo(msgspec.json.encode(sealed) if as_json else _summary(sealed))
+    positions = sum(segment.count for segment in segments)
+    report = SealReport(segments, positions, seconds, positions / seconds)
+    click.echo(msgspec.json.encode(report) if as_json else _summary(report))
 
 
 async def _seal(settings: Settings, everything: bool, quiet: bool) -> list[Segment]:
@@ -72,15 +72,15 @@ async def _seal(settings: Settings, everything: bool, quiet: bool) -> list[Segme
 async def _seal_each(
     pool: Pool[Record], sealing: Sealing, segments: Sequence[Segment], update: Update
 ) -> list[Segment]:
-    made: list[Segment] = []
+    sealed: list[Segment] = []
     done, total, started = 0, sum(segment.count for segment in segments), time.monotonic()
     for segment in segments:
         if await seal_segment(pool, sealing.store, segment, sealing.threads):
-            made.append(segment)
+            sealed.append(segment)
         done += segment.count
         rate = per_second(done, started)
         update(done, total, f"{done:,} of {total:,} events, {rate:,.0f} a second")
-    return made
+    return sealed
 
 
 def _summary(sealed: SealReport) -> str:
@@ -103,14 +103,14 @@ def segments(data: Path, as_json: bool) -> None:
             f"There is no folder {folder}. Set SHIPLOG_SEGMENTS to the folder of the segments."
         )
     sound, damaged = Store(folder).check_all()
-    found = SegmentsReport(not damaged, sound, damaged)
+    report = SegmentsReport(not damaged, sound, damaged)
     if as_json:
-        click.echo(msgspec.json.encode(found))
+        click.echo(msgspec.json.encode(report))
     else:
-        for manifest in found.segments:
+        for manifest in report.segments:
             click.echo(
                 f"{manifest.segment!s:32} {manifest.content.count:>12,} events  {manifest.sha256[:16]}"
             )
-        for damage in found.damaged:
+        for damage in report.damaged:
             click.echo(damage, err=True)
-    sys.exit(0 if found.sound else 1)
+    sys.exit(0 if report.sound else 1)

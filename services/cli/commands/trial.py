@@ -110,7 +110,7 @@ async def _report(
 
 
 async def _find(pool: Pool[Record], named: Sequence[str]) -> tuple[list[Rulebook], dict[str, Rulebook]]:
-    """Those that are asked for; and all that are known, by digest. Raises Unknown or InvalidRulebook."""
+    """The requested rulebooks, and all known ones by digest. Raises Unknown or InvalidRulebook."""
     state = await read_state(pool)
     return [
         read_file(Path(each)) if each.endswith(".toml") else state.known[state.find(each)] for each in named
@@ -127,7 +127,7 @@ async def _try(
 ) -> RulebookTrial:
     started = time.perf_counter()
     with show_progress(title=rulebook.name, quiet=True) as update:
-        found = await try_rulebook(
+        trial_run = await try_rulebook(
             pool,
             rulebook,
             positions,
@@ -135,4 +135,6 @@ async def _try(
             store=store,
             progress=lambda done, total: update(done, total, f"{done:,} of {total:,} events"),
         )
-    return RulebookTrial(rulebook, known[found.against], total(found), time.perf_counter() - started, found)
+    return RulebookTrial(
+        rulebook, known[trial_run.against], total(trial_run), time.perf_counter() - started, trial_run
+    )

@@ -55,8 +55,14 @@ def _totals(tried: Sequence[TrialTableRow]) -> Table:
     for column in table.columns[1:]:
         column.justify = "right"
     for each in tried:
-        found = each.totals
-        counts = (found.flips_now, found.flips, found.flips_in_force, found.rank_moves, found.disagreements)
+        totals = each.totals
+        counts = (
+            totals.flips_now,
+            totals.flips,
+            totals.flips_in_force,
+            totals.rank_moves,
+            totals.disagreements,
+        )
         name = escape(each.rulebook.name)
         table.add_row(name, *(f"{count:,}" for count in counts), f"{each.seconds:.1f}")
     return table

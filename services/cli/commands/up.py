@@ -133,7 +133,7 @@ async def _prepare(settings: Settings, shards: int, sample: bool) -> NewUser | N
 
 
 async def _project_catalogue(pool: Pool[Record]) -> None:
-    """So that the first page shows the catalogue before a worker has started."""
+    """Fold the catalogue, so that the first page shows it before a worker has started."""
     while await advance(pool, PROJECTIONS, EDITORIAL):
         pass
 

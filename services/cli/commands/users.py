@@ -43,13 +43,13 @@ def create(data: Path, name: str, role: Role, reviewer: str | None, as_json: boo
     if (role == "reviewer") != (reviewer is not None):
         raise click.UsageError("The role reviewer needs --reviewer SLUG; the role editor must not have it.")
     with instance(data) as settings:
-        made = in_database(settings, lambda pool: create_user(pool, name, role, reviewer))
+        user = in_database(settings, lambda pool: create_user(pool, name, role, reviewer))
     click.echo(
-        msgspec.json.encode(made) if as_json else f"{made.name}: {made.password}   (it is not shown again)"
+        msgspec.json.encode(user) if as_json else f"{user.name}: {user.password}   (it is not shown again)"
     )
 
 
 async def create_user(pool: Pool[Record], name: str, role: Role, reviewer: str | None = None) -> NewUser:
-    made = NewUser(name, role, secrets.token_urlsafe(12))
-    await pool.execute(UPSERT_USER, name, role, reviewer, hash_password(made.password))
-    return made
+    user = NewUser(name, role, secrets.token_urlsafe(12))
+    await pool.execute(UPSERT_USER, name, role, reviewer, hash_password(user.password))
+    return user

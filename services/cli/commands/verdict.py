@@ -104,19 +104,19 @@ def _report(inputs: VerdictInputs) -> VerdictReport:
 
 
 def _text(inputs: VerdictInputs) -> str:
-    found = inputs.judge()
-    panel, tally, margin = found.panel, found.community, found.margin
+    verdict = inputs.judge()
+    panel, tally, margin = verdict.panel, verdict.community, verdict.margin
     interval = "" if tally.interval is None else f", {tally.interval[0]} to {tally.interval[1]}"
     lines = [
-        *zip(("why", *[""] * len(found.explanation)), found.explanation, strict=False),
+        *zip(("why", *[""] * len(verdict.explanation)), verdict.explanation, strict=False),
         ("panel", f"{_split(panel)}{'' if panel.mean_score is None else f', mean score {panel.mean_score}'}"),
         ("community", f"{_split(tally)}{interval}"),
         ("margin", f"{_fewest(margin.takes, 'take')}, {_fewest(margin.votes, 'vote')}"),
-        ("rulebook", f"{inputs.rulebook.name} {found.rulebook}"),
-        ("inputs", found.inputs),
+        ("rulebook", f"{inputs.rulebook.name} {verdict.rulebook}"),
+        ("inputs", verdict.inputs),
         ("position", str(inputs.freshness)),
     ]
-    return "\n".join([f"{inputs.tool}: {found.label}", *(f"  {name:10} {value}" for name, value in lines)])
+    return "\n".join([f"{inputs.tool}: {verdict.label}", *(f"  {name:10} {value}" for name, value in lines)])
 
 
 def _split(counts: PanelSplit | Tally) -> str:

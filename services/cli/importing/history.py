@@ -20,10 +20,10 @@ class History:
     """``size`` and ``modified_ms`` are None for a pipe. ``read`` counts bytes, before decompression."""
 
     def __init__(self, descriptor: int) -> None:
-        found = os.fstat(descriptor)
-        self.is_file = stat.S_ISREG(found.st_mode)
-        self.size = found.st_size if self.is_file else None
-        self.modified_ms = found.st_mtime_ns // 1_000_000 if self.is_file else None
+        status = os.fstat(descriptor)
+        self.is_file = stat.S_ISREG(status.st_mode)
+        self.size = status.st_size if self.is_file else None
+        self.modified_ms = status.st_mtime_ns // 1_000_000 if self.is_file else None
         self.read = 0
         self.stopped_by: int | None = None
         self._descriptor = descriptor
@@ -36,15 +36,15 @@ class History:
 
     async def blocks(self) -> AsyncIterator[bytes]:
         """Whole lines. Raises CorruptData."""
-        unpacking, lines = None, LineBuffer()
+        decompressor, lines = None, LineBuffer()
         async for piece in self._chunks():
-            unpacking = unpacking or decompressor_for(encoding_of(piece))
-            for unpacked in unpacking.decompress(piece):
-                yield lines.add(unpacked)
+            decompressor = decompressor or decompressor_for(encoding_of(piece))
+            for decompressed in decompressor.decompress(piece):
+                yield lines.add(decompressed)
                 if self.stopped_by:
                     return
-        if unpacking and not self.stopped_by:
-            unpacking.finish()
+        if decompressor and not self.stopped_by:
+            decompressor.finish()
             yield lines.flush()
 
     async def _chunks(self) -> AsyncIterator[bytes]:

@@ -122,7 +122,7 @@ def _stop_on_signal(history: History) -> Iterator[None]:
 
 
 async def _wake(settings: Settings, moved: set[Shard]) -> None:
-    """So that read models follow at once; the sweep would take up to a second."""
+    """Wake the workers, so that read models follow at once; the sweep would take up to a second."""
     wakeups = Wakeups(settings.redis_url)
     await asyncio.gather(*map(wakeups.wake_now, moved))
     await wakeups.close()

@@ -99,7 +99,7 @@ WRITES: dict[str, tuple[str, str, object]] = {
 RULES = ["write rulebook", "adopt", "call off", "roll back"]
 WEBHOOKS = ["webhook", "remove webhook", *WEBHOOK_ACTIONS, "redeliver"]
 EDITORS = ["replay", *REPLAY_ACTIONS, "verify", "trial", "cancel trial", *RULES, *WEBHOOKS]
-# The statuses for those who are let through depend on what exists.
+# For a client that passes the guard, the status depends on what exists.
 EDITORS_ONLY = {"editor": {200, 201, 404, 409}, "nobody": {401}, "reviewer": {403}}
 VISITORS = ["vote", "retract", "save", "drop"]
 OWN_TAKES = ["own take", "withdraw own"]
@@ -147,10 +147,10 @@ async def clients(stage: Stage) -> dict[str, Callable[[], Client]]:
         headers: Headers = MappingProxyType({}), cookies: Headers = MappingProxyType({})
     ) -> Callable[[], Client]:
         def make() -> Client:
-            made = new_visitor(stage.client)
-            made.headers.update(headers)
-            made.cookies.update(dict(cookies))
-            return made
+            client = new_visitor(stage.client)
+            client.headers.update(headers)
+            client.cookies.update(dict(cookies))
+            return client
 
         return make
 
@@ -170,9 +170,9 @@ async def clients(stage: Stage) -> dict[str, Callable[[], Client]]:
 
 
 async def _session(stage: Stage, role: str) -> dict[str, str]:
-    made = await create_user(stage.log, role, role, "builder" if role == "reviewer" else None)  # type: ignore[arg-type]
+    user = await create_user(stage.log, role, role, "builder" if role == "reviewer" else None)  # type: ignore[arg-type]
     visitor = new_visitor(stage.client)
-    opened = await visitor.post("/v1/session", json={"name": role, "password": made.password})
+    opened = await visitor.post("/v1/session", json={"name": role, "password": user.password})
     assert opened.json() == {"name": role, "role": role}
     return {SESSION_COOKIE: visitor.cookies[SESSION_COOKIE]}
 
@@ -229,11 +229,11 @@ def test_every_route_that_writes_is_in_the_table() -> None:
 
 async def test_a_revoked_key_is_not_found(stage: Stage) -> None:
     """A process that has it cached forgets it within a second."""
-    made = await create_key(stage.settings, stage.log, "short-lived", ("catalogue:write",))
+    new_key = await create_key(stage.settings, stage.log, "short-lived", ("catalogue:write",))
     identity = Identity(stage.settings, stage.log)
-    assert await identity.api_key(made.key) is not None
-    await stage.log.execute(REVOKE_KEY, made.id)
-    assert await Identity(stage.settings, stage.log).api_key(made.key) is None
+    assert await identity.api_key(new_key.key) is not None
+    await stage.log.execute(REVOKE_KEY, new_key.id)
+    assert await Identity(stage.settings, stage.log).api_key(new_key.key) is None
 
 
 # Sessions.
@@ -241,15 +241,15 @@ async def test_a_revoked_key_is_not_found(stage: Stage) -> None:
 
 async def test_a_session_cookie_set_before_the_log_in_is_not_used(stage: Stage) -> None:
     """Session fixation: whoever set the cookie does not get the session."""
-    made = await create_user(stage.log, "vera", "editor")
+    user = await create_user(stage.log, "vera", "editor")
     visitor = new_visitor(stage.client)
     visitor.cookies.set(SESSION_COOKIE, "chosen-by-somebody-else", domain="shiplog.test")
-    opened = await visitor.post("/v1/session", json={"name": "vera", "password": made.password})
+    opened = await visitor.post("/v1/session", json={"name": "vera", "password": user.password})
     assert opened.status_code == 200
     assert "chosen-by-somebody-else" not in opened.headers["set-cookie"]
-    thief = new_visitor(stage.client)
-    thief.cookies.set(SESSION_COOKIE, "chosen-by-somebody-else")
-    assert_problem(await thief.get("/v1/session"), 401)
+    attacker = new_visitor(stage.client)
+    attacker.cookies.set(SESSION_COOKIE, "chosen-by-somebody-else")
+    assert_problem(await attacker.get("/v1/session"), 401)
 
 
 async def test_a_session_that_is_closed_ends_for_all_its_clients(stage: Stage) -> None:
@@ -333,10 +333,10 @@ async def test_a_forged_cookie_reads_nothing_of_its_owner(stage: Stage) -> None:
     owner = new_visitor(stage.client)
     await vote(owner)
     await owner.put("/v1/me/bookmarks/quill")
-    thief = new_visitor(stage.client)
+    attacker = new_visitor(stage.client)
     for forged in mutations(owner.cookies[VISITOR_COOKIE], BASE64, 150):
         for address in ("/v1/me/votes", "/v1/me/bookmarks"):
-            answer = await thief.get(address, headers={"Cookie": f"{VISITOR_COOKIE}={forged}"})
+            answer = await attacker.get(address, headers={"Cookie": f"{VISITOR_COOKIE}={forged}"})
             assert (answer.status_code, answer.json()["items"]) == (200, [])
 
 

@@ -1,4 +1,4 @@
-"""Bad input: a 4xx that reveals nothing about the implementation, nothing written, and the app goes on answering."""
+"""Bad input: a 4xx that reveals nothing about the implementation, nothing written, and an app that keeps answering."""
 
 from __future__ import annotations
 
@@ -130,8 +130,8 @@ async def test_a_body_as_deep_as_its_size_allows(stage: Stage) -> None:
 async def test_a_repeated_field(stage: Stage, target: Target) -> None:
     whole = json.dumps(TARGETS[target][2])
     name, value = next(iter(TARGETS[target][2].items()))
-    twice = f"{whole[:-1]}, {json.dumps(name)}: {json.dumps(value)}}}"
-    assert_problem(await send(stage, target, twice), 400)
+    repeated = f"{whole[:-1]}, {json.dumps(name)}: {json.dumps(value)}}}"
+    assert_problem(await send(stage, target, repeated), 400)
 
 
 async def test_a_repeated_field_in_a_nested_object(stage: Stage) -> None:

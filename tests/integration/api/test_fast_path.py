@@ -27,7 +27,7 @@ ID = "019a9b5c-0000-7000-8000-000000000001"
 
 
 class Paths:
-    """The same app with its fast path and without, and the number of requests that went on to the router."""
+    """The same app with its fast path and without, and the number of requests passed to the router."""
 
     def __init__(self, stage: Stage) -> None:
         app: Litestar = stage.client._transport.app  # type: ignore[attr-defined]

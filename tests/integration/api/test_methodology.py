@@ -117,7 +117,7 @@ async def adopt(editor: Client, log: Log, book: Rulebook) -> None:
     await catch_up(log)
 
 
-async def test_the_page_says_each_rulebook_that_comes_with_shiplog(editor: Client, pool: Log) -> None:
+async def test_the_page_describes_every_preset(editor: Client, pool: Log) -> None:
     says = {
         "default": "Votes are counted beside it and never change the verdict.",
         "four-in-five": "With fewer than 2 takes that count, the panel says nothing.",
@@ -138,7 +138,7 @@ async def test_the_page_says_each_rulebook_that_comes_with_shiplog(editor: Clien
     assert "Panel majority was adopted in place of Four in five. Try <default>." in page
 
 
-async def test_the_pages_say_a_rulebook_with_everything_in_it(
+async def test_the_pages_describe_a_rulebook_with_every_field(
     editor: Client, vote_key: Headers, pool: Log
 ) -> None:
     await editor.post("/v1/rulebooks", content=FULL, headers={"Content-Type": "application/toml"})
@@ -164,7 +164,7 @@ async def test_the_pages_say_a_rulebook_with_everything_in_it(
     assert "Verdict and votes are all level." in await text_of(editor, "/compare/quill-vs-pen")
 
 
-async def test_a_tool_says_how_many_votes_would_change_its_verdict(
+async def test_the_page_of_a_tool_shows_how_many_votes_would_change_its_verdict(
     editor: Client, vote_key: Headers, pool: Log
 ) -> None:
     for voter in range(10):

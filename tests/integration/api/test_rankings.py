@@ -103,10 +103,10 @@ async def test_repeated_votes_of_one_person_count_once(
 ) -> None:
     await cast(client, catalogue_key, vote_key, pool, {"honest": "++", "pushed": "+"})
     for _ in range(5):
-        taken_back = await client.delete(
+        retracted = await client.delete(
             "/v1/votes/pushed", params={"voter": "voter 0"}, headers=dict(vote_key)
         )
-        assert taken_back.json()["outcome"] == "retracted"
+        assert retracted.json()["outcome"] == "retracted"
         await vote_as(client, vote_key, "voter 0", "ship", "pushed")
     await catch_up(pool)
     assert await slugs(client, sort="hot") == ["honest", "pushed"]

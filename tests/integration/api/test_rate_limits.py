@@ -20,7 +20,7 @@ from services.settings import Settings
 from tests.support.stage import Headers, assert_problem, list_tool, vote, vote_as
 
 Answer: TypeAlias = httpx.Response
-HERE, THERE = "192.0.2.1", "198.51.100.1"
+ADDRESS, OTHER_ADDRESS = "192.0.2.1", "198.51.100.1"
 NAME = {"name": "ada", "password": "wrong"}
 
 
@@ -33,7 +33,7 @@ async def limited(settings: Settings, key: Headers, **limits: object) -> AsyncIt
         yield app
 
 
-def visitor(app: Litestar, address: str = HERE, **headers: str) -> httpx.AsyncClient:
+def visitor(app: Litestar, address: str = ADDRESS, **headers: str) -> httpx.AsyncClient:
     """A client with its own cookies."""
     transport = httpx.ASGITransport(app, client=(address, 4321))
     return httpx.AsyncClient(transport=transport, base_url="http://shiplog.test", headers=headers)
@@ -97,11 +97,11 @@ async def test_new_visitors_are_limited_by_address(
     """A visitor without a cookie, or with a forged one, is new."""
     async with limited(settings, catalogue_key, limit_address=4) as app:
         cookie = {"Cookie": f"shiplog_visitor={forged}"} if forged else {}
-        answers = [await vote(visitor(app, HERE, **cookie)) for _ in range(5)]
+        answers = [await vote(visitor(app, ADDRESS, **cookie)) for _ in range(5)]
         assert [each.status_code for each in answers] == [200, 200, 200, 429, 429]
         assert_limited(answers[-1], "address", "q=4;w=60")
-        assert (await visitor(app, HERE, **cookie).delete("/v1/votes/quill")).status_code == 429
-        assert (await vote(visitor(app, THERE))).status_code == 200
+        assert (await visitor(app, ADDRESS, **cookie).delete("/v1/votes/quill")).status_code == 429
+        assert (await vote(visitor(app, OTHER_ADDRESS))).status_code == 200
 
 
 async def test_a_known_visitor_is_not_limited_by_address(settings: Settings, catalogue_key: Headers) -> None:
@@ -129,10 +129,10 @@ async def test_a_spoofed_header_does_not_change_the_address(
 ) -> None:
     async with limited(settings, catalogue_key, limit_address=4, limit_login=4) as app:
         spoofs = [{header: FORWARDED[header].format(n=n)} for n in range(6)]
-        votes = [await vote(visitor(app, HERE, **spoof)) for spoof in spoofs]
+        votes = [await vote(visitor(app, ADDRESS, **spoof)) for spoof in spoofs]
         assert [each.status_code for each in votes] == [200] * 3 + [429] * 3
         attempts = [
-            await visitor(app, HERE, **spoof).post("/v1/session", json={**NAME, "name": f"user {n}"})
+            await visitor(app, ADDRESS, **spoof).post("/v1/session", json={**NAME, "name": f"user {n}"})
             for n, spoof in enumerate(spoofs)
         ]
         assert [each.status_code for each in attempts] == [401] * 3 + [429] * 3
@@ -147,9 +147,9 @@ async def test_clients_of_a_trusted_proxy_are_limited_separately(
         async def through(forwarded: str, proxy: str = "10.0.0.1") -> int:
             return (await vote(visitor(app, proxy, **{"X-Forwarded-For": forwarded}))).status_code
 
-        assert [await through(f"{HERE}"), await through(f"{THERE}")] == [200, 200]
-        assert [await through(f"203.0.113.{n}, {HERE}") for n in range(3)] == [429] * 3
-        assert await through("203.0.113.1", proxy=HERE) == 429
+        assert [await through(f"{ADDRESS}"), await through(f"{OTHER_ADDRESS}")] == [200, 200]
+        assert [await through(f"203.0.113.{n}, {ADDRESS}") for n in range(3)] == [429] * 3
+        assert await through("203.0.113.1", proxy=ADDRESS) == 429
         assert [await through("rubbish"), await through("more rubbish")] == [200, 429]
 
 
@@ -197,7 +197,7 @@ async def test_wrong_passwords_are_limited_by_address(settings: Settings, catalo
         ]
         assert [each.status_code for each in attempts] == [401, 401, 401, 429]
         assert_limited(attempts[-1], "login-address", "q=4;w=60")
-        assert (await visitor(app, THERE).post("/v1/session", json=NAME)).status_code == 401
+        assert (await visitor(app, OTHER_ADDRESS).post("/v1/session", json=NAME)).status_code == 401
 
 
 async def test_wrong_passwords_are_limited_by_name(settings: Settings, catalogue_key: Headers) -> None:
@@ -236,7 +236,7 @@ async def test_two_processes_share_a_limit(
         ]
         assert 11 <= sum(each.status_code == 200 for each in new) <= 20
         cookie = {"Cookie": new[0].headers["set-cookie"].partition(";")[0]}
-        known = [await vote(visitor(app, THERE, **cookie)) for _ in range(40) for app in (one, other)]
+        known = [await vote(visitor(app, OTHER_ADDRESS, **cookie)) for _ in range(40) for app in (one, other)]
         assert 11 <= sum(each.status_code == 200 for each in known) <= 20
         assert {each.status_code for each in (*new, *known)} == {200, 429}
 

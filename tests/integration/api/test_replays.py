@@ -22,8 +22,8 @@ Client = AsyncTestClient[Litestar]
 
 @pytest.fixture
 async def editor(client: Client, pool: Pool[Record]) -> Client:
-    made = await create_user(pool, "ed", "editor")
-    logged_in = await client.post("/v1/session", json={"name": "ed", "password": made.password})
+    user = await create_user(pool, "ed", "editor")
+    logged_in = await client.post("/v1/session", json={"name": "ed", "password": user.password})
     assert logged_in.status_code < 300, logged_in.text
     return client
 

@@ -257,7 +257,9 @@ def _received(subscriber: Subscriber, preliminary: bool) -> list[bool]:
 
 
 @pytest.mark.usefixtures("agents")
-async def test_a_written_rulebook_judges(editor: Client, pool: Log) -> None:
+async def test_a_verdict_can_be_read_under_another_rulebook_and_follows_its_adoption(
+    editor: Client, pool: Log
+) -> None:
     await editor.post("/v1/rulebooks", content=MINE, headers=TOML)
     await catch_up(pool)
     moment = (await editor.get("/v1/tools/agents")).headers["shiplog-position"]
@@ -274,7 +276,7 @@ async def test_a_written_rulebook_judges(editor: Client, pool: Log) -> None:
 
 
 @pytest.mark.usefixtures("agents")
-async def test_an_answer_is_at_a_position_that_its_adoptions_have_reached(editor: Client, pool: Log) -> None:
+async def test_the_position_of_an_answer_is_not_ahead_of_the_adoptions(editor: Client, pool: Log) -> None:
     before = int((await adopt(editor, FOUR)).json()["position"].removeprefix("0.")) - 1
     await catch_up(pool)
     await pool.execute("DELETE FROM adoptions")

@@ -117,8 +117,8 @@ async def test_history_in_hours_and_days(client: Client, vote_key: Headers, pool
         await vote_as(client, vote_key, voter, choice)
     moments = [row[0] for row in await pool.fetch("SELECT recorded_at FROM events WHERE shard > 0")]
     await catch_up(pool)
-    for bucket, zeroed in (("hour", {"minute": 0}), ("day", {"hour": 0, "minute": 0})):
-        starts = {moment.replace(second=0, microsecond=0, **zeroed) for moment in moments}
+    for bucket, bucket_start in (("hour", {"minute": 0}), ("day", {"hour": 0, "minute": 0})):
+        starts = {moment.replace(second=0, microsecond=0, **bucket_start) for moment in moments}
         rows = (await client.get("/v1/tools/quill/history", params={"bucket": bucket})).json()["items"]
         assert {datetime.fromisoformat(row["start"]) for row in rows} == starts
         assert sum(row["casts"] for row in rows) == 3

@@ -47,7 +47,7 @@ CHOICES = {"quill": ("ship", "ship", "skip"), "slate": ("ship", "ship", "ship"),
 
 @pytest.fixture(scope="module")
 async def lab(postgres: Postgres, template: str) -> AsyncIterator[Stage]:
-    """Three tools of whose takes two thirds, all and half say ship; one has twelve votes for skip. The client is an editor."""
+    """Three tools: two thirds, all and half of their takes say ship. One has twelve votes for skip. The client is an editor."""
     async with fresh_database(postgres, template, "lab") as settings, stage_on(settings) as stage:
         await fill(stage)
         await log_in(stage.client, stage.log, "ed", "editor")

@@ -57,8 +57,8 @@ def shiplog(settings: Settings) -> Command:
         "NO_COLOR": "1",
     }
 
-    async def run(*words: str) -> tuple[int, str, str]:
-        command = [sys.executable, "-m", "services.cli", *words]
+    async def run(*arguments: str) -> tuple[int, str, str]:
+        command = [sys.executable, "-m", "services.cli", *arguments]
         process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE, env=environment)
         out, err = await process.communicate()
         assert process.returncode is not None
@@ -147,7 +147,7 @@ async def test_the_command_prints_the_verdict_and_its_explanation(
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("arguments", "message"),
     [
         (["quill", "--rulebook", "nobody"], "There is no rulebook 'nobody'"),
         (["quill", "--as-of", "yesterday"], "This is not a point in time"),
@@ -155,11 +155,11 @@ async def test_the_command_prints_the_verdict_and_its_explanation(
     ],
 )
 async def test_the_command_names_the_wrong_argument(
-    quill: None, shiplog: Command, words: list[str], said: str
+    quill: None, shiplog: Command, arguments: list[str], message: str
 ) -> None:
-    status, out, err = await shiplog("verdict", *words)
+    status, out, err = await shiplog("verdict", *arguments)
     assert (status, out) == (2, "")
-    assert said in " ".join(err.replace("│", " ").split())
+    assert message in " ".join(err.replace("│", " ").split())
 
 
 async def test_a_proof_without_a_tool_a_rulebook_or_a_past_is_a_problem(

@@ -127,12 +127,12 @@ async def test_swapping_the_sides_mirrors_the_comparison(
     await tool(client, catalogue_key, "claude", CLAUDE)
     await tool(client, catalogue_key, "agents", AGENTS)
     await catch_up(pool)
-    there, back = await compare(client, "claude", "agents"), await compare(client, "agents", "claude")
-    assert (there["left"], there["right"]) == (back["right"], back["left"])
-    assert back["winner"] == {"side": "right", "label": "Claude", "clause": "panel share"}
-    assert isinstance(there["scorecard"], list)
-    assert back["scorecard"] == [
-        row | {"left": row["right"], "right": row["left"]} for row in there["scorecard"]
+    forward, mirrored = await compare(client, "claude", "agents"), await compare(client, "agents", "claude")
+    assert (forward["left"], forward["right"]) == (mirrored["right"], mirrored["left"])
+    assert mirrored["winner"] == {"side": "right", "label": "Claude", "clause": "panel share"}
+    assert isinstance(forward["scorecard"], list)
+    assert mirrored["scorecard"] == [
+        row | {"left": row["right"], "right": row["left"]} for row in forward["scorecard"]
     ]
 
 

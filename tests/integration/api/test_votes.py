@@ -110,8 +110,8 @@ async def test_over_https_the_cookie_is_secure(client: Client) -> None:
 async def test_own_votes_are_listed_for_their_visitor_only(client: Client, catalogue_key: Headers) -> None:
     await list_tool(client, catalogue_key, "pen")
     cast = await vote(client, "pen", "skip")
-    mine = (await client.get("/v1/me/votes")).json()
-    assert mine == {
+    own = (await client.get("/v1/me/votes")).json()
+    assert own == {
         "items": [{"tool": "pen", "choice": "skip", "position": cast.json()["position"]}],
         "next": None,
     }
@@ -123,8 +123,8 @@ async def test_own_votes_can_be_listed_for_some_tools(client: Client, catalogue_
     await list_tool(client, catalogue_key, "pen")
     await vote(client, "pen")
     await vote(client, "quill")
-    mine = (await client.get("/v1/me/votes", params={"tools": "quill"})).json()["items"]
-    assert [each["tool"] for each in mine] == ["quill"]
+    own = (await client.get("/v1/me/votes", params={"tools": "quill"})).json()["items"]
+    assert [each["tool"] for each in own] == ["quill"]
 
 
 async def test_own_votes_are_not_cached(client: Client) -> None:

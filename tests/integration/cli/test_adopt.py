@@ -31,8 +31,8 @@ def run(settings: Settings) -> Run:
         "REDIS_URL": None,
     }
 
-    async def run(*words: str) -> Result:
-        return await asyncio.to_thread(CliRunner().invoke, shiplog, words, env=environment)
+    async def run(*arguments: str) -> Result:
+        return await asyncio.to_thread(CliRunner().invoke, shiplog, arguments, env=environment)
 
     return run
 
@@ -117,8 +117,8 @@ WRONG_ARGUMENTS = [
 
 
 async def test_wrong_arguments_are_refused(run: Run, pool: Log) -> None:
-    for words in WRONG_ARGUMENTS:
-        done = await run(*words)
+    for arguments in WRONG_ARGUMENTS:
+        done = await run(*arguments)
         assert (done.exit_code, done.stdout) == (2, ""), done.output
         assert "Error" in done.stderr
     assert await count_events(pool) == 0

@@ -44,8 +44,8 @@ def shiplog(settings: Settings, folder: Path) -> Command:
         **SEGMENTS_OF_TEN,
     }
 
-    async def run(*words: str, **more: str) -> tuple[int, str, str]:
-        done = await asyncio.to_thread(CliRunner().invoke, shiplog_group, words, env=environment | more)
+    async def run(*arguments: str, **more: str) -> tuple[int, str, str]:
+        done = await asyncio.to_thread(CliRunner().invoke, shiplog_group, arguments, env=environment | more)
         return done.exit_code, done.stdout, done.stderr
 
     return run
@@ -97,11 +97,11 @@ async def test_verify_finds_a_changed_log(settings: Settings, pool: Log, shiplog
     assert "says log, shard 1, tool 99, ship 1, skip 0" in out
 
 
-@pytest.mark.parametrize("words", [("seal",), ("verify", "--sealed")])
+@pytest.mark.parametrize("arguments", [("seal",), ("verify", "--sealed")])
 async def test_the_error_without_a_folder_says_what_to_set(
-    settings: Settings, words: tuple[str, ...]
+    settings: Settings, arguments: tuple[str, ...]
 ) -> None:
-    done = await run_process(settings, *words)
+    done = await run_process(settings, *arguments)
     assert done.returncode == 2
     assert "SHIPLOG_SEGMENTS is not set" in done.stderr
 
@@ -118,14 +118,14 @@ async def test_the_error_without_duckdb_says_what_to_install(
     assert "pip install 'shiplog[segments]'" in done.stderr
 
 
-async def run_process(settings: Settings, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
-    """The command in a process of its own, whose main function turns errors into a line and an exit status."""
+async def run_process(settings: Settings, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """Runs the command in its own process, where main() turns errors into one line and an exit status."""
     environment = os.environ | {
         "DATABASE_URL": settings.database_url,
         "SHIPLOG_SECRET": settings.secret.decode(),
         "SHIPLOG_SEGMENTS": "",
     }
-    command = [sys.executable, "-m", "services.cli", *words]
+    command = [sys.executable, "-m", "services.cli", *arguments]
     return await asyncio.to_thread(
         subprocess.run, command, env=environment | more, capture_output=True, text=True, timeout=60
     )
@@ -136,11 +136,11 @@ async def test_a_worker_seals_without_redis(settings: Settings, pool: Log, folde
     sealing = replace(settings, segments=folder, segment=10, seal_behind=5)
     async with _context(sealing) as ctx:
         loop = asyncio.create_task(_repeat(seal_due, ctx, 0.05))
-        made = ctx.get("sealing")
-        assert made is not None
+        sealing_context = ctx.get("sealing")
+        assert sealing_context is not None
 
         async def sealed() -> bool:
-            return made.store.last_position(SHARD) == 20
+            return sealing_context.store.last_position(SHARD) == 20
 
         await until(sealed)
         loop.cancel()

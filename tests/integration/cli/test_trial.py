@@ -31,8 +31,8 @@ def run(settings: Settings, tmp_path: Path) -> Run:
         "REDIS_URL": None,
     }
 
-    async def run(*words: str) -> Result:
-        return await asyncio.to_thread(CliRunner().invoke, shiplog, words, env=environment)
+    async def run(*arguments: str) -> Result:
+        return await asyncio.to_thread(CliRunner().invoke, shiplog, arguments, env=environment)
 
     return run
 
@@ -51,8 +51,8 @@ async def two_tools(client: Client, pool: Log, catalogue_key: Headers, vote_key:
         await vote_as(client, vote_key, f"voter {voter}", "skip", "quill")
 
 
-async def tried(run: Run, *words: str) -> dict[str, Any]:
-    done = await run("trial", *words, "--json")
+async def tried(run: Run, *arguments: str) -> dict[str, Any]:
+    done = await run("trial", *arguments, "--json")
     assert done.exit_code == 0, done.output
     return dict(json.loads(done.stdout))
 
@@ -82,7 +82,7 @@ async def test_rulebooks_are_compared_side_by_side(run: Run) -> None:
 async def test_tables_name_the_changes(run: Run) -> None:
     done = await run("trial", "four-in-five", "lower-bound")
     assert done.exit_code == 0, done.output
-    for words in (
+    for arguments in (
         "Against default",
         "four-in-five",
         "lower-bound",
@@ -91,7 +91,7 @@ async def test_tables_name_the_changes(run: Run) -> None:
         "-> Skip",
         "3 votes",
     ):
-        assert words in done.stdout, words
+        assert arguments in done.stdout, arguments
 
 
 @pytest.mark.usefixtures("two_tools")
@@ -117,8 +117,8 @@ async def test_a_trial_from_segments_equals_one_from_postgres(
     assert from_postgres["tried"][0]["trial"]["tools"] == from_segments["tried"][0]["trial"]["tools"]
 
 
-@pytest.mark.parametrize("words", [["nothing-like-it"], ["default", "--as-of", "yesterday"], []])
-async def test_wrong_arguments_are_refused(run: Run, words: list[str]) -> None:
-    done = await run("trial", *words)
+@pytest.mark.parametrize("arguments", [["nothing-like-it"], ["default", "--as-of", "yesterday"], []])
+async def test_wrong_arguments_are_refused(run: Run, arguments: list[str]) -> None:
+    done = await run("trial", *arguments)
     assert done.exit_code == 2
     assert "Traceback" not in done.output

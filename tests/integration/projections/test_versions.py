@@ -266,7 +266,9 @@ async def test_a_blocked_read_model_is_reported_in_readyz_metrics_and_log(
     (message,) = [each for each in ready["stopped"] if each.startswith("scorecard")]
     assert "scorecard is stopped before 0.2, an event of type TakePublished.2" in message
     assert "Upgrade this process" in message
-    assert [each["stop"] for each in logs if each["event"] == "a read model is stopped"] == ready["stopped"]
+    assert [each["blocked"] for each in logs if each["event"] == "a read model is blocked"] == ready[
+        "stopped"
+    ]
     assert message in _table(await _read(pool))
     metrics = (await client.get("/metrics")).text
     assert 'shiplog_stopped_shards{read_model="scorecard"} 1.0' in metrics

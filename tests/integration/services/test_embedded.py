@@ -80,9 +80,9 @@ def refuses(port: int) -> bool:
 
 def test_the_first_start_creates_a_database_and_its_owner(empty_data: Path) -> None:
     postgres = Postgres.start(empty_data)
-    who = "SELECT current_user || '@' || current_database()"
-    assert query(postgres.url(), who) == "shiplog_owner@shiplog"
-    assert query(postgres.url("postgres"), who) == "shiplog_owner@postgres"
+    statement = "SELECT current_user || '@' || current_database()"
+    assert query(postgres.url(), statement) == "shiplog_owner@shiplog"
+    assert query(postgres.url("postgres"), statement) == "shiplog_owner@postgres"
 
 
 def test_text_sorts_by_code_point_and_lower_knows_unicode(empty_data: Path) -> None:
@@ -213,7 +213,7 @@ postgres.Postgres.start(pathlib.Path({str(data)!r}))
     assert query(Postgres.start(data).url(), "SELECT 1") == 1
 
 
-def test_it_has_a_session_of_its_own(data: Path) -> None:
+def test_it_has_its_own_session(data: Path) -> None:
     postgres = Postgres.start(data)
     assert os.getsid(postgres.pid) == postgres.pid != os.getsid(0)
 

@@ -155,7 +155,7 @@ async def test_a_cancelled_request_leaves_the_others_alone(valkey: Valkey, subje
         assert uses_redis(limits)
 
 
-def test_a_process_forgets_the_subjects_it_decided_on_longest_ago() -> None:
+def test_a_process_evicts_the_least_recently_used_subjects() -> None:
     local = LocalLimits(subjects_max=3)
     for name in ("ada", "bob", "eve", "ada", "joe"):
         local.admit(name, SLOW, now=0)

@@ -61,11 +61,11 @@ async def test_several_workers_adopt_a_rulebook_once(pool: Log) -> None:
     await catch_up(pool)
     ctx = Context(pool=pool, wakeups=Wakeups(None))
 
-    async def look() -> bool:
-        made = await asyncio.gather(*(adopt_due(ctx) for _ in range(4)))
-        return sum(made) > 0
+    async def any_appended() -> bool:
+        appended = await asyncio.gather(*(adopt_due(ctx) for _ in range(4)))
+        return sum(appended) > 0
 
-    await until(look)
+    await until(any_appended)
     await until(lambda: _in_force_is(pool, SCORE))
     assert await adopt_due(ctx) == 0
     assert await adopted(pool) == ["worker", "worker"]

@@ -42,7 +42,7 @@ PARENT = (
 
 
 class Supervised:
-    """A supervisor in a process of its own, and the events it has printed."""
+    """A supervisor in its own process, and the events it has printed."""
 
     def __init__(self, output: Path, children: list[Child], grace: float = 10) -> None:
         self._output = output
@@ -134,9 +134,9 @@ def test_the_backoff_between_starts_grows(supervise: Callable[..., Supervised]) 
 def test_the_backoff_has_a_maximum_and_a_long_run_resets_it() -> None:
     pauses = [0.0]
     for _ in range(8):
-        pauses.append(backoff(pauses[-1], lived=1))
+        pauses.append(backoff(pauses[-1], uptime=1))
     assert pauses[1:] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
-    assert backoff(5.0, lived=10) == 0.1
+    assert backoff(5.0, uptime=10) == 0.1
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

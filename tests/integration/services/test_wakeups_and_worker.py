@@ -99,7 +99,7 @@ async def test_the_sweep_advances_read_models_without_redis(settings: Settings, 
     assert await tally(pool) == (3, 0)
 
 
-async def test_the_sweep_goes_on_while_redis_is_unreachable(settings: Settings, pool: Log) -> None:
+async def test_the_sweep_continues_while_redis_is_unreachable(settings: Settings, pool: Log) -> None:
     async with worker(replace(settings, redis_url="redis://127.0.0.1:1/0")):
         await cast_votes(pool, 3)
         await until_folded(pool)
@@ -164,7 +164,7 @@ class _MovingHead(Wakeups):
 
 
 async def test_a_job_stops_at_the_head_that_it_found(settings: Settings, pool: Log) -> None:
-    """Whoever moved the head wakes a worker again."""
+    """The process that moved the head wakes a worker again."""
     ctx = Context(pool=pool, wakeups=_MovingHead(pool))
     await cast_votes(pool, 5)
     async with asyncio.timeout(TIMEOUT_SECONDS):

@@ -96,16 +96,16 @@ def sender(settings: Settings) -> Sender:
 async def open_to(
     pool: Log, keys: WebhookSecrets, url: str, tools: Sequence[int] | None = None
 ) -> tuple[UUID, str]:
-    made, secret = await open_webhook(pool, keys, url, "", tools, SITE)
-    return made, encode_secret(secret)
+    webhook_id, secret = await open_webhook(pool, keys, url, "", tools, SITE)
+    return webhook_id, encode_secret(secret)
 
 
 async def attempt(pool: Log, sender: Sender, url: str) -> Delivery:
     """The delivery after one attempt to send a ping to ``url``."""
-    made, _ = await open_to(pool, sender.keys, url)
-    await enqueue_ping(pool, made)
+    webhook_id, _ = await open_to(pool, sender.keys, url)
+    await enqueue_ping(pool, webhook_id)
     assert await sender.deliver(pool)
-    (delivery,) = await read_deliveries(pool, made, None, 10)
+    (delivery,) = await read_deliveries(pool, webhook_id, None, 10)
     return delivery
 
 
@@ -124,15 +124,15 @@ class FlipLog:
 
 
 def flips(rng: Random, count: int, begin: datetime) -> list[Flip]:
-    """Some have one event as their cause: an adoption flips many tools at once."""
-    made: list[Flip] = []
+    """Some share one cause: an adoption flips many tools at once."""
+    result: list[Flip] = []
     at, number = begin, 0
-    while len(made) < count:
+    while len(result) < count:
         at, number = at + timedelta(microseconds=rng.choice((0, 1, 1_000))), number + 1
         tools = rng.sample(range(1, 41), rng.choice((1, 1, 1, 30)))
         place, labels = LogOrder(at, Shard(rng.randrange(1)), number), ("Ship", "Skip")
-        made += [Flip(tool, *labels, place, "VoteCast", "rulebook") for tool in sorted(tools)]
-    return made
+        result += [Flip(tool, *labels, place, "VoteCast", "rulebook") for tool in sorted(tools)]
+    return result
 
 
 def identities(flips: Sequence[Flip]) -> list[tuple[object, ...]]:
@@ -159,21 +159,21 @@ async def test_each_flip_is_delivered_once_with_concurrent_writers_and_any_batch
 
 
 async def test_a_rebuilt_flip_log_sends_nothing_again(pool: Log, keys: WebhookSecrets) -> None:
-    made, _ = await open_to(pool, keys, "https://hooks.example.com/")
+    webhook_id, _ = await open_to(pool, keys, "https://hooks.example.com/")
     whole = flips(Random(6), 60, datetime.now(UTC) + timedelta(seconds=1))
     assert await write_deliveries(pool, FlipLog(whole).after) == len(whole)
     for upto in (0, 20, len(whole)):  # empty, half built, whole again, and other flips than before
         rebuilt = [replace(flip, tool=flip.tool % 40 + 1) for flip in whole[:upto]]
         assert await write_deliveries(pool, FlipLog(rebuilt).after) == 0
-    assert await pool.fetchval(COUNT_DELIVERIES, made) == len(whole)
+    assert await pool.fetchval(COUNT_DELIVERIES, webhook_id) == len(whole)
 
 
 async def test_a_new_webhook_gets_no_earlier_flips(pool: Log, keys: WebhookSecrets) -> None:
     before = flips(Random(7), 20, datetime.now(UTC) - timedelta(days=3))
-    made, _ = await open_to(pool, keys, "https://hooks.example.com/")
+    webhook_id, _ = await open_to(pool, keys, "https://hooks.example.com/")
     after = flips(Random(8), 20, datetime.now(UTC) + timedelta(seconds=1))
     assert await write_deliveries(pool, FlipLog(before + after).after) == len(after)
-    assert [tuple(row) for row in await pool.fetch(READ_CAUSES, made)] == identities(after)
+    assert [tuple(row) for row in await pool.fetch(READ_CAUSES, webhook_id)] == identities(after)
 
 
 async def test_a_webhook_gets_no_flips_from_the_time_it_was_disabled(
@@ -198,12 +198,12 @@ async def test_a_webhook_gets_no_flips_from_the_time_it_was_disabled(
 
 
 async def test_a_batch_includes_all_flips_of_an_adoption(pool: Log, keys: WebhookSecrets) -> None:
-    made, _ = await open_to(pool, keys, "https://hooks.example.com/")
+    webhook_id, _ = await open_to(pool, keys, "https://hooks.example.com/")
     whole = flips(Random(10), 100, datetime.now(UTC) + timedelta(seconds=1))
     rows = [(*identity, "RulebookAdopted", "Ship", "Skip", "rulebook") for identity in identities(whole)]
     await pool.executemany(PUT_FLIP, rows)
     assert await write_deliveries(pool, flips_after, 2) == len(whole)
-    assert [tuple(row) for row in await pool.fetch(READ_CAUSES, made)] == identities(whole)
+    assert [tuple(row) for row in await pool.fetch(READ_CAUSES, webhook_id)] == identities(whole)
 
 
 # Sending: messages that arrive.
@@ -211,7 +211,7 @@ async def test_a_batch_includes_all_flips_of_an_adoption(pool: Log, keys: Webhoo
 
 async def test_a_flip_arrives_signed(pool: Log, keys: WebhookSecrets, sender: Sender) -> None:
     async with receiving(answer(204)) as receiver:
-        made, secret = await open_to(pool, keys, receiver.url)
+        webhook_id, secret = await open_to(pool, keys, receiver.url)
         place = LogOrder(datetime.now(UTC) + timedelta(seconds=1), Shard(2), 7)
         labels: tuple[Label, Label] = ("Split", "Skip")
         await write_deliveries(pool, FlipLog([Flip(3, *labels, place, "VoteCast", "a1b2")]).after)
@@ -228,7 +228,7 @@ async def test_a_flip_arrives_signed(pool: Log, keys: WebhookSecrets, sender: Se
     )
     assert message["data"]["url"] == f"{SITE}/tools/tool-3"
     assert (request.target, request.headers["host"]) == ("/hook?a=b", f"127.0.0.1:{receiver.port}")
-    (delivery,) = await read_deliveries(pool, made, None, 10)
+    (delivery,) = await read_deliveries(pool, webhook_id, None, 10)
     assert (delivery.state, delivery.attempts, delivery.status) == ("delivered", 1, 204)
     assert delivery.payload.encode() == request.body
     assert deliveries.message_id(delivery.id) == request.headers["webhook-id"]
@@ -238,13 +238,13 @@ async def test_the_old_secret_signs_as_well_until_it_expires(
     pool: Log, keys: WebhookSecrets, sender: Sender
 ) -> None:
     async with receiving(answer(200)) as receiver:
-        made, old = await open_to(pool, keys, receiver.url)
-        new = encode_secret(await rotate(pool, keys, made))
-        await enqueue_ping(pool, made)
+        webhook_id, old = await open_to(pool, keys, receiver.url)
+        new = encode_secret(await rotate(pool, keys, webhook_id))
+        await enqueue_ping(pool, webhook_id)
         assert await sender.deliver(pool)
         assert receiver.requests[0].verified(old) == receiver.requests[0].verified(new)
         await pool.execute("UPDATE webhooks SET old_until = now()")
-        await enqueue_ping(pool, made)
+        await enqueue_ping(pool, webhook_id)
         assert await sender.deliver(pool)
         assert receiver.requests[1].verified(new)["type"] == "webhook.ping"
         assert len(receiver.requests[1].headers["webhook-signature"].split()) == 1
@@ -254,14 +254,14 @@ async def test_secrets_are_stored_encrypted_and_another_key_cannot_decrypt_them(
     pool: Log, settings: Settings, sender: Sender
 ) -> None:
     async with receiving(answer(200)) as receiver:
-        made, secret = await open_webhook(pool, sender.keys, receiver.url, "", None, SITE)
+        webhook_id, secret = await open_webhook(pool, sender.keys, receiver.url, "", None, SITE)
         stored = await pool.fetchval("SELECT secret FROM webhooks")
         assert secret not in stored
-        await enqueue_ping(pool, made)
+        await enqueue_ping(pool, webhook_id)
         other = replace(sender, keys=WebhookSecrets(replace(settings, secret=b"x" * 32)))
         assert await other.deliver(pool)
         assert receiver.requests == []
-    (delivery,) = await read_deliveries(pool, made, None, 10)
+    (delivery,) = await read_deliveries(pool, webhook_id, None, 10)
     assert delivery.error == "Another SHIPLOG_SECRET encrypted the secret of this webhook. Rotate it."
 
 
@@ -277,8 +277,8 @@ async def test_a_request_goes_to_the_checked_address_with_the_host_and_certifica
         assert receiver.requests[0].headers["host"] == f"hooks.example.com:{receiver.port}"
         other = await attempt(pool, named, f"https://other.example.com:{receiver.port}/")
         assert "certificate" in str(other.error).lower()
-        untrusting = replace(named, tls=ssl.create_default_context())
-        refused = await attempt(pool, untrusting, f"https://hooks.example.com:{receiver.port}/")
+        without_certificate = replace(named, tls=ssl.create_default_context())
+        refused = await attempt(pool, without_certificate, f"https://hooks.example.com:{receiver.port}/")
         assert "certificate" in str(refused.error).lower()
         assert len(receiver.requests) == 1
 
@@ -324,11 +324,11 @@ async def test_a_name_with_a_private_address_is_not_contacted(
     pool: Log, sender: Sender, answers: list[str]
 ) -> None:
     async with receiving(answer(200)) as receiver:
-        made = await attempt(
+        delivery = await attempt(
             pool, replace(sender, resolve=Resolver([answers])), f"https://hooks.example.com:{receiver.port}/"
         )
-        assert "resolves to an address that is not public" in str(made.error)
-        assert (made.state, made.status, receiver.requests) == ("pending", None, [])
+        assert "resolves to an address that is not public" in str(delivery.error)
+        assert (delivery.state, delivery.status, receiver.requests) == ("pending", None, [])
 
 
 async def test_loopback_is_refused_unless_it_is_configured(
@@ -341,8 +341,8 @@ async def test_loopback_is_refused_unless_it_is_configured(
             f"https://127.0.0.1:{receiver.port}/",
             f"https://localhost:{receiver.port}/",
         ):
-            made = await attempt(pool, strict, url)
-            assert "cannot be sent to this URL" in str(made.error)
+            delivery = await attempt(pool, strict, url)
+            assert "cannot be sent to this URL" in str(delivery.error)
         assert receiver.requests == []
 
 
@@ -350,9 +350,9 @@ async def test_loopback_is_refused_unless_it_is_configured(
 async def test_no_redirect_is_followed(pool: Log, sender: Sender, status: int) -> None:
     async with receiving(answer(200)) as inside:
         async with receiving(answer(status, f"location: {inside.url}\r\n")) as receiver:
-            made = await attempt(pool, sender, receiver.url)
-        assert (made.state, made.status) == ("pending", status)
-        assert "redirects are not followed" in str(made.error)
+            delivery = await attempt(pool, sender, receiver.url)
+        assert (delivery.state, delivery.status) == ("pending", status)
+        assert "redirects are not followed" in str(delivery.error)
         assert inside.requests == []
 
 
@@ -370,8 +370,8 @@ async def test_the_next_address_is_tried_when_one_refuses_connections(pool: Log,
     async with receiving(answer(200), "127.0.0.2") as receiver:
         # Servers of other tests may listen on this port of 127.0.0.1.
         both = replace(sender, resolve=always("127.0.0.3", "127.0.0.2"))
-        made = await attempt(pool, both, f"http://hooks.example.com:{receiver.port}/")
-        assert (made.state, len(receiver.requests)) == ("delivered", 1)
+        delivery = await attempt(pool, both, f"http://hooks.example.com:{receiver.port}/")
+        assert (delivery.state, len(receiver.requests)) == ("delivered", 1)
 
 
 @pytest.mark.parametrize(
@@ -398,10 +398,10 @@ async def test_slow_and_endless_answers_are_cut_off(
     pool: Log, sender: Sender, respond: Respond, state: str
 ) -> None:
     async with receiving(respond) as receiver:
-        made = await attempt(pool, replace(sender, timeout=0.4), receiver.url)
-    assert made.state == state
-    assert len(made.response.encode()) <= BODY_BYTES_MAX
-    assert made.response.isprintable()
+        delivery = await attempt(pool, replace(sender, timeout=0.4), receiver.url)
+    assert delivery.state == state
+    assert len(delivery.response.encode()) <= BODY_BYTES_MAX
+    assert delivery.response.isprintable()
 
 
 async def test_an_attempt_times_out_while_it_connects(pool: Log, sender: Sender) -> None:
@@ -409,21 +409,21 @@ async def test_an_attempt_times_out_while_it_connects(pool: Log, sender: Sender)
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
         address = full.getsockname()
         with socket.create_connection(address):
-            made = await attempt(pool, replace(sender, timeout=0.3), f"http://127.0.0.1:{address[1]}/")
-    assert (made.state, made.error) == ("pending", "no answer within 0.3 s")
+            delivery = await attempt(pool, replace(sender, timeout=0.3), f"http://127.0.0.1:{address[1]}/")
+    assert (delivery.state, delivery.error) == ("pending", "no answer within 0.3 s")
 
 
 async def test_an_unknown_name_fails(pool: Log, sender: Sender) -> None:
-    made = await attempt(pool, replace(sender, resolve=always()), "https://hooks.example.com/")
-    assert "the name hooks.example.com was not found" in str(made.error)
+    delivery = await attempt(pool, replace(sender, resolve=always()), "https://hooks.example.com/")
+    assert "the name hooks.example.com was not found" in str(delivery.error)
 
 
 async def test_a_refused_connection_fails(pool: Log, sender: Sender) -> None:
     async with receiving(answer(200)) as receiver:
         pass
-    made = await attempt(pool, sender, receiver.url)
-    assert (made.state, made.status) == ("pending", None)
-    assert str(made.error).startswith("ConnectError")
+    delivery = await attempt(pool, sender, receiver.url)
+    assert (delivery.state, delivery.status) == ("pending", None)
+    assert str(delivery.error).startswith("ConnectError")
 
 
 # Settling: retry, give up, send again.
@@ -433,10 +433,10 @@ async def test_a_message_is_retried_with_the_same_id_until_it_is_delivered(
     pool: Log, keys: WebhookSecrets, sender: Sender
 ) -> None:
     async with receiving(answer(503, "retry-after: 7200\r\n", "later")) as receiver:
-        made = await attempt(pool, sender, receiver.url)
-        assert (made.state, made.attempts, made.response) == ("pending", 1, "later")
-        assert made.next_at is not None
-        assert made.next_at > datetime.now(UTC) + timedelta(minutes=100)
+        delivery = await attempt(pool, sender, receiver.url)
+        assert (delivery.state, delivery.attempts, delivery.response) == ("pending", 1, "later")
+        assert delivery.next_at is not None
+        assert delivery.next_at > datetime.now(UTC) + timedelta(minutes=100)
         assert not await sender.deliver(pool)
         receiver.respond = answer(200)
         await pool.execute(MAKE_DUE)
@@ -449,38 +449,38 @@ async def test_a_message_is_retried_with_the_same_id_until_it_is_delivered(
 
 async def test_three_days_of_failures_disable_a_webhook(pool: Log, sender: Sender) -> None:
     async with receiving(answer(500)) as receiver:
-        made, _ = await open_to(pool, sender.keys, receiver.url)
-        await enqueue_ping(pool, made)
+        webhook_id, _ = await open_to(pool, sender.keys, receiver.url)
+        await enqueue_ping(pool, webhook_id)
         for attempts in range(1, ATTEMPTS_MAX + 1):
-            (before,) = await read_deliveries(pool, made, None, 10)
+            (before,) = await read_deliveries(pool, webhook_id, None, 10)
             assert (before.state, before.attempts) == ("pending", attempts - 1)
             await pool.execute(MAKE_DUE)
             assert await sender.deliver(pool)
-        (given_up,) = await read_deliveries(pool, made, None, 10)
+        (given_up,) = await read_deliveries(pool, webhook_id, None, 10)
         assert (given_up.state, given_up.attempts, given_up.next_at) == ("failed", ATTEMPTS_MAX, None)
-        assert (await read_webhook(pool, made)).disabled_at is None  # less than three days have passed
-        await enqueue_ping(pool, made)
-        await enqueue_ping(pool, made)
+        assert (await read_webhook(pool, webhook_id)).disabled_at is None  # less than three days have passed
+        await enqueue_ping(pool, webhook_id)
+        await enqueue_ping(pool, webhook_id)
         await pool.execute(AGE_FAILURE, timedelta(days=3))
         await pool.execute(SET_ATTEMPTS, ATTEMPTS_MAX - 1)
         assert await sender.deliver(pool)
-    webhook = await read_webhook(pool, made)
+    webhook = await read_webhook(pool, webhook_id)
     assert webhook.reason == "Nothing got through for three days."
-    assert {each.state for each in await read_deliveries(pool, made, None, 10)} == {"failed"}
+    assert {each.state for each in await read_deliveries(pool, webhook_id, None, 10)} == {"failed"}
     assert not await sender.deliver(pool)
 
 
 async def test_a_failed_message_that_is_sent_again_has_all_its_attempts(pool: Log, sender: Sender) -> None:
     async with receiving(answer(500)) as receiver:
-        made, _ = await open_to(pool, sender.keys, receiver.url)
-        sent = await enqueue_ping(pool, made)
+        webhook_id, _ = await open_to(pool, sender.keys, receiver.url)
+        sent = await enqueue_ping(pool, webhook_id)
         await pool.execute(SET_ATTEMPTS, ATTEMPTS_MAX - 1)
         assert await sender.deliver(pool)
-        assert (await deliveries.read_delivery(pool, made, sent)).state == "failed"
-        await send_again(pool, made, sent)
+        assert (await deliveries.read_delivery(pool, webhook_id, sent)).state == "failed"
+        await send_again(pool, webhook_id, sent)
         receiver.respond = answer(200)
         assert await sender.deliver(pool)
-    again = await deliveries.read_delivery(pool, made, sent)
+    again = await deliveries.read_delivery(pool, webhook_id, sent)
     assert (again.state, again.attempts) == ("delivered", 1)
 
 
@@ -500,33 +500,33 @@ async def test_a_slow_receiver_has_one_message_in_flight_and_delays_no_other(
 
 
 async def test_an_answer_after_the_lease_has_expired_is_ignored(pool: Log, sender: Sender) -> None:
-    made, _ = await open_to(pool, sender.keys, "http://127.0.0.1:9/")
-    sent = await enqueue_ping(pool, made)
+    webhook_id, _ = await open_to(pool, sender.keys, "http://127.0.0.1:9/")
+    sent = await enqueue_ping(pool, webhook_id)
     late = await deliveries.claim(pool)
     assert late is not None
     await pool.execute(MAKE_DUE)
     assert await deliveries.claim(pool) is not None
     await deliveries.settle(pool, late, deliveries.AttemptResult(status=410))
-    assert (await deliveries.read_delivery(pool, made, sent)).state == "pending"
-    assert (await read_webhook(pool, made)).disabled_at is None
+    assert (await deliveries.read_delivery(pool, webhook_id, sent)).state == "pending"
+    assert (await read_webhook(pool, webhook_id)).disabled_at is None
 
 
 async def test_the_message_of_a_killed_worker_is_sent_by_the_next(
     pool: Log, settings: Settings, sender: Sender
 ) -> None:
     async with receiving(never) as receiver:
-        made, secret = await open_to(pool, sender.keys, receiver.url)
-        sent = await enqueue_ping(pool, made)
+        webhook_id, secret = await open_to(pool, sender.keys, receiver.url)
+        sent = await enqueue_ping(pool, webhook_id)
         worker = await start_worker(settings)
         async with asyncio.timeout(30):
             await receiver.received.wait()
         worker.kill()
         await worker.wait()
-        assert (await deliveries.read_delivery(pool, made, sent)).state == "pending"
+        assert (await deliveries.read_delivery(pool, webhook_id, sent)).state == "pending"
         receiver.respond = answer(200)
         await pool.execute(MAKE_DUE)
         assert await sender.deliver(pool)
-    assert (await deliveries.read_delivery(pool, made, sent)).attempts == 2
+    assert (await deliveries.read_delivery(pool, webhook_id, sent)).attempts == 2
     one, other = (request.verified(secret) for request in receiver.requests)
     assert one == other
 

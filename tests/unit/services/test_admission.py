@@ -112,7 +112,7 @@ async def test_a_body_in_small_parts_gains_no_time_except_in_bulk() -> None:
     assert lines._started > before[1]
 
 
-async def test_large_bodies_share_a_limit_that_small_and_bulk_bodies_pass() -> None:
+async def test_large_bodies_share_a_limit_that_excludes_small_and_bulk_bodies() -> None:
     admission = AdmissionControl(1, BULK_PATH)
     first = BoundedRequest(admission, VOTE, body(b"a" * BODY_BYTES_MAX), Sent())
     await first.receive()
@@ -201,7 +201,7 @@ def test_an_open_file_is_one_more_descriptor() -> None:
         assert open_file_descriptors() == before + 1
 
 
-def test_a_process_without_free_descriptors_counts_as_full(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_without_free_descriptors_counts_as_saturated(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: str) -> list[str]:
         raise OSError(errno.EMFILE, "Too many open files")
 
@@ -209,14 +209,14 @@ def test_a_process_without_free_descriptors_counts_as_full(monkeypatch: pytest.M
     assert open_file_descriptors() == sys.maxsize
 
 
-class NoSignals:
+class NoWakeups:
     async def listen(self) -> AsyncIterator[None]:
         await asyncio.Future[None]()
         yield
 
 
-async def test_streams_have_a_limit_that_a_stream_which_never_began_does_not_count_against() -> None:
-    streams, first = Broadcast(cast(Any, None), cast(Any, NoSignals()), streams_max=1), Subscriber({})
+async def test_streams_are_limited_and_one_that_never_began_does_not_count() -> None:
+    streams, first = Broadcast(cast(Any, None), cast(Any, NoWakeups()), streams_max=1), Subscriber({})
     streams.subscribe(first)
     with pytest.raises(HttpRejected) as rejected:
         streams.subscribe(Subscriber({}))

@@ -24,7 +24,7 @@ contents = st.lists(st.binary(max_size=200).map(lambda line: line.replace(b"\n",
 
 
 def decompressed(encoding: Encoding, data: bytes, part_bytes: int) -> bytes:
-    """``data`` as it comes out when it arrives in parts of this size."""
+    """The decompressed ``data``, which arrives in parts of this size."""
     decompressor, lines, out = decompressor_for(encoding), LineBuffer(), b""
     for start in range(0, len(data), part_bytes):
         for piece in decompressor.decompress(data[start : start + part_bytes]):
@@ -34,7 +34,9 @@ def decompressed(encoding: Encoding, data: bytes, part_bytes: int) -> bytes:
 
 
 @given(encodings, contents, st.integers(1, 300))
-def test_the_lines_are_what_was_compressed(encoding: Encoding, content: list[bytes], part_bytes: int) -> None:
+def test_the_decompressed_lines_equal_the_compressed_ones(
+    encoding: Encoding, content: list[bytes], part_bytes: int
+) -> None:
     whole = b"\n".join(content)
     assert decompressed(encoding, COMPRESS[encoding](whole), part_bytes) == whole
 

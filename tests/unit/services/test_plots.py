@@ -71,5 +71,5 @@ def test_margins_are_counted_by_range_with_one_row_for_none() -> None:
 def test_the_first_rank_is_left_of_the_last() -> None:
     (moved,) = dumbbells([RankMove("quill", "Quill", 9, 1)], 9)
     assert 0 < moved.would < moved.was < 100
-    (unmoved,) = dumbbells([RankMove("quill", "Quill", 1, 1)], 1)
-    assert unmoved.was == unmoved.would
+    (row,) = dumbbells([RankMove("quill", "Quill", 1, 1)], 1)
+    assert row.was == row.would

@@ -1,4 +1,4 @@
-// The API's pages, from the schema of this very site.
+// The API's page: Swagger UI for this site's own OpenAPI document.
 
 const container = document.querySelector("[data-schema]");
 

@@ -1,14 +1,14 @@
-"""Check a verdict of Shiplog on any machine, with nothing but Python 3.8 or newer:
+"""Check a verdict of Shiplog on any machine with Python 3.8 or newer, without any packages:
 
     python verify_verdict.py BUNDLE        (- reads standard input)
 
-A bundle holds a rulebook, the takes and votes, and the verdict that Shiplog made of them. This program makes the verdict
-anew, by code of its own, and prints it as the bytes that the bundle has. Exit status 0: all is as the bundle says. 1: it is
-not, and every field that differs is named. 2: this is no bundle, or it could not be read.
+A bundle contains a rulebook, the takes and votes, and the verdict that Shiplog computed from them. This program shares no
+code with Shiplog. It computes the verdict again, and prints it in the same bytes as in the bundle. Exit status 0: the bundle
+is right. 1: it is not, and every field that differs is named. 2: this is not a bundle, or it cannot be read.
 
-Nothing is rounded before it is compared: shares are fractions, and an end of Wilson's interval (1927) is known by the
-quadratic whose root it is. What the bundle does not prove: that these are the takes and votes the log had at `positions`.
-Whoever has the log can see to that; `digest` names the bundle for them.
+Nothing is rounded before it is compared: shares are fractions, and an end of Wilson's interval (1927) is represented by the
+quadratic equation that it solves. The bundle does not prove that the log had these takes and votes at `positions`: that can
+be checked with the log itself, and `digest` identifies the bundle.
 """
 
 from __future__ import annotations
@@ -270,7 +270,7 @@ def read_day(value: object) -> Day:
     )
 
 
-# Ends of intervals. An end is known by the side of any share on which it lies: -1, 0 or 1.
+# Ends of intervals. An end is represented by its comparison with any share: -1, 0 or 1.
 
 
 class End:
