@@ -15,7 +15,8 @@ from msgspec import Struct
 FOLDER = Path(__file__).resolve().parent.parent / "migrations"
 COMMENTS = "comments.sql"
 NOT_MIGRATIONS = {COMMENTS, "schema.sql"}
-# The numbers of an earlier release, whose files were squashed to 0001 to 0005. Those numbers now mean other files.
+# The numbers of an earlier release, whose files were squashed to 0001 to 0005. Those numbers now mean other files, and no
+# new file may have one of the others: the next one is 0015.
 SQUASHED = [f"{number:04}" for number in range(1, 15)]
 
 LOCK_MIGRATIONS = "SELECT pg_advisory_xact_lock(hashtext('shiplog migrations'))"
@@ -28,7 +29,10 @@ CREATE TABLE IF NOT EXISTS schema_migrations (version varchar PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS repeatable_migrations (file text PRIMARY KEY, digest text NOT NULL)
 """
 READ_VERSIONS = "SELECT version FROM schema_migrations ORDER BY version"
-FORGET_SQUASHED = "DELETE FROM schema_migrations WHERE version > '0005'"
+FORGET_SQUASHED = """
+DELETE FROM schema_migrations WHERE version BETWEEN '0006' AND '0014' RETURNING version
+"""
+FORGET_DIGESTS = "DELETE FROM repeatable_migrations"
 RECORD_VERSION = (
     "INSERT INTO schema_migrations (version) VALUES ($1) ON CONFLICT DO NOTHING RETURNING version"
 )
@@ -122,11 +126,16 @@ async def _exclusively(conn: Connection[Record]) -> AsyncIterator[None]:
 async def _take_over(conn: Connection[Record]) -> bool:
     """Whether there was a database of before the squash to take over. Creates the tables that record what was applied.
 
-    The new files make the schema that the old ones made, so only the record of them has to change.
+    The new files make the schema that the old ones made, so only the record of them has to change. An old release that
+    migrates the database afterwards records a file of its own and replaces a function; all functions are then applied again.
     """
     before_squash = await conn.fetchval(BEFORE_SQUASH)
     await conn.execute(CREATE_TABLES)
-    versions = [row["version"] for row in await conn.fetch(READ_VERSIONS)] if before_squash else []
+    if not before_squash:
+        if await conn.fetch(FORGET_SQUASHED):
+            await conn.execute(FORGET_DIGESTS)
+        return False
+    versions = [row["version"] for row in await conn.fetch(READ_VERSIONS)]
     if not versions:
         return False
     if versions != SQUASHED:
