@@ -107,7 +107,9 @@ async def test_an_advance_is_rolled_back_when_its_checkpoint_has_moved(
     unlocked = unlocked.replace("AND (SELECT pg_try_advisory_xact_lock(hashtext('shiplog advance'), $1))", "")
     assert "lock" not in unlocked
     monkeypatch.setattr(
-        engine, "CLAIM_SHARD", unlocked.replace("AND c.position", "AND pg_sleep(0.1) IS NOT NULL AND c.position")
+        engine,
+        "CLAIM_SHARD",
+        unlocked.replace("AND c.position", "AND pg_sleep(0.1) IS NOT NULL AND c.position"),
     )
     outcomes = await asyncio.gather(
         *(advance(pool, PROJECTIONS, SHARD) for _ in range(4)), return_exceptions=True
