@@ -17,6 +17,14 @@ from eventstore.casts import CastResult, FirstVoteHeuristic, PendingCast, append
 
 # The data of one cast is at fault, not the connection.
 REJECTED_DATA = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
+# The batch may or may not be committed. asyncpg raises InternalClientError when a connection breaks in its own protocol.
+UNKNOWN_OUTCOME = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)
 
 _TURN_WAIT_SECONDS_MAX = 0.02
 _GROWTH_MIN = 1.125  # of a batch in one pass of the event loop, to wait for another pass
@@ -131,7 +139,7 @@ class Appender:
             middle = len(batch) // 2
             await self._commit(batch[:middle])
             await self._commit(batch[middle:])
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        except UNKNOWN_OUTCOME as error:
             _fail(batch, CommitUnknown(str(error)))
         except Exception as error:  # noqa: BLE001 - callers receive it, and the task keeps running
             _fail(batch, error)

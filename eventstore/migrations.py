@@ -15,7 +15,8 @@ from msgspec import Struct
 FOLDER = Path(__file__).resolve().parent.parent / "migrations"
 COMMENTS = "comments.sql"
 NOT_MIGRATIONS = {COMMENTS, "schema.sql"}
-# The migrations of an earlier release, which were squashed into today's 0001 to 0005.
+# The migrations of an earlier release, which were squashed into today's 0001 to 0005. No new file may have one of the
+# other numbers: the next one is 0015.
 SQUASHED = [f"{number:04}" for number in range(1, 15)]
 
 LOCK_MIGRATIONS = "SELECT pg_advisory_xact_lock(hashtext('shiplog migrations'))"
@@ -29,9 +30,10 @@ CREATE TABLE IF NOT EXISTS repeatable_migrations (file text PRIMARY KEY, digest 
 """
 READ_VERSIONS = "SELECT version FROM schema_migrations ORDER BY version"
 FORGET_SQUASHED = """
-DELETE FROM schema_migrations WHERE version > '0005';
-ALTER INDEX events_of_house RENAME TO editorial_events_by_tool
+DELETE FROM schema_migrations WHERE version BETWEEN '0006' AND '0014' RETURNING version
 """
+RENAME_INDEX = "ALTER INDEX IF EXISTS events_of_house RENAME TO editorial_events_by_tool"
+FORGET_DIGESTS = "DELETE FROM repeatable_migrations"
 RECORD_VERSION = (
     "INSERT INTO schema_migrations (version) VALUES ($1) ON CONFLICT DO NOTHING RETURNING version"
 )
@@ -125,11 +127,16 @@ async def _exclusively(conn: Connection[Record]) -> AsyncIterator[None]:
 async def _take_over(conn: Connection[Record]) -> bool:
     """Create the tables that record what was applied. Returns whether the database was migrated before the squash.
 
-    The squashed files create the same schema as the old ones, except for the name of an index.
+    The squashed files create the same schema as the old ones, except for the name of an index. An older release that migrates
+    the database afterwards records a file of its own and replaces a function; all functions are then applied again.
     """
     before_squash = await conn.fetchval(BEFORE_SQUASH)
     await conn.execute(CREATE_TABLES)
-    versions = [row["version"] for row in await conn.fetch(READ_VERSIONS)] if before_squash else []
+    if not before_squash:
+        if await conn.fetch(FORGET_SQUASHED):
+            await conn.execute(FORGET_DIGESTS)
+        return False
+    versions = [row["version"] for row in await conn.fetch(READ_VERSIONS)]
     if not versions:
         return False
     if versions != SQUASHED:
@@ -138,4 +145,5 @@ async def _take_over(conn: Connection[Record]) -> bool:
             f"it has all of {SQUASHED[0]} to {SQUASHED[-1]}: run `shiplog migrate` of that release first."
         )
     await conn.execute(FORGET_SQUASHED)
+    await conn.execute(RENAME_INDEX)
     return True

@@ -8,8 +8,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 
-from asyncpg import InterfaceError, PostgresError
-
 from domain.shared.log import Shard
 from domain.voting.votes import Outcome
 from eventstore.appender import Appenders
@@ -23,7 +21,7 @@ from services.api.http.rate_limiter import RateLimiter
 from services.api.views.tallies import read_tallies_by_slug
 from services.auth.identity import Identity
 from services.ingest.bulk import BulkCommits, BulkIngest
-from services.resources import open_pool
+from services.resources import POSTGRES_UNAVAILABLE, open_pool
 from services.settings import Settings
 from services.wakeups import Wakeups
 from services.webhooks.secrets import WebhookSecrets
@@ -90,5 +88,5 @@ async def _keep_fresh(tool_directory: ToolDirectory) -> None:
     while True:
         await asyncio.sleep(_DIRECTORY_SECONDS)
         # While the database is away, requests report the error.
-        with suppress(PostgresError, InterfaceError, OSError, TimeoutError):
+        with suppress(*POSTGRES_UNAVAILABLE):
             await tool_directory.refresh()

@@ -12,10 +12,11 @@ from hashlib import sha256
 from typing import Literal, get_args
 from uuid import UUID
 
-from asyncpg import InterfaceError, Pool, PostgresError, Record
+from asyncpg import Pool, Record
 from asyncpg.pgproto import pgproto
 from msgspec import Struct
 
+from services.resources import POSTGRES_UNAVAILABLE
 from services.settings import Settings
 
 Scope = Literal["votes:write", "catalogue:write", "read"]
@@ -126,7 +127,7 @@ class Identity:
 
     async def _refresh_key(self, digest: bytes) -> None:
         # On failure the entry expires, and the next request reads the key and reports the error.
-        with suppress(PostgresError, InterfaceError, OSError, TimeoutError):
+        with suppress(*POSTGRES_UNAVAILABLE):
             await self._read_key(digest)
 
     async def login(self, token: str | None) -> Login | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from asyncpg import InterfaceError, Pool, PostgresError, Record
+from asyncpg import Pool, Record
 from litestar import Response, get
 from prometheus_client import generate_latest
 
@@ -18,6 +18,7 @@ from services.api.http.app_state import app_state
 from services.api.http.auth import open_to_all
 from services.api.http.metrics import BEHIND, DRIFT, DUE, LAG, PARKED, STOPPED, WAITING, WEBHOOKS
 from services.api.http.requests import AnyRequest
+from services.resources import POSTGRES_UNAVAILABLE
 from services.webhooks.registry import read_health
 
 
@@ -27,7 +28,7 @@ async def metrics(request: AnyRequest) -> Response[bytes]:
     WAITING.set(app_state(request).appenders.queued)
     for gauge in (BEHIND, LAG, DRIFT, PARKED, STOPPED, WEBHOOKS):
         gauge.clear()  # while the database is away, no value instead of 0
-    with suppress(PostgresError, InterfaceError, OSError, TimeoutError):
+    with suppress(*POSTGRES_UNAVAILABLE):
         await _set_gauges(app_state(request).pool)
     return Response(generate_latest(), media_type="text/plain; version=0.0.4; charset=utf-8")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NoReturn
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -125,6 +125,20 @@ async def test_a_lost_connection_gives_commit_unknown_and_a_resend_settles_it(
         first, again = await appender.append(sent), await appender.append(sent)
     assert (first, first.outcome) == (again, "counted")
     assert await count_events(pool) == 1
+
+
+async def test_a_connection_that_breaks_in_asyncpgs_protocol_gives_commit_unknown(
+    pool: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def break_off(*_: object) -> NoReturn:
+        raise asyncpg.InternalClientError("got result for unknown protocol state 3")
+
+    async with running_appender(pool) as appender:
+        with monkeypatch.context() as patch:
+            patch.setattr("eventstore.appender.append_casts", break_off)
+            with pytest.raises(CommitUnknown):
+                await appender.append(cast())
+        assert (await appender.append(cast())).outcome == "counted"
 
 
 async def test_a_timeout_gives_commit_unknown(settings: Settings, pool: Log) -> None:

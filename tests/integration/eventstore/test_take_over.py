@@ -37,6 +37,11 @@ APPEND_AS_BEFORE = """
 SELECT "position" FROM append_first_casts(1::smallint, '{v}', ARRAY[gen_random_uuid()], '{1}', '{ship}',
                                           ARRAY[uuidv7()], '{web}') WHERE ord = 0
 """
+# As the older release's `shiplog migrate` leaves a database that was taken over: its 0006 replaces a function, its 0007 fails.
+MIGRATE_AS_BEFORE = """
+CREATE OR REPLACE FUNCTION extend_events(upto bigint) RETURNS void LANGUAGE sql AS 'SELECT';
+INSERT INTO schema_migrations (version) VALUES ('0006')
+"""
 # Every ballot and bookmark is cast again and changes.
 CHANGE_ALL = """
 SELECT append_casts(shard, array_agg(kind::text), array_agg(actor), array_agg(tool),
@@ -92,6 +97,19 @@ async def test_concurrent_migrates_take_the_database_over_once(
     assert await read(old, READ_VERSIONS) == await read(
         Settings(database_url=postgres.url(template), secret=old.secret), READ_VERSIONS
     )
+
+
+async def test_functions_are_applied_again_after_an_older_release_migrated(
+    old: Settings, postgres: Postgres, template: str
+) -> None:
+    await migrate_database(old)
+    conn = await connect(old)
+    await conn.execute(MIGRATE_AS_BEFORE)
+    await conn.close()
+    assert "functions/extend_events.sql" in (await migrate_database(old)).applied
+    new, repaired = read_entries(postgres.url(template)), read_entries(old.database_url)
+    assert not difference(sorted_schema(new), sorted_schema(repaired, without=LEFTOVERS))
+    assert "0006" not in [row["version"] for row in (await read(old, READ_VERSIONS))[0]]
 
 
 async def test_the_log_is_unchanged_and_new_votes_are_counted(old: Settings) -> None:

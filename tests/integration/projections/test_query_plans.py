@@ -200,7 +200,9 @@ async def _read_by(worker: Log) -> tuple[int, int]:
 async def test_the_history_of_a_tool_is_found_by_tool(log: Log) -> None:
     plan = await plan_of(log, READ_TOOL_HISTORY, "0", "7")
     assert seq_scanned(plan) == set()
-    assert any("shard_tool_position" in name or "editorial_events_by_tool" in name for name in indexes_on(plan))
+    assert any(
+        "shard_tool_position" in name or "editorial_events_by_tool" in name for name in indexes_on(plan)
+    )
 
 
 async def test_a_slug_is_found_without_reading_the_log(log: Log) -> None:

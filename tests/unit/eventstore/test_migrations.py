@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from eventstore.migrations import Migration, MigrationError, read_migrations
+from eventstore.migrations import SQUASHED, Migration, MigrationError, read_migrations
 
 
 def write(folder: Path, name: str, text: str) -> None:
@@ -50,6 +50,7 @@ def test_other_files_are_ignored(tmp_path: Path) -> None:
     assert read_migrations(tmp_path) == []
 
 
-def test_our_migrations_are_numbered_without_gaps_or_duplicates() -> None:
-    versions = [int(migration.version) for migration in read_migrations()]
-    assert versions == list(range(1, len(versions) + 1))
+def test_our_migrations_are_numbered_without_gaps_and_without_squashed_numbers() -> None:
+    versions = [migration.version for migration in read_migrations()]
+    numbers = [*SQUASHED[:5], *(f"{number:04}" for number in range(15, 1_000))]
+    assert versions == numbers[: len(versions)]
