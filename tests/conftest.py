@@ -31,7 +31,7 @@ from tests.support.instances import (
     start_instance,
 )
 
-# More than twice what two test processes need, each with its servers and an instance.
+# More than what three test processes need, each with its servers and an instance.
 MEMORY, FREE_BYTES_MIN = Path("/dev/shm"), 2 * 1024**3
 
 

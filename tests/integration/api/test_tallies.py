@@ -67,8 +67,9 @@ async def test_min_position_waits_until_the_read_model_has_it(client: Client, po
 
 
 async def test_a_position_that_is_not_reached_is_a_503(client: Client) -> None:
-    for address in ("/v1/tools/quill/tally", "/v1/tallies?tools=quill"):
-        answer = await client.get(address, params={"min_position": "1.999", "tools": "quill"})
+    query = {"min_position": "1.999", "tools": "quill"}
+    requests = (client.get(address, params=query) for address in ("/v1/tools/quill/tally", "/v1/tallies"))
+    for answer in await asyncio.gather(*requests):
         assert_problem(answer, 503)
         assert answer.headers["retry-after"] == "1"
 
