@@ -29,6 +29,7 @@ from services.webhooks.secrets import WebhookSecrets
 # Per process. Single votes have the rest of the pool's connections.
 _BULK_REQUESTS_MAX = 8
 _BULK_COMMITS_MAX = 3
+_BULK_BAD_LINES_MAX = 10_000  # of one request
 _DIRECTORY_SECONDS = 0.5  # the longest time a tool that was retired through another process takes votes here
 
 
@@ -44,9 +45,7 @@ async def open_app_state(settings: Settings) -> AsyncIterator[AppState]:
     )
     broadcast = Broadcast(partial(read_tallies_by_slug, pool), wakeups, settings.connections // 2)
 
-    def open_bulk_ingest(source: str) -> BulkIngest:
-        return BulkIngest(commits, tool_directory, identity, source=source, group=settings.bulk_group)
-
+    open_bulk_ingest = partial(_open_bulk_ingest, commits, tool_directory, identity, settings.bulk_group)
     refreshing = asyncio.create_task(_keep_fresh(tool_directory), name="refresh the tool directory")
     try:
         yield AppState(
@@ -67,6 +66,14 @@ async def open_app_state(settings: Settings) -> AsyncIterator[AppState]:
         refreshing.cancel()
         for resource in (broadcast, appenders, wakeups, rate_limiter, pool):
             await resource.close()
+
+
+def _open_bulk_ingest(
+    commits: BulkCommits, tool_directory: ToolDirectory, identity: Identity, group: int, source: str
+) -> BulkIngest:
+    return BulkIngest(
+        commits, tool_directory, identity, source=source, group=group, rejected_max=_BULK_BAD_LINES_MAX
+    )
 
 
 def _commit_hooks(

@@ -20,17 +20,23 @@ from eventstore.cast_batch import CastBatch
 from eventstore.casts import FirstVoteHeuristic, append_batch, outcomes
 from eventstore.tool_directory import ToolDirectory
 from services.auth.identity import Identity
-from services.ingest.ndjson_votes import BadLine, DecodedLines, decode
+from services.ingest.ndjson_votes import BadLine, DecodedLines, count_lines, decode
+from services.ingest.yielding import EventLoopYield
 
 REJECTED_LISTED_MAX = 100
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 OnCommitted: TypeAlias = Callable[[Shard, "Counter[Outcome]"], None]
 # Derives the id of a line without one from its number and actor: sending the line again gives the same id.
 LineId: TypeAlias = Callable[[int, UUID], UUID]
 
 
+class TooManyBadLines(Exception):
+    """More lines were rejected than the limit allows. The votes read so far are stored by ``finish``."""
+
+
 class BulkResult(Struct):
-    """Counts of lines by outcome. ``rejected`` lists the first hundred rejected lines, ``rejected_total`` counts all."""
+    """Counts of lines by outcome, blank ones left out. ``rejected`` lists the first hundred, ``rejected_total`` counts all."""
 
     received: int = 0
     counted: int = 0
@@ -78,28 +84,33 @@ class BulkIngest:
         source: str,
         group: int,
         line_id: LineId | None = None,
+        rejected_max: int | None = None,
     ) -> None:
         """``group`` is the number of votes in a batch. Without ``line_id``, a line that has no id gets a new one."""
         self._commits, self._tool_directory, self._identity = commits, tool_directory, identity
         self._source, self._group, self._line_id = source, group, line_id
         self._batches = [CastBatch() for _ in range(commits.shards + 1)]
         self._in_flight: dict[int, asyncio.Task[None]] = {}
+        self._rejected_max, self._event_loop = rejected_max, EventLoopYield()
+        self.lines_read = 0  # blank ones too
         self.result = BulkResult()
 
     async def submit(self, block: bytes) -> list[BadLine]:
-        """Takes whole lines; returns the rejected ones, in order. Raises what append_batch raises."""
+        """Takes whole lines; returns the rejected ones, in order. Raises TooManyBadLines, and what append_batch raises."""
+        if not self.lines_read:
+            block = block.removeprefix(_BYTE_ORDER_MARK)
         if not block:
             return []
-        decoded = decode(block, self.result.received + 1)
-        tools = {slug: await self._find_tool(slug) for slug in {vote.tool for vote in decoded.votes}}
-        self.result.received += len(decoded.votes) + len(decoded.bad)
-        self._add(decoded, tools)
-        decoded.bad.sort(key=lambda bad: bad.line)
-        self.result.reject(decoded.bad)
-        for shard, batch in enumerate(self._batches):
-            if len(batch) >= self._group:
-                await self._commit(Shard(shard))
-        return decoded.bad
+        first, rejected = self.lines_read + 1, list[BadLine]()
+        self.lines_read += count_lines(block)
+        for decoded in decode(block, first):
+            rejected += await self._place(decoded)
+            await self._event_loop.pause()
+        return rejected
+
+    async def pause(self) -> None:
+        """Lets other tasks run, if it is time."""
+        await self._event_loop.pause()
 
     async def finish(self) -> BulkResult:
         """Append the incomplete batches, and wait for all commits."""
@@ -112,6 +123,19 @@ class BulkIngest:
     def abandon(self) -> None:
         for task in self._in_flight.values():
             task.cancel()
+
+    async def _place(self, decoded: DecodedLines) -> list[BadLine]:
+        tools = {slug: await self._find_tool(slug) for slug in {vote.tool for vote in decoded.votes}}
+        self.result.received += len(decoded.votes) + len(decoded.bad)
+        self._add(decoded, tools)
+        decoded.bad.sort(key=lambda bad: bad.line)
+        self.result.reject(decoded.bad)
+        for shard, batch in enumerate(self._batches):
+            if len(batch) >= self._group:
+                await self._commit(Shard(shard))
+        if self._rejected_max is not None and self.result.rejected_total > self._rejected_max:
+            raise TooManyBadLines
+        return decoded.bad
 
     async def _find_tool(self, slug: str) -> str | Rejected:
         try:

@@ -13,13 +13,13 @@ else:
     from backports import zstd
 
 Encoding = Literal["identity", "gzip", "zstd"]
-PIECE_BYTES_MAX = 256 * 1024
+PIECE_BYTES_MAX = 128 * 1024
 LINE_BYTES_MAX = 4096
 _GZIP_HEADER = 31  # zlib's window size for data with a gzip header
 
 
 class CorruptData(Exception):
-    """The compressed data is damaged or cut short. What came before the damage was stored; send everything again."""
+    """The compressed data is damaged or cut short."""
 
 
 class Decompressor(Protocol):
@@ -31,7 +31,8 @@ class Decompressor(Protocol):
 
 class Uncompressed:
     def decompress(self, data: bytes) -> Iterator[bytes]:
-        yield data
+        for start in range(0, len(data), PIECE_BYTES_MAX):
+            yield data[start : start + PIECE_BYTES_MAX]
 
     def finish(self) -> None:
         return

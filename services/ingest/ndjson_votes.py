@@ -1,8 +1,8 @@
-"""Votes as NDJSON, decoded in blocks of lines. Rejected lines are listed by number."""
+"""Votes as NDJSON, decoded in blocks of lines. Blank lines are skipped, rejected lines are listed by number."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 from uuid import UUID
 
@@ -15,6 +15,7 @@ from services.ingest import strict_json
 from services.ingest.decompression import LINE_BYTES_MAX
 
 _FIELDS = (b'"tool"', b'"choice"', b'"voter"')
+_STEP_LINES = 256  # decoded in one step when a block holds more than plain votes
 _DECODED_ONE_BY_ONE_MAX = 16  # lines; larger blocks with a bad line among them are halved
 
 
@@ -44,31 +45,40 @@ class DecodedLines(Struct):
         self.bad.append(BadLine(number, f"urn:shiplog:{slug}", detail))
 
 
-def decode(block: bytes, first: int) -> DecodedLines:
-    """Decodes whole lines; ``first`` is the number of the first."""
-    decoded = DecodedLines()
-    votes = _decode_plain(block, block.count(b"\n") + (not block.endswith(b"\n")))
-    if votes is None:
-        _decode_halves(decoded, block.removesuffix(b"\n").split(b"\n"), first)
-    else:
-        decoded.numbers, decoded.votes = list(range(first, first + len(votes))), votes
-    return decoded
+def count_lines(block: bytes) -> int:
+    return block.count(b"\n") + (not block.endswith(b"\n"))
 
 
-def _decode_halves(decoded: DecodedLines, lines: Sequence[bytes], first: int) -> None:
-    """Bisects the lines until a half decodes as a whole; a few lines are decoded one by one."""
-    if len(lines) <= _DECODED_ONE_BY_ONE_MAX:
-        for number, line in enumerate(lines, first):
+def decode(block: bytes, first: int) -> Iterator[DecodedLines]:
+    """Decodes whole lines in steps of some milliseconds; ``first`` is the number of the first."""
+    votes = _decode_plain(block, count_lines(block))
+    if votes is not None:
+        yield DecodedLines(list(range(first, first + len(votes))), votes)
+    elif not block.isspace():
+        lines = [
+            (number, line)
+            for number, line in enumerate(block.split(b"\n"), first)
+            if line and not line.isspace()
+        ]
+        for start in range(0, len(lines), _STEP_LINES):
+            decoded = DecodedLines()
+            _decode_halves(decoded, lines[start : start + _STEP_LINES])
+            yield decoded
+
+
+def _decode_halves(decoded: DecodedLines, lines: Sequence[tuple[int, bytes]]) -> None:
+    """Bisects the numbered lines until a half decodes as a whole; a few lines are decoded one by one."""
+    votes = _decode_plain(b"\n".join([line for _, line in lines]), len(lines))
+    if votes is not None:
+        decoded.numbers += [number for number, _ in lines]
+        decoded.votes += votes
+    elif len(lines) <= _DECODED_ONE_BY_ONE_MAX:
+        for number, line in lines:
             _decode_line(decoded, number, line)
-        return
-    middle = len(lines) // 2
-    for half, start in ((lines[:middle], first), (lines[middle:], first + middle)):
-        votes = _decode_plain(b"\n".join(half), len(half))
-        if votes is None:
-            _decode_halves(decoded, half, start)
-        else:
-            decoded.numbers += range(start, start + len(half))
-            decoded.votes += votes
+    else:
+        middle = len(lines) // 2
+        _decode_halves(decoded, lines[:middle])
+        _decode_halves(decoded, lines[middle:])
 
 
 def _decode_line(decoded: DecodedLines, number: int, line: bytes) -> None:

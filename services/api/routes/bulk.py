@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import cast, get_args
 
@@ -16,13 +18,18 @@ from services.api.http.auth import for_key, key_of
 from services.api.http.problems import HttpRejected, problem_responses
 from services.api.http.rate_limits import admit_key
 from services.api.http.requests import AnyRequest
-from services.ingest.bulk import BulkIngest, BulkResult
-from services.ingest.decompression import CorruptData, Encoding, LineBuffer, decompressor_for
+from services.ingest.bulk import BulkIngest, BulkResult, TooManyBadLines
+from services.ingest.decompression import PIECE_BYTES_MAX, CorruptData, Encoding, LineBuffer, decompressor_for
 
 PATH = "/v1/votes/bulk"
 BULK_BYTES_MAX = 8 * 1024 * 1024
 DECOMPRESSED_BYTES_MAX = 64 * 1024 * 1024
 MEDIA_TYPE = "application/x-ndjson"
+_ADVICE = {
+    "damaged": "Send everything again.",
+    "too-large": "Send the rest in parts.",
+    "too-many-bad-lines": "Correct the lines and send them again.",
+}
 
 
 @dataclass
@@ -32,7 +39,8 @@ class _BulkOperation(Operation):
             required=True,
             description=(
                 'One vote a line: `{"tool": slug, "choice": "ship"|"skip", "voter": str, "id"?: uuid7}`. '
-                "At most 8 MiB as sent and 64 MiB decompressed; `Content-Encoding: gzip` or `zstd`."
+                "At most 8 MiB as sent and 64 MiB decompressed; `Content-Encoding: gzip` or `zstd`. "
+                "Blank lines are skipped. More than 10,000 bad lines end the request with 400."
             ),
             content={MEDIA_TYPE: OpenAPIMediaType(schema=Schema(type=OpenAPIType.STRING))},
         )
@@ -63,24 +71,102 @@ async def cast_votes(request: AnyRequest) -> Response[BulkResult]:
 
 
 async def _ingest(request: AnyRequest, encoding: Encoding, ingest: BulkIngest) -> BulkResult:
-    decompressor, lines, decompressed = decompressor_for(encoding), LineBuffer(), 0
     try:
-        async with aclosing(request.stream()) as stream:
-            async for part in stream:
-                for piece in decompressor.decompress(part):
-                    decompressed += len(piece)
-                    if decompressed > DECOMPRESSED_BYTES_MAX:
-                        raise HttpRejected(
-                            413,
-                            "too-large",
-                            "The body is larger than 64 MiB when decompressed. Send it in parts.",
-                        )
-                    await ingest.submit(lines.add(piece))
-        decompressor.finish()
+        await _submit_all(request, encoding, ingest)
     except CorruptData:
-        raise HttpRejected(400, "damaged", CorruptData.__doc__ or "") from None
+        status, slug, cause = 400, "damaged", "The compressed data is damaged or cut short."
+    except _Bomb:
+        status, slug, cause = 413, "too-large", "The body is larger than 64 MiB when decompressed."
+    except TooManyBadLines:
+        status, slug, cause = 400, "too-many-bad-lines", _too_many(ingest.result)
+    else:
+        return await ingest.finish()
+    raise HttpRejected(status, slug, f"{cause} {_stored(await ingest.finish())} {_ADVICE[slug]}")
+
+
+def _too_many(result: BulkResult) -> str:
+    first = result.rejected[0]
+    return (
+        f"{result.rejected_total:,} of the {result.received:,} lines read so far are bad, and the rest was not read. "
+        f"The first bad one is line {first.line}: {first.detail}"
+    )
+
+
+def _stored(result: BulkResult) -> str:
+    match result.received - result.rejected_total:
+        case 0:
+            return "Nothing was stored."
+        case 1:
+            return "1 good line was stored."
+        case good:
+            return f"{good:,} good lines were stored."
+
+
+async def _submit_all(request: AnyRequest, encoding: Encoding, ingest: BulkIngest) -> None:
+    decompressor, lines, decompressed = decompressor_for(encoding), LineBuffer(), 0
+    async with _receive_ahead(request) as body:
+        async for part in body.parts():
+            for piece in decompressor.decompress(part):
+                decompressed += len(piece)
+                if decompressed > DECOMPRESSED_BYTES_MAX:
+                    raise _Bomb
+                await ingest.submit(lines.add(piece))
+                await ingest.pause()
+                body.check()
+    decompressor.finish()
     await ingest.submit(lines.flush())
-    return await ingest.finish()
+
+
+class _Bomb(Exception):
+    """The body exceeds DECOMPRESSED_BYTES_MAX."""
+
+
+class _Body:
+    """A body whose next part is received while one is processed, so that ``check`` sees at once that the sender has left."""
+
+    def __init__(self, request: AnyRequest, stream: AsyncGenerator[bytes, None]) -> None:
+        self._request, self._stream = request, stream
+        self._next = asyncio.create_task(self._receive())
+        self._departure: asyncio.Task[object] | None = None
+
+    async def parts(self) -> AsyncIterator[bytes]:
+        while part := await self._next:
+            self._next = asyncio.create_task(self._receive())
+            for start in range(0, len(part), PIECE_BYTES_MAX):
+                yield part[start : start + PIECE_BYTES_MAX]
+
+    def check(self) -> None:
+        """Raises what ended the body early, or HttpRejected when the sender has left."""
+        if self._next.done():
+            self._next.result()
+        if self._departure and self._departure.done():
+            raise HttpRejected(400, "invalid", "The sender left before it was answered.")
+
+    async def close(self) -> None:
+        self._next.cancel()
+        await asyncio.gather(self._next, return_exceptions=True)
+        if self._departure:
+            self._departure.cancel()
+            await asyncio.gather(self._departure, return_exceptions=True)
+
+    async def _receive(self) -> bytes:
+        part = await anext(self._stream)
+        if not part:  # the body is complete: the next message says that the sender has left
+            self._departure = asyncio.create_task(self._until_left())
+        return part
+
+    async def _until_left(self) -> None:
+        await self._request.receive()
+
+
+@asynccontextmanager
+async def _receive_ahead(request: AnyRequest) -> AsyncIterator[_Body]:
+    async with aclosing(request.stream()) as stream:
+        body = _Body(request, stream)
+        try:
+            yield body
+        finally:
+            await body.close()
 
 
 def _encoding(request: AnyRequest) -> Encoding:

@@ -169,12 +169,12 @@ def _explain(imported: ImportReport, history: History, as_json: bool) -> None:
             click.echo("These are the first hundred; --rejected FILE writes all of them.", err=True)
     if imported.ended == "damaged":
         click.echo(
-            f"The compressed data is damaged or cut short after line {imported.received:,}. Everything before is stored.",
+            f"The compressed data is damaged or cut short after {imported.received:,} lines. Everything before is stored.",
             err=True,
         )
     if imported.ended == "stopped":
         exact = "" if history.is_file else f" with --at {imported.at}"
         click.echo(
-            f"Stopped after line {imported.received:,}; everything before is stored. Import the same input again{exact} to resume.",
+            f"Stopped after {imported.received:,} lines; everything before is stored. Import the same input again{exact} to resume.",
             err=True,
         )

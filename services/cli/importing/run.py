@@ -67,7 +67,7 @@ async def run(
                 ended = await _ingest_all(pool, tool_directory, history, ingest, reject, report)
         except POSTGRES_UNAVAILABLE as error:
             raise DatabaseLost(
-                f"{error}, near line {ingest.result.received:,}. Import the same input again to resume: lines that "
+                f"{error}, near line {ingest.lines_read:,}. Import the same input again to resume: lines that "
                 "are stored already change nothing."
             ) from error
         finally:
@@ -88,12 +88,12 @@ async def _ingest_all(
     refreshed_at = -_REFRESH_LINES
     try:
         async for block in history.blocks():
-            if ingest.result.received >= refreshed_at + _REFRESH_LINES:
-                refreshed_at = ingest.result.received
+            if ingest.lines_read >= refreshed_at + _REFRESH_LINES:
+                refreshed_at = ingest.lines_read
                 await tool_directory.refresh()
                 await extend_events(pool)
             reject(await ingest.submit(block))
-            report(ingest.result.received)
+            report(ingest.lines_read)
     except CorruptData:
         ended = "damaged"
     await ingest.finish()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
+import time
 from collections.abc import Mapping
+from typing import Any
 
 import httpx
 import pytest
@@ -12,6 +15,7 @@ from litestar import Litestar
 from litestar.testing import AsyncTestClient
 from uuid_utils.compat import uuid7
 
+from services.ingest import yielding
 from services.ingest.decompression import zstd
 from tests.support.stage import Stage
 
@@ -58,7 +62,7 @@ async def test_bad_lines_are_listed_and_the_others_stored(stage: Stage) -> None:
         9: line(1, voter="é" * 65),
         10: line(1, id="00000000-0000-0000-0000-000000000000"),
         11: '{"tool":"quill","choice":"ship","voter":"' + "x" * 5_000 + '"}',
-        12: "",
+        12: "[]",
         13: "null",
         14: '{"tool":"quill","choice":"ship","voter":"a\\u0000"}',
     }
@@ -74,6 +78,108 @@ async def test_bad_lines_are_listed_and_the_others_stored(stage: Stage) -> None:
 async def test_all_bad_lines_are_counted_and_the_first_hundred_listed(stage: Stage) -> None:
     answer = (await send(stage, "nonsense\n" * 150)).json()
     assert (answer["rejected_total"], len(answer["rejected"])) == (150, 100)
+
+
+async def test_blank_lines_and_a_byte_order_mark_are_skipped_and_blank_lines_are_numbered(
+    stage: Stage,
+) -> None:
+    body = (
+        b"\xef\xbb\xbf" + "\n".join([line(7001), "", " \t\r", line(7002) + "\r", "nonsense", "", ""]).encode()
+    )
+    answer = (await send(stage, body)).json()
+    assert (answer["received"], answer["counted"], answer["rejected_total"]) == (3, 2, 1)
+    assert answer["rejected"][0]["line"] == 5
+    assert (await send(stage, b"\xef\xbb\xbf\n\n")).json()["received"] == 0
+
+
+async def test_a_byte_order_mark_in_the_middle_is_not_skipped(stage: Stage) -> None:
+    answer = (await send(stage, line(7003).encode() + b"\n\xef\xbb\xbf" + line(7004).encode())).json()
+    assert (answer["counted"], answer["rejected_total"]) == (1, 1)
+
+
+async def test_too_many_bad_lines_end_the_request_and_the_good_ones_before_are_stored(stage: Stage) -> None:
+    before = await stage.log.fetchval("SELECT sum(position) FROM heads")
+    good = [line(6000 + voter) for voter in range(3)]
+    answer = await send(stage, "\n".join([*good, *["x"] * 20_000, line(6900)]))
+    problem = answer.json()
+    assert (answer.status_code, problem["type"]) == (400, "urn:shiplog:too-many-bad-lines")
+    assert "3 good lines were stored" in problem["detail"]
+    assert "10,237 of the 10,240 lines read so far are bad" in problem["detail"]
+    assert "line 4:" in problem["detail"]
+    assert await stage.log.fetchval("SELECT sum(position) FROM heads") == before + 3
+    assert (await send(stage, "x\n" * 10_000)).json()["rejected_total"] == 10_000
+
+
+async def test_bad_lines_alone_store_nothing_and_the_answer_says_so(stage: Stage) -> None:
+    assert "Nothing was stored" in (await send(stage, "x\n" * 20_000)).json()["detail"]
+
+
+@pytest.mark.parametrize("cut", [1, 8, 30])
+async def test_the_answer_to_a_truncated_body_says_what_was_stored(stage: Stage, cut: int) -> None:
+    before = await stage.log.fetchval("SELECT sum(position) FROM heads")
+    body = gzip.compress("".join(line(5000 + cut * 10 + n) + "\n" for n in range(10)).encode())
+    answer = await send(stage, body[:-cut], {**NDJSON, "Content-Encoding": "gzip"})
+    stored = await stage.log.fetchval("SELECT sum(position) FROM heads") - before
+    assert (answer.status_code, answer.json()["type"]) == (400, "urn:shiplog:damaged")
+    assert stored > 0
+    assert f" {stored} good lines were stored." in answer.json()["detail"]
+    nothing = await send(stage, body[:20], {**NDJSON, "Content-Encoding": "gzip"})
+    assert "Nothing was stored" in nothing.json()["detail"]
+
+
+async def turns_during(stage: Stage, body: bytes, headers: Mapping[str, str]) -> int:
+    """How often the event loop ran something else while the body was processed."""
+    turns, sending = 0, asyncio.ensure_future(send(stage, body, headers))
+    while not sending.done():
+        await asyncio.sleep(0)
+        turns += 1
+    await sending
+    return turns
+
+
+# Each with the least number of steps: pieces of PIECE_BYTES_MAX, or 10,000 bad lines in steps of 256.
+BOMBS = {
+    "many line breaks": (b"\n" * 63 * 1024 * 1024, 504),
+    "blank lines": (b" \n" * 4_000_000, 61),
+    "short bad lines": (b"x\n" * 4_000_000, 39),
+    "nested": ((b"[" * 4000 + b"\n") * 2_000, 61),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+async def test_a_bomb_yields_to_other_requests_after_every_step(
+    stage: Stage, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps are bounded in bytes and lines, so no step is long. In production, several short ones may pass at once."""
+    monkeypatch.setattr(yielding, "YIELD_AFTER_SECONDS", -1.0)
+    bomb, steps = BOMBS[name]
+    packed = gzip.compress(bomb, 1)
+    assert await turns_during(stage, packed, {**NDJSON, "Content-Encoding": "gzip"}) >= steps
+
+
+async def test_the_request_ends_when_its_sender_leaves(stage: Stage) -> None:
+    """The first message is the whole body, the second says that the sender has left."""
+    bomb = gzip.compress(b" \n" * 30_000_000, 1)
+    received: list[Any] = [{"type": "http.request", "body": bomb, "more_body": False}]
+
+    async def receive() -> Any:
+        return received.pop() if received else {"type": "http.disconnect"}
+
+    async def ignore(message: Any) -> None:
+        sent.append(message)
+
+    sent: list[Any] = []
+    headers = {**stage.vote_key, **NDJSON, "Content-Encoding": "gzip", "Host": "shiplog.test"}
+    scope = {
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http",
+        "path": "/v1/votes/bulk", "raw_path": b"/v1/votes/bulk", "query_string": b"", "root_path": "",
+        "client": ("127.0.0.1", 1), "server": ("shiplog.test", 80), "extensions": {}, "state": {},
+        "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
+    }  # fmt: skip
+    started = time.process_time()
+    await stage.client._transport.app(scope, receive, ignore)  # type: ignore[attr-defined]
+    assert time.process_time() - started < 0.5
+    assert sent[0]["status"] == 400
 
 
 async def test_an_empty_body_is_accepted(stage: Stage) -> None:

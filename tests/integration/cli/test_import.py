@@ -201,7 +201,7 @@ async def test_rejected_lines_are_reported_and_written_to_a_file(target: ImportT
     bad = {
         1: "{broken",
         40: line(1, tool="nothing-like-it"),
-        41: "",
+        41: "[]",
         300: line(1, "perhaps"),
         301: line(1, id="00000000-0000-0000-0000-000000000000"),
         500: line("x" * 200),
@@ -215,6 +215,17 @@ async def test_rejected_lines_are_reported_and_written_to_a_file(target: ImportT
     assert (ended.status, answer["counted"], answer["rejected_total"]) == (1, 494, 6)
     assert [each["line"] for each in answer["rejected"]] == sorted(bad)
     assert [json.loads(each) for each in rejected.read_text().splitlines()] == answer["rejected"]
+
+
+async def test_blank_lines_and_a_byte_order_mark_are_skipped_and_blank_lines_are_numbered(
+    target: ImportTarget,
+) -> None:
+    path = target.file(["\ufeff" + line(1), "", line(2), "  ", "{broken", "", ""])
+    answer = await target.imported("votes", path)
+    assert (answer["received"], answer["counted"], answer["rejected_total"]) == (3, 2, 1)
+    assert answer["rejected"][0]["line"] == 5
+    good = target.file(["\ufeff", line(3), "", ""], "good.ndjson")
+    assert (await target.run("votes", good)).status == 0
 
 
 async def test_one_bad_line_in_ten_thousand(target: ImportTarget) -> None:
@@ -265,7 +276,7 @@ async def test_a_signal_stops_an_import_cleanly(target: ImportTarget, number: si
     answer = json.loads(out)
     assert (process.returncode, answer["ended"]) == (128 + number, "stopped")
     assert answer["received"] == answer["counted"] == await target.stored() > 0
-    assert f"Stopped after line {answer['received']:,}" in err.decode()
+    assert f"Stopped after {answer['received']:,} lines" in err.decode()
     assert f"--at {answer['at']}" in err.decode()
 
 

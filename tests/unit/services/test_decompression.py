@@ -47,10 +47,10 @@ def test_members_and_frames_may_follow_one_another(encoding: Encoding) -> None:
     assert decompressed(encoding, compress(b"a\n") + compress(b"b\n"), 7) == b"a\nb\n"
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "zstd"])
+@pytest.mark.parametrize("encoding", ["identity", "gzip", "zstd"])
 def test_a_decompression_bomb_comes_in_pieces_of_limited_size(encoding: Encoding) -> None:
     bomb = COMPRESS[encoding](b"0" * 50_000_000)
-    assert len(bomb) < 100_000
+    assert encoding == "identity" or len(bomb) < 100_000
     assert max(len(piece) for piece in decompressor_for(encoding).decompress(bomb)) <= PIECE_BYTES_MAX
 
 
