@@ -19,8 +19,6 @@ from projections.engine.registry import PROJECTIONS
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("domain", "eventstore", "projections", "services")
 MODULES_MAX = 20
-# A program of its own that shares no code with the rest, so it has its own Panel and its own Threshold.
-VERIFIER = ROOT / "services/api/site/static/verify_verdict.py"
 
 # Names this code had before it took those of the field. Words that mean something else too (take, last, full, cell, ...)
 # are left out: no token tells which meaning is meant.
@@ -29,8 +27,8 @@ RETIRED_NAMES = frozenset(
     Columns Course Doubt Earlier Expectation Gate Grounds HOUSE Hall HouseChange HouseChanges HouseEvent
     HouseHistory Intake Keyring Lately MOST_ATTEMPTS MOST_LISTED MOST_ROWS MOVED Moved Names NotThereYet
     OF_HOUSE OF_PEOPLE OF_SHIPLOG Parts Refusal SeatReviewer Senders ShortWay StillOpen Stood StoppedBefore
-    Submitted Told Tried TriedTool Turns Unsettled VOTER_BYTES Walks Weighed alone_ announce_house
-    append_columns append_first_casts as_read but_parked courses decide_adoptions decide_house explore
+    Submitted Told Tried TriedTool Turns Unsettled VOTER_BYTES Walks Weighed announce_house
+    append_columns append_first_casts as_read but_parked courses decide_house explore
     explore_finer farewell find_moment flip_pieces hold_little house_changes house_history keyring lately
     leap leap_through long_way look_back may_answer next_piece pass_by passed_by reach_flips read_grounds
     read_house_history read_lately set_right short_way take_short_way trial_lines trial_runs votable
@@ -48,7 +46,7 @@ RETIRED_MODULES = frozenset(
     """
     access addresses ages alone bodies cells courses event_types flip_engine flip_pieces flip_reads
     flip_verify flip_votes framing freshness grounds hall heat house house_changes house_history intake
-    keyring lab_runs lately limited lists moments moves moves_postgres moves_sealed named_rulebooks names
+    keyring lately limited lists moments moves moves_postgres moves_sealed named_rulebooks names
     parts past rates reading refusals register rulebook_errors rulebook_texts set_right short_way sides
     signals single_votes stops strict telling trial_lines trial_runs unpacking vote_lines walks words
     """.split()  # noqa: SIM905 - a list of this length is read as words
@@ -64,7 +62,7 @@ HISTORY = ("CHANGELOG.md", "docs/decisions/")
 
 def modules() -> Iterator[Path]:
     for package in PACKAGES:
-        yield from (path for path in (ROOT / package).rglob("*.py") if path != VERIFIER)
+        yield from (path for path in (ROOT / package).rglob("*.py"))
 
 
 @cache

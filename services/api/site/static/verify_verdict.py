@@ -37,12 +37,12 @@ class InvalidBundle(Exception):
 # Reading: every field is typed, within its limits, and known.
 
 
-class Threshold(NamedTuple):
+class BundleThreshold(NamedTuple):
     at: Fraction
     inclusive: bool
 
 
-class Panel(NamedTuple):
+class PanelRule(NamedTuple):
     weight: int
     quorum: int
     scores: bool
@@ -50,7 +50,7 @@ class Panel(NamedTuple):
     weights: dict[str, int]
 
 
-class Community(NamedTuple):
+class CommunityRule(NamedTuple):
     weight: int
     minimum: int
     by_interval: bool
@@ -60,12 +60,12 @@ class Community(NamedTuple):
     veto: Fraction | None
 
 
-class Rulebook(NamedTuple):
-    ship: Threshold
-    skip: Threshold  # of the share itself, which has to lie below it
+class BundleRulebook(NamedTuple):
+    ship: BundleThreshold
+    skip: BundleThreshold  # of the share itself, which has to lie below it
     between: str
-    panel: Panel
-    community: Community
+    panel: PanelRule
+    community: CommunityRule
     words: dict[str, str]  # ship, skip, z and veto_below as the rulebook writes them
 
     @property
@@ -78,7 +78,7 @@ class Rulebook(NamedTuple):
         return aged and self.weighs_votes
 
 
-class Take(NamedTuple):
+class BundleTake(NamedTuple):
     reviewer: str
     score: int
     choice: str
@@ -90,8 +90,8 @@ class Day(NamedTuple):
     skip: int
 
 
-class Inputs(NamedTuple):
-    takes: tuple[Take, ...]
+class BundleInputs(NamedTuple):
+    takes: tuple[BundleTake, ...]
     ship: int
     skip: int
     today: int | None
@@ -143,15 +143,15 @@ def ratio(value: object, where: str) -> Fraction:
     return found
 
 
-def read_threshold(value: object, where: str, sign: str) -> Threshold:
+def read_threshold(value: object, where: str, sign: str) -> BundleThreshold:
     words = text(value, where)
     if not words.startswith(sign):
         raise InvalidBundle(f"{where}: does not begin with {sign}")
     inclusive = words[1:2] == "="
-    return Threshold(ratio(words[2 if inclusive else 1 :], where), inclusive)
+    return BundleThreshold(ratio(words[2 if inclusive else 1 :], where), inclusive)
 
 
-def read_rulebook(value: object) -> Rulebook:
+def read_rulebook(value: object) -> BundleRulebook:
     names = ("name", "ship", "skip", "between", "title", "description", "panel", "community", "comparison")
     book = fields(value, "rulebook", names)
     for name in ("name", "title", "description"):
@@ -170,16 +170,16 @@ def read_rulebook(value: object) -> Rulebook:
     between = one_of(book["between"], "rulebook.between", LABELS)
     found = {**book, **fields(book["community"], "rulebook.community", COMMUNITY)}
     words = {name: str(found[name]) for name in ("ship", "skip", "z", "veto_below")}
-    return Rulebook(ship, skip, between, panel, community, words)
+    return BundleRulebook(ship, skip, between, panel, community, words)
 
 
-def read_panel(value: object) -> Panel:
+def read_panel(value: object) -> PanelRule:
     where = "rulebook.panel"
     panel = fields(value, where, ("weight", "quorum", "counts", "bands", "weights"))
     weights = panel["weights"]
     if not isinstance(weights, dict):
         raise InvalidBundle(f"{where}.weights: is no object")
-    return Panel(
+    return PanelRule(
         integer(panel["weight"], f"{where}.weight", 0, 1_000),
         integer(panel["quorum"], f"{where}.quorum", 1, 1_000),
         one_of(panel["counts"], f"{where}.counts", ("choices", "scores")) == "scores",
@@ -204,11 +204,11 @@ def read_bands(value: object, where: str) -> tuple[tuple[int, int], ...]:
     return tuple(bands)
 
 
-def read_community(value: object) -> Community:
+def read_community(value: object) -> CommunityRule:
     where = "rulebook.community"
     found = fields(value, where, COMMUNITY)
     half_life, window, veto = found["half_life_days"], found["window_days"], found["veto_below"]
-    return Community(
+    return CommunityRule(
         integer(found["weight"], f"{where}.weight", 0, 1_000),
         integer(found["minimum"], f"{where}.minimum", 1, 10**9),
         one_of(found["bound"], f"{where}.bound", ("share", "interval")) == "interval",
@@ -229,7 +229,7 @@ def quantile(value: object, where: str) -> Fraction:
     return Fraction(words)
 
 
-def read_inputs(value: object, weighs_age: bool) -> Inputs:
+def read_inputs(value: object, weighs_age: bool) -> BundleInputs:
     aged = ("days", "today") if weighs_age else ()
     found = fields(value, "inputs", ("takes", "ship", "skip", *aged))
     takes = tuple(read_take(each) for each in items(found["takes"], "inputs.takes"))
@@ -237,7 +237,7 @@ def read_inputs(value: object, weighs_age: bool) -> Inputs:
         raise InvalidBundle("inputs.takes: are not one a reviewer, in their order")
     ship, skip = (integer(found[each], f"inputs.{each}", 0, VOTES_MAX) for each in ("ship", "skip"))
     if not weighs_age:
-        return Inputs(takes, ship, skip, None, ())
+        return BundleInputs(takes, ship, skip, None, ())
     days = tuple(read_day(each) for each in items(found["days"], "inputs.days"))
     today = None if found["today"] is None else integer(found["today"], "inputs.today", 0, DAY_MAX)
     if [each.day for each in days] != sorted({each.day for each in days}):
@@ -246,13 +246,13 @@ def read_inputs(value: object, weighs_age: bool) -> Inputs:
         raise InvalidBundle("inputs.days: do not add up to inputs.ship and inputs.skip")
     if days and (today is None or days[-1].day > today):
         raise InvalidBundle("inputs.today: lies before a day of inputs.days")
-    return Inputs(takes, ship, skip, today, days)
+    return BundleInputs(takes, ship, skip, today, days)
 
 
-def read_take(value: object) -> Take:
+def read_take(value: object) -> BundleTake:
     where = "inputs.takes"
     take = fields(value, where, ("reviewer", "score", "choice"))
-    return Take(
+    return BundleTake(
         text(take["reviewer"], f"{where}.reviewer"),
         integer(take["score"], f"{where}.score", 0, 100),
         one_of(take["choice"], f"{where}.choice", ("ship", "skip")),
@@ -332,10 +332,10 @@ class Votes(NamedTuple):
     vote_weight_today: int
 
 
-class Weights:
+class BundleWeights:
     """The weight of a vote by the day of its cast: 2**(day / half-life), rounded down after 32 binary places."""
 
-    def __init__(self, book: Rulebook, inputs: Inputs) -> None:
+    def __init__(self, book: BundleRulebook, inputs: BundleInputs) -> None:
         self._half_life = book.community.half_life
         today = inputs.today or 0
         self.days = [
@@ -365,12 +365,12 @@ def power_of_two(rest: int, half_life: int) -> int:
     return near if near**half_life <= 2 ** (32 * half_life + rest) else near - 1
 
 
-class Ballots:
+class BundleBallots:
     """The weighted votes, all of them or without the heaviest ones of a side."""
 
-    def __init__(self, book: Rulebook, inputs: Inputs) -> None:
+    def __init__(self, book: BundleRulebook, inputs: BundleInputs) -> None:
         if book.weighs_age:
-            weights = Weights(book, inputs)
+            weights = BundleWeights(book, inputs)
             newest = [(weights.weight(each.day), each) for each in reversed(weights.days)]
             self._ships = [(weight, each.ship) for weight, each in newest]
             self._skips = [(weight, each.skip) for weight, each in newest]
@@ -392,8 +392,8 @@ def weight_without(side: Sequence[tuple[int, int]], removed: int) -> int:
     return left
 
 
-class Rule:
-    def __init__(self, book: Rulebook, panel: Fraction | None) -> None:
+class BundleRule:
+    def __init__(self, book: BundleRulebook, panel: Fraction | None) -> None:
         self.book, self.panel = book, panel
         self.panel_share = panel if book.panel.weight else None
 
@@ -443,7 +443,7 @@ class Rule:
 # Margins: the fewest votes, and the fewest takes, whose removal changes the label.
 
 
-def vote_margin(rule: Rule, ballots: Ballots) -> int | None:
+def vote_margin(rule: BundleRule, ballots: BundleBallots) -> int | None:
     all_votes = ballots.without()
     if not rule.has_quorum(all_votes):
         return None
@@ -468,13 +468,15 @@ def first(is_true: Callable[[int], bool], last: int) -> int | None:
     return high
 
 
-def take_margin(book: Rulebook, takes: Sequence[tuple[int, int]], votes: Votes, label: str) -> int | None:
+def take_margin(
+    book: BundleRulebook, takes: Sequence[tuple[int, int]], votes: Votes, label: str
+) -> int | None:
     for removed in range(1, len(takes) + 1):
         kept = len(takes) - removed
         shares: list[Fraction | None] = [None]
         if kept >= book.panel.quorum:
             shares = [extreme(takes, kept, 1), extreme(takes, kept, -1)]
-        if any(Rule(book, share).decide(votes)[0] != label for share in shares):
+        if any(BundleRule(book, share).decide(votes)[0] != label for share in shares):
             return removed
     return None
 
@@ -493,12 +495,12 @@ def share_of(takes: Sequence[tuple[int, int]]) -> Fraction:
     return Fraction(sum(weight * worth for weight, worth in takes), 100 * sum(weight for weight, _ in takes))
 
 
-def counted_takes(book: Rulebook, inputs: Inputs) -> list[tuple[int, int]]:
+def counted_takes(book: BundleRulebook, inputs: BundleInputs) -> list[tuple[int, int]]:
     weighed = [(book.panel.weights.get(take.reviewer, 1), worth(book, take)) for take in inputs.takes]
     return [(weight, value) for weight, value in weighed if weight]
 
 
-def worth(book: Rulebook, take: Take) -> int:
+def worth(book: BundleRulebook, take: BundleTake) -> int:
     if not book.panel.scores:
         return 100 if take.choice == "ship" else 0
     found = take.score
@@ -510,9 +512,9 @@ def worth(book: Rulebook, take: Take) -> int:
 # The verdict, in numbers and in sentences.
 
 
-def judge(book: Rulebook, inputs: Inputs, rulebook: str, digest: str) -> dict[str, object]:
-    takes, ballots = counted_takes(book, inputs), Ballots(book, inputs)
-    rule = Rule(book, share_of(takes) if len(takes) >= book.panel.quorum else None)
+def judge(book: BundleRulebook, inputs: BundleInputs, rulebook: str, digest: str) -> dict[str, object]:
+    takes, ballots = counted_takes(book, inputs), BundleBallots(book, inputs)
+    rule = BundleRule(book, share_of(takes) if len(takes) >= book.panel.quorum else None)
     votes = ballots.without()
     label, decided = rule.decide(votes)
     distance = distance_of(rule, votes, label, decided)
@@ -533,7 +535,7 @@ def judge(book: Rulebook, inputs: Inputs, rulebook: str, digest: str) -> dict[st
     }
 
 
-def panel_of(takes: Sequence[Take]) -> dict[str, object]:
+def panel_of(takes: Sequence[BundleTake]) -> dict[str, object]:
     ship, number = sum(take.choice == "ship" for take in takes), len(takes)
     total = sum(take.score for take in takes)
     return {
@@ -545,7 +547,7 @@ def panel_of(takes: Sequence[Take]) -> dict[str, object]:
     }
 
 
-def tally_of(book: Rulebook, inputs: Inputs) -> dict[str, object]:
+def tally_of(book: BundleRulebook, inputs: BundleInputs) -> dict[str, object]:
     ship, total = inputs.ship, inputs.ship + inputs.skip
     return {
         "ship": ship,
@@ -557,7 +559,7 @@ def tally_of(book: Rulebook, inputs: Inputs) -> dict[str, object]:
     }
 
 
-def shares_of(rule: Rule, votes: Votes) -> dict[str, object]:
+def shares_of(rule: BundleRule, votes: Votes) -> dict[str, object]:
     return {
         "panel": None if rule.panel_share is None else four_places(exact(rule.panel_share)),
         "community": both(rule.community(votes)),
@@ -569,7 +571,7 @@ def both(ends: tuple[End, End] | None) -> list[str] | None:
     return None if ends is None else [four_places(ends[0]), four_places(ends[1])]
 
 
-def distance_of(rule: Rule, votes: Votes, label: str, decided: str) -> tuple[str, str] | None:
+def distance_of(rule: BundleRule, votes: Votes, label: str, decided: str) -> tuple[str, str] | None:
     """The nearest label across a threshold, and its distance in shares."""
     book, combined = rule.book, rule.combined(votes)
     if combined is None or decided == "veto":
@@ -593,9 +595,9 @@ def distance_of(rule: Rule, votes: Votes, label: str, decided: str) -> tuple[str
 
 
 def explain(
-    rule: Rule,
+    rule: BundleRule,
     votes: Votes,
-    inputs: Inputs,
+    inputs: BundleInputs,
     counted: int,
     label: str,
     decided: str,
@@ -617,7 +619,7 @@ def explain(
         yield f"{distance[1]} of a share is missing to {distance[0]}."
 
 
-def panel_sentence(rule: Rule, takes: Sequence[Take], counted: int) -> str:
+def panel_sentence(rule: BundleRule, takes: Sequence[BundleTake], counted: int) -> str:
     book, number = rule.book, len(takes)
     ship = sum(take.choice == "ship" for take in takes)
     if number == 0:
@@ -635,7 +637,7 @@ def panel_sentence(rule: Rule, takes: Sequence[Take], counted: int) -> str:
     return f"{sentence}; by {how} the panel's share is {four_places(exact(rule.panel))}."
 
 
-def votes_sentence(rule: Rule, votes: Votes) -> str:
+def votes_sentence(rule: BundleRule, votes: Votes) -> str:
     book, one = rule.book, votes.number == 1
     sentence = f"{votes.number} community vote{'' if one else 's'}"
     if not book.weighs_votes:
@@ -656,7 +658,7 @@ def votes_sentence(rule: Rule, votes: Votes) -> str:
     return f"{sentence} with a share of {share} and an interval of {ends} at z = {book.words['z']}."
 
 
-def thresholds_sentence(rule: Rule, votes: Votes, label: str) -> str:
+def thresholds_sentence(rule: BundleRule, votes: Votes, label: str) -> str:
     book, combined = rule.book, rule.combined(votes)
     assert combined is not None
     low, high = four_places(combined[0]), four_places(combined[1])
