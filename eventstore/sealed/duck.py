@@ -52,7 +52,7 @@ class FoldFailed(SegmentError):
 
 
 class DuckDBMissing(Exception):
-    """Sealed history needs DuckDB: pip install 'shiplog[segments]'."""
+    """Sealed history needs DuckDB: pip install 'shiplog-server[segments]'."""
 
     def __str__(self) -> str:
         return str(self.__doc__)

@@ -109,7 +109,7 @@ async def _repeat(job: Callable[[Context], Awaitable[object]], ctx: Context, sec
 
 def _sealing(settings: Settings) -> Sealing | None:
     if settings.segments is not None and not is_installed():
-        _log.info("history is not sealed: DuckDB is missing; pip install 'shiplog[segments]'")
+        _log.info("history is not sealed: DuckDB is missing; pip install 'shiplog-server[segments]'")
     return sealing_of(settings) if settings.segments is not None and is_installed() else None
 
 

@@ -6,6 +6,7 @@ import ast
 import io
 import re
 import tokenize
+import tomllib
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
@@ -201,3 +202,14 @@ def test_a_statement_is_named_for_what_it_does() -> None:
                 if name.isupper() and "_" not in name.strip("_") and SQL.match(first):
                     bare.add(f"{path.relative_to(ROOT)}: {name}")
     assert bare == set()
+
+
+def test_an_install_line_names_our_distribution() -> None:
+    """The package `shiplog` on PyPI is somebody else's: whoever followed such a line would run a stranger's code."""
+    foreign = re.compile(
+        r"(?:pipx?|uvx|tool) (?:install |run )?(?:-\S+ )*['\"]?shiplog(?![-_])|['\"`]shiplog\["
+    )
+    texts = [path for suffix in ("md", "py", "toml", "yaml") for path in ROOT.glob(f"**/*.{suffix}")]
+    texts = [path for path in texts if ".venv" not in path.parts and path != Path(__file__)]
+    assert [str(path) for path in [*texts, ROOT / "Dockerfile"] if foreign.search(path.read_text())] == []
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["name"] == "shiplog-server"

@@ -115,7 +115,7 @@ async def test_the_error_without_duckdb_says_what_to_install(
         settings, "seal", PYTHONPATH=str(tmp_path), SHIPLOG_SEGMENTS=str(folder), **SEGMENTS_OF_TEN
     )
     assert done.returncode == 2
-    assert "pip install 'shiplog[segments]'" in done.stderr
+    assert "pip install 'shiplog-server[segments]'" in done.stderr
 
 
 async def run_process(settings: Settings, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
