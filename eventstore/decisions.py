@@ -19,7 +19,8 @@ from eventstore.ids import mint
 
 # The time is Postgres's, as for votes, because events are ordered by time across shards.
 LOCK_HEAD = """
-SELECT position, greatest(recorded_at, clock_timestamp()) AS recorded_at FROM heads WHERE shard = $1 FOR NO KEY UPDATE
+SELECT position, greatest(recorded_at, coalesce($2, clock_timestamp())) AS recorded_at
+  FROM heads WHERE shard = $1 FOR NO KEY UPDATE
 """
 MOVE_HEAD = "UPDATE heads SET position = $2, recorded_at = $3 WHERE shard = $1"
 FIND_TOOL = "SELECT tool FROM slugs WHERE slug = $1"
@@ -58,10 +59,15 @@ class EditorialDecision(Struct, frozen=True):
     recorded: Sequence[RecordedEvent]
 
 
-async def decide_tool(conn: Connection, slug: str, decide: Decide, author: Author) -> EditorialDecision:
-    """Decide on one tool. An unknown slug has an empty history; its first event gives the tool its number."""
+async def decide_tool(
+    conn: Connection, slug: str, decide: Decide, author: Author, at: datetime | None = None
+) -> EditorialDecision:
+    """Decide on one tool. An unknown slug has an empty history; its first event gives the tool its number.
+
+    ``at`` is the time of events that belong to the past; no event gets a time before the one before it.
+    """
     async with conn.transaction():
-        head = await _lock(conn)
+        head = await _lock(conn, at)
         tool = await conn.fetchval(FIND_TOOL, slug)
         history = await conn.fetch(READ_TOOL_HISTORY, EDITORIAL, tool) if tool is not None else []
         before = [editorial.decode(row[0], row[1]) for row in history]
@@ -72,10 +78,12 @@ async def decide_tool(conn: Connection, slug: str, decide: Decide, author: Autho
         return EditorialDecision(before, events, await _append(conn, head, tool, events, author))
 
 
-async def decide_editorial(conn: Connection, decide: Decide, author: Author) -> EditorialDecision:
-    """Decide on panel seats, rulebooks and replays, whose events belong to no tool."""
+async def decide_editorial(
+    conn: Connection, decide: Decide, author: Author, at: datetime | None = None
+) -> EditorialDecision:
+    """Decide on panel seats, rulebooks and replays, whose events belong to no tool. ``at`` is as for a tool."""
     async with conn.transaction():
-        head = await _lock(conn)
+        head = await _lock(conn, at)
         before = [
             editorial.decode(row[0], row[1]) for row in await conn.fetch(READ_EDITORIAL_HISTORY, EDITORIAL)
         ]
@@ -88,8 +96,8 @@ class Head(Struct, frozen=True):
     recorded_at: datetime
 
 
-async def _lock(conn: Connection) -> Head:
-    (row,) = await conn.fetch(LOCK_HEAD, EDITORIAL)
+async def _lock(conn: Connection, at: datetime | None) -> Head:
+    (row,) = await conn.fetch(LOCK_HEAD, EDITORIAL, at)
     return Head(*row)
 
 
