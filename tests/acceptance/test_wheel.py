@@ -15,7 +15,7 @@ pytestmark = pytest.mark.xdist_group("installed")
 
 
 def test_the_wheel_runs_apart_from_the_source(installation: Installation, tmp_path: Path) -> None:
-    python = installation.packages / "shiplog" / "bin" / "python"
+    python = installation.packages / "shiplog-server" / "bin" / "python"
     done = subprocess.run(
         [python, "-c", "import services.api.app as app; print(app.__file__)"],
         cwd=tmp_path,
@@ -44,8 +44,8 @@ def test_the_wheel_serves_the_site_and_the_sample(installed: Terminal) -> None:
 def test_the_wheel_takes_votes(installed: Terminal) -> None:
     """Migrations and their SQL functions are in it."""
     with httpx.Client(base_url=installed.address) as client:
-        cast = client.post("/v1/votes", json={"tool": "jenkins", "choice": "skip"}).json()
-        tally = client.get("/v1/tools/jenkins/tally", params={"min_position": cast["position"]}).json()
+        cast = client.post("/v1/votes", json={"tool": "aider", "choice": "skip"}).json()
+        tally = client.get("/v1/tools/aider/tally", params={"min_position": cast["position"]}).json()
     assert (cast["outcome"], tally["skip"]) == ("counted", 1)
 
 

@@ -16,13 +16,14 @@ from asyncpg import Pool, Record
 from rich.console import Console
 from rich.panel import Panel
 
-from domain.shared.log import EDITORIAL
+from domain.shared.log import Shard
+from eventstore.heads import read_heads
 from projections.engine.advance import advance
 from projections.engine.registry import PROJECTIONS
 from services.cli.commands.migrate import DEFAULT_SHARDS, migrate_database
-from services.cli.commands.sample import load_sample
 from services.cli.commands.users import NewUser, create_user
 from services.cli.instance import data_option, environment
+from services.cli.sample.load import load_sample
 from services.embedded import supervisor
 from services.embedded.binaries import ServerError
 from services.embedded.postgres import Postgres
@@ -126,16 +127,17 @@ async def _prepare(settings: Settings, shards: int, sample: bool) -> NewUser | N
     async with await open_pool(settings, size=2) as pool:
         if sample:
             await load_sample(settings, pool)
-            await _project_catalogue(pool)
+            await _project(pool)
         if await pool.fetchval("SELECT EXISTS (SELECT FROM users)"):
             return None
         return await create_user(pool, _EDITOR, "editor")
 
 
-async def _project_catalogue(pool: Pool[Record]) -> None:
-    """Fold the catalogue, so that the first page shows it before a worker has started."""
-    while await advance(pool, PROJECTIONS, EDITORIAL):
-        pass
+async def _project(pool: Pool[Record]) -> None:
+    """Fold the log, so that the first page shows it before a worker has started."""
+    for shard in await read_heads(pool):
+        while await advance(pool, PROJECTIONS, Shard(shard)):
+            pass
 
 
 async def _run(

@@ -23,8 +23,8 @@ from domain.shared.log import shard_of
 from eventstore.casts import PendingCast, append_casts
 from eventstore.ids import mint
 from services.auth.identity import Identity
-from services.cli.commands.sample import load_sample
 from services.cli.main import shiplog
+from services.cli.sample.load import load_sample
 from services.embedded.postgres import Postgres
 from services.ingest.decompression import zstd
 from services.resources import open_pool
@@ -97,7 +97,7 @@ class CommandResult:
 
 @pytest.fixture
 async def target(settings: Settings, pool: Log, tmp_path: Path) -> ImportTarget:
-    await load_sample(settings, pool)
+    await load_sample(settings, pool, with_votes=False)
     return ImportTarget(settings, pool, tmp_path)
 
 
@@ -109,7 +109,7 @@ async def other(
     async with fresh_database(postgres, template, "other") as fresh:
         same = Settings(database_url=fresh.database_url, secret=settings.secret)
         async with await open_pool(same) as log:
-            await load_sample(same, log)
+            await load_sample(same, log, with_votes=False)
             yield ImportTarget(same, log, tmp_path)
 
 
