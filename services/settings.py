@@ -8,8 +8,11 @@ from hmac import digest as hmac
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import TypeAlias
+from uuid import NAMESPACE_URL, UUID, uuid5
 
 from msgspec import Struct
+
+from services.public_address import InvalidAddress, PublicAddress, parse_public_url
 
 Network: TypeAlias = IPv4Network | IPv6Network
 
@@ -19,7 +22,8 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     Limits are per minute, ``limit_key`` per second; 0 means no limit. A worker verifies one read model in one shard
     every ``recount_seconds``, and rebuilds one every ``replay_hours`` unless that is 0. Without ``segments`` no history
-    is sealed. Webhooks may go to public addresses and to ``webhook_networks``.
+    is sealed. Webhooks may go to public addresses and to ``webhook_networks``. Without ``public_address`` it follows from
+    each request.
     """
 
     database_url: str
@@ -42,10 +46,16 @@ class Settings(Struct, frozen=True, kw_only=True):
     seal_behind: int = 65_536
     fold_threads: int = 2
     webhook_networks: tuple[Network, ...] = ()
+    public_address: PublicAddress | None = None
 
     def key(self, purpose: str) -> bytes:
         """A 32-byte key for one purpose, derived from the secret."""
         return hmac(self.secret, b"shiplog " + purpose.encode(), sha256)
+
+    @property
+    def installation(self) -> UUID:
+        """Identifies the log in ids that others keep, wherever it is served: the same as long as the secret is."""
+        return uuid5(NAMESPACE_URL, f"urn:shiplog:{self.key('installation').hex()}")
 
 
 class SettingsError(Exception):
@@ -79,6 +89,7 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
         webhook_networks=_networks(
             environ, "SHIPLOG_WEBHOOK_NETWORKS", "the private networks that webhooks may reach"
         ),
+        public_address=_public_address(environ),
     )
 
 
@@ -115,6 +126,17 @@ def _limit(environ: Mapping[str, str], name: str, default: int) -> int:
             f"{name} is {value!r}. Set it to a whole number, 0 for no limit, or leave it out for {default}."
         )
     return int(value)
+
+
+def _public_address(environ: Mapping[str, str]) -> PublicAddress | None:
+    value = environ.get("SHIPLOG_PUBLIC_URL") or ""
+    try:
+        return parse_public_url(value) if value else None
+    except InvalidAddress as error:
+        raise SettingsError(
+            f"SHIPLOG_PUBLIC_URL is {value!r}: {error}. Set it to the address that people use, as "
+            "https://verdicts.example or https://example.org/ship."
+        ) from None
 
 
 def _networks(environ: Mapping[str, str], name: str, meaning: str) -> tuple[Network, ...]:

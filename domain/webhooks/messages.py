@@ -104,7 +104,7 @@ def flip_message(flip: Flip, tool: ToolPayload, site: str) -> bytes:
 
 
 def ping_message(at: datetime, site: str) -> bytes:
-    return msgspec.json.encode(Message(PING, at.astimezone(UTC), {"url": site}))
+    return msgspec.json.encode(Message(PING, at.astimezone(UTC), {"url": site or "/"}))
 
 
 def encode_secret(secret: bytes) -> str:

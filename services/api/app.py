@@ -18,6 +18,7 @@ from services.api.http.app_state import set_app_state
 from services.api.http.conditional import answer_conditionally
 from services.api.http.metrics import http_metrics
 from services.api.http.problems import HttpRejected, problem_of, render
+from services.api.http.public_address import LocatedRequests
 from services.api.http.request_framing import reject_ambiguous
 from services.api.http.requests import AnyRequest
 from services.api.routes import (
@@ -45,7 +46,7 @@ from services.api.routes.fast_path import VoteFastPath
 from services.api.site.lab import LAB_PAGES
 from services.api.site.list_pages import LIST_PAGES
 from services.api.site.pages import PAGES
-from services.api.site.rendering import OPENAPI_RENDER, STATIC, render_problem_page
+from services.api.site.rendering import OPENAPI_JSON, OPENAPI_RENDER, STATIC, render_problem_page
 from services.api.startup import open_app_state
 from services.logs import configure_logs
 from services.settings import Settings, from_environment
@@ -146,7 +147,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
             title="Shiplog",
             version="1.0.0",
             description=DESCRIPTION,
-            render_plugins=[OPENAPI_RENDER],
+            render_plugins=[OPENAPI_RENDER, OPENAPI_JSON],
             use_handler_docstrings=True,
         ),
         request_max_body_size=_BODY_BYTES_MAX,
@@ -177,7 +178,7 @@ async def _lifespan(settings: Settings, admission: AdmissionControl, app: Litest
     router = app.asgi_handler
     async with open_app_state(settings) as app_state:
         set_app_state(app, app_state)
-        app.asgi_handler = VoteFastPath(app_state, router, admission)
+        app.asgi_handler = LocatedRequests(VoteFastPath(app_state, router, admission), settings)
         watching = asyncio.create_task(admission.watch(), name="admission")
         try:
             yield

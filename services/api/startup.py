@@ -61,6 +61,8 @@ async def open_app_state(settings: Settings) -> AsyncIterator[AppState]:
             open_bulk_ingest=open_bulk_ingest,
             webhook_secrets=WebhookSecrets(settings),
             webhook_networks=settings.webhook_networks,
+            public_address=settings.public_address,
+            installation=settings.installation,
         )
     finally:
         refreshing.cancel()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hmac
+import re
 import secrets
 import time
 from contextlib import suppress
@@ -30,12 +31,15 @@ SELECT s.name, u.role, u.reviewer FROM sessions AS s JOIN users AS u USING (name
 """
 
 VISITOR_COOKIE = "shiplog_visitor"
+RENEWAL_SECONDS = 24 * 3600  # a visitor's cookie is renewed at this age
 SESSION_COOKIE = "shiplog_session"
 KEY_PREFIX = "slk_"
 KEY_CACHE_SECONDS = 1.0  # the longest time a revoked key keeps working
 _KEYS_CACHED_MAX = 10_000
 _COOKIE_CHARS_MAX = 200
 _VISITOR_BYTES = 16
+_TIME_BYTES = 4
+_CLAIM = re.compile(r"[A-Za-z0-9_-]{43}")  # 32 random bytes
 _NOT_CACHED: tuple[float, ApiKey | None] = (0.0, None)
 
 
@@ -68,6 +72,7 @@ class Identity:
     def __init__(self, settings: Settings, pool: Pool[Record]) -> None:
         self._pool = pool
         self._cookies = KeyedHash(settings.key("visitor cookie"))
+        self._claims = KeyedHash(settings.key("visitor claim"))
         key = settings.key("pseudonym")
         self._pseudonyms = {kind: KeyedHash(key, kind.encode() + b"\0") for kind in get_args(SubjectKind)}
         self._digests = KeyedHash(settings.key("api keys and sessions"))
@@ -77,7 +82,13 @@ class Identity:
 
     def mint_visitor(self) -> str:
         """A new visitor's cookie value."""
-        return self._signed(secrets.token_bytes(_VISITOR_BYTES))
+        return self._issued(secrets.token_bytes(_VISITOR_BYTES))
+
+    def claimed_visitor(self, claim: str | None) -> str | None:
+        """The cookie value of the visitor whose browser made this claim, before it had a cookie. None if it is malformed."""
+        if claim is None or not _CLAIM.fullmatch(claim):
+            return None
+        return self._issued(self._claims.digest(claim.encode())[:_VISITOR_BYTES])
 
     def visitor(self, cookie: str | None) -> UUID | None:
         """The pseudonym of the visitor whose cookie this is; None if we did not sign it."""
@@ -88,7 +99,13 @@ class Identity:
         except ValueError:
             return None
         genuine = hmac.compare_digest(self._signed(raw).encode(), cookie.encode())
-        return self.pseudonym("visitor", raw) if genuine else None
+        return self.pseudonym("visitor", raw[:_VISITOR_BYTES]) if genuine else None
+
+    def renewed(self, cookie: str) -> str | None:
+        """The value to replace a genuine cookie with, once it is a day old. The visitor stays the same."""
+        raw = base64.urlsafe_b64decode(cookie.partition(".")[0] + "==")
+        age = time.time() - int.from_bytes(raw[_VISITOR_BYTES:], "big")
+        return self._issued(raw[:_VISITOR_BYTES]) if age >= RENEWAL_SECONDS else None
 
     def pseudonym(self, kind: SubjectKind, name: bytes) -> UUID:
         """The actor that stands for ``name`` in the log. Without the secret it cannot be traced back to the name."""
@@ -135,6 +152,10 @@ class Identity:
             return None
         row = await self._pool.fetchrow(FIND_SESSION, self.digest(token))
         return Login(row["name"], row["role"], row["reviewer"]) if row else None
+
+    def _issued(self, visitor: bytes) -> str:
+        """Releases before November 2026 signed the visitor's bytes without a time."""
+        return self._signed(visitor + int(time.time()).to_bytes(_TIME_BYTES, "big"))
 
     def _signed(self, raw: bytes) -> str:
         return f"{_base64(raw)}.{_base64(self._cookies.digest(raw))}"

@@ -25,6 +25,7 @@ from domain.webhooks.messages import (
     outcome_of,
     ping_message,
 )
+from services.public_address import PublicAddress
 from services.webhooks.registry import Disabled, disable
 
 # Longer than an attempt may take. After it, another worker may claim the delivery of a worker that died.
@@ -128,11 +129,12 @@ async def read_delivery(pool: Pool[Record], webhook: UUID, id: UUID) -> Delivery
     return Delivery(*row)
 
 
-async def enqueue_ping(pool: Pool[Record], webhook: UUID) -> UUID:
+async def enqueue_ping(pool: Pool[Record], webhook: UUID, public: PublicAddress | None = None) -> UUID:
     """Enqueue a test message. Returns the delivery's id. Raises Unknown or Disabled."""
     delivery_id = uuid4()
     async with pool.acquire() as conn, conn.transaction():
-        site = await _lock(conn, webhook)
+        stored = await _lock(conn, webhook)
+        site = public.base if public else stored
         await conn.execute(
             INSERT_DELIVERY, delivery_id, webhook, PING, ping_message(datetime.now(UTC), site).decode()
         )

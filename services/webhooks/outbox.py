@@ -11,6 +11,7 @@ from asyncpg.pool import PoolConnectionProxy
 
 from domain.timeline.flips import Flip, LogOrder
 from domain.webhooks.messages import FLIPPED, ToolPayload, flip_message
+from services.public_address import PublicAddress
 
 # Reads flips after a position, in log order: up to a limit, plus the remaining flips of the last one's event, so that
 # moving the cursor past that event skips none.
@@ -39,16 +40,26 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING
 """
 
 
-async def write_deliveries(pool: Pool[Record], flips_after: FlipsAfter, batch_max: int = BATCH_MAX) -> int:
-    """Write deliveries of all flips after each webhook's cursor. Returns the number written."""
+async def write_deliveries(
+    pool: Pool[Record],
+    flips_after: FlipsAfter,
+    batch_max: int = BATCH_MAX,
+    public: PublicAddress | None = None,
+) -> int:
+    """Write deliveries of all flips after each webhook's cursor. Returns the number written.
+
+    Links begin with the ``public`` address, or else with the site stored when the webhook was created.
+    """
     written = 0
     for row in await pool.fetch(READ_ENABLED_WEBHOOKS):
-        while (batch := await _write_batch(pool, row["id"], flips_after, batch_max)) is not None:
+        while (batch := await _write_batch(pool, row["id"], flips_after, batch_max, public)) is not None:
             written += batch
     return written
 
 
-async def _write_batch(pool: Pool[Record], id: UUID, flips_after: FlipsAfter, batch_max: int) -> int | None:
+async def _write_batch(
+    pool: Pool[Record], id: UUID, flips_after: FlipsAfter, batch_max: int, public: PublicAddress | None
+) -> int | None:
     """Write one batch for one webhook and move its cursor, in one transaction. None when there is none, or it is locked."""
     async with pool.acquire() as conn, conn.transaction():
         cursor = await conn.fetchrow(LOCK_CURSOR, id)
@@ -58,7 +69,8 @@ async def _write_batch(pool: Pool[Record], id: UUID, flips_after: FlipsAfter, ba
         if not flips:
             return None
         subscribed = [flip for flip in flips if cursor["tools"] is None or flip.tool in cursor["tools"]]
-        await conn.executemany(INSERT_DELIVERY, await _deliveries(conn, id, cursor["site"], subscribed))
+        site = public.base if public else cursor["site"]
+        await conn.executemany(INSERT_DELIVERY, await _deliveries(conn, id, site, subscribed))
         last = flips[-1].order
         await conn.execute(MOVE_CURSOR, id, last.recorded_at, last.shard, last.number)
         return len(subscribed)

@@ -32,6 +32,7 @@ from projections.replays.jobs import ReplayUnderWay, WrongReplayState, begin_nex
 from projections.replays.run import run
 from projections.replays.sealed_replay import NoSegments
 from projections.replays.verify import verify_next_shard
+from services.public_address import PublicAddress
 from services.resources import Sealing
 from services.wakeups import Wakeups
 from services.webhooks.sending import Sender
@@ -51,6 +52,7 @@ class Context(TypedDict):
     sealing: NotRequired[Sealing | None]
     replay_every: NotRequired[timedelta | None]
     sender: NotRequired[Sender]
+    public_address: NotRequired[PublicAddress | None]
 
 
 @survive_outages

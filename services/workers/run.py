@@ -95,6 +95,7 @@ async def _context(settings: Settings) -> AsyncIterator[Context]:
             sealing=_sealing(settings),
             replay_every=every,
             sender=open_sender(settings),
+            public_address=settings.public_address,
         )
     finally:
         await wakeups.close()

@@ -12,7 +12,7 @@ from services.workers.jobs import Context
 @survive_outages
 async def write_flip_deliveries(ctx: Context) -> int:
     """Write a delivery of each new flip for each webhook. Safe to run in several workers. Returns the number written."""
-    return await write_deliveries(ctx["pool"], flips_after)
+    return await write_deliveries(ctx["pool"], flips_after, public=ctx.get("public_address"))
 
 
 @survive_outages

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import cast
+from uuid import UUID
 
 from asyncpg import Pool, Record
 from litestar import Litestar
@@ -17,6 +18,7 @@ from services.api.http.rate_limiter import RateLimiter
 from services.api.http.requests import Connection
 from services.auth.identity import Identity
 from services.ingest.bulk import BulkIngest
+from services.public_address import PublicAddress
 from services.settings import Network
 from services.wakeups import Wakeups
 from services.webhooks.secrets import WebhookSecrets
@@ -39,6 +41,8 @@ class AppState(Struct, frozen=True, kw_only=True, eq=False):
     open_bulk_ingest: Callable[[str], BulkIngest]
     webhook_secrets: WebhookSecrets
     webhook_networks: tuple[Network, ...]
+    public_address: PublicAddress | None
+    installation: UUID
 
 
 class BulkSlots:

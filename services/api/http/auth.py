@@ -8,12 +8,14 @@ from uuid import UUID
 
 from litestar.datastructures import Cookie
 from litestar.handlers import BaseRouteHandler
+from litestar.types import Scope as AsgiScope
 from msgspec import Struct
 
 from domain.voting.identifiers import VOTER_REQUIREMENT, valid_voter
 from eventstore.decisions import Author
 from services.api.http.app_state import app_state
 from services.api.http.problems import HttpRejected
+from services.api.http.public_address import cookies_named, own_cookie, public_address
 from services.api.http.requests import AnyRequest, Connection
 from services.auth.identity import (
     KEY_PREFIX,
@@ -24,20 +26,26 @@ from services.auth.identity import (
     Login,
     Scope,
 )
+from services.public_address import host_of
 
 Guard = Callable[[Connection, BaseRouteHandler], Awaitable[None]]
 
+CLAIM_HEADER = "shiplog-visitor-claim"
 _YEAR_SECONDS = 365 * 24 * 3600
 _KEY_IN_SCOPE = "shiplog api key"
 _UNSAFE = {"POST", "PUT", "PATCH", "DELETE"}
 
 
 class Voter(Struct, frozen=True):
-    """The owner of a ballot or shelf; ``source`` is 'web' or the id of an API key, ``cookie`` is set for a new visitor."""
+    """The owner of a ballot or shelf; ``source`` is 'web' or the id of an API key, ``cookies`` are to be set.
+
+    ``is_new``: the request came without the cookie of a visitor.
+    """
 
     actor: UUID
     source: str
-    cookie: Cookie | None = None
+    cookies: tuple[Cookie, ...] = ()
+    is_new: bool = False
 
 
 async def open_to_all(connection: Connection, _: BaseRouteHandler) -> None:
@@ -109,14 +117,31 @@ def check_same_origin(connection: Connection) -> None:
     if connection.scope.get("method") not in _UNSAFE:
         return
     headers = connection.headers
-    if is_foreign(headers.get("origin"), headers.get("host"), headers.get("sec-fetch-site")):
-        raise HttpRejected(403, "cross-site", "Writes from pages of other sites are not allowed.")
+    sent = (headers.get("sec-fetch-site"), headers.get("origin"), headers.get("host"))
+    if is_foreign(connection.scope, *sent):
+        raise HttpRejected(
+            403,
+            "cross-site",
+            "Writes from pages of other sites are not allowed. If this page is the site's own, its proxy changes the host: "
+            "whoever runs it can set SHIPLOG_PUBLIC_URL.",
+        )
 
 
-def is_foreign(origin: str | None, host: str | None, site: str | None) -> bool:
-    """Whether a page of another site sent a request, by its Origin, Host and Sec-Fetch-Site headers."""
-    other_origin = origin is not None and origin.partition("://")[2] != host
-    return other_origin or site not in (None, "same-origin", "none")
+def is_foreign(scope: AsgiScope, site: str | None, origin: str | None, host: str | None) -> bool:
+    """Whether a page of another site sent a request, by its Sec-Fetch-Site, Origin and Host headers.
+
+    A page cannot set any of them. A program can, but it has no cookie that is not its own. Where the browser judges the site
+    itself, it knows better than we do behind a proxy that changes the host.
+    """
+    if site == "same-origin":
+        return False
+    if site not in (None, "none"):
+        return True
+    if origin is None:
+        return False
+    scheme, _, named = origin.partition("://")
+    own = (public_address(scope).host, host_of(host or "", scheme))
+    return not named or named not in own
 
 
 async def key_of(connection: Connection) -> ApiKey | None:
@@ -141,7 +166,10 @@ async def key_of(connection: Connection) -> ApiKey | None:
 
 
 async def login_of(connection: Connection) -> Login | None:
-    return await _identity(connection).login(connection.cookies.get(SESSION_COOKIE))
+    for token in cookies_named(connection, SESSION_COOKIE):
+        if (login := await _identity(connection).login(token)) is not None:
+            return login
+    return None
 
 
 async def voter_of(request: AnyRequest, named: str | None) -> Voter:
@@ -150,16 +178,27 @@ async def voter_of(request: AnyRequest, named: str | None) -> Voter:
     if key is None:
         if named is not None:
             raise HttpRejected(403, "forbidden", "Only an API key with votes:write may name a voter.")
-        return _visitor(request)
+        return reader_of(request) or _new_visitor(request)
     name = (named or "").encode()
     if not valid_voter(name):
         raise HttpRejected(400, "invalid", f"With an API key, send `voter` too. {VOTER_REQUIREMENT}")
     return Voter(_identity(request).pseudonym("voter", name), key.id)
 
 
-def reader_of(request: AnyRequest) -> UUID | None:
-    """The visitor; None without a valid cookie, which is set on the first write."""
-    return _identity(request).visitor(request.cookies.get(VISITOR_COOKIE))
+def reader_of(request: AnyRequest) -> Voter | None:
+    """The visitor, by cookie, or by the claim of a browser whose first writes are not answered yet. None without either."""
+    identity = _identity(request)
+    for sent in cookies_named(request, VISITOR_COOKIE):
+        if (actor := identity.visitor(sent)) is not None:
+            return Voter(actor, "web", renewed_cookies(request.scope, identity, sent))
+    claimed = identity.claimed_visitor(request.headers.get(CLAIM_HEADER))
+    return _with_cookie(request, claimed) if claimed else None
+
+
+def renewed_cookies(scope: AsgiScope, identity: Identity, cookie: str) -> tuple[Cookie, ...]:
+    """The cookie to set in place of a genuine one: none, unless that is a day old."""
+    value = identity.renewed(cookie)
+    return () if value is None else (_visitor_cookie(scope, value),)
 
 
 async def author_of(request: AnyRequest) -> Author:
@@ -171,21 +210,17 @@ async def author_of(request: AnyRequest) -> Author:
     return Author(_identity(request).pseudonym("user", login.name.encode()), f"user:{login.role}")
 
 
-def _visitor(request: AnyRequest) -> Voter:
-    actor = reader_of(request)
-    if actor is not None:
-        return Voter(actor, "web")
-    identity = _identity(request)
-    value = identity.mint_visitor()
-    cookie = Cookie(
-        VISITOR_COOKIE,
-        value=value,
-        httponly=True,
-        samesite="lax",
-        secure=request.url.scheme == "https",
-        max_age=_YEAR_SECONDS,
-    )
-    return Voter(cast(UUID, identity.visitor(value)), "web", cookie)
+def _new_visitor(request: AnyRequest) -> Voter:
+    return _with_cookie(request, _identity(request).mint_visitor())
+
+
+def _with_cookie(request: AnyRequest, value: str) -> Voter:
+    actor = cast(UUID, _identity(request).visitor(value))
+    return Voter(actor, "web", (_visitor_cookie(request.scope, value),), is_new=True)
+
+
+def _visitor_cookie(scope: AsgiScope, value: str) -> Cookie:
+    return own_cookie(scope, VISITOR_COOKIE, value, _YEAR_SECONDS)
 
 
 async def _require_login(connection: Connection, *roles: str) -> Login:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from itertools import takewhile
 
 from services.api.http.requests import Connection
 from services.settings import Network
@@ -24,6 +25,21 @@ def address_of(connection: Connection, proxies: Sequence[Network]) -> str:
         return _network(peer)
     forwarded = ",".join(connection.headers.getall("x-forwarded-for", []))
     return _network(_seen_by(proxies, forwarded) or peer)
+
+
+def proxies_passed(connection: Connection, proxies: Sequence[Network]) -> int:
+    """The number of our own ``proxies`` that a request has passed, one after the other; 0 if its peer is not one."""
+    peer = _parsed(connection.client.host) if connection.client else None
+    if peer is None or not _is_in(peer, proxies):
+        return 0
+    forwarded = ",".join(connection.headers.getall("x-forwarded-for", [])).split(",")
+    seen = takewhile(lambda text: _is_own(text, proxies), reversed(forwarded))
+    return 1 + sum(1 for _ in seen)
+
+
+def _is_own(text: str, proxies: Sequence[Network]) -> bool:
+    address = _parsed(text.strip())
+    return address is not None and _is_in(address, proxies)
 
 
 def _seen_by(proxies: Sequence[Network], forwarded: str) -> IPv4Address | IPv6Address | None:

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from domain.shared.types import END
 from services.api.http.problems import HttpRejected
+from services.api.http.public_address import public_address
 from services.api.http.requests import AnyRequest
 
 T = TypeVar("T")
@@ -58,5 +59,5 @@ def read_cursor(cursor: str, type: type[T]) -> T:
 
 
 def next_link(request: AnyRequest, cursor: str) -> str:
-    url = request.url.with_replacements(query=urlencode(dict(request.query_params) | {"cursor": cursor}))
-    return f'<{url.path}?{url.query}>; rel="next"'
+    query = urlencode(dict(request.query_params) | {"cursor": cursor})
+    return f'<{public_address(request.scope).link(request.url.path)}?{query}>; rel="next"'

@@ -12,7 +12,7 @@ from services.api.http.requests import AnyRequest
 async def admit_voter(request: AnyRequest, voter: Voter) -> Headers:
     """Limits a vote or bookmark by API key or visitor; the first one of a new visitor by address."""
     rate_limiter = app_state(request).rate_limiter
-    if voter.cookie is None:
+    if not voter.is_new:
         return await rate_limiter.admit_known(voter.source, voter.actor)
     if rate_limiter.address is None:
         return NO_HEADERS

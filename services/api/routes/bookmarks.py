@@ -113,9 +113,10 @@ async def drop_bookmark(
 @get("/v1/me/bookmarks", guards=[open_to_all], responses=problem_responses())
 async def own_bookmarks(request: AnyRequest) -> Response[Items[Bookmark]]:
     """The shelf, newest first."""
-    actor = reader_of(request)
-    if actor is None:
-        return _private([])
+    reader = reader_of(request)
+    if reader is None:
+        return _private([], None)
+    actor = reader.actor
     shelf = await read_shelf(app_state(request).pool, shard_of(actor, app_state(request).shards), actor)
     async with take_snapshot(app_state(request).pool) as snapshot:
         rulebook = await rulebook_in_force(snapshot)
@@ -125,16 +126,18 @@ async def own_bookmarks(request: AnyRequest) -> Response[Items[Bookmark]]:
             Bookmark(_tool(cards[saved.tool]), saved.saved_at, saved.note, saved.tags, str(saved.position))
             for saved in shelf
             if saved.tool in cards
-        ]
+        ],
+        reader,
     )
 
 
 @get("/v1/me/bookmarks/changes", guards=[open_to_all], responses=problem_responses())
 async def bookmark_changes(request: AnyRequest) -> Response[Items[BookmarkChange]]:
     """The bookmarks whose verdicts flipped since they were saved, the newest flip first, each with its cause."""
-    actor = reader_of(request)
-    if actor is None:
-        return _private(list[BookmarkChange]())
+    reader = reader_of(request)
+    if reader is None:
+        return _private(list[BookmarkChange](), None)
+    actor = reader.actor
     shelf = await read_shelf(app_state(request).pool, shard_of(actor, app_state(request).shards), actor)
     places = {each.tool: LogOrder(each.saved_at, each.position.shard, each.position.number) for each in shelf}
     async with flips_at_one_moment(app_state(request).pool) as (conn, _):
@@ -147,7 +150,8 @@ async def bookmark_changes(request: AnyRequest) -> Response[Items[BookmarkChange
             _change(saved, cards[saved.tool], labels.get(saved.tool, "Unreviewed"), flips[saved.tool])
             for saved in _newest_first(shelf, flips)
             if saved.tool in cards
-        ]
+        ],
+        reader,
     )
 
 
@@ -176,9 +180,8 @@ def _tool(card: Card) -> BookmarkedTool:
 
 
 def _answer(person: Voter, answer: BookmarkResult, limits: Headers) -> Response[BookmarkResult]:
-    cookies = [person.cookie] if person.cookie else None
-    return Response(answer, cookies=cookies, headers={**NO_STORE, **limits})
+    return Response(answer, cookies=person.cookies, headers={**NO_STORE, **limits})
 
 
-def _private(items: list[T]) -> Response[Items[T]]:
-    return Response(Items(items), headers=PRIVATE_NO_STORE)
+def _private(items: list[T], reader: Voter | None) -> Response[Items[T]]:
+    return Response(Items(items), cookies=reader.cookies if reader else None, headers=PRIVATE_NO_STORE)

@@ -22,7 +22,7 @@ from eventstore.appender import Overloaded
 from eventstore.casts import PendingCast
 from services.api.http.admission import AdmissionControl
 from services.api.http.app_state import AppState
-from services.api.http.auth import is_foreign
+from services.api.http.auth import is_foreign, renewed_cookies
 from services.api.http.metrics import RouteMetrics
 from services.api.http.problems import Answer, HttpRejected, messages, problem_of
 from services.api.routes.votes import PATH, answer_to
@@ -68,11 +68,11 @@ class VoteFastPath:
         except HttpRejected as rejected:
             start, body = messages(rejected)
         else:
-            pending = self._decide(headers, message)
+            pending = self._decide(scope, headers, message)
             if pending is None:
                 await self._router(scope, _replay(message, receive), send)
                 return
-            start, body = await self._append(pending)
+            start, body = await self._append(scope, headers, pending)
         await send(self._admission.close_when_saturated(start))
         await send(body)
         self._metrics.observe(start["status"], started)
@@ -85,14 +85,16 @@ class VoteFastPath:
             message = {**more, "body": message.get("body", b"") + more.get("body", b"")}
         return message
 
-    def _decide(self, headers: dict[bytes, bytes], message: HTTPRequestEvent) -> PendingCast | None:
+    def _decide(
+        self, scope: Scope, headers: dict[bytes, bytes], message: HTTPRequestEvent
+    ) -> PendingCast | None:
         """The cast to append, or None if the router has to answer the request."""
         vote = _decode(message)
         if vote is None or (tool := self._app_state.tool_directory.known_open_for_votes(vote.tool)) is None:
             return None
         if vote.id is not None and not ids.is_acceptable(vote.id):
             return None
-        voter = self._named(headers, vote.voter) if vote.voter is not None else self._visitor(headers)
+        voter = self._named(headers, vote.voter) if vote.voter is not None else self._visitor(scope, headers)
         if voter is None:
             return None
         actor, source = voter
@@ -107,15 +109,15 @@ class VoteFastPath:
             return None
         return self._app_state.identity.pseudonym("voter", name), key.id
 
-    def _visitor(self, headers: dict[bytes, bytes]) -> tuple[UUID, str] | None:
+    def _visitor(self, scope: Scope, headers: dict[bytes, bytes]) -> tuple[UUID, str] | None:
         """Actor and source of a vote with our cookie, and no other cookie, from a page of this site."""
         name, _, value = headers.get(b"cookie", b"").partition(b"=")
-        if name != _VISITOR or b"authorization" in headers or _is_foreign(headers):
+        if name != _VISITOR or b"authorization" in headers or _is_foreign(scope, headers):
             return None
         actor = self._app_state.identity.visitor(value.decode("latin-1"))
         return None if actor is None else (actor, "web")
 
-    async def _append(self, pending: PendingCast) -> Answer:
+    async def _append(self, scope: Scope, sent: dict[bytes, bytes], pending: PendingCast) -> Answer:
         try:
             limits = await self._app_state.rate_limiter.admit_known(pending.source, pending.actor)
             result = await self._app_state.appenders.append(pending)
@@ -126,15 +128,22 @@ class VoteFastPath:
         body = msgspec.json.encode(answer_to(result))
         headers = [*_HEADERS, (b"content-length", b"%d" % len(body))]
         headers += [(name.lower().encode(), value.encode()) for name, value in limits.items()]
+        if pending.source == "web":
+            headers += self._renewed_cookies(scope, sent)
         return (
             {"type": "http.response.start", "status": 200, "headers": headers},
             {"type": "http.response.body", "body": body, "more_body": False},
         )
 
+    def _renewed_cookies(self, scope: Scope, sent: dict[bytes, bytes]) -> list[tuple[bytes, bytes]]:
+        cookie = sent[b"cookie"].partition(b"=")[2].decode()
+        renewed = renewed_cookies(scope, self._app_state.identity, cookie)
+        return [each.to_encoded_header() for each in renewed]
+
 
 _OVERLOADED = messages(problem_of(Overloaded()))
 _VISITOR = VISITOR_COOKIE.encode()
-_ORIGIN_HEADERS = (b"origin", b"host", b"sec-fetch-site")
+_ORIGIN_HEADERS = (b"sec-fetch-site", b"origin", b"host")
 _HEADERS = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
 _decoder = msgspec.json.Decoder(PlainVote)
 
@@ -169,9 +178,9 @@ def _decode(message: HTTPRequestEvent) -> PlainVote | None:
     return vote if body.count(b'"') == 2 * vote.strings else None
 
 
-def _is_foreign(headers: dict[bytes, bytes]) -> bool:
+def _is_foreign(scope: Scope, headers: dict[bytes, bytes]) -> bool:
     sent = {name: headers[name].decode("latin-1") for name in _ORIGIN_HEADERS if name in headers}
-    return is_foreign(*map(sent.get, _ORIGIN_HEADERS))
+    return is_foreign(scope, *map(sent.get, _ORIGIN_HEADERS))
 
 
 def _replay(message: HTTPRequestEvent, receive: Receive) -> Receive:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from uuid import uuid5
+from uuid import UUID, uuid5
 from xml.etree import ElementTree as ET
 
 from litestar import Response, get
 from msgspec import Struct, field
 
 from projections.flips.reads import FlipDetails
+from services.api.http.app_state import app_state
 from services.api.http.auth import open_to_all
 from services.api.http.consistency import headers_of
 from services.api.http.problems import problem_responses
+from services.api.http.public_address import public_address
 from services.api.http.requests import AnyRequest
 from services.api.routes.flips import ToolFilter
 from services.api.views.flips import FlipResponse, present_flip, read_newest
+from services.public_address import PublicAddress
 
 ATOM, JSON_FEED = "application/atom+xml; charset=utf-8", "application/feed+json"
 
@@ -52,20 +55,22 @@ class JsonFeed(Struct, frozen=True):
 async def atom_feed(request: AnyRequest, tool: ToolFilter = None) -> Response[bytes]:
     """The newest fifty flips as an Atom feed, of all tools or of one."""
     flips, freshness = await read_newest(request, _ENTRIES_MAX, tool)
-    return Response(_atom(request, flips), media_type=ATOM, headers=headers_of(freshness))
+    feed = _atom(public_address(request.scope), app_state(request).installation, tool, flips)
+    return Response(feed, media_type=ATOM, headers=headers_of(freshness))
 
 
 @get("/v1/verdicts/flips.json", guards=[open_to_all], media_type=JSON_FEED, responses=problem_responses(404))
 async def json_feed(request: AnyRequest, tool: ToolFilter = None) -> Response[JsonFeed]:
     """The same as a JSON Feed; ``_shiplog`` has each flip in the form of `/v1/verdicts/flips`."""
     flips, freshness = await read_newest(request, _ENTRIES_MAX, tool)
+    address = public_address(request.scope)
     feed = JsonFeed(
         "https://jsonfeed.org/version/1.1",
         _TITLE,
         _SUBTITLE,
-        _home(request),
-        str(request.url),
-        [_item(request, each) for each in flips],
+        _home(address),
+        _own(address, "flips.json", tool),
+        [_item(address, each) for each in flips],
     )
     return Response(feed, media_type=JSON_FEED, headers=headers_of(freshness))
 
@@ -84,35 +89,37 @@ def _id(details: FlipDetails) -> str:
     return uuid5(details.id, details.slug).urn
 
 
-def _item(request: AnyRequest, details: FlipDetails) -> FeedItem:
+def _item(address: PublicAddress, details: FlipDetails) -> FeedItem:
     at = details.flip.order.recorded_at
     return FeedItem(
-        _id(details), _page(request, details), _title(details), _content(details), at, present_flip(details)
+        _id(details), _page(address, details), _title(details), _content(details), at, present_flip(details)
     )
 
 
-def _atom(request: AnyRequest, flips: list[FlipDetails]) -> bytes:
+def _atom(address: PublicAddress, installation: UUID, tool: str | None, flips: list[FlipDetails]) -> bytes:
     updated = _time(flips[0]) if flips else _UPDATED_IF_EMPTY
     feed = ET.Element("feed", xmlns=_NAMESPACE)
-    _add(feed, "id", str(request.url))
+    _add(feed, "id", uuid5(installation, f"flips of {tool or 'all tools'}").urn)
     _add(feed, "title", _TITLE)
     _add(feed, "subtitle", _SUBTITLE)
     _add(feed, "updated", updated)
     _add(ET.SubElement(feed, "author"), "name", "Shiplog")
-    ET.SubElement(feed, "link", rel="self", type="application/atom+xml", href=str(request.url))
-    ET.SubElement(feed, "link", rel="alternate", type="text/html", href=_home(request))
+    ET.SubElement(
+        feed, "link", rel="self", type="application/atom+xml", href=_own(address, "flips.atom", tool)
+    )
+    ET.SubElement(feed, "link", rel="alternate", type="text/html", href=_home(address))
     for each in flips:
-        _add_entry(feed, request, each)
+        _add_entry(feed, address, each)
     xml: bytes = ET.tostring(feed, encoding="utf-8", xml_declaration=True)
     return xml
 
 
-def _add_entry(feed: ET.Element, request: AnyRequest, details: FlipDetails) -> None:
+def _add_entry(feed: ET.Element, address: PublicAddress, details: FlipDetails) -> None:
     entry = ET.SubElement(feed, "entry")
     _add(entry, "id", _id(details))
     _add(entry, "title", _title(details))
     _add(entry, "updated", _time(details))
-    ET.SubElement(entry, "link", rel="alternate", type="text/html", href=_page(request, details))
+    ET.SubElement(entry, "link", rel="alternate", type="text/html", href=_page(address, details))
     _add(entry, "content", _content(details), type="text")
 
 
@@ -124,9 +131,13 @@ def _time(details: FlipDetails) -> str:
     return details.flip.order.recorded_at.isoformat().replace("+00:00", "Z")
 
 
-def _home(request: AnyRequest) -> str:
-    return f"{request.base_url}flips"
+def _home(address: PublicAddress) -> str:
+    return address.link("/flips")
 
 
-def _page(request: AnyRequest, details: FlipDetails) -> str:
-    return f"{request.base_url}tools/{details.slug}"
+def _own(address: PublicAddress, name: str, tool: str | None) -> str:
+    return address.link(f"/v1/verdicts/{name}{f'?tool={tool}' if tool else ''}")
+
+
+def _page(address: PublicAddress, details: FlipDetails) -> str:
+    return address.link(f"/tools/{details.slug}")

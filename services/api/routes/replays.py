@@ -22,6 +22,7 @@ from services.api.http.caching import NO_STORE
 from services.api.http.json_body import StrictJSON
 from services.api.http.pagination import Items
 from services.api.http.problems import problem_responses
+from services.api.http.public_address import public_address
 from services.api.http.requests import AnyRequest
 from services.api.views.drift import Drift, RecountResult, present_drift, present_recount
 from services.api.views.replays import ReplayResponse, present_replay
@@ -58,7 +59,7 @@ async def ask_replay(request: AnyRequest, data: JSONBody[ReplayRequest]) -> Resp
     live = replays.find(PROJECTIONS, data.projection)
     replay_id = await replays.begin(pool, live, hold=data.hold, source=data.source)
     answer = await _answer(request, replay_id)
-    answer.headers["Location"] = f"/v1/replays/{replay_id}"
+    answer.headers["Location"] = public_address(request.scope).link(f"/v1/replays/{replay_id}")
     return answer
 
 

@@ -29,6 +29,7 @@ from services.api.http.consistency import AsOf, MinPosition, headers_of, snapsho
 from services.api.http.json_body import StrictJSON
 from services.api.http.pagination import Items
 from services.api.http.problems import HttpRejected, problem_responses
+from services.api.http.public_address import public_address
 from services.api.http.requests import AnyRequest
 from services.api.routes.tools import announce_editorial, position_of
 from services.api.views.rulebooks import (
@@ -103,7 +104,7 @@ async def put_rulebook(request: AnyRequest, data: JSONBody[Rulebook]) -> Respons
     """Write a rulebook as JSON, or as TOML (`application/toml`): 201 if it is new, 200 if it is known already."""
     decided = (await _decide(request, WriteRulebook(data))).decision
     answer = PutRulebookResponse(data.digest, data.canonical.decode(), position_of(decided))
-    headers = {"Location": f"/v1/rulebooks/{data.digest}"}
+    headers = {"Location": public_address(request.scope).link(f"/v1/rulebooks/{data.digest}")}
     return Response(answer, status_code=201 if decided.recorded else 200, headers=headers)
 
 

@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Annotated
 
 from litestar import Response, delete, get, post
-from litestar.datastructures import Cookie
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody
 from msgspec import Meta, Struct
@@ -16,6 +15,7 @@ from services.api.http.app_state import app_state
 from services.api.http.auth import login_of, open_to_all
 from services.api.http.json_body import StrictJSON
 from services.api.http.problems import HttpRejected, problem_responses
+from services.api.http.public_address import cookies_named, own_cookie
 from services.api.http.rate_limits import admit_login
 from services.api.http.requests import AnyRequest
 from services.auth.identity import SESSION_COOKIE, Role
@@ -58,7 +58,7 @@ async def log_in(request: AnyRequest, data: JSONBody[LogIn]) -> Response[LoggedI
     await app_state(request).pool.execute(
         OPEN_SESSION, app_state(request).identity.digest(token), user["name"], _LIFETIME
     )
-    cookie = _cookie(token, request.url.scheme == "https", int(_LIFETIME.total_seconds()))
+    cookie = own_cookie(request.scope, SESSION_COOKIE, token, int(_LIFETIME.total_seconds()))
     headers = {"Cache-Control": "no-store", **limits}
     return Response(LoggedIn(user["name"], user["role"]), cookies=[cookie], headers=headers)
 
@@ -80,10 +80,6 @@ async def show_session(request: AnyRequest) -> Response[LoggedIn]:
 )
 async def log_out(request: AnyRequest) -> Response[None]:
     """Log out: closes the session."""
-    token = request.cookies.get(SESSION_COOKIE, "")
-    await app_state(request).pool.execute(CLOSE_SESSION, app_state(request).identity.digest(token))
-    return Response(None, cookies=[_cookie("", request.url.scheme == "https", 0)])
-
-
-def _cookie(value: str, secure: bool, max_age: int) -> Cookie:
-    return Cookie(SESSION_COOKIE, value=value, httponly=True, samesite="lax", secure=secure, max_age=max_age)
+    for token in cookies_named(request, SESSION_COOKIE) or [""]:
+        await app_state(request).pool.execute(CLOSE_SESSION, app_state(request).identity.digest(token))
+    return Response(None, cookies=[own_cookie(request.scope, SESSION_COOKIE, "", 0)])

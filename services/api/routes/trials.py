@@ -16,6 +16,7 @@ from services.api.http.auth import for_editors
 from services.api.http.caching import NO_STORE
 from services.api.http.pagination import Items
 from services.api.http.problems import problem_responses
+from services.api.http.public_address import public_address
 from services.api.http.requests import AnyRequest
 from services.api.routes.rulebooks import RulebookInPath
 from services.api.views.trial_comparisons import (
@@ -43,7 +44,7 @@ async def ask_trial(request: AnyRequest, digest: RulebookInPath) -> Response[Tri
         rulebook = await find_rulebook(snapshot, digest)
     trial_id = await trials.begin(pool, rulebook.digest)
     answer = await _answer(request, trial_id)
-    answer.headers["Location"] = f"/v1/trials/{trial_id}"
+    answer.headers["Location"] = public_address(request.scope).link(f"/v1/trials/{trial_id}")
     return answer
 
 

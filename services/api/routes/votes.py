@@ -6,7 +6,6 @@ from typing import Annotated
 from uuid import UUID
 
 from litestar import Response, delete, get, post
-from litestar.datastructures import Cookie
 from litestar.params import FromQuery, JSONBody, QueryParameter
 from msgspec import Struct
 
@@ -70,7 +69,7 @@ async def cast_vote(request: AnyRequest, data: JSONBody[CastVote]) -> Response[V
     limits = await admit_voter(request, voter)
     tool = await app_state(request).tool_directory.open_for_votes(data.tool)
     result = await submit(request, voter, "v", tool, data.choice, data.id)
-    return _respond(answer_to(result), voter.cookie, limits)
+    return _respond(answer_to(result), voter, limits)
 
 
 @delete(
@@ -90,7 +89,7 @@ async def retract_vote(
     limits = await admit_voter(request, own)
     number = await app_state(request).tool_directory.open_for_votes(tool)
     result = await submit(request, own, "v", number, None, vote_id)
-    return _respond(answer_to(result), own.cookie, limits)
+    return _respond(answer_to(result), own, limits)
 
 
 @get("/v1/me/votes", guards=[open_to_all], responses=problem_responses())
@@ -101,9 +100,10 @@ async def own_votes(
     ] = None,
 ) -> Response[Items[OwnVote]]:
     """The visitor's current choices, read from the log itself and so never behind it."""
-    actor = reader_of(request)
+    reader = reader_of(request)
     votes = []
-    if actor is not None:
+    if reader is not None:
+        actor = reader.actor
         tool_directory = app_state(request).tool_directory
         wanted = (
             None if tools is None else [(await tool_directory.find(slug)).tool for slug in slugs_in(tools)]
@@ -114,6 +114,7 @@ async def own_votes(
     slugs = await app_state(request).tool_directory.slugs_of([vote.tool for vote in votes])
     return Response(
         Items([OwnVote(slugs[vote.tool], vote.choice, str(vote.position)) for vote in votes]),
+        cookies=reader.cookies if reader else None,
         headers={"Cache-Control": "private, no-store"},
     )
 
@@ -135,6 +136,6 @@ def answer_to(result: CastResult) -> VoteAnswer:
     return VoteAnswer(outcome, str(result.position), result.id, result.choice, result.replaced)
 
 
-def _respond(answer: VoteAnswer, cookie: Cookie | None, limits: Headers) -> Response[VoteAnswer]:
+def _respond(answer: VoteAnswer, voter: Voter, limits: Headers) -> Response[VoteAnswer]:
     headers = {"Cache-Control": "no-store", **limits}
-    return Response(answer, cookies=[cookie] if cookie else None, headers=headers)
+    return Response(answer, cookies=voter.cookies, headers=headers)

@@ -18,6 +18,7 @@ from services.api.http.caching import NO_STORE
 from services.api.http.json_body import StrictJSON
 from services.api.http.pagination import SLUGS_MAX, Items, read_cursor, write_cursor
 from services.api.http.problems import problem_responses
+from services.api.http.public_address import public_address, site_of
 from services.api.http.requests import AnyRequest
 from services.api.views.webhooks import (
     DeliveryResponse,
@@ -62,10 +63,11 @@ async def open_webhook(request: AnyRequest, data: JSONBody[WebhookRequest]) -> R
         if data.tools is None
         else [(await app_state(request).tool_directory.find(slug)).tool for slug in data.tools]
     )
-    site = request.headers.get("origin") or str(request.base_url).rstrip("/")
-    webhook, secret = await registry.open_webhook(pool, keys, data.url, data.description, tools, site)
+    webhook, secret = await registry.open_webhook(
+        pool, keys, data.url, data.description, tools, site_of(request)
+    )
     answer = await _answer_with_secret(request, webhook, secret)
-    answer.headers["Location"] = f"/v1/webhooks/{webhook}"
+    answer.headers["Location"] = public_address(request.scope).link(f"/v1/webhooks/{webhook}")
     return answer
 
 
@@ -126,7 +128,7 @@ async def enable_webhook(request: AnyRequest, id: FromPath[UUID]) -> Response[We
 )
 async def ping_webhook(request: AnyRequest, id: FromPath[UUID]) -> Response[DeliveryResponse]:
     """Send a message of the type `webhook.ping`. A worker does it; the deliveries show the result."""
-    return await _answer_delivery(request, id, await deliveries.enqueue_ping(app_state(request).pool, id))
+    return await _answer_delivery(request, id, await _enqueue_ping(request, id))
 
 
 @get("/v1/webhooks/{id:uuid}/deliveries", guards=[for_editors], responses=problem_responses(401, 403, 404))
@@ -156,6 +158,10 @@ async def redeliver(
     """Send a message again, whatever its state, under the same `webhook-id`."""
     await deliveries.send_again(app_state(request).pool, id, delivery)
     return await _answer_delivery(request, id, delivery)
+
+
+async def _enqueue_ping(request: AnyRequest, id: UUID) -> UUID:
+    return await deliveries.enqueue_ping(app_state(request).pool, id, app_state(request).public_address)
 
 
 async def _answer(request: AnyRequest, id: UUID) -> Response[WebhookResponse]:

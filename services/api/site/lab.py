@@ -136,11 +136,11 @@ async def _is_editor(request: AnyRequest) -> bool:
 
 
 async def _closed(request: AnyRequest) -> Page:
-    return render_page("lab_closed.html", cache=PRIVATE, login=await login_of(request))
+    return render_page(request, "lab_closed.html", cache=PRIVATE, login=await login_of(request))
 
 
 async def _open(request: AnyRequest, template: str, freshness: Freshness | None, **context: object) -> Page:
-    return render_page(template, freshness, cache=PRIVATE, login=await login_of(request), **context)
+    return render_page(request, template, freshness, cache=PRIVATE, login=await login_of(request), **context)
 
 
 async def _read_desk(pool: Pool[Record]) -> Desk:

@@ -52,6 +52,7 @@ async def home(request: AnyRequest, sort: FromQuery[Sort] = "top") -> Page:
         freshness = await snapshot.freshness()
     listed = [cards[tool] for tool in shown]
     return render_page(
+        request,
         "home.html",
         freshness,
         sort=sort,
@@ -79,7 +80,7 @@ async def category(request: AnyRequest, slug: FromPath[str], sort: FromQuery[Sor
         raise Unknown(kind="category", name=slug)
     group = Group(cards[shown[0]].category, [cards[tool] for tool in shown], len(entries))
     return render_page(
-        "category.html", freshness, group=group, sort=sort, recent_activity=_recent_activity(ranking)
+        request, "category.html", freshness, group=group, sort=sort, recent_activity=_recent_activity(ranking)
     )
 
 

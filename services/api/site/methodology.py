@@ -34,6 +34,7 @@ async def methodology(request: AnyRequest) -> Page:
         known, adoptions = await read_rulebooks(snapshot), await read_adoptions(snapshot)
         freshness = await snapshot.freshness()
     return render_page(
+        request,
         "methodology.html",
         freshness,
         rulebook=book,

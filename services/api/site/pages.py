@@ -59,7 +59,7 @@ async def compare(request: AnyRequest, pair: FromPath[str]) -> Page:
         rulebook = await rulebook_in_force(snapshot)
     canonical = "/compare/{}-vs-{}".format(*sorted((left, right)))
     return render_page(
-        "compare.html", freshness, comparison=comparison, rulebook=rulebook, canonical=canonical
+        request, "compare.html", freshness, comparison=comparison, rulebook=rulebook, canonical=canonical
     )
 
 
@@ -73,7 +73,9 @@ async def tool(request: AnyRequest, slug: FromPath[str]) -> Page:
         freshness = await snapshot.freshness()
     if number not in cards:
         raise not_shown_yet(slug)
-    return render_page("tool.html", freshness, card=cards[number], rivals=_rivals(cards[number], entries))
+    return render_page(
+        request, "tool.html", freshness, card=cards[number], rivals=_rivals(cards[number], entries)
+    )
 
 
 @get("/reviewers/{slug:str}", guards=[open_to_all], include_in_schema=False)
@@ -87,6 +89,7 @@ async def reviewer(request: AnyRequest, slug: FromPath[str]) -> Page:
         freshness = await snapshot.freshness()
     opinions = _opinions(takes, cards)
     return render_page(
+        request,
         "reviewer.html",
         freshness,
         reviewer=panel[slug],
@@ -99,17 +102,17 @@ async def reviewer(request: AnyRequest, slug: FromPath[str]) -> Page:
 @get("/flips", guards=[open_to_all], include_in_schema=False)
 async def flips(request: AnyRequest) -> Page:
     newest, freshness = await read_newest(request, _FLIPS_MAX)
-    return render_page("flips.html", freshness, flips=newest)
+    return render_page(request, "flips.html", freshness, flips=newest)
 
 
 @get("/bookmarks", guards=[open_to_all], include_in_schema=False)
-async def bookmarks() -> Page:
-    return render_page("bookmarks.html")
+async def bookmarks(request: AnyRequest) -> Page:
+    return render_page(request, "bookmarks.html")
 
 
 @get("/ledger", guards=[open_to_all], include_in_schema=False)
-async def ledger() -> Page:
-    return render_page("ledger.html")
+async def ledger(request: AnyRequest) -> Page:
+    return render_page(request, "ledger.html")
 
 
 @get("/editor", guards=[open_to_all], include_in_schema=False)
@@ -122,6 +125,7 @@ async def editor(request: AnyRequest) -> Page:
         freshness = await snapshot.freshness()
     categories = {each.details.category.slug: each.details.category for each in entries}
     return render_page(
+        request,
         "editor.html",
         freshness,
         cache=PRIVATE,

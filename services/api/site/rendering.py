@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextvars import ContextVar
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
 from hashlib import sha256
@@ -12,7 +13,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from litestar import MediaType, Request, Response
 from litestar.datastructures import CacheControlHeader
-from litestar.openapi.plugins import SwaggerRenderPlugin
+from litestar.openapi.plugins import JsonRenderPlugin, SwaggerRenderPlugin
 from litestar.static_files import create_static_files_router
 
 from projections.engine.snapshot import Freshness
@@ -20,7 +21,9 @@ from services.api.http.auth import open_to_all
 from services.api.http.caching import PRIVATE_NO_STORE
 from services.api.http.consistency import headers_of
 from services.api.http.problems import HttpRejected
+from services.api.http.public_address import public_address
 from services.api.http.requests import AnyRequest
+from services.public_address import PublicAddress
 
 Page = Response[str]
 PRIVATE = PRIVATE_NO_STORE["Cache-Control"]
@@ -41,23 +44,42 @@ _HEADERS = {
 
 
 def render_page(
-    template: str, freshness: Freshness | None = None, cache: str = "no-cache", **context: object
+    request: AnyRequest,
+    template: str,
+    freshness: Freshness | None = None,
+    cache: str = "no-cache",
+    **context: object,
 ) -> Page:
     headers = {**_HEADERS, "Cache-Control": cache, **(headers_of(freshness) if freshness else {})}
-    html = _render(template, freshness=freshness, **context)
+    html = _render(request, template, freshness=freshness, **context)
     return Response(html, media_type=MediaType.HTML, headers=headers)
 
 
-def render_problem_page(_: AnyRequest, rejected: HttpRejected) -> Page:
+def render_problem_page(request: AnyRequest, rejected: HttpRejected) -> Page:
     """An error as an HTML page, rendered without the database."""
     template = "not_found.html" if rejected.status == 404 else "problem.html"
     headers = {**_HEADERS, "Cache-Control": "no-store", "Vary": "Accept", **rejected.headers}
-    html = _render(template, problem=rejected)
+    html = _render(request, template, problem=rejected)
     return Response(html, status_code=rejected.status, media_type=MediaType.HTML, headers=headers)
 
 
-def _render(template: str, **context: object) -> str:
-    return _templates.get_template(template).render(context)
+def _render(request: AnyRequest, template: str, **context: object) -> str:
+    """Renders without a pause, so that no other request can see the address: macros are not passed the context."""
+    token = _address.set(public_address(request.scope))
+    try:
+        return _templates.get_template(template).render(context)
+    finally:
+        _address.reset(token)
+
+
+def _prefix() -> str:
+    """What a template writes before each path of this site."""
+    return _address.get().prefix
+
+
+def _base() -> str:
+    """What a template writes before a path that crawlers read."""
+    return _address.get().base
 
 
 def _percent(share: Decimal) -> str:
@@ -102,7 +124,8 @@ _templates = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_templates.globals["static"] = _STATIC_PATH
+_address: ContextVar[PublicAddress] = ContextVar("public address")
+_templates.globals |= {"static": _STATIC_PATH, "prefix": _prefix, "base": _base}
 _templates.filters |= {"percent": _percent, "day": _day, "number": _number}
 
 
@@ -110,9 +133,18 @@ class OwnSwagger(SwaggerRenderPlugin):
     """Swagger UI from our own files, in a page without inline script."""
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: Mapping[str, Any]) -> bytes:
-        return _render("api_docs.html", schema=self.get_openapi_json_route(request)).encode()
+        return _render(request, "api_docs.html", schema=self.get_openapi_json_route(request)).encode()
 
 
+class OwnJson(JsonRenderPlugin):
+    """The OpenAPI document with the address of this instance as its server."""
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: Mapping[str, Any]) -> bytes:
+        server = {"url": public_address(request.scope).link("") or "/"}
+        return self.render_json(request, {**openapi_schema, "servers": [server]})
+
+
+OPENAPI_JSON = OwnJson()
 OPENAPI_RENDER = OwnSwagger(
     js_url=f"{_STATIC_PATH}/vendor/swagger-ui-bundle.js",
     css_url=f"{_STATIC_PATH}/vendor/swagger-ui.css",

@@ -28,6 +28,7 @@ from services.embedded import supervisor
 from services.embedded.binaries import ServerError
 from services.embedded.postgres import Postgres
 from services.embedded.valkey import Valkey
+from services.public_address import PublicAddress
 from services.resources import open_pool
 from services.settings import Settings, from_environment
 
@@ -63,13 +64,15 @@ def up(data: Path, host: str, port: int, apis: int, workers: int, shards: int, s
     data = data.resolve()
     with Databases(data) as databases:
         environ = environment(data, databases.database_url, databases.redis_url)
-        editor = asyncio.run(_prepare(from_environment(environ), shards, sample))
+        settings = from_environment(environ)
+        editor = asyncio.run(_prepare(settings, shards, sample))
         ports = range(port, port + apis)
+        urls = [f"http://{host}:{each}" for each in ports]
         children = [
             *(_child(f"api:{each}", environ, "serve", "--host", host, "--port", str(each)) for each in ports),
             *(_child(f"worker:{each}", environ, "work") for each in range(1, workers + 1)),
         ]
-        asyncio.run(_run(databases, children, [f"http://{host}:{each}" for each in ports], editor))
+        asyncio.run(_run(databases, children, urls, editor, settings.public_address))
 
 
 class Databases:
@@ -141,17 +144,24 @@ async def _project(pool: Pool[Record]) -> None:
 
 
 async def _run(
-    databases: Databases, children: list[supervisor.Child], urls: list[str], editor: NewUser | None
+    databases: Databases,
+    children: list[supervisor.Child],
+    urls: list[str],
+    editor: NewUser | None,
+    public: PublicAddress | None,
 ) -> None:
     """Supervise the processes, and print the ready line once every API process can commit."""
-    background = [asyncio.create_task(_announce_ready(urls, editor)), asyncio.create_task(databases.watch())]
+    background = [
+        asyncio.create_task(_announce_ready(urls, editor, public)),
+        asyncio.create_task(databases.watch()),
+    ]
     await supervisor.supervise(children, on_event=_print_event)
     for task in background:
         task.cancel()
     await asyncio.gather(*background, return_exceptions=True)
 
 
-async def _announce_ready(urls: list[str], editor: NewUser | None) -> None:
+async def _announce_ready(urls: list[str], editor: NewUser | None, public: PublicAddress | None) -> None:
     url, deadline = urls[0], time.monotonic() + _READY_TIMEOUT_SECONDS
     while not await asyncio.to_thread(lambda: all(map(_is_ready, urls))):
         if time.monotonic() > deadline:
@@ -161,16 +171,20 @@ async def _announce_ready(urls: list[str], editor: NewUser | None) -> None:
             deadline = float("inf")
         await asyncio.sleep(0.05)
     if err.is_terminal:
-        err.print(Panel.fit(_welcome(url, editor), title="Shiplog", border_style="green"))
-    elif editor:
-        click.echo(f"editor login {editor.name} {editor.password}")
+        err.print(Panel.fit(_welcome(url, editor, public), title="Shiplog", border_style="green"))
+    else:
+        if editor:
+            click.echo(f"editor login {editor.name} {editor.password}")
+        if public:
+            click.echo(f"public {public.base}")
     click.echo(f"ready {url}")
     sys.stdout.flush()
 
 
-def _welcome(url: str, editor: NewUser | None) -> str:
+def _welcome(url: str, editor: NewUser | None, public: PublicAddress | None) -> str:
+    site = f"{url}\nPublic     {public.base}" if public else url
     login = f"\nEditor     {url}/editor   {editor.name} / {editor.password}   (shown once)" if editor else ""
-    return f"Site       {url}\nAPI        {url}/schema{login}\nMetrics    {url}/metrics\nStop       Ctrl-C"
+    return f"Site       {site}\nAPI        {url}/schema{login}\nMetrics    {url}/metrics\nStop       Ctrl-C"
 
 
 def _is_ready(url: str) -> bool:

@@ -17,6 +17,7 @@ from eventstore.appender import Appenders, CommitUnknown, Overloaded
 from eventstore.ids import mint
 from services.api.http.json_body import decode
 from services.api.http.problems import HttpRejected
+from services.api.http.public_address import LocatedRequests
 from services.api.routes.fast_path import VoteFastPath, _decode
 from services.api.routes.votes import CastVote
 from services.auth import identity
@@ -31,7 +32,7 @@ class Paths:
 
     def __init__(self, stage: Stage) -> None:
         app: Litestar = stage.client._transport.app  # type: ignore[attr-defined]
-        fast_path = cast(VoteFastPath, app.asgi_handler)
+        fast_path = cast(VoteFastPath, cast(LocatedRequests, app.asgi_handler).app)
         self._app, self._router, self.routed = app, fast_path._router, 0
         self.fast = self._client(VoteFastPath(fast_path._app_state, self._count, fast_path._admission))
         self.documented = self._client(self._router)

@@ -100,7 +100,7 @@ async def test_an_editor_opens_a_webhook_tests_it_and_redelivers(
     assert (done["state"], done["attempts"], done["next_at"]) == ("delivered", 1, None)
     assert {request.headers["webhook-id"] for request in receiver.requests} == {done["webhook_id"]}
     message = receiver.requests[-1].verified(secret)
-    assert (message["type"], message["data"]) == ("webhook.ping", {"url": "http://shiplog.test"})
+    assert (message["type"], message["data"]) == ("webhook.ping", {"url": "/"})
     assert done["payload"].encode() == receiver.requests[-1].body
 
 

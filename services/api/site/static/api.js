@@ -1,3 +1,6 @@
+// The site may be served under a path: the folder that has static/DIGEST/ with this script in it.
+export const PREFIX = new URL("../..", import.meta.url).pathname.replace(/\/$/, "");
+
 // One request to the API with JSON in and out. Throws an error with the detail of the problem.
 
 export async function call(method, path, body) {
@@ -5,15 +8,15 @@ export async function call(method, path, body) {
 }
 
 // The same, with additional headers, and with the ETag of the answer. A string is sent unchanged.
-export async function exchange(method, path, body, headers = {}) {
-  const options = { method, headers: { Accept: "application/json", ...headers }, credentials: "same-origin" };
+export async function exchange(method, path, body, headers = {}, more = {}) {
+  const options = { method, headers: { Accept: "application/json", ...headers }, credentials: "same-origin", ...more };
   if (body !== undefined) {
     options.headers["Content-Type"] ??= "application/json";
     options.body = typeof body === "string" ? body : JSON.stringify(body);
   }
   let response;
   try {
-    response = await fetch(path, options);
+    response = await fetch(PREFIX + path, options);
   } catch {
     throw new Error("The server did not answer. Check your connection and try again.");
   }

@@ -1,12 +1,13 @@
 // Own votes: a press is shown at once; the answer confirms or undoes it.
 
-import { call, OptimisticValue } from "./api.js";
+import { OptimisticValue } from "./api.js";
 import { catchUp } from "./tallies.js";
+import { callAsVisitor } from "./visitor.js";
 
 export async function ballots() {
   const votes = new Map([...document.querySelectorAll("[data-ballot]")].map((root) => [root.dataset.ballot, ballot(root)]));
   if (!votes.size) return;
-  const { items } = await call("GET", `/v1/me/votes?tools=${[...votes.keys()].join(",")}`).catch(() => ({ items: [] }));
+  const { items } = await callAsVisitor("GET", `/v1/me/votes?tools=${[...votes.keys()].join(",")}`).catch(() => ({ items: [] }));
   for (const vote of items) votes.get(vote.tool)?.confirm(vote.choice);
 }
 
@@ -25,7 +26,7 @@ function ballot(root) {
 }
 
 async function send(tool, choice) {
-  const answer = choice ? await call("POST", "/v1/votes", { tool, choice }) : await call("DELETE", `/v1/votes/${tool}`);
+  const answer = choice ? await callAsVisitor("POST", "/v1/votes", { tool, choice }) : await callAsVisitor("DELETE", `/v1/votes/${tool}`);
   catchUp(tool, answer.position);
   return answer.choice;
 }

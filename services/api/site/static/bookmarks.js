@@ -1,6 +1,7 @@
 // The shelf: the bookmark buttons, the drawer and the page show the same list.
 
-import { call, OptimisticValue } from "./api.js";
+import { OptimisticValue, PREFIX } from "./api.js";
+import { callAsVisitor } from "./visitor.js";
 
 const drawer = document.querySelector("[data-drawer]");
 const shelves = [...document.querySelectorAll("[data-shelf]")];
@@ -23,7 +24,7 @@ function open(event) {
 
 async function load() {
   try {
-    const { items } = await call("GET", "/v1/me/bookmarks");
+    const { items } = await callAsVisitor("GET", "/v1/me/bookmarks");
     const saved = new Set(items.map((each) => each.tool.slug));
     for (const [tool, toggle] of toggles) toggle.confirm(saved.has(tool));
     shelves.forEach((shelf) => list(shelf, items));
@@ -48,7 +49,7 @@ function toggleOf(button) {
 }
 
 async function save(tool, wanted) {
-  await call(wanted ? "PUT" : "DELETE", `/v1/me/bookmarks/${tool}`);
+  await callAsVisitor(wanted ? "PUT" : "DELETE", `/v1/me/bookmarks/${tool}`);
   await load();
   return wanted;
 }
@@ -75,7 +76,7 @@ function line({ tool, note, tags, saved_at }, shelf) {
   const item = document.querySelector("[data-line]").content.firstElementChild.cloneNode(true);
   const part = (name) => item.querySelector(`[data-part=${name}]`);
   part("name").textContent = tool.name;
-  item.querySelector("a").href = `/tools/${tool.slug}`;
+  item.querySelector("a").href = `${PREFIX}/tools/${tool.slug}`;
   part("label").textContent = tool.verdict_label;
   part("label").classList.add(tool.verdict_label.toLowerCase());
   part("when").textContent = new Date(saved_at).toLocaleDateString("en-GB", { dateStyle: "long" });
@@ -99,7 +100,7 @@ function editNote(item, tool, note, tags) {
   input.value = note;
   input.addEventListener("change", async () => {
     const answer = item.querySelector("[data-part=answer]");
-    await call("PUT", `/v1/me/bookmarks/${tool}`, { note: input.value, tags }).then(
+    await callAsVisitor("PUT", `/v1/me/bookmarks/${tool}`, { note: input.value, tags }).then(
       () => (answer.textContent = "Note kept."),
       (problem) => (answer.textContent = problem.message),
     );

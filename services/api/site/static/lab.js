@@ -1,6 +1,6 @@
 // The rule lab: rulebooks are written, tried, adopted and rolled back; a running trial is polled until it ends.
 
-import { call, exchange } from "./api.js";
+import { call, exchange, PREFIX } from "./api.js";
 import { on, report } from "./desk.js";
 
 const POLL_MS = 600;
@@ -19,7 +19,7 @@ on("[data-write]", async (_, { toml }) => {
 
 on("[data-try]", async (form) => {
   const { id } = await call("POST", `/v1/rulebooks/${form.dataset.try}/trial`);
-  location.href = `/editor/lab/trials/${id}`;
+  location.href = `${PREFIX}/editor/lab/trials/${id}`;
 });
 
 on("[data-adopt]", async (form, { reason, at }) => {

@@ -1,6 +1,6 @@
 // Live tallies: every element with data-tally shows the newest tally that the stream has sent.
 
-import { call } from "./api.js";
+import { call, PREFIX } from "./api.js";
 
 const watched = [...new Set([...document.querySelectorAll("[data-tally]")].map((each) => each.dataset.tally))].slice(0, 100);
 const indicator = document.querySelector("[data-live]");
@@ -34,7 +34,7 @@ export async function catchUp(tool, position) {
 
 function open() {
   close();
-  stream = new EventSource(`/v1/tallies/stream?tools=${watched.join(",")}`);
+  stream = new EventSource(`${PREFIX}/v1/tallies/stream?tools=${watched.join(",")}`);
   stream.addEventListener("open", () => showConnection("live"));
   stream.addEventListener("tally", (event) => show(JSON.parse(event.data)));
   stream.addEventListener("error", () => {
