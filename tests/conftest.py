@@ -17,7 +17,6 @@ from litestar.testing import AsyncTestClient
 
 from services.api.app import create_app
 from services.cli.commands.keys import create_key
-from services.cli.commands.migrate import migrate_database
 from services.embedded.postgres import Postgres
 from services.embedded.valkey import Valkey
 from services.resources import open_pool
@@ -26,7 +25,9 @@ from tests.support.instances import (
     SECRET,
     Instance,
     copy_cluster,
+    create_template,
     fresh_database,
+    open_path_to,
     remove_cluster,
     start_instance,
 )
@@ -73,6 +74,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
     # Every test has its own database: dropping one scans all buffers, and the WAL of the copies fills the memory.
     small = {"shared_buffers": "128MB", "max_wal_size": "256MB"}
     data = tmp_path_factory.mktemp("postgres")
+    open_path_to(data)
     copy_cluster(data)
     server = Postgres.start(data, settings=small)
     yield server
@@ -89,10 +91,7 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
 @pytest.fixture(scope="session")
 async def template(postgres: Postgres) -> str:
     """A migrated database. A copy takes about 50 ms."""
-    owner = await asyncpg.connect(postgres.url("postgres"))
-    await owner.execute("CREATE DATABASE template_shiplog")
-    await owner.close()
-    await migrate_database(Settings(database_url=postgres.url("template_shiplog"), secret=SECRET), shards=3)
+    await create_template(postgres, "template_shiplog", shards=3)
     return "template_shiplog"
 
 

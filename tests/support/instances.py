@@ -21,6 +21,7 @@ from typing import TypeVar
 
 import asyncpg
 
+from services.cli.commands.migrate import migrate_database
 from services.embedded.postgres import Postgres
 from services.settings import Settings
 
@@ -67,14 +68,43 @@ def copy_cluster(data: Path) -> None:
 def _cluster() -> tempfile.TemporaryDirectory[str]:
     """The cluster to copy from. Each test process creates its own on first use."""
     folder = tempfile.TemporaryDirectory(prefix="cluster-", dir=os.environ.get("PYTEST_DEBUG_TEMPROOT"))
+    open_path_to(Path(folder.name))
     Postgres.start(Path(folder.name) / "data").stop()
     return folder
+
+
+def open_path_to(folder: Path) -> None:
+    """Let every user enter ``folder``: initdb of PostgreSQL 15, run as nobody, needs an absolute path."""
+    for each in (folder, *folder.parents):
+        if each.stat().st_uid == os.geteuid() and each.parent != each:
+            each.chmod(each.stat().st_mode | 0o011)
 
 
 def remove_cluster() -> None:
     """Remove the cluster to copy from, if this process has created one."""
     if _cluster.cache_info().currsize:
         _cluster().cleanup()
+
+
+# PostgreSQL 18 has it. Tests call it to cast votes in SQL.
+CREATE_UUIDV7 = """
+CREATE FUNCTION uuidv7() RETURNS uuid LANGUAGE sql AS $$
+    SELECT CAST(overlay(overlay(replace(gen_random_uuid()::text, '-', '') PLACING
+                lpad(to_hex(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint), 12, '0') FROM 1 FOR 12)
+                PLACING '7' FROM 13 FOR 1) AS uuid) $$
+"""
+
+
+async def create_template(postgres: Postgres, name: str, shards: int) -> None:
+    """A migrated database to copy."""
+    owner = await asyncpg.connect(postgres.url("postgres"))
+    await owner.execute(f"CREATE DATABASE {name}")
+    await owner.close()
+    await migrate_database(Settings(database_url=postgres.url(name), secret=SECRET), shards=shards)
+    conn = await asyncpg.connect(postgres.url(name))
+    if conn.get_server_version().major < 18:
+        await conn.execute(CREATE_UUIDV7)
+    await conn.close()
 
 
 _numbers = count(1)

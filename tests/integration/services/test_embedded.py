@@ -362,10 +362,10 @@ def test_binaries_on_path_are_used_without_the_wheel(
 def test_an_older_postgres_is_refused(open_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     old = open_data / "bin" / "postgres"
     old.parent.mkdir(parents=True)
-    old.write_text("#!/bin/sh\necho 'postgres (PostgreSQL) 15.4'\n")
+    old.write_text("#!/bin/sh\necho 'postgres (PostgreSQL) 14.11'\n")
     old.chmod(0o755)
     monkeypatch.setenv("SHIPLOG_POSTGRES_BIN", str(old.parent))
-    with pytest.raises(ServerError, match=r"15\.4: Shiplog needs 18 or newer"):
+    with pytest.raises(ServerError, match=r"14\.11: Shiplog needs 15 or newer"):
         Postgres.start(open_data)
 
 
