@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import cast
 from uuid import UUID
 
@@ -12,6 +11,7 @@ from msgspec import Struct
 
 from domain.voting.identifiers import VOTER_REQUIREMENT, valid_voter
 from eventstore.decisions import Author
+from services.api.http.access import Access, Guard, allows
 from services.api.http.app_state import app_state
 from services.api.http.problems import HttpRejected
 from services.api.http.requests import AnyRequest, Connection
@@ -24,8 +24,6 @@ from services.auth.identity import (
     Login,
     Scope,
 )
-
-Guard = Callable[[Connection, BaseRouteHandler], Awaitable[None]]
 
 _YEAR_SECONDS = 365 * 24 * 3600
 _KEY_IN_SCOPE = "shiplog api key"
@@ -40,11 +38,13 @@ class Voter(Struct, frozen=True):
     cookie: Cookie | None = None
 
 
+@allows(Access(anonymous=True))
 async def open_to_all(connection: Connection, _: BaseRouteHandler) -> None:
     """Allows every client. Writes from pages of other sites are rejected."""
     check_same_origin(connection)
 
 
+@allows(Access(anonymous=True, visitor=True, scopes=("votes:write",)))
 async def with_own_credentials(connection: Connection, _: BaseRouteHandler) -> None:
     """Allows visitors, but no writes from pages of other sites, and API keys with votes:write."""
     key = await key_of(connection)
@@ -57,6 +57,7 @@ async def with_own_credentials(connection: Connection, _: BaseRouteHandler) -> N
 def for_scope(scope: Scope) -> Guard:
     """Allows editors, and API keys with the scope."""
 
+    @allows(Access(scopes=(scope,), roles=("editor",)))
     async def guard(connection: Connection, _: BaseRouteHandler) -> None:
         key = await key_of(connection)
         if key is None:
@@ -67,6 +68,7 @@ def for_scope(scope: Scope) -> Guard:
     return guard
 
 
+@allows(Access(roles=("editor",)))
 async def for_editors(connection: Connection, _: BaseRouteHandler) -> None:
     """Allows editors who are logged in."""
     if await key_of(connection) is not None:
@@ -77,6 +79,7 @@ async def for_editors(connection: Connection, _: BaseRouteHandler) -> None:
 def for_key(scope: Scope) -> Guard:
     """Allows API keys with the scope."""
 
+    @allows(Access(scopes=(scope,)))
     async def guard(connection: Connection, _: BaseRouteHandler) -> None:
         key = await key_of(connection)
         if key is None:
@@ -92,6 +95,7 @@ def for_key(scope: Scope) -> Guard:
     return guard
 
 
+@allows(Access(scopes=("catalogue:write",), roles=("editor", "reviewer")))
 async def for_takes(connection: Connection, _: BaseRouteHandler) -> None:
     """Allows editors, API keys with catalogue:write, and the reviewer of the take."""
     key = await key_of(connection)

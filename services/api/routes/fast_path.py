@@ -135,7 +135,11 @@ class VoteFastPath:
 _OVERLOADED = messages(problem_of(Overloaded()))
 _VISITOR = VISITOR_COOKIE.encode()
 _ORIGIN_HEADERS = (b"origin", b"host", b"sec-fetch-site")
-_HEADERS = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
+_HEADERS = (
+    (b"content-type", b"application/json"),
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+)
 _decoder = msgspec.json.Decoder(PlainVote)
 
 
