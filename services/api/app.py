@@ -10,17 +10,19 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from litestar import Litestar, Response
-from litestar.openapi import OpenAPIConfig
+from litestar.openapi.spec import License
 from litestar.types import ControllerRouterHandler
 
 from services.api.http.admission import AdmissionControl, bound_requests, limit_in_flight
 from services.api.http.app_state import set_app_state
+from services.api.http.caching import NOSNIFF
 from services.api.http.conditional import answer_conditionally
 from services.api.http.metrics import http_metrics
 from services.api.http.problems import HttpRejected, problem_of, render
 from services.api.http.public_address import LocatedRequests
 from services.api.http.request_framing import reject_ambiguous
 from services.api.http.requests import AnyRequest
+from services.api.openapi.document import DocumentConfig, RouteCollector
 from services.api.routes import (
     bookmarks,
     bulk,
@@ -46,7 +48,8 @@ from services.api.routes.fast_path import VoteFastPath
 from services.api.site.lab import LAB_PAGES
 from services.api.site.list_pages import LIST_PAGES
 from services.api.site.pages import PAGES
-from services.api.site.rendering import OPENAPI_JSON, OPENAPI_RENDER, STATIC, render_problem_page
+from services.api.site.reference import DocumentJson, ReferencePage, schema_router
+from services.api.site.rendering import STATIC, render_problem_page
 from services.api.startup import open_app_state
 from services.logs import configure_logs
 from services.settings import Settings, from_environment
@@ -137,18 +140,24 @@ def create_app(settings: Settings | None = None) -> Litestar:
     configure_logs()
     settings = settings or from_environment(os.environ)
     admission = AdmissionControl(settings.connections, bulk.PATH)
+    collector = RouteCollector()
     app = Litestar(
         route_handlers=ROUTES,
         lifespan=[partial(_lifespan, settings, admission)],
         middleware=[http_metrics.middleware],
         exception_handlers={Exception: _answer_problem},
+        response_headers=NOSNIFF,
         before_request=_reject_repeated_parameters,
-        openapi_config=OpenAPIConfig(
+        plugins=[collector],
+        openapi_config=DocumentConfig(
             title="Shiplog",
             version="1.0.0",
             description=DESCRIPTION,
-            render_plugins=[OPENAPI_RENDER, OPENAPI_JSON],
+            license=License(name="Apache 2.0", identifier="Apache-2.0"),
+            render_plugins=[ReferencePage(), DocumentJson()],
+            openapi_router=schema_router(),
             use_handler_docstrings=True,
+            collector=collector,
         ),
         request_max_body_size=_BODY_BYTES_MAX,
         # problems.py answers and logs each error, once.

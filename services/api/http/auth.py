@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import cast
 from uuid import UUID
 
@@ -13,6 +12,7 @@ from msgspec import Struct
 
 from domain.voting.identifiers import VOTER_REQUIREMENT, valid_voter
 from eventstore.decisions import Author
+from services.api.http.access import Access, Guard, allows
 from services.api.http.app_state import app_state
 from services.api.http.problems import HttpRejected
 from services.api.http.public_address import cookies_named, own_cookie, public_address
@@ -27,8 +27,6 @@ from services.auth.identity import (
     Scope,
 )
 from services.public_address import host_of
-
-Guard = Callable[[Connection, BaseRouteHandler], Awaitable[None]]
 
 CLAIM_HEADER = "shiplog-visitor-claim"
 _YEAR_SECONDS = 365 * 24 * 3600
@@ -48,11 +46,13 @@ class Voter(Struct, frozen=True):
     is_new: bool = False
 
 
+@allows(Access(anonymous=True))
 async def open_to_all(connection: Connection, _: BaseRouteHandler) -> None:
     """Allows every client. Writes from pages of other sites are rejected."""
     check_same_origin(connection)
 
 
+@allows(Access(anonymous=True, visitor=True, scopes=("votes:write",)))
 async def with_own_credentials(connection: Connection, _: BaseRouteHandler) -> None:
     """Allows visitors, but no writes from pages of other sites, and API keys with votes:write."""
     key = await key_of(connection)
@@ -65,6 +65,7 @@ async def with_own_credentials(connection: Connection, _: BaseRouteHandler) -> N
 def for_scope(scope: Scope) -> Guard:
     """Allows editors, and API keys with the scope."""
 
+    @allows(Access(scopes=(scope,), roles=("editor",)))
     async def guard(connection: Connection, _: BaseRouteHandler) -> None:
         key = await key_of(connection)
         if key is None:
@@ -75,6 +76,7 @@ def for_scope(scope: Scope) -> Guard:
     return guard
 
 
+@allows(Access(roles=("editor",)))
 async def for_editors(connection: Connection, _: BaseRouteHandler) -> None:
     """Allows editors who are logged in."""
     if await key_of(connection) is not None:
@@ -85,6 +87,7 @@ async def for_editors(connection: Connection, _: BaseRouteHandler) -> None:
 def for_key(scope: Scope) -> Guard:
     """Allows API keys with the scope."""
 
+    @allows(Access(scopes=(scope,)))
     async def guard(connection: Connection, _: BaseRouteHandler) -> None:
         key = await key_of(connection)
         if key is None:
@@ -100,6 +103,7 @@ def for_key(scope: Scope) -> Guard:
     return guard
 
 
+@allows(Access(scopes=("catalogue:write",), roles=("editor", "reviewer")))
 async def for_takes(connection: Connection, _: BaseRouteHandler) -> None:
     """Allows editors, API keys with catalogue:write, and the reviewer of the take."""
     key = await key_of(connection)

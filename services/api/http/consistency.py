@@ -25,6 +25,7 @@ MinPosition = Annotated[
     QueryParameter(
         name="min_position",
         description="Wait until the answer shows this log position (shard.number), at most 2 s.",
+        schema_extra={"pattern": r"^[0-9]+\.[0-9]+(,[0-9]+\.[0-9]+)*$"},
         max_length=200,
         required=False,
     ),

@@ -8,7 +8,7 @@ from typing import Annotated, Generic, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
-from litestar.params import PathParameter
+from litestar.params import PathParameter, QueryParameter
 from msgspec import Struct
 
 from domain.shared.types import END
@@ -22,6 +22,7 @@ SLUGS_MAX = 100
 
 # For paths and queries, where the framework ignores the constraints of domain.shared.types.Slug.
 SlugInPath = Annotated[str, PathParameter(pattern=SLUG_PATTERN, max_length=100)]
+Cursor = Annotated[str | None, QueryParameter(max_length=400, required=False)]
 
 
 class Items(Struct, Generic[T], frozen=True):

@@ -21,6 +21,7 @@ from domain.webhooks.endpoints import InvalidEndpoint
 from eventstore.appender import CommitUnknown, Overloaded
 from eventstore.as_of_positions import AppendInFlight, InTheFuture, NoSuchEvent, WrongPositions
 from projections.engine.snapshot import ReadModelBehind
+from services.api.http.caching import NOSNIFF
 
 MEDIA_TYPE = "application/problem+json"
 Answer = tuple[HTTPResponseStartEvent, HTTPResponseBodyEvent]
@@ -111,7 +112,7 @@ def render(rejected: HttpRejected) -> Response[bytes]:
         msgspec.json.encode(problem),
         status_code=rejected.status,
         media_type=MEDIA_TYPE,
-        headers={"Cache-Control": "no-store", **rejected.headers},
+        headers={"Cache-Control": "no-store", **NOSNIFF, **rejected.headers},
     )
 
 

@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import TypeVar
 
 from litestar import Response, delete, get, put
-from litestar.params import FromQuery
 from msgspec import Struct
 
 from domain.events.editorial import Category
@@ -22,13 +21,14 @@ from projections.shelf import ShelfEntry, delete_note, put_note, read_shelf
 from services.api.http.app_state import app_state
 from services.api.http.auth import Voter, open_to_all, reader_of, voter_of, with_own_credentials
 from services.api.http.caching import NO_STORE, PRIVATE_NO_STORE
+from services.api.http.documented import VISITOR, reads_body
 from services.api.http.json_body import check_json_type, decode
 from services.api.http.pagination import Items, SlugInPath
 from services.api.http.problems import problem_responses
 from services.api.http.rate_limiter import Headers
 from services.api.http.rate_limits import admit_voter
 from services.api.http.requests import AnyRequest
-from services.api.routes.votes import submit
+from services.api.routes.votes import VoterInQuery, submit
 from services.api.views.cards import Card, read_cards
 from services.api.views.flips import FlipResponse, present_flip
 
@@ -71,10 +71,11 @@ class BookmarkChange(Struct, frozen=True):
     status_code=200,
     guards=[with_own_credentials],
     responses=problem_responses(401, 403, 404, 413, 415, 429),
+    opt=reads_body({"application/json": Note}, required=False),
     request_max_body_size=64 * 1024,
 )
 async def save_bookmark(
-    request: AnyRequest, tool: SlugInPath, voter: FromQuery[str | None] = None
+    request: AnyRequest, tool: SlugInPath, voter: VoterInQuery = None
 ) -> Response[BookmarkResult]:
     """Put a tool on the shelf, with an optional body {"note": ..., "tags": [...]}."""
     note = await _note(request)
@@ -96,7 +97,7 @@ async def save_bookmark(
     responses=problem_responses(401, 403, 404, 429),
 )
 async def drop_bookmark(
-    request: AnyRequest, tool: SlugInPath, voter: FromQuery[str | None] = None
+    request: AnyRequest, tool: SlugInPath, voter: VoterInQuery = None
 ) -> Response[BookmarkResult]:
     """Remove a tool from the shelf, with its note."""
     person = await voter_of(request, voter)
@@ -110,7 +111,7 @@ async def drop_bookmark(
     return _answer(person, BookmarkResult(outcome, str(result.position)), limits)
 
 
-@get("/v1/me/bookmarks", guards=[open_to_all], responses=problem_responses())
+@get("/v1/me/bookmarks", guards=[open_to_all], security=VISITOR, responses=problem_responses())
 async def own_bookmarks(request: AnyRequest) -> Response[Items[Bookmark]]:
     """The shelf, newest first."""
     reader = reader_of(request)
@@ -131,7 +132,7 @@ async def own_bookmarks(request: AnyRequest) -> Response[Items[Bookmark]]:
     )
 
 
-@get("/v1/me/bookmarks/changes", guards=[open_to_all], responses=problem_responses())
+@get("/v1/me/bookmarks/changes", guards=[open_to_all], security=VISITOR, responses=problem_responses())
 async def bookmark_changes(request: AnyRequest) -> Response[Items[BookmarkChange]]:
     """The bookmarks whose verdicts flipped since they were saved, the newest flip first, each with its cause."""
     reader = reader_of(request)

@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field
 from typing import cast, get_args
 
 from litestar import Response, post
-from litestar.openapi.spec import OpenAPIMediaType, RequestBody, Schema
-from litestar.openapi.spec.enums import OpenAPIType
-from litestar.openapi.spec.operation import Operation
 
 from services.api.http.app_state import app_state
 from services.api.http.auth import for_key, key_of
+from services.api.http.documented import reads_body
 from services.api.http.problems import HttpRejected, problem_responses
 from services.api.http.rate_limits import admit_key
 from services.api.http.requests import AnyRequest
@@ -32,31 +29,21 @@ _ADVICE = {
 }
 
 
-@dataclass
-class _BulkOperation(Operation):
-    request_body: RequestBody | None = field(
-        default_factory=lambda: RequestBody(
-            required=True,
-            description=(
-                'One vote a line: `{"tool": slug, "choice": "ship"|"skip", "voter": str, "id"?: uuid7}`. '
-                "At most 8 MiB as sent and 64 MiB decompressed; `Content-Encoding: gzip` or `zstd`. "
-                "Blank lines are skipped. More than 10,000 bad lines end the request with 400."
-            ),
-            content={MEDIA_TYPE: OpenAPIMediaType(schema=Schema(type=OpenAPIType.STRING))},
-        )
-    )
-
-
 @post(
     PATH,
     status_code=200,
     guards=[for_key("votes:write")],
     responses=problem_responses(401, 403, 413, 415, 429),
     request_max_body_size=BULK_BYTES_MAX,
-    operation_class=_BulkOperation,
+    opt=reads_body({MEDIA_TYPE: str}, encodings=get_args(Encoding)),
 )
 async def cast_votes(request: AnyRequest) -> Response[BulkResult]:
-    """Store the valid lines and list the others. A line that has an id can be sent again: it counts once."""
+    """Store the valid lines and list the others. A line that has an id can be sent again: it counts once.
+
+    One vote a line: `{"tool": slug, "choice": "ship"|"skip", "voter": str, "id"?: uuid7}`. At most 8 MiB as sent and
+    64 MiB decompressed; `Content-Encoding: gzip` or `zstd`. Blank lines are skipped. More than 10,000 bad lines end the
+    request with 400.
+    """
     encoding = _encoding(request)
     key = await key_of(request)
     source = key.id if key else ""

@@ -20,6 +20,7 @@ from projections.reads.diff import DiffRange, EditorialChange, VoteSpan
 from services.api.http.app_state import app_state
 from services.api.http.auth import open_to_all
 from services.api.http.consistency import AS_OF_CHARS_MAX, headers_of, moment_in
+from services.api.http.documented import FRESHNESS
 from services.api.http.pagination import next_link, read_cursor, write_cursor
 from services.api.http.problems import HttpRejected, problem_responses
 from services.api.http.requests import AnyRequest
@@ -99,7 +100,7 @@ class Page(Struct, frozen=True, array_like=True):
     event: Annotated[int, Meta(ge=0, le=_END[1])] = 0
 
 
-@get("/v1/diff", guards=[open_to_all], responses=problem_responses(404))
+@get("/v1/diff", guards=[open_to_all], responses=problem_responses(404), response_headers=FRESHNESS)
 async def show_diff(
     request: AnyRequest,
     start: Annotated[str, QueryParameter(name="from", description=_MOMENT, max_length=AS_OF_CHARS_MAX)],

@@ -144,7 +144,11 @@ class VoteFastPath:
 _OVERLOADED = messages(problem_of(Overloaded()))
 _VISITOR = VISITOR_COOKIE.encode()
 _ORIGIN_HEADERS = (b"sec-fetch-site", b"origin", b"host")
-_HEADERS = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
+_HEADERS = (
+    (b"content-type", b"application/json"),
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+)
 _decoder = msgspec.json.Decoder(PlainVote)
 
 

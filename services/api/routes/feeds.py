@@ -14,6 +14,7 @@ from projections.flips.reads import FlipDetails
 from services.api.http.app_state import app_state
 from services.api.http.auth import open_to_all
 from services.api.http.consistency import headers_of
+from services.api.http.documented import FRESHNESS
 from services.api.http.problems import problem_responses
 from services.api.http.public_address import public_address
 from services.api.http.requests import AnyRequest
@@ -51,7 +52,13 @@ class JsonFeed(Struct, frozen=True):
     items: list[FeedItem]
 
 
-@get("/v1/verdicts/flips.atom", guards=[open_to_all], media_type=ATOM, responses=problem_responses(404))
+@get(
+    "/v1/verdicts/flips.atom",
+    guards=[open_to_all],
+    media_type=ATOM,
+    responses=problem_responses(404),
+    response_headers=FRESHNESS,
+)
 async def atom_feed(request: AnyRequest, tool: ToolFilter = None) -> Response[bytes]:
     """The newest fifty flips as an Atom feed, of all tools or of one."""
     flips, freshness = await read_newest(request, _ENTRIES_MAX, tool)
@@ -59,7 +66,13 @@ async def atom_feed(request: AnyRequest, tool: ToolFilter = None) -> Response[by
     return Response(feed, media_type=ATOM, headers=headers_of(freshness))
 
 
-@get("/v1/verdicts/flips.json", guards=[open_to_all], media_type=JSON_FEED, responses=problem_responses(404))
+@get(
+    "/v1/verdicts/flips.json",
+    guards=[open_to_all],
+    media_type=JSON_FEED,
+    responses=problem_responses(404),
+    response_headers=FRESHNESS,
+)
 async def json_feed(request: AnyRequest, tool: ToolFilter = None) -> Response[JsonFeed]:
     """The same as a JSON Feed; ``_shiplog`` has each flip in the form of `/v1/verdicts/flips`."""
     flips, freshness = await read_newest(request, _ENTRIES_MAX, tool)

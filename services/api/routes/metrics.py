@@ -30,7 +30,8 @@ async def metrics(request: AnyRequest) -> Response[bytes]:
         gauge.clear()  # while the database is away, no value instead of 0
     with suppress(*POSTGRES_UNAVAILABLE):
         await _set_gauges(app_state(request).pool)
-    return Response(generate_latest(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    # The framework adds the charset to a text.
+    return Response(generate_latest(), media_type="text/plain; version=0.0.4")
 
 
 async def _set_gauges(pool: Pool[Record]) -> None:

@@ -19,6 +19,7 @@ from projections.replays.verify import read_recounts, verify_all
 from services.api.http.app_state import app_state
 from services.api.http.auth import author_of, for_editors, open_to_all
 from services.api.http.caching import NO_STORE
+from services.api.http.documented import LOCATION
 from services.api.http.json_body import StrictJSON
 from services.api.http.pagination import Items
 from services.api.http.problems import problem_responses
@@ -52,6 +53,7 @@ class CutOverRequest(Struct, frozen=True, forbid_unknown_fields=True):
     status_code=202,
     guards=[for_editors],
     responses=problem_responses(401, 403, 404, 409, 413, 415),
+    response_headers=[LOCATION],
 )
 async def ask_replay(request: AnyRequest, data: JSONBody[ReplayRequest]) -> Response[ReplayResponse]:
     """Rebuild a read model alongside the live one. A worker does it; its progress is at ``Location``."""

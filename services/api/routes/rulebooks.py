@@ -26,6 +26,7 @@ from projections.rulebooks import find_known_rulebook, read_rulebooks
 from services.api.http.app_state import app_state
 from services.api.http.auth import author_of, for_editors, open_to_all
 from services.api.http.consistency import AsOf, MinPosition, headers_of, snapshot_at
+from services.api.http.documented import LOCATION, reads_body
 from services.api.http.json_body import StrictJSON
 from services.api.http.pagination import Items
 from services.api.http.problems import HttpRejected, problem_responses
@@ -98,6 +99,8 @@ class AdoptionStateResponse(Struct, frozen=True):
     guards=[for_editors],
     responses=problem_responses(401, 403, 409, 413, 415)
     | {200: ResponseSpec(PutRulebookResponse, description="It was known already")},
+    response_headers=[LOCATION],
+    opt=reads_body({"application/json": Rulebook, "application/toml": str}),
     request_max_body_size=64 * 1024,
 )
 async def put_rulebook(request: AnyRequest, data: JSONBody[Rulebook]) -> Response[PutRulebookResponse]:

@@ -13,6 +13,7 @@ from msgspec import Meta, Struct
 
 from services.api.http.app_state import app_state
 from services.api.http.auth import login_of, open_to_all
+from services.api.http.documented import SESSION, SET_COOKIE
 from services.api.http.json_body import StrictJSON
 from services.api.http.problems import HttpRejected, problem_responses
 from services.api.http.public_address import cookies_named, own_cookie
@@ -45,6 +46,7 @@ class LoggedIn(Struct, frozen=True):
     status_code=200,
     guards=[open_to_all],
     responses=problem_responses(401, 413, 415, 429),
+    response_headers=[SET_COOKIE],
     request_max_body_size=4 * 1024,
 )
 async def log_in(request: AnyRequest, data: JSONBody[LogIn]) -> Response[LoggedIn]:
@@ -63,7 +65,7 @@ async def log_in(request: AnyRequest, data: JSONBody[LogIn]) -> Response[LoggedI
     return Response(LoggedIn(user["name"], user["role"]), cookies=[cookie], headers=headers)
 
 
-@get("/v1/session", guards=[open_to_all], responses=problem_responses(401))
+@get("/v1/session", guards=[open_to_all], security=SESSION, responses=problem_responses(401))
 async def show_session(request: AnyRequest) -> Response[LoggedIn]:
     """The user of this session."""
     login = await login_of(request)
@@ -76,7 +78,9 @@ async def show_session(request: AnyRequest) -> Response[LoggedIn]:
     "/v1/session",
     status_code=204,
     guards=[open_to_all],
+    security=[*SESSION, {}],
     responses=problem_responses() | {204: ResponseSpec(None, description="Closed")},
+    response_headers=[SET_COOKIE],
 )
 async def log_out(request: AnyRequest) -> Response[None]:
     """Log out: closes the session."""

@@ -23,6 +23,7 @@ from projections.engine.snapshot import take_snapshot
 from services.api.http.app_state import app_state
 from services.api.http.auth import author_of, for_scope, open_to_all
 from services.api.http.consistency import AsOf, MinPosition, headers_of, snapshot_at
+from services.api.http.documented import ETAG
 from services.api.http.json_body import StrictJSON
 from services.api.http.pagination import SLUG_PATTERN, Items, SlugInPath, next_link
 from services.api.http.problems import HttpRejected, problem_responses
@@ -107,6 +108,7 @@ async def show_tool(
     guards=[for_scope("catalogue:write")],
     responses=problem_responses(401, 403, 410, 412, 413, 415)
     | {201: ResponseSpec(ToolRevisionResponse, description="Listed")},
+    response_headers=[ETAG],
     request_max_body_size=64 * 1024,
 )
 async def put_tool(
@@ -122,6 +124,7 @@ async def put_tool(
     status_code=200,
     guards=[for_scope("catalogue:write")],
     responses=problem_responses(401, 403, 404, 412),
+    response_headers=[ETAG],
 )
 async def retire_tool(
     request: AnyRequest, slug: SlugInPath, if_match: IfMatch = None

@@ -14,6 +14,7 @@ from projections.trials import jobs as trials
 from services.api.http.app_state import app_state
 from services.api.http.auth import for_editors
 from services.api.http.caching import NO_STORE
+from services.api.http.documented import LOCATION
 from services.api.http.pagination import Items
 from services.api.http.problems import problem_responses
 from services.api.http.public_address import public_address
@@ -36,6 +37,7 @@ _FLIPS = 20  # per tool, by default
     status_code=202,
     guards=[for_editors],
     responses=problem_responses(401, 403, 404, 409),
+    response_headers=[LOCATION],
 )
 async def ask_trial(request: AnyRequest, digest: RulebookInPath) -> Response[TrialSummary]:
     """Try a known rulebook over the whole log. A worker does it; its progress is at ``Location``."""

@@ -6,18 +6,19 @@ from typing import Annotated
 from uuid import UUID
 
 from litestar import Response, delete, get, post
-from litestar.params import FromQuery, JSONBody, QueryParameter
-from msgspec import Struct
+from litestar.params import JSONBody, QueryParameter
+from msgspec import Meta, Struct
 
 from domain.shared.log import shard_of
 from domain.shared.types import Choice, Slug
-from domain.voting.identifiers import ID_REQUIREMENT
+from domain.voting.identifiers import ID_REQUIREMENT, VOTER_BYTES_MAX
 from eventstore import ids
 from eventstore.cast_batch import Kind
 from eventstore.casts import CastResult, PendingCast
 from projections.my_votes import read_votes
 from services.api.http.app_state import app_state
 from services.api.http.auth import Voter, open_to_all, reader_of, voter_of, with_own_credentials
+from services.api.http.documented import VISITOR
 from services.api.http.json_body import StrictJSON
 from services.api.http.pagination import Items, SlugInPath, slugs_in
 from services.api.http.problems import HttpRejected, problem_responses
@@ -29,12 +30,25 @@ PATH = "/v1/votes"
 VOTE_BYTES_MAX = 16 * 1024
 
 
+# The limit is checked by voter_of, in bytes.
+_VOTER_LENGTH = {"minLength": 1, "maxLength": VOTER_BYTES_MAX}
+VoterInQuery = Annotated[
+    str | None,
+    QueryParameter(
+        name="voter",
+        description="With an API key: whose vote or bookmark it is, by any stable string of at most 128 bytes.",
+        schema_extra=_VOTER_LENGTH,
+        required=False,
+    ),
+]
+
+
 class CastVote(Struct, frozen=True, forbid_unknown_fields=True):
     """``voter`` only with an API key. ``id`` is a UUIDv7: a vote that is sent again under its id counts once."""
 
     tool: Slug
     choice: Choice
-    voter: str | None = None
+    voter: Annotated[str, Meta(extra_json_schema=_VOTER_LENGTH)] | None = None
     id: UUID | None = None
 
 
@@ -81,7 +95,7 @@ async def cast_vote(request: AnyRequest, data: JSONBody[CastVote]) -> Response[V
 async def retract_vote(
     request: AnyRequest,
     tool: SlugInPath,
-    voter: FromQuery[str | None] = None,
+    voter: VoterInQuery = None,
     vote_id: Annotated[UUID | None, QueryParameter(name="id", required=False)] = None,
 ) -> Response[VoteAnswer]:
     """Retract a vote. It stays in the log, but the tally no longer counts it."""
@@ -92,7 +106,7 @@ async def retract_vote(
     return _respond(answer_to(result), own, limits)
 
 
-@get("/v1/me/votes", guards=[open_to_all], responses=problem_responses())
+@get("/v1/me/votes", guards=[open_to_all], security=VISITOR, responses=problem_responses(404))
 async def own_votes(
     request: AnyRequest,
     tools: Annotated[

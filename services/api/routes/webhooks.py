@@ -6,7 +6,7 @@ from typing import Annotated
 from uuid import UUID
 
 from litestar import Response, delete, get, post
-from litestar.params import FromPath, FromQuery, JSONBody
+from litestar.params import FromPath, JSONBody
 from msgspec import Meta, Struct
 
 from domain.shared.types import Line, Slug
@@ -15,8 +15,9 @@ from domain.webhooks.messages import encode_secret
 from services.api.http.app_state import app_state
 from services.api.http.auth import for_editors
 from services.api.http.caching import NO_STORE
+from services.api.http.documented import LOCATION
 from services.api.http.json_body import StrictJSON
-from services.api.http.pagination import SLUGS_MAX, Items, read_cursor, write_cursor
+from services.api.http.pagination import SLUGS_MAX, Cursor, Items, next_link, read_cursor, write_cursor
 from services.api.http.problems import problem_responses
 from services.api.http.public_address import public_address, site_of
 from services.api.http.requests import AnyRequest
@@ -53,6 +54,7 @@ class WebhookSecret(Struct, frozen=True):
     status_code=201,
     guards=[for_editors],
     responses=problem_responses(401, 403, 404, 409, 413, 415),
+    response_headers=[LOCATION],
 )
 async def open_webhook(request: AnyRequest, data: JSONBody[WebhookRequest]) -> Response[WebhookSecret]:
     """Send the flips from now on to a receiver. The secret is shown here and nowhere else."""
@@ -133,7 +135,7 @@ async def ping_webhook(request: AnyRequest, id: FromPath[UUID]) -> Response[Deli
 
 @get("/v1/webhooks/{id:uuid}/deliveries", guards=[for_editors], responses=problem_responses(401, 403, 404))
 async def list_deliveries(
-    request: AnyRequest, id: FromPath[UUID], cursor: FromQuery[str | None] = None
+    request: AnyRequest, id: FromPath[UUID], cursor: Cursor = None
 ) -> Response[Items[DeliveryResponse]]:
     """Deliveries, pending and settled, newest first, fifty a page. They are kept for thirty days."""
     before = None if cursor is None else read_cursor(cursor, tuple[UUID])[0]
@@ -143,7 +145,8 @@ async def list_deliveries(
     page = rows[:_PAGE_SIZE]
     more = write_cursor((page[-1].id,)) if len(rows) > _PAGE_SIZE else None
     items = await present_deliveries(app_state(request).tool_directory, page)
-    return Response(Items(items, more), headers=NO_STORE)
+    headers = NO_STORE | ({"Link": next_link(request, more)} if more else {})
+    return Response(Items(items, more), headers=headers)
 
 
 @post(

@@ -1,19 +1,16 @@
-"""Rendering: templates, the headers of every page, static files, and the page of the OpenAPI document."""
+"""Rendering: templates, the headers of every page, and static files."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextvars import ContextVar
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from litestar import MediaType, Request, Response
+from litestar import MediaType, Response
 from litestar.datastructures import CacheControlHeader
-from litestar.openapi.plugins import JsonRenderPlugin, SwaggerRenderPlugin
 from litestar.static_files import create_static_files_router
 
 from projections.engine.snapshot import Freshness
@@ -36,7 +33,7 @@ CONTENT_SECURITY_POLICY = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'none'"
 )
-_HEADERS = {
+SECURITY_HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "Referrer-Policy": "strict-origin-when-cross-origin",
     "X-Content-Type-Options": "nosniff",
@@ -50,24 +47,24 @@ def render_page(
     cache: str = "no-cache",
     **context: object,
 ) -> Page:
-    headers = {**_HEADERS, "Cache-Control": cache, **(headers_of(freshness) if freshness else {})}
-    html = _render(request, template, freshness=freshness, **context)
+    headers = {**SECURITY_HEADERS, "Cache-Control": cache, **(headers_of(freshness) if freshness else {})}
+    html = render_template(request, template, freshness=freshness, **context)
     return Response(html, media_type=MediaType.HTML, headers=headers)
 
 
 def render_problem_page(request: AnyRequest, rejected: HttpRejected) -> Page:
     """An error as an HTML page, rendered without the database."""
     template = "not_found.html" if rejected.status == 404 else "problem.html"
-    headers = {**_HEADERS, "Cache-Control": "no-store", "Vary": "Accept", **rejected.headers}
-    html = _render(request, template, problem=rejected)
+    headers = {**SECURITY_HEADERS, "Cache-Control": "no-store", "Vary": "Accept", **rejected.headers}
+    html = render_template(request, template, problem=rejected)
     return Response(html, status_code=rejected.status, media_type=MediaType.HTML, headers=headers)
 
 
-def _render(request: AnyRequest, template: str, **context: object) -> str:
+def render_template(request: AnyRequest, template: str, **context: object) -> str:
     """Renders without a pause, so that no other request can see the address: macros are not passed the context."""
     token = _address.set(public_address(request.scope))
     try:
-        return _templates.get_template(template).render(context)
+        return templates.get_template(template).render(context)
     finally:
         _address.reset(token)
 
@@ -117,7 +114,7 @@ STATIC = create_static_files_router(
     cache_control=CacheControlHeader(public=True, max_age=31_536_000, immutable=True),
 )
 
-_templates = Environment(
+templates = Environment(
     loader=FileSystemLoader(_SITE / "templates"),
     autoescape=True,
     undefined=StrictUndefined,
@@ -125,29 +122,5 @@ _templates = Environment(
     lstrip_blocks=True,
 )
 _address: ContextVar[PublicAddress] = ContextVar("public address")
-_templates.globals |= {"static": _STATIC_PATH, "prefix": _prefix, "base": _base}
-_templates.filters |= {"percent": _percent, "day": _day, "number": _number}
-
-
-class OwnSwagger(SwaggerRenderPlugin):
-    """Swagger UI from our own files, in a page without inline script."""
-
-    def render(self, request: Request[Any, Any, Any], openapi_schema: Mapping[str, Any]) -> bytes:
-        return _render(request, "api_docs.html", schema=self.get_openapi_json_route(request)).encode()
-
-
-class OwnJson(JsonRenderPlugin):
-    """The OpenAPI document with the address of this instance as its server."""
-
-    def render(self, request: Request[Any, Any, Any], openapi_schema: Mapping[str, Any]) -> bytes:
-        server = {"url": public_address(request.scope).link("") or "/"}
-        return self.render_json(request, {**openapi_schema, "servers": [server]})
-
-
-OPENAPI_JSON = OwnJson()
-OPENAPI_RENDER = OwnSwagger(
-    js_url=f"{_STATIC_PATH}/vendor/swagger-ui-bundle.js",
-    css_url=f"{_STATIC_PATH}/vendor/swagger-ui.css",
-    standalone_preset_js_url=f"{_STATIC_PATH}/vendor/swagger-ui-bundle.js",
-    favicon=f'<link rel="icon" type="image/svg+xml" href="{_STATIC_PATH}/favicon.svg">',
-)
+templates.globals |= {"static": _STATIC_PATH, "prefix": _prefix, "base": _base}
+templates.filters |= {"percent": _percent, "day": _day, "number": _number}

@@ -1,0 +1,53 @@
+"""Parameters: those of a handler's signature, and the request headers that the layers around the handler read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from services.api.openapi.examples import DESCRIPTIONS, PARAMETERS
+from services.api.openapi.headers import JsonObject
+from services.api.openapi.route import Route
+from services.api.openapi.schemas import portable
+
+STREAM = "text/event-stream"
+_NOISE = ("deprecated", "allowEmptyValue", "allowReserved")
+
+
+def complete_parameter(parameter: JsonObject) -> JsonObject:
+    """Null cannot be sent in a path, query or header, so it is no value there."""
+    schema: JsonObject = dict(parameter["schema"])
+    members = [each for each in schema.pop("oneOf", []) if each != {"type": "null"}]
+    schema = (members[0] | schema) if len(members) == 1 else schema
+    schema.pop("description", None)
+    if pattern := schema.get("pattern"):
+        schema["pattern"] = portable(pattern)
+    for bound in ("minimum", "maximum"):
+        if bound in schema:
+            schema[bound] = int(schema[bound])
+    whole = {name: value for name, value in parameter.items() if name not in _NOISE} | {"schema": schema}
+    if description := DESCRIPTIONS.get(parameter["name"]):
+        whole = {"description": description} | whole
+    if (example := PARAMETERS.get(parameter["name"])) is not None:
+        whole["example"] = example
+    return whole
+
+
+def headers_sent(route: Route) -> Iterator[JsonObject]:
+    """Request headers that the layers around the route read."""
+    if route.method == "get" and route.handler.media_type != STREAM:
+        yield _header_sent("If-None-Match", "An ETag: 304 if the answer still has it.", {"maxLength": 2000})
+    if route.body and route.body.encodings:
+        yield _header_sent(
+            "Content-Encoding", "How the body is compressed.", {"enum": [*route.body.encodings]}
+        )
+
+
+def _header_sent(name: str, description: str, schema: JsonObject) -> JsonObject:
+    header = {
+        "name": name,
+        "in": "header",
+        "description": description,
+        "required": False,
+        "schema": {"type": "string"} | schema,
+    }
+    return header | ({"example": PARAMETERS[name]} if name in PARAMETERS else {})
