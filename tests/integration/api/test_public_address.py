@@ -123,7 +123,7 @@ async def test_absolute_links_begin_with_the_public_address(reached: Client) -> 
     listed = await reached.get("/v1/tools?limit=1&sort=new")
     assert listed.headers["link"].startswith(f"<{BASE}/v1/tools?")
     assert (await reached.get("/schema/openapi.json")).json()["servers"] == [{"url": BASE}]
-    assert 'data-schema="/ship/schema/openapi.json"' in (await reached.get("/schema/swagger")).text
+    assert 'href="/ship/schema/openapi.json"' in (await reached.get("/schema/swagger")).text
     missing = await reached.get("/nothing", headers={"Accept": "text/html"})
     assert missing.status_code == 404
     assert 'href="/ship/"' in missing.text
