@@ -36,7 +36,7 @@ class Held:
             route.continue_()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def pair(site: str, editor_key: str) -> tuple[str, str]:
     """Two tools without votes."""
     slugs = f"a-{uuid4().hex[:12]}", f"b-{uuid4().hex[:12]}"
@@ -81,13 +81,16 @@ def test_two_tabs_are_one_visitor(visit: Visit, comparison: Page) -> None:
     other = visit.open(comparison.url.removeprefix(visit.site))
     held = Held(visit.context)
     press(comparison, "left", "Ship")
-    press(other, "left", "Skip")
-    press(other, "right", "Ship")
+    press(other, "left", "Ship")
+    press(other, "right", "Skip")
     held.release(comparison, 3)
     wait_until(lambda: len(visitors(visit)) == 1)
     for page in (comparison, other):
+        expect(side(page, "left").locator("[data-part=total]")).to_have_text("1")
+        expect(side(page, "right").locator("[data-part=total]")).to_have_text("1")
         page.reload()
-        pressed(page, "right", "Ship")
+        pressed(page, "left", "Ship")
+        pressed(page, "right", "Skip")
     assert comparison.evaluate("localStorage.getItem('shiplog-claim')") is None
 
 
