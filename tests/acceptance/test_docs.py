@@ -116,6 +116,15 @@ def test_architecture_fits_two_pages() -> None:
     assert len((ROOT / "ARCHITECTURE.md").read_text().splitlines()) <= 120
 
 
+ENVIRONMENT = {
+    "DATABASE_URL",
+    "REDIS_URL",
+    "SHIPLOG_PUBLIC_URL",
+    "SHIPLOG_SECRET",
+    "SHIPLOG_TRUSTED_PROXIES",
+}
+
+
 def test_compose_runs_what_up_runs() -> None:
     services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
     assert set(services) == {"postgres", "valkey", "migrate", "api", "worker"}
@@ -123,7 +132,7 @@ def test_compose_runs_what_up_runs() -> None:
     assert services["postgres"]["volumes"] == ["postgres:/var/lib/postgresql"]
     for name, command in {"migrate": "migrate", "api": "serve", "worker": "work"}.items():
         assert services[name]["command"].split()[:2] == ["shiplog", command]
-        assert set(services[name]["environment"]) == {"DATABASE_URL", "REDIS_URL", "SHIPLOG_SECRET"}
+        assert set(services[name]["environment"]) == ENVIRONMENT
         assert "postgres" in services[name]["depends_on"] or "migrate" in services[name]["depends_on"]
     assert all("healthcheck" in services[name] for name in ("postgres", "valkey", "api", "worker"))
 

@@ -77,8 +77,10 @@ def cookies_named(connection: Connection, name: str) -> list[str]:
 def _reported_address(scope: HTTPScope, proxies: Sequence[Network]) -> PublicAddress:
     """What trusted proxies report. The Host header alone names no host: anybody may send any."""
     unknown = _UNKNOWN[scope.get("scheme") or "http"]
+    if not proxies:
+        return unknown
     connection: Connection = Connection(scope)
-    passed = proxies_passed(connection, proxies) if proxies else 0
+    passed = proxies_passed(connection, proxies)
     if not passed:
         return unknown
     scheme = _reported(connection, "x-forwarded-proto", passed).lower()

@@ -1,4 +1,4 @@
-"""`shiplog serve`: errors at the start."""
+"""`shiplog serve` and `shiplog up`: errors at the start, and the addresses that are printed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ import os
 import socket
 import subprocess
 import sys
+
+import pytest
+
+from services.cli.commands import up
+from services.public_address import parse_public_url
 
 # It listens before it connects to the database.
 NO_DATABASE = {
@@ -26,3 +31,28 @@ def test_the_error_for_a_taken_port_is_one_line() -> None:
     assert "Choose another --host or --port." in message
     assert "backtrace" not in message
     assert "Traceback" not in message
+
+
+@pytest.mark.parametrize("command", ["serve", "work", "up"])
+def test_the_error_for_a_wrong_public_url_is_one_line(command: str) -> None:
+    environ = os.environ | NO_DATABASE | {"SHIPLOG_PUBLIC_URL": "foo"}
+    ended = subprocess.run(
+        [sys.executable, "-m", "services.cli", command],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("shiplog: SHIPLOG_PUBLIC_URL is 'foo': ")
+    assert ended.stderr.count("\n") == 1
+
+
+async def test_up_prints_the_public_address_before_the_ready_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(up, "_is_ready", lambda url: True)
+    public = parse_public_url("https://verdicts.example/ship")
+    await up._announce_ready(["http://127.0.0.1:8000"], None, public)
+    printed = capsys.readouterr().out.splitlines()
+    assert printed == ["public https://verdicts.example/ship", "ready http://127.0.0.1:8000"]
