@@ -14,6 +14,7 @@ from litestar.openapi.spec import License
 from litestar.types import ControllerRouterHandler
 
 from services.api.http.admission import AdmissionControl, bound_requests, limit_in_flight
+from services.api.http.allowed_methods import AllowedMethods
 from services.api.http.app_state import set_app_state
 from services.api.http.caching import NOSNIFF
 from services.api.http.conditional import answer_conditionally
@@ -148,7 +149,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
         exception_handlers={Exception: _answer_problem},
         response_headers=NOSNIFF,
         before_request=_reject_repeated_parameters,
-        plugins=[collector],
+        plugins=[collector, AllowedMethods()],
         openapi_config=DocumentConfig(
             title="Shiplog",
             version="1.0.0",

@@ -45,8 +45,14 @@ def _security(access: Access) -> list[JsonObject]:
 def _request_body(body: Body, schemas: Schemas) -> JsonObject:
     return {
         "required": body.required,
-        "content": {media: _content(media, each, schemas) for media, each in body.content.items()},
+        "content": {media: _content_sent(media, each, schemas) for media, each in body.content.items()},
     }
+
+
+def _content_sent(media_type: str, type: Any, schemas: Schemas) -> JsonObject:
+    """A body that is no JSON is a file to generators of clients."""
+    content = _content(media_type, type, schemas)
+    return content if type is not str else content | {"schema": {"type": "string", "format": "binary"}}
 
 
 def _content(media_type: str, type: Any, schemas: Schemas) -> JsonObject:

@@ -35,7 +35,7 @@ def complete_parameter(parameter: JsonObject) -> JsonObject:
 def headers_sent(route: Route) -> Iterator[JsonObject]:
     """Request headers that the layers around the route read."""
     if route.method == "get" and route.handler.media_type != STREAM:
-        yield _header_sent("If-None-Match", "An ETag: 304 if the answer still has it.", {"maxLength": 2000})
+        yield _header_sent("If-None-Match", "An ETag: 304 if the answer still has it.", {})
     if route.body and route.body.encodings:
         yield _header_sent(
             "Content-Encoding", "How the body is compressed.", {"enum": [*route.body.encodings]}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from inspect import cleandoc
 from typing import Any
 
 import msgspec
+from msgspec import NODEFAULT
 from msgspec.inspect import DateTimeType, DictType, Field, StructType, Type, UnionType, type_info
 
 from domain.shared.types import END
@@ -26,11 +27,12 @@ class Schemas:
         schemas, components = msgspec.json.schema_components(distinct, ref_template=_REF + "{name}")
         self.components = {_short(name): _rename(schema) for name, schema in components.items()}
         self._of: dict[Any, JsonObject] = dict(zip(distinct, map(_rename, schemas), strict=True))
-        for struct in _structs(distinct):
-            _mark_times(struct, self.components)
+        structs = {_name_of(struct): struct for struct in _structs(distinct)}
         requests = self._reachable(map(self.of, sent))
-        for name in self.components.keys() - requests:
-            _require_all(self.components[name])
+        for name in self.components.keys() & structs.keys():
+            _mark_times(structs[name], self.components[name])
+            if name not in requests and not _omits_defaults(structs[name]):
+                _require_all(structs[name], self.components[name])
 
     def of(self, type: Any) -> JsonObject:
         return self._of[type]
@@ -71,17 +73,22 @@ def _rename(schema: Any) -> Any:
     if not isinstance(schema, dict):
         return schema
     copy = {key: _as_json(value) if key == "default" else _rename(value) for key, value in schema.items()}
-    if isinstance(ref := copy.get("$ref"), str):
-        copy["$ref"] = _REF + _short(ref.removeprefix(_REF))
-    if isinstance(pattern := copy.get("pattern"), str):
-        copy["pattern"] = portable(pattern)
-    if isinstance(description := copy.get("description"), str):
-        copy["description"] = cleandoc(description).replace("``", "`")
-    if isinstance(title := copy.get("title"), str):
-        copy["title"] = _short(re.sub(r"\W", "_", title))
-    if isinstance(values := copy.get("enum"), list) and all(isinstance(value, str) for value in values):
+    for key, amend in _AMENDMENTS.items():
+        if isinstance(text := copy.get(key), str):
+            copy[key] = amend(text)
+    if copy.get("items") is False:
+        del copy["items"]  # minItems and maxItems say so too, and generators expect a schema
+    if all(isinstance(value, str) for value in copy.get("enum", [0])):
         copy = {"type": "string"} | copy
     return copy
+
+
+_AMENDMENTS: dict[str, Callable[[str], str]] = {
+    "$ref": lambda ref: _REF + _short(ref.removeprefix(_REF)),
+    "pattern": portable,
+    "description": lambda text: cleandoc(text).replace("``", "`"),
+    "title": lambda title: _short(re.sub(r"\W", "_", title)),
+}
 
 
 def _as_json(value: object) -> Any:
@@ -99,11 +106,15 @@ def _refs(schema: Any) -> Iterator[str]:
             yield from _refs(value)
 
 
-def _require_all(schema: JsonObject) -> None:
-    """An answer has all its fields, also those that have a default."""
-    schema["required"] = list(schema.get("properties", {}))
+def _require_all(struct: StructType, schema: JsonObject) -> None:
+    """An answer has all its fields, also those that have a default, unless that is "unset"."""
+    schema["required"] = [field.encode_name for field in struct.fields if not _may_be_unset(field)]
     for field in schema.get("properties", {}).values():
         field.pop("default", None)
+
+
+def _may_be_unset(field: Field) -> bool:
+    return not field.required and field.default is NODEFAULT and field.default_factory is NODEFAULT
 
 
 def _structs(types: Iterable[Any]) -> list[StructType]:
@@ -130,17 +141,20 @@ def _children(type: Any) -> list[Type]:
     return [each for each in (*fields, *single, *several, nested) if isinstance(each, Type)]
 
 
-def _mark_times(struct: StructType, components: Mapping[str, JsonObject]) -> None:
-    """msgspec leaves the format out, since a ``datetime`` might lack its zone; ours never do."""
-    schema = components.get(_short(re.sub(r"[^\w.]", "_", _name_of(struct))))
-    for field in struct.fields if schema else ():
-        _mark(field.type, schema["properties"][field.encode_name])  # type: ignore[index]
-
-
 def _name_of(struct: StructType) -> str:
+    """The name of its schema: that of the type, after its argument's if it is generic."""
     arguments = getattr(struct.cls, "__args__", ())
-    name: str = struct.cls.__name__
-    return f"{name}[{','.join(each.__name__ for each in arguments)}]" if arguments else name
+    return "".join(each.__name__ for each in (*arguments, struct.cls))
+
+
+def _omits_defaults(struct: StructType) -> bool:
+    return bool(getattr(struct.cls, "__origin__", struct.cls).__struct_config__.omit_defaults)
+
+
+def _mark_times(struct: StructType, schema: JsonObject) -> None:
+    """msgspec leaves the format out, since a ``datetime`` might lack its zone; ours never do."""
+    for field in struct.fields:
+        _mark(field.type, schema["properties"][field.encode_name])
 
 
 def _mark(type: Type, schema: JsonObject) -> None:

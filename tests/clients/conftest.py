@@ -1,0 +1,43 @@
+"""An instance for generated clients, which adopt rulebooks and cut over replays, and its document."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.instances import start_instance
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where the clients call, with what, and the document they are generated from."""
+
+    url: str
+    key: str
+    session: str
+    user: str
+    password: str
+    document: Path
+
+    def names(self, prefix: str) -> dict[str, str]:
+        """What calls find under ``{name}`` before anything is saved."""
+        return {"prefix": prefix, "user": self.user, "password": self.password}
+
+
+@pytest.fixture(scope="package")
+def clients_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("clients")
+    with start_instance(folder / "data") as instance:
+        made = json.loads(instance.command("users", "create", "ada", "--role", "editor", "--json"))
+        document = folder / "openapi.json"
+        with httpx.Client(base_url=instance.url) as client:
+            document.write_bytes(client.get("/schema/openapi.json").content)
+            opened = client.post("/v1/session", json={"name": "ada", "password": made["password"]})
+            session = opened.cookies["shiplog_session"]
+        key = instance.create_key("votes:write", "catalogue:write", "read")
+        yield Site(instance.url, key, session, "ada", made["password"], document)
