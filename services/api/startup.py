@@ -10,6 +10,7 @@ from functools import partial
 
 from domain.shared.log import Shard
 from domain.voting.votes import Outcome
+from eventstore import deadlines
 from eventstore.appender import Appenders
 from eventstore.casts import CastResult
 from eventstore.heads import count_shards
@@ -35,13 +36,18 @@ _DIRECTORY_SECONDS = 0.5  # the longest time a tool that was retired through ano
 
 @asynccontextmanager
 async def open_app_state(settings: Settings) -> AsyncIterator[AppState]:
-    pool, wakeups = await open_pool(settings), Wakeups(settings.redis_url)
+    pool, wakeups = await open_pool(settings, seconds=deadlines.USE_SECONDS_MAX), Wakeups(settings.redis_url)
     shards, tool_directory, identity = await count_shards(pool), ToolDirectory(pool), Identity(settings, pool)
     rate_limiter = await RateLimiter(settings).open()
     on_committed, on_appended = _commit_hooks(wakeups)
-    commits = BulkCommits(pool, shards, _BULK_COMMITS_MAX, on_committed)
+    commits = BulkCommits(pool, shards, _BULK_COMMITS_MAX, on_committed, seconds=deadlines.USE_SECONDS_MAX)
     appenders = Appenders(
-        pool, shards, on_appended, queue_max=settings.queue_per_shard, batch_max=settings.group
+        pool,
+        shards,
+        on_appended,
+        queue_max=settings.queue_per_shard,
+        batch_max=settings.group,
+        timeout_seconds=deadlines.USE_SECONDS_MAX,
     )
     broadcast = Broadcast(partial(read_tallies_by_slug, pool), wakeups, settings.connections // 2)
 

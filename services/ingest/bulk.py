@@ -18,6 +18,7 @@ from domain.voting.votes import Outcome
 from eventstore import ids
 from eventstore.cast_batch import CastBatch
 from eventstore.casts import FirstVoteHeuristic, append_batch, outcomes
+from eventstore.deadlines import Deadline, limited_by
 from eventstore.tool_directory import ToolDirectory
 from services.auth.identity import Identity
 from services.ingest.ndjson_votes import BadLine, DecodedLines, count_lines, decode
@@ -56,18 +57,35 @@ class BulkResult(Struct):
 
 
 class BulkCommits:
-    """The commits of all bulk ingests of a process: one in flight per shard, and at most ``commits_max`` in all."""
+    """The commits of all bulk ingests of a process: one in flight per shard, and at most ``commits_max`` in all.
 
-    def __init__(self, pool: Pool[Record], shards: int, commits_max: int, on_committed: OnCommitted) -> None:
-        self.shards, self._pool, self._on_committed = shards, pool, on_committed
+    A batch is stored within ``seconds``, with its turn awaited, or raises TimeoutError or what append_batch raises.
+    """
+
+    def __init__(
+        self,
+        pool: Pool[Record],
+        shards: int,
+        commits_max: int,
+        on_committed: OnCommitted,
+        *,
+        seconds: float | None = None,
+    ) -> None:
+        self.shards, self._pool, self._on_committed, self._seconds = shards, pool, on_committed, seconds
         self._slots = asyncio.Semaphore(commits_max)
         self._shard_locks = [asyncio.Lock() for _ in range(shards + 1)]
         self._heuristics = [FirstVoteHeuristic() for _ in range(shards + 1)]
 
     async def append(self, shard: Shard, batch: CastBatch) -> Counter[Outcome]:
         # The shard's lock first: a batch that waits for it takes no slot from other shards.
-        async with self._shard_locks[shard], self._slots, self._pool.acquire() as conn:
-            counts = outcomes(await append_batch(conn, shard, batch, self._heuristics[shard]))
+        with limited_by(Deadline(self._seconds) if self._seconds else None):
+            async with (
+                asyncio.timeout(self._seconds),
+                self._shard_locks[shard],
+                self._slots,
+                self._pool.acquire() as conn,
+            ):
+                counts = outcomes(await append_batch(conn, shard, batch, self._heuristics[shard]))
         self._on_committed(shard, counts)
         return counts
 

@@ -13,6 +13,7 @@ from typing import Any, cast
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPResponseStartEvent, Message, Receive, Scope, Send
 
+from eventstore.deadlines import Deadline, limited_by
 from services.api.http.problems import HttpRejected, messages
 
 IN_FLIGHT_MAX = 1_000  # requests inside the framework that have no answer yet
@@ -107,7 +108,8 @@ def bound_requests(app: ASGIApp, admission: AdmissionControl) -> ASGIApp:
             return
         request = BoundedRequest(admission, scope, receive, send)
         try:
-            await app(scope, request.receive, request.send)
+            with limited_by(request.deadline):
+                await app(scope, request.receive, request.send)
         finally:
             request.end()
 
@@ -119,13 +121,26 @@ class BoundedRequest:
 
     A bulk body is processed as it arrives and may take long, so its 10 s start again with each part, and its memory is
     not counted; the number of bulk requests is limited instead.
+
+    ``deadline`` of its uses of the database starts again with each part of the body. A bulk request has none: each of its
+    batches has its own.
     """
 
-    __slots__ = ("_admission", "_body_bytes", "_bulk", "_complete", "_receive", "_send", "_started")
+    __slots__ = (
+        "_admission",
+        "_body_bytes",
+        "_bulk",
+        "_complete",
+        "_receive",
+        "_send",
+        "_started",
+        "deadline",
+    )
 
     def __init__(self, admission: AdmissionControl, scope: Scope, receive: Receive, send: Send) -> None:
         self._admission, self._receive, self._send = admission, receive, send
         self._bulk = scope["path"] == admission.bulk_path
+        self.deadline = None if self._bulk else Deadline()
         self._body_bytes, self._started, self._complete = 0, 0.0, False
 
     async def receive(self) -> Any:
@@ -137,7 +152,8 @@ class BoundedRequest:
         detail = _BULK_STALLED if self._bulk else _TOO_SLOW
         message = cast(Any, await self._admission.receive_in_time(self._receive, self._started, detail))
         self._complete = not message.get("more_body")
-        if not self._bulk:
+        if self.deadline is not None:
+            self.deadline.renew()
             self._reserve(len(message.get("body", b"")))
         return message
 
