@@ -15,8 +15,9 @@ from eventstore.appender import Appenders
 from eventstore.casts import CastResult
 from eventstore.heads import count_shards
 from eventstore.tool_directory import ToolDirectory
-from services.api.http.app_state import AppState, BulkSlots
+from services.api.http.app_state import AppState
 from services.api.http.broadcast import Broadcast
+from services.api.http.bulk_slots import BulkSlots
 from services.api.http.metrics import observe_commit
 from services.api.http.rate_limiter import RateLimiter
 from services.api.views.tallies import read_tallies_by_slug
@@ -28,7 +29,6 @@ from services.wakeups import Wakeups
 from services.webhooks.secrets import WebhookSecrets
 
 # Per process. Single votes have the rest of the pool's connections.
-_BULK_REQUESTS_MAX = 8
 _BULK_COMMITS_MAX = 3
 _BULK_BAD_LINES_MAX = 10_000  # of one request
 _DIRECTORY_SECONDS = 0.5  # the longest time a tool that was retired through another process takes votes here
@@ -63,7 +63,7 @@ async def open_app_state(settings: Settings) -> AsyncIterator[AppState]:
             appenders=appenders,
             broadcast=broadcast,
             rate_limiter=rate_limiter,
-            bulk_slots=BulkSlots(_BULK_REQUESTS_MAX),
+            bulk_slots=BulkSlots(),
             open_bulk_ingest=open_bulk_ingest,
             webhook_secrets=WebhookSecrets(settings),
             webhook_networks=settings.webhook_networks,

@@ -46,6 +46,11 @@ class BulkResult(Struct):
     rejected_total: int = 0
     rejected: list[BadLine] = []
 
+    @property
+    def stored(self) -> int:
+        """Lines that are in the log now, or whose ballot has a newer vote."""
+        return self.counted + self.unchanged + self.superseded
+
     def reject(self, bad: Sequence[BadLine]) -> None:
         self.rejected_total += len(bad)
         self.rejected += bad[: REJECTED_LISTED_MAX - len(self.rejected)]
@@ -137,6 +142,11 @@ class BulkIngest:
                 await self._commit(Shard(shard))
         await asyncio.gather(*self._in_flight.values())
         return self.result
+
+    async def finish_without_pending(self) -> BulkResult:
+        """Drop the incomplete batches, and wait for the commits in flight."""
+        self._batches = [CastBatch() for _ in self._batches]
+        return await self.finish()
 
     def abandon(self) -> None:
         for task in self._in_flight.values():

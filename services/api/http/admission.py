@@ -27,12 +27,17 @@ _BODY_SECONDS = 10.0
 _ANSWER_SECONDS = 60.0
 _WATCH_SECONDS = 0.25
 _TOO_SLOW = "The body did not arrive within 10 seconds. Nothing was stored."
-_BULK_STALLED = (
-    "No more of the body arrived for 10 seconds. Send it again: a line that has an id counts only once."
-)
+_BULK_STALLED = "No more of the body arrived for 10 seconds."
 _CLOSE = (b"connection", b"close")
 _CLOSING = {"Connection": "close"}
 _RETRY_CLOSING = {"Retry-After": "1", **_CLOSING}
+
+
+class BodyStalled(HttpRejected):
+    """No more of a body arrived in time."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(408, "too-slow", detail, _CLOSING)
 
 
 class AdmissionControl:
@@ -61,7 +66,7 @@ class AdmissionControl:
                 task.cancel()
 
     async def receive_in_time(self, receive: Receive, started: float, detail: str = _TOO_SLOW) -> Message:
-        """The next part of a body. Raises HttpRejected 408 with ``detail`` 10 s after ``started``.
+        """The next part of a body. Raises BodyStalled with ``detail`` 10 s after ``started``.
 
         ``watch`` cancels the task then: a timer for each request would cost more than the rest of this function.
         """
@@ -73,7 +78,7 @@ class AdmissionControl:
             if task not in self.overdue:
                 raise
             task.uncancel()
-            raise HttpRejected(408, "too-slow", detail, _CLOSING) from None
+            raise BodyStalled(detail) from None
         finally:
             self.receiving.pop(task, None)
             self.overdue.discard(task)

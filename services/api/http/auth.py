@@ -140,6 +140,12 @@ async def key_of(connection: Connection) -> ApiKey | None:
     )
 
 
+async def is_key_valid(connection: Connection) -> bool:
+    """Whether the key of a request that has begun is still valid."""
+    _, _, token = connection.headers.get("authorization", "").partition(" ")
+    return await _identity(connection).api_key(token) is not None
+
+
 async def login_of(connection: Connection) -> Login | None:
     return await _identity(connection).login(connection.cookies.get(SESSION_COOKIE))
 
