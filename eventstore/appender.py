@@ -14,6 +14,7 @@ from asyncpg import Pool, Record
 
 from domain.shared.log import Shard, shard_of
 from eventstore.casts import CastResult, FirstVoteHeuristic, PendingCast, append_casts
+from eventstore.deadlines import USE_SECONDS_MAX, Deadline, end_of_use, limited_by
 
 # The data of one cast is at fault, not the connection.
 REJECTED_DATA = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
@@ -28,13 +29,19 @@ UNKNOWN_OUTCOME = (
 
 _TURN_WAIT_SECONDS_MAX = 0.02
 _GROWTH_MIN = 1.125  # of a batch in one pass of the event loop, to wait for another pass
+_COMMIT_SHARE_MIN = 1 / 3  # of a cast's time, left when its commit begins
 
-QueuedCast = tuple[PendingCast, "Future[CastResult]"]
+# The cast, its result, and the time on the event loop's clock by which it has one.
+QueuedCast = tuple[PendingCast, "Future[CastResult]", float]
 OnAppended = Callable[[Shard, Sequence[CastResult]], None]
 
 
 class Overloaded(Exception):
     """The queue of votes is full. Nothing was stored; send the same vote again in a second."""
+
+
+class WaitedTooLong(Overloaded):
+    """The votes before this one took too long to store. Nothing was stored; send the same vote again in a second."""
 
 
 class CommitUnknown(Exception):
@@ -90,18 +97,18 @@ class Appender:
         return len(self._queued)
 
     def append(self, cast: PendingCast) -> Future[CastResult]:
-        """The result, set after the commit, or CommitUnknown. Raises Overloaded when the queue is full."""
+        """The result, set after the commit, CommitUnknown or WaitedTooLong. Raises Overloaded when the queue is full."""
         if len(self._queued) >= self._queue_max:
             raise Overloaded
         result: Future[CastResult] = self._loop.create_future()
-        self._queued.append((cast, result))
+        self._queued.append((cast, result, end_of_use(self._timeout_seconds)))
         self._arrived.set()
         return result
 
     async def close(self) -> None:
         """Commit what is queued, then stop."""
         while self._queued:
-            await asyncio.wait([result for _, result in self._queued])
+            await asyncio.wait([result for _, result, _ in self._queued])
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
@@ -123,14 +130,26 @@ class Appender:
 
     async def _commit_next(self) -> None:
         batch = list(islice(self._queued, self._batch_max))
-        await self._commit(batch)
+        if in_time := self._in_time(batch):
+            deadline = Deadline()
+            deadline.at = min(end for _, _, end in in_time)
+            with limited_by(deadline):
+                await self._commit(in_time)
         for _ in batch:
             self._queued.popleft()
+
+    def _in_time(self, batch: list[QueuedCast]) -> list[QueuedCast]:
+        """The casts that have time for a commit; the others fail."""
+        latest = self._loop.time() + self._timeout_seconds * _COMMIT_SHARE_MIN
+        if late := [queued for queued in batch if queued[2] < latest]:
+            _fail(late, WaitedTooLong())
+            return [queued for queued in batch if queued[2] >= latest]
+        return batch
 
     async def _commit(self, batch: list[QueuedCast]) -> None:
         """Commit a batch. When the database rejects a cast's data, each half is committed separately."""
         try:
-            results = await self._append([cast for cast, _ in batch])
+            results = await self._append([cast for cast, _, _ in batch])
             _succeed(batch, results)
             self._on_appended(self._shard, results)
         except REJECTED_DATA as error:
@@ -145,18 +164,18 @@ class Appender:
             _fail(batch, error)
 
     async def _append(self, casts: list[PendingCast]) -> list[CastResult]:
-        async with asyncio.timeout(self._timeout_seconds), self._pool.acquire() as conn:
+        async with self._pool.acquire(timeout=self._timeout_seconds) as conn:
             return await append_casts(conn, self._shard, casts, self._heuristic)
 
 
 def _succeed(batch: list[QueuedCast], results: list[CastResult]) -> None:
-    for (_, waiting), result in zip(batch, results, strict=True):
+    for (_, waiting, _), result in zip(batch, results, strict=True):
         if not waiting.done():
             waiting.set_result(result)
 
 
 def _fail(batch: list[QueuedCast], error: Exception) -> None:
-    for _, waiting in batch:
+    for _, waiting, _ in batch:
         if not waiting.done():
             waiting.set_exception(error)
 
@@ -172,7 +191,7 @@ class Appenders:
         *,
         queue_max: int = 20_000,
         batch_max: int = 1_000,
-        timeout_seconds: float = 3.0,
+        timeout_seconds: float = USE_SECONDS_MAX,
     ) -> None:
         self._shards, turns = shards, CommitTurns()
         self._appenders = {

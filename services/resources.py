@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from typing import Any
 
 import asyncpg
 from asyncpg import Connection, InterfaceError, InternalClientError, Pool, PostgresError, Record
 from msgspec import Struct
 
+from eventstore.deadlines import DeadlinePool
 from eventstore.sealed.seal import SealPlan
 from eventstore.sealed.store import Store
 from services.settings import Settings, SettingsError
@@ -36,17 +39,24 @@ class NotDurable(Exception):
 
 
 async def open_pool(
-    settings: Settings, *, session: Mapping[str, str] = {}, size: int | None = None
-) -> Pool[Record]:
-    """Connections with the app's role; ``session`` overrides settings. Raises NotDurable if a crash of Postgres could lose commits."""
-    pool = await asyncpg.create_pool(
+    settings: Settings,
+    *,
+    session: Mapping[str, str] = {},
+    size: int | None = None,
+    seconds: float | None = None,
+) -> DeadlinePool:
+    """Connections with the app's role; ``session`` overrides settings, ``seconds`` limits each use of a connection.
+
+    Raises NotDurable if a crash of Postgres could lose commits.
+    """
+    pool = await DeadlinePool(
         settings.database_url,
-        min_size=0,
-        max_size=size or settings.pool_size,
+        size=size or settings.pool_size,
+        seconds=seconds,
+        connect=_connect,
         timeout=5,
-        command_timeout=600,
+        command_timeout=600 if seconds is None else seconds,
         server_settings={**_APP, **session},
-        init=_set_jsonb_codec,
         reset=_reset,
     )
     try:
@@ -85,6 +95,18 @@ async def _reset(conn: Connection[Record]) -> None:
     """Skip asyncpg's RESET, a round trip: no code here changes a session. Only an open transaction is rolled back."""
     if conn.is_in_transaction():
         await conn.reset()
+
+
+async def _connect(*args: Any, **kwargs: Any) -> Connection[Record]:
+    """Aborts a connection that is not ready in time. The pool's ``init`` would close it, and wait for the server."""
+    conn: Connection[Record] = await asyncpg.connect(*args, **kwargs)
+    try:
+        async with asyncio.timeout(kwargs["timeout"]):
+            await _set_jsonb_codec(conn)
+    except BaseException:
+        conn.terminate()
+        raise
+    return conn
 
 
 async def _set_jsonb_codec(conn: Connection[Record]) -> None:

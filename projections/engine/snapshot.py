@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
 
@@ -11,7 +11,6 @@ from asyncpg.pool import PoolConnectionProxy
 from msgspec import Struct
 
 from domain.shared.log import Position
-from eventstore.polling import poll_until
 from projections.engine.projection import Projection
 from projections.engine.upcasting import with_events
 
@@ -33,7 +32,6 @@ SELECT max(e.recorded_at)
  CROSS JOIN LATERAL (SELECT recorded_at FROM events
                       WHERE events.shard = shown.shard AND events.position = shown.position LIMIT 1) AS e
 """
-IS_REACHED = "SELECT min(position) >= $2 FROM checkpoints WHERE shard = $1 AND projection = ANY($3)"
 
 
 class Freshness(Struct, frozen=True):
@@ -91,16 +89,3 @@ class Snapshot:
 async def take_snapshot(pool: Pool[Record]) -> AsyncIterator[Snapshot]:
     async with pool.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
         yield Snapshot(conn)
-
-
-async def wait_for_positions(
-    pool: Pool[Record], projections: Sequence[Projection], wanted: Sequence[Position], seconds: float = 2.0
-) -> None:
-    """Return once the read models have folded the wanted positions; raise ReadModelBehind after ``seconds``."""
-    names = [projection.name for projection in projections]
-
-    async def reached() -> bool:
-        return all([await pool.fetchval(IS_REACHED, at.shard, at.number, names) for at in wanted])
-
-    if not await poll_until(reached, seconds):
-        raise ReadModelBehind

@@ -14,8 +14,7 @@ from domain.rulebooks.rulebook import Label
 from domain.shared.log import Position
 from domain.timeline.flips import Flip, LogOrder
 from eventstore.as_of_positions import READ_RECORDED_AT, NoSuchEvent
-from eventstore.polling import poll_until
-from projections.engine.snapshot import Freshness, ReadModelBehind
+from projections.engine.snapshot import Freshness
 from projections.engine.upcasting import with_upcasts
 from projections.flips.store import ConnectionOrPool, flip_of, read_frontier
 
@@ -58,7 +57,6 @@ SELECT s.slug, coalesce(c.details->>'name', s.slug), e.id, CASE WHEN e.shard = 0
   JOIN public.events AS e ON e.shard = f.shard AND e.position = f.position
  ORDER BY f.ord
 """)
-IS_REACHED = "SELECT position >= $2 FROM flips_frontier WHERE shard = $1"
 
 
 class FlipDetails(Struct, frozen=True):
@@ -143,16 +141,6 @@ async def order_of(pool: Pool[Record], position: Position) -> LogOrder:
     if recorded_at is None:
         raise NoSuchEvent(position=position)
     return LogOrder(recorded_at, position.shard, position.number)
-
-
-async def wait_for_flips(pool: Pool[Record], wanted: Sequence[Position], seconds: float = 2.0) -> None:
-    """Return once the flips up to these positions are known. Raises ReadModelBehind after ``seconds``."""
-
-    async def reached() -> bool:
-        return all([await pool.fetchval(IS_REACHED, at.shard, at.number) for at in wanted])
-
-    if not await poll_until(reached, seconds):
-        raise ReadModelBehind
 
 
 def _columns(orders: dict[int, LogOrder]) -> tuple[list[object], ...]:

@@ -10,12 +10,14 @@ from functools import partial
 
 from domain.shared.log import Shard
 from domain.voting.votes import Outcome
+from eventstore import deadlines
 from eventstore.appender import Appenders
 from eventstore.casts import CastResult
 from eventstore.heads import count_shards
 from eventstore.tool_directory import ToolDirectory
-from services.api.http.app_state import AppState, BulkSlots
+from services.api.http.app_state import AppState
 from services.api.http.broadcast import Broadcast
+from services.api.http.bulk_slots import BulkSlots
 from services.api.http.metrics import observe_commit
 from services.api.http.rate_limiter import RateLimiter
 from services.api.views.tallies import read_tallies_by_slug
@@ -27,7 +29,6 @@ from services.wakeups import Wakeups
 from services.webhooks.secrets import WebhookSecrets
 
 # Per process. Single votes have the rest of the pool's connections.
-_BULK_REQUESTS_MAX = 8
 _BULK_COMMITS_MAX = 3
 _BULK_BAD_LINES_MAX = 10_000  # of one request
 _DIRECTORY_SECONDS = 0.5  # the longest time a tool that was retired through another process takes votes here
@@ -35,13 +36,18 @@ _DIRECTORY_SECONDS = 0.5  # the longest time a tool that was retired through ano
 
 @asynccontextmanager
 async def open_app_state(settings: Settings) -> AsyncIterator[AppState]:
-    pool, wakeups = await open_pool(settings), Wakeups(settings.redis_url)
+    pool, wakeups = await open_pool(settings, seconds=deadlines.USE_SECONDS_MAX), Wakeups(settings.redis_url)
     shards, tool_directory, identity = await count_shards(pool), ToolDirectory(pool), Identity(settings, pool)
     rate_limiter = await RateLimiter(settings).open()
     on_committed, on_appended = _commit_hooks(wakeups)
-    commits = BulkCommits(pool, shards, _BULK_COMMITS_MAX, on_committed)
+    commits = BulkCommits(pool, shards, _BULK_COMMITS_MAX, on_committed, seconds=deadlines.USE_SECONDS_MAX)
     appenders = Appenders(
-        pool, shards, on_appended, queue_max=settings.queue_per_shard, batch_max=settings.group
+        pool,
+        shards,
+        on_appended,
+        queue_max=settings.queue_per_shard,
+        batch_max=settings.group,
+        timeout_seconds=deadlines.USE_SECONDS_MAX,
     )
     broadcast = Broadcast(partial(read_tallies_by_slug, pool), wakeups, settings.connections // 2)
 
@@ -57,7 +63,7 @@ async def open_app_state(settings: Settings) -> AsyncIterator[AppState]:
             appenders=appenders,
             broadcast=broadcast,
             rate_limiter=rate_limiter,
-            bulk_slots=BulkSlots(_BULK_REQUESTS_MAX),
+            bulk_slots=BulkSlots(),
             open_bulk_ingest=open_bulk_ingest,
             webhook_secrets=WebhookSecrets(settings),
             webhook_networks=settings.webhook_networks,

@@ -18,6 +18,7 @@ from domain.voting.votes import Outcome
 from eventstore import ids
 from eventstore.cast_batch import CastBatch
 from eventstore.casts import FirstVoteHeuristic, append_batch, outcomes
+from eventstore.deadlines import Deadline, limited_by
 from eventstore.tool_directory import ToolDirectory
 from services.auth.identity import Identity
 from services.ingest.ndjson_votes import BadLine, DecodedLines, count_lines, decode
@@ -45,6 +46,11 @@ class BulkResult(Struct):
     rejected_total: int = 0
     rejected: list[BadLine] = []
 
+    @property
+    def stored(self) -> int:
+        """Lines that are in the log now, or whose ballot has a newer vote."""
+        return self.counted + self.unchanged + self.superseded
+
     def reject(self, bad: Sequence[BadLine]) -> None:
         self.rejected_total += len(bad)
         self.rejected += bad[: REJECTED_LISTED_MAX - len(self.rejected)]
@@ -56,18 +62,35 @@ class BulkResult(Struct):
 
 
 class BulkCommits:
-    """The commits of all bulk ingests of a process: one in flight per shard, and at most ``commits_max`` in all."""
+    """The commits of all bulk ingests of a process: one in flight per shard, and at most ``commits_max`` in all.
 
-    def __init__(self, pool: Pool[Record], shards: int, commits_max: int, on_committed: OnCommitted) -> None:
-        self.shards, self._pool, self._on_committed = shards, pool, on_committed
+    A batch is stored within ``seconds``, with its turn awaited, or raises TimeoutError or what append_batch raises.
+    """
+
+    def __init__(
+        self,
+        pool: Pool[Record],
+        shards: int,
+        commits_max: int,
+        on_committed: OnCommitted,
+        *,
+        seconds: float | None = None,
+    ) -> None:
+        self.shards, self._pool, self._on_committed, self._seconds = shards, pool, on_committed, seconds
         self._slots = asyncio.Semaphore(commits_max)
         self._shard_locks = [asyncio.Lock() for _ in range(shards + 1)]
         self._heuristics = [FirstVoteHeuristic() for _ in range(shards + 1)]
 
     async def append(self, shard: Shard, batch: CastBatch) -> Counter[Outcome]:
         # The shard's lock first: a batch that waits for it takes no slot from other shards.
-        async with self._shard_locks[shard], self._slots, self._pool.acquire() as conn:
-            counts = outcomes(await append_batch(conn, shard, batch, self._heuristics[shard]))
+        with limited_by(Deadline(self._seconds) if self._seconds else None):
+            async with (
+                asyncio.timeout(self._seconds),
+                self._shard_locks[shard],
+                self._slots,
+                self._pool.acquire() as conn,
+            ):
+                counts = outcomes(await append_batch(conn, shard, batch, self._heuristics[shard]))
         self._on_committed(shard, counts)
         return counts
 
@@ -119,6 +142,11 @@ class BulkIngest:
                 await self._commit(Shard(shard))
         await asyncio.gather(*self._in_flight.values())
         return self.result
+
+    async def finish_without_pending(self) -> BulkResult:
+        """Drop the incomplete batches, and wait for the commits in flight."""
+        self._batches = [CastBatch() for _ in self._batches]
+        return await self.finish()
 
     def abandon(self) -> None:
         for task in self._in_flight.values():

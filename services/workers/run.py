@@ -33,6 +33,7 @@ from services.workers.jobs import (
     seal_due,
     sweep,
 )
+from services.workers.stalls import PROBE_SECONDS_MAX, abort_stalled_statements
 from services.workers.trials import run_trials
 from services.workers.webhooks import delete_old_deliveries, send_due, write_flip_deliveries
 
@@ -86,6 +87,8 @@ def _loops(ctx: Context, settings: Settings) -> list[Coroutine[Any, Any, None]]:
 @asynccontextmanager
 async def _context(settings: Settings) -> AsyncIterator[Context]:
     pool = await open_pool(settings, session=FOLDING)
+    probes = await open_pool(settings, size=1, seconds=PROBE_SECONDS_MAX)
+    probing = asyncio.create_task(abort_stalled_statements(pool, probes), name="abort stalled statements")
     wakeups = Wakeups(settings.redis_url)
     try:
         every = timedelta(hours=settings.replay_hours) if settings.replay_hours else None
@@ -98,8 +101,9 @@ async def _context(settings: Settings) -> AsyncIterator[Context]:
             public_address=settings.public_address,
         )
     finally:
-        await wakeups.close()
-        await asyncio.wait_for(pool.close(), 5)
+        probing.cancel()
+        for resource in (wakeups, probes, pool):
+            await resource.close()
 
 
 async def _repeat(job: Callable[[Context], Awaitable[object]], ctx: Context, seconds: float) -> None:

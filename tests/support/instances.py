@@ -123,11 +123,15 @@ async def fresh_database(postgres: Postgres, template: str, purpose: str = "test
 
 @contextmanager
 def start_instance(
-    data: Path, *arguments: str, port: int | None = None, creates_cluster: bool = False
+    data: Path,
+    *arguments: str,
+    port: int | None = None,
+    creates_cluster: bool = False,
+    database_url: str | None = None,
 ) -> Iterator[Instance]:
     """Run `shiplog up` until the block ends, and end it with SIGTERM.
 
-    A new instance gets a copied cluster, unless the command is to create it.
+    A new instance gets a copied cluster, unless the command is to create it, or it uses the one at ``database_url``.
     """
     port = port or free_port()
     if not creates_cluster and not data.exists():
@@ -135,7 +139,8 @@ def start_instance(
     command = [*COMMAND, "up", "--data", str(data), "--port", str(port), *arguments]
     data.mkdir(parents=True, exist_ok=True)
     log = (data / "up.log").open("a")
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=_environment())
+    environ = _environment() | ({"DATABASE_URL": database_url} if database_url else {})
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environ)
     try:
         _wait_for_ready_line(process, data / "up.log")
         # A pipe that nobody reads fills up, and then its writer blocks.

@@ -13,6 +13,7 @@ from typing import Any, cast
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPResponseStartEvent, Message, Receive, Scope, Send
 
+from eventstore.deadlines import Deadline, limited_by
 from services.api.http.problems import HttpRejected, messages
 
 IN_FLIGHT_MAX = 1_000  # requests inside the framework that have no answer yet
@@ -26,12 +27,17 @@ _BODY_SECONDS = 10.0
 _ANSWER_SECONDS = 60.0
 _WATCH_SECONDS = 0.25
 _TOO_SLOW = "The body did not arrive within 10 seconds. Nothing was stored."
-_BULK_STALLED = (
-    "No more of the body arrived for 10 seconds. Send it again: a line that has an id counts only once."
-)
+_BULK_STALLED = "No more of the body arrived for 10 seconds."
 _CLOSE = (b"connection", b"close")
 _CLOSING = {"Connection": "close"}
 _RETRY_CLOSING = {"Retry-After": "1", **_CLOSING}
+
+
+class BodyStalled(HttpRejected):
+    """No more of a body arrived in time."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(408, "too-slow", detail, _CLOSING)
 
 
 class AdmissionControl:
@@ -60,7 +66,7 @@ class AdmissionControl:
                 task.cancel()
 
     async def receive_in_time(self, receive: Receive, started: float, detail: str = _TOO_SLOW) -> Message:
-        """The next part of a body. Raises HttpRejected 408 with ``detail`` 10 s after ``started``.
+        """The next part of a body. Raises BodyStalled with ``detail`` 10 s after ``started``.
 
         ``watch`` cancels the task then: a timer for each request would cost more than the rest of this function.
         """
@@ -72,7 +78,7 @@ class AdmissionControl:
             if task not in self.overdue:
                 raise
             task.uncancel()
-            raise HttpRejected(408, "too-slow", detail, _CLOSING) from None
+            raise BodyStalled(detail) from None
         finally:
             self.receiving.pop(task, None)
             self.overdue.discard(task)
@@ -107,7 +113,8 @@ def bound_requests(app: ASGIApp, admission: AdmissionControl) -> ASGIApp:
             return
         request = BoundedRequest(admission, scope, receive, send)
         try:
-            await app(scope, request.receive, request.send)
+            with limited_by(request.deadline):
+                await app(scope, request.receive, request.send)
         finally:
             request.end()
 
@@ -119,13 +126,26 @@ class BoundedRequest:
 
     A bulk body is processed as it arrives and may take long, so its 10 s start again with each part, and its memory is
     not counted; the number of bulk requests is limited instead.
+
+    ``deadline`` of its uses of the database starts again with each part of the body. A bulk request has none: each of its
+    batches has its own.
     """
 
-    __slots__ = ("_admission", "_body_bytes", "_bulk", "_complete", "_receive", "_send", "_started")
+    __slots__ = (
+        "_admission",
+        "_body_bytes",
+        "_bulk",
+        "_complete",
+        "_receive",
+        "_send",
+        "_started",
+        "deadline",
+    )
 
     def __init__(self, admission: AdmissionControl, scope: Scope, receive: Receive, send: Send) -> None:
         self._admission, self._receive, self._send = admission, receive, send
         self._bulk = scope["path"] == admission.bulk_path
+        self.deadline = None if self._bulk else Deadline()
         self._body_bytes, self._started, self._complete = 0, 0.0, False
 
     async def receive(self) -> Any:
@@ -137,7 +157,8 @@ class BoundedRequest:
         detail = _BULK_STALLED if self._bulk else _TOO_SLOW
         message = cast(Any, await self._admission.receive_in_time(self._receive, self._started, detail))
         self._complete = not message.get("more_body")
-        if not self._bulk:
+        if self.deadline is not None:
+            self.deadline.renew()
             self._reserve(len(message.get("body", b"")))
         return message
 

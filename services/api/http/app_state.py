@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import cast
 from uuid import UUID
 
@@ -11,9 +10,10 @@ from asyncpg import Pool, Record
 from litestar import Litestar
 from msgspec import Struct
 
-from eventstore.appender import Appenders, Overloaded
+from eventstore.appender import Appenders
 from eventstore.tool_directory import ToolDirectory
 from services.api.http.broadcast import Broadcast
+from services.api.http.bulk_slots import BulkSlots
 from services.api.http.rate_limiter import RateLimiter
 from services.api.http.requests import Connection
 from services.auth.identity import Identity
@@ -43,24 +43,6 @@ class AppState(Struct, frozen=True, kw_only=True, eq=False):
     webhook_networks: tuple[Network, ...]
     public_address: PublicAddress | None
     installation: UUID
-
-
-class BulkSlots:
-    """Limits the bulk requests in progress to ``slots_max``."""
-
-    def __init__(self, slots_max: int) -> None:
-        self._slots_max, self._taken = slots_max, 0
-
-    @contextmanager
-    def acquire(self) -> Iterator[None]:
-        """Raises Overloaded at once when no slot is free."""
-        if self._taken >= self._slots_max:
-            raise Overloaded
-        self._taken += 1
-        try:
-            yield
-        finally:
-            self._taken -= 1
 
 
 def app_state(connection: Connection) -> AppState:

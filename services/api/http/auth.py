@@ -169,6 +169,12 @@ async def key_of(connection: Connection) -> ApiKey | None:
     )
 
 
+async def is_key_valid(connection: Connection) -> bool:
+    """Whether the key of a request that has begun is still valid."""
+    _, _, token = connection.headers.get("authorization", "").partition(" ")
+    return await _identity(connection).api_key(token) is not None
+
+
 async def login_of(connection: Connection) -> Login | None:
     for token in cookies_named(connection, SESSION_COOKIE):
         if (login := await _identity(connection).login(token)) is not None:

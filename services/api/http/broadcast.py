@@ -9,12 +9,12 @@ from typing import TypeAlias
 from weakref import WeakSet
 
 import msgspec
-from asyncpg import PostgresError
 from litestar.response.sse import ServerSentEventMessage
 
 from domain.shared.log import Position
 from projections.engine.snapshot import Freshness
 from services.api.http.problems import HttpRejected
+from services.resources import POSTGRES_UNAVAILABLE
 from services.wakeups import Wakeups
 
 _READ_SECONDS_MIN = 0.05  # between two reads, however many announcements arrive
@@ -90,7 +90,7 @@ class Broadcast:
 
     async def _run(self) -> None:
         async for _ in self._wakeups.listen():
-            with suppress(PostgresError, OSError, TimeoutError):
+            with suppress(*POSTGRES_UNAVAILABLE):
                 await self._read_and_offer()
             await asyncio.sleep(_READ_SECONDS_MIN)
 

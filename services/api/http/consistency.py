@@ -12,9 +12,10 @@ from litestar.params import QueryParameter
 from domain.shared.as_of import PointInTime, parse_point_in_time
 from domain.shared.log import Position, parse_position
 from eventstore.as_of_positions import resolve_positions
+from projections.engine.follower import follower_of
 from projections.engine.projection import Projection
 from projections.engine.registry import PROJECTIONS
-from projections.engine.snapshot import Freshness, Snapshot, take_snapshot, wait_for_positions
+from projections.engine.snapshot import Freshness, Snapshot, take_snapshot
 from projections.reads.as_of import snapshot_as_of
 from services.api.http.problems import HttpRejected
 
@@ -54,10 +55,10 @@ async def snapshot_at(
 ) -> AsyncIterator[Snapshot]:
     """A snapshot ``as_of`` a moment, or of the newest state, which shows at least ``min_position``.
 
-    Raises HttpRejected for a malformed position or moment, and what wait_for_positions and resolve_positions raise.
+    Raises HttpRejected for a malformed position or moment, and what CheckpointFollower.wait and resolve_positions raise.
     """
     if min_position is not None:
-        await wait_for_positions(pool, projections, positions_in(min_position))
+        await follower_of(pool).wait([each.name for each in projections], positions_in(min_position))
     if as_of is None:
         async with take_snapshot(pool) as snapshot:
             yield snapshot

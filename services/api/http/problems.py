@@ -20,6 +20,7 @@ from domain.shared.errors import NotListedYet, Rejected, Retired, RevisionConfli
 from domain.webhooks.endpoints import InvalidEndpoint
 from eventstore.appender import CommitUnknown, Overloaded
 from eventstore.as_of_positions import AppendInFlight, InTheFuture, NoSuchEvent, WrongPositions
+from projections.engine.follower import TooManyWaiters
 from projections.engine.snapshot import ReadModelBehind
 from services.api.http.caching import NOSNIFF
 
@@ -83,7 +84,7 @@ def problem_of(error: Exception) -> HttpRejected:
             return error
         case Rejected():
             return HttpRejected(_STATUSES.get(type(error), 409), error.slug, str(error))
-        case Overloaded() | ReadModelBehind() | AppendInFlight():
+        case Overloaded() | ReadModelBehind() | TooManyWaiters() | AppendInFlight():
             return HttpRejected(503, "try-again", type(error).__doc__ or "", _RETRY)
         case CommitUnknown():
             return HttpRejected(503, "unsettled", CommitUnknown.__doc__ or "", _RETRY)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import cast, get_args
 
 from litestar import Response, post
 
+from services.api.http.admission import BodyStalled
 from services.api.http.app_state import app_state
-from services.api.http.auth import for_key, key_of
+from services.api.http.auth import for_key, is_key_valid, key_of
+from services.api.http.bulk_slots import BodyTooSlow, BulkSlot
 from services.api.http.documented import reads_body
 from services.api.http.problems import HttpRejected, problem_responses
 from services.api.http.rate_limits import admit_key
@@ -22,10 +25,14 @@ PATH = "/v1/votes/bulk"
 BULK_BYTES_MAX = 8 * 1024 * 1024
 DECOMPRESSED_BYTES_MAX = 64 * 1024 * 1024
 MEDIA_TYPE = "application/x-ndjson"
+KEY_CHECK_SECONDS = 2.0
+_CLOSING = {"Connection": "close"}
 _ADVICE = {
     "damaged": "Send everything again.",
     "too-large": "Send the rest in parts.",
     "too-many-bad-lines": "Correct the lines and send them again.",
+    "too-slow": "Send everything again: a line that has an id counts only once.",
+    "unauthenticated": "Send the rest with a key that is valid.",
 }
 
 
@@ -48,27 +55,40 @@ async def cast_votes(request: AnyRequest) -> Response[BulkResult]:
     key = await key_of(request)
     source = key.id if key else ""
     limits = await admit_key(request, source)
-    with app_state(request).bulk_slots.acquire():
+    with app_state(request).bulk_slots.acquire(source) as slot:
         ingest = app_state(request).open_bulk_ingest(source)
         try:
-            result = await _ingest(request, encoding, ingest)
+            result = await _ingest(request, encoding, ingest, slot)
         finally:
             ingest.abandon()
     return Response(result, headers={"Cache-Control": "no-store", **limits})
 
 
-async def _ingest(request: AnyRequest, encoding: Encoding, ingest: BulkIngest) -> BulkResult:
+async def _ingest(request: AnyRequest, encoding: Encoding, ingest: BulkIngest, slot: BulkSlot) -> BulkResult:
+    headers = _CLOSING
     try:
-        await _submit_all(request, encoding, ingest)
+        await _submit_all(request, encoding, ingest, slot)
     except CorruptData:
-        status, slug, cause = 400, "damaged", "The compressed data is damaged or cut short."
+        status, slug, cause, headers = 400, "damaged", "The compressed data is damaged or cut short.", {}
     except _Bomb:
-        status, slug, cause = 413, "too-large", "The body is larger than 64 MiB when decompressed."
+        status, slug, cause, headers = (
+            413,
+            "too-large",
+            "The body is larger than 64 MiB when decompressed.",
+            {},
+        )
     except TooManyBadLines:
-        status, slug, cause = 400, "too-many-bad-lines", _too_many(ingest.result)
+        status, slug, cause, headers = 400, "too-many-bad-lines", _too_many(ingest.result), {}
+    except BodyTooSlow:
+        status, slug, cause = 408, "too-slow", "The body arrived too slowly."
+    except BodyStalled as stalled:
+        status, slug, cause = 408, "too-slow", stalled.detail
+    except _KeyRevoked:
+        status, slug, cause = 401, "unauthenticated", "This API key was revoked while its lines arrived."
+        await ingest.finish_without_pending()
     else:
         return await ingest.finish()
-    raise HttpRejected(status, slug, f"{cause} {_stored(await ingest.finish())} {_ADVICE[slug]}")
+    raise HttpRejected(status, slug, f"{cause} {_stored(await ingest.finish())} {_ADVICE[slug]}", headers)
 
 
 def _too_many(result: BulkResult) -> str:
@@ -80,7 +100,7 @@ def _too_many(result: BulkResult) -> str:
 
 
 def _stored(result: BulkResult) -> str:
-    match result.received - result.rejected_total:
+    match result.stored:
         case 0:
             return "Nothing was stored."
         case 1:
@@ -89,10 +109,12 @@ def _stored(result: BulkResult) -> str:
             return f"{good:,} good lines were stored."
 
 
-async def _submit_all(request: AnyRequest, encoding: Encoding, ingest: BulkIngest) -> None:
+async def _submit_all(request: AnyRequest, encoding: Encoding, ingest: BulkIngest, slot: BulkSlot) -> None:
     decompressor, lines, decompressed = decompressor_for(encoding), LineBuffer(), 0
-    async with _receive_ahead(request) as body:
+    key = _KeyCheck(request)
+    async with _receive_ahead(request, slot) as body:
         async for part in body.parts():
+            await key.check()
             for piece in decompressor.decompress(part):
                 decompressed += len(piece)
                 if decompressed > DECOMPRESSED_BYTES_MAX:
@@ -100,8 +122,29 @@ async def _submit_all(request: AnyRequest, encoding: Encoding, ingest: BulkInges
                 await ingest.submit(lines.add(piece))
                 await ingest.pause()
                 body.check()
+    await key.check()
     decompressor.finish()
     await ingest.submit(lines.flush())
+
+
+class _KeyRevoked(Exception):
+    """The request's API key has been revoked since the request began."""
+
+
+class _KeyCheck:
+    """Looks again, every two seconds while a body arrives, whether its API key is valid."""
+
+    def __init__(self, request: AnyRequest) -> None:
+        self._request, self._checked = request, time.monotonic()
+
+    async def check(self) -> None:
+        """Raises _KeyRevoked."""
+        now = time.monotonic()
+        if now - self._checked < KEY_CHECK_SECONDS:
+            return
+        self._checked = now
+        if not await is_key_valid(self._request):
+            raise _KeyRevoked
 
 
 class _Bomb(Exception):
@@ -111,8 +154,8 @@ class _Bomb(Exception):
 class _Body:
     """A body whose next part is received while one is processed, so that ``check`` sees at once that the sender has left."""
 
-    def __init__(self, request: AnyRequest, stream: AsyncGenerator[bytes, None]) -> None:
-        self._request, self._stream = request, stream
+    def __init__(self, request: AnyRequest, stream: AsyncGenerator[bytes, None], slot: BulkSlot) -> None:
+        self._request, self._stream, self._slot = request, stream, slot
         self._next = asyncio.create_task(self._receive())
         self._departure: asyncio.Task[object] | None = None
 
@@ -137,7 +180,7 @@ class _Body:
             await asyncio.gather(self._departure, return_exceptions=True)
 
     async def _receive(self) -> bytes:
-        part = await anext(self._stream)
+        part = await self._slot.receive(anext(self._stream))
         if not part:  # the body is complete: the next message says that the sender has left
             self._departure = asyncio.create_task(self._until_left())
         return part
@@ -147,9 +190,9 @@ class _Body:
 
 
 @asynccontextmanager
-async def _receive_ahead(request: AnyRequest) -> AsyncIterator[_Body]:
+async def _receive_ahead(request: AnyRequest, slot: BulkSlot) -> AsyncIterator[_Body]:
     async with aclosing(request.stream()) as stream:
-        body = _Body(request, stream)
+        body = _Body(request, stream, slot)
         try:
             yield body
         finally:

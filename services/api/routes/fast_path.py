@@ -121,8 +121,8 @@ class VoteFastPath:
         try:
             limits = await self._app_state.rate_limiter.admit_known(pending.source, pending.actor)
             result = await self._app_state.appenders.append(pending)
-        except Overloaded:
-            return _OVERLOADED
+        except Overloaded as error:
+            return _OVERLOADED if type(error) is Overloaded else messages(problem_of(error))
         except Exception as error:  # noqa: BLE001 - problem_of answers every error
             return messages(problem_of(error))
         body = msgspec.json.encode(answer_to(result))

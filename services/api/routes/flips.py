@@ -12,7 +12,8 @@ from msgspec import Meta, Struct
 
 from domain.shared.log import Position, Shard
 from domain.timeline.flips import LogOrder
-from projections.flips.reads import FlipDetails, order_of, wait_for_flips
+from projections.engine.follower import FLIPS, follower_of
+from projections.flips.reads import FlipDetails, order_of
 from projections.flips.store import AFTER_ALL, BEFORE_ALL
 from services.api.http.app_state import app_state
 from services.api.http.auth import open_to_all
@@ -63,7 +64,7 @@ async def list_flips(
     """Flips, newest first, in the order of the log; the next page is in ``Link: rel=next``."""
     pool = app_state(request).pool
     if min_position is not None:
-        await wait_for_flips(pool, positions_in(min_position))
+        await follower_of(pool).wait([FLIPS], positions_in(min_position))
     after = await _place_of(pool, since) if since else BEFORE_ALL
     flips, freshness = await read_newest(request, limit + 1, tool, after, _before(cursor))
     more = _cursor(flips[limit - 1]) if len(flips) > limit else None
