@@ -61,7 +61,7 @@ class OwnVote(Struct, frozen=True):
     dto=StrictJSON[CastVote],
     return_dto=None,
     guards=[with_own_credentials],
-    responses=problem_responses(401, 403, 404, 410, 413, 415, 429),
+    responses=problem_responses(401, 403, 404, 409, 410, 413, 415, 429),
     request_max_body_size=VOTE_BYTES_MAX,
 )
 async def cast_vote(request: AnyRequest, data: JSONBody[CastVote]) -> Response[VoteAnswer]:
@@ -77,7 +77,7 @@ async def cast_vote(request: AnyRequest, data: JSONBody[CastVote]) -> Response[V
     "/v1/votes/{tool:str}",
     status_code=200,
     guards=[with_own_credentials],
-    responses=problem_responses(401, 403, 404, 410, 429),
+    responses=problem_responses(401, 403, 404, 409, 410, 429),
 )
 async def retract_vote(
     request: AnyRequest,
