@@ -28,6 +28,7 @@ from services.auth.identity import (
 Guard = Callable[[Connection, BaseRouteHandler], Awaitable[None]]
 
 _YEAR_SECONDS = 365 * 24 * 3600
+_MAY_READ_VOTERS = frozenset({"votes:write", "read"})
 _KEY_IN_SCOPE = "shiplog api key"
 _UNSAFE = {"POST", "PUT", "PATCH", "DELETE"}
 
@@ -41,8 +42,10 @@ class Voter(Struct, frozen=True):
 
 
 async def open_to_all(connection: Connection, _: BaseRouteHandler) -> None:
-    """Allows every client. Writes from pages of other sites are rejected."""
+    """Allows every client without a key that is not valid. Writes from pages of other sites are rejected."""
     check_same_origin(connection)
+    if _claims_a_key(connection):
+        await key_of(connection)
 
 
 async def with_own_credentials(connection: Connection, _: BaseRouteHandler) -> None:
@@ -140,6 +143,16 @@ async def key_of(connection: Connection) -> ApiKey | None:
     )
 
 
+def _claims_a_key(connection: Connection) -> bool:
+    """Whether a request to an open route sends what should be an API key.
+
+    Other credentials may be for a proxy in front, or, outside /v1, for whatever collects the metrics.
+    """
+    scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+    is_for_us = connection.scope["path"].startswith("/v1/") or token.startswith(KEY_PREFIX)
+    return scheme.lower() == "bearer" and is_for_us
+
+
 async def login_of(connection: Connection) -> Login | None:
     return await _identity(connection).login(connection.cookies.get(SESSION_COOKIE))
 
@@ -147,19 +160,34 @@ async def login_of(connection: Connection) -> Login | None:
 async def voter_of(request: AnyRequest, named: str | None) -> Voter:
     """The voter ``named`` by a client with an API key; otherwise the visitor, who gets a cookie on the first write."""
     key = await key_of(request)
-    if key is None:
-        if named is not None:
-            raise HttpRejected(403, "forbidden", "Only an API key with votes:write may name a voter.")
+    if key is None and named is None:
         return _visitor(request)
+    return Voter(_named_voter(request, key, named), key.id if key else "")
+
+
+async def reader_of(request: AnyRequest, named: str | None) -> UUID | None:
+    """The voter ``named`` by a client with an API key that may write votes or read; otherwise the visitor.
+
+    None for a visitor without a valid cookie, which is set on the first write.
+    """
+    key = await key_of(request) if _claims_a_key(request) else None
+    if key is not None and not key.scopes & _MAY_READ_VOTERS:
+        raise _lacks_scope("read")
+    return _named_voter(request, key, named) if key or named is not None else _visitor_of(request)
+
+
+def _visitor_of(request: AnyRequest) -> UUID | None:
+    return _identity(request).visitor(request.cookies.get(VISITOR_COOKIE))
+
+
+def _named_voter(request: AnyRequest, key: ApiKey | None, named: str | None) -> UUID:
+    """Raises HttpRejected 403 without a key, and 400 for a name that is missing or not valid."""
+    if key is None:
+        raise HttpRejected(403, "forbidden", "Only an API key may name a voter.")
     name = (named or "").encode()
     if not valid_voter(name):
         raise HttpRejected(400, "invalid", f"With an API key, send `voter` too. {VOTER_REQUIREMENT}")
-    return Voter(_identity(request).pseudonym("voter", name), key.id)
-
-
-def reader_of(request: AnyRequest) -> UUID | None:
-    """The visitor; None without a valid cookie, which is set on the first write."""
-    return _identity(request).visitor(request.cookies.get(VISITOR_COOKIE))
+    return _identity(request).pseudonym("voter", name)
 
 
 async def author_of(request: AnyRequest) -> Author:
@@ -172,7 +200,7 @@ async def author_of(request: AnyRequest) -> Author:
 
 
 def _visitor(request: AnyRequest) -> Voter:
-    actor = reader_of(request)
+    actor = _visitor_of(request)
     if actor is not None:
         return Voter(actor, "web")
     identity = _identity(request)

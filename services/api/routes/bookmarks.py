@@ -110,10 +110,12 @@ async def drop_bookmark(
     return _answer(person, BookmarkResult(outcome, str(result.position)), limits)
 
 
-@get("/v1/me/bookmarks", guards=[open_to_all], responses=problem_responses())
-async def own_bookmarks(request: AnyRequest) -> Response[Items[Bookmark]]:
-    """The shelf, newest first."""
-    actor = reader_of(request)
+@get("/v1/me/bookmarks", guards=[open_to_all], responses=problem_responses(401, 403))
+async def own_bookmarks(
+    request: AnyRequest, voter: FromQuery[str | None] = None
+) -> Response[Items[Bookmark]]:
+    """The visitor's shelf, newest first; with an API key that has the scope votes:write or read, that of its ``voter``."""
+    actor = await reader_of(request, voter)
     if actor is None:
         return _private([])
     shelf = await read_shelf(app_state(request).pool, shard_of(actor, app_state(request).shards), actor)
@@ -129,10 +131,12 @@ async def own_bookmarks(request: AnyRequest) -> Response[Items[Bookmark]]:
     )
 
 
-@get("/v1/me/bookmarks/changes", guards=[open_to_all], responses=problem_responses())
-async def bookmark_changes(request: AnyRequest) -> Response[Items[BookmarkChange]]:
+@get("/v1/me/bookmarks/changes", guards=[open_to_all], responses=problem_responses(401, 403))
+async def bookmark_changes(
+    request: AnyRequest, voter: FromQuery[str | None] = None
+) -> Response[Items[BookmarkChange]]:
     """The bookmarks whose verdicts flipped since they were saved, the newest flip first, each with its cause."""
-    actor = reader_of(request)
+    actor = await reader_of(request, voter)
     if actor is None:
         return _private(list[BookmarkChange]())
     shelf = await read_shelf(app_state(request).pool, shard_of(actor, app_state(request).shards), actor)

@@ -93,15 +93,19 @@ async def retract_vote(
     return _respond(answer_to(result), own.cookie, limits)
 
 
-@get("/v1/me/votes", guards=[open_to_all], responses=problem_responses())
+@get("/v1/me/votes", guards=[open_to_all], responses=problem_responses(401, 403, 404))
 async def own_votes(
     request: AnyRequest,
     tools: Annotated[
         str | None, QueryParameter(description="Slugs, comma-separated", max_length=4000)
     ] = None,
+    voter: FromQuery[str | None] = None,
 ) -> Response[Items[OwnVote]]:
-    """The visitor's current choices, read from the log itself and so never behind it."""
-    actor = reader_of(request)
+    """The visitor's current choices, read from the ballots themselves and so never behind the log.
+
+    With an API key that has the scope votes:write or read, those of the ``voter`` it names.
+    """
+    actor = await reader_of(request, voter)
     votes = []
     if actor is not None:
         tool_directory = app_state(request).tool_directory
