@@ -57,6 +57,8 @@ def read_cursor(cursor: str, type: type[T]) -> T:
         ) from None
 
 
-def next_link(request: AnyRequest, cursor: str) -> str:
-    url = request.url.with_replacements(query=urlencode(dict(request.query_params) | {"cursor": cursor}))
+def next_link(request: AnyRequest, cursor: str, **more: str) -> str:
+    """The address of the next page as a Link header; ``more`` are further query parameters."""
+    query = urlencode(dict(request.query_params) | more | {"cursor": cursor})
+    url = request.url.with_replacements(query=query)
     return f'<{url.path}?{url.query}>; rel="next"'
