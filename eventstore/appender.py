@@ -13,8 +13,10 @@ import asyncpg
 from asyncpg import Pool, Record
 
 from domain.shared.log import Shard, shard_of
+from domain.voting.votes import IdConflict
 from eventstore.casts import CastResult, FirstVoteHeuristic, PendingCast, append_casts
 from eventstore.deadlines import USE_SECONDS_MAX, Deadline, end_of_use, limited_by
+from eventstore.recent_ids import RecentIds
 
 # The data of one cast is at fault, not the connection.
 REJECTED_DATA = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
@@ -79,12 +81,14 @@ class Appender:
         shard: Shard,
         on_appended: OnAppended,
         turns: CommitTurns,
+        recent_ids: RecentIds,
         *,
         queue_max: int,
         batch_max: int,
         timeout_seconds: float,
     ) -> None:
         self._pool, self._shard, self._on_appended, self._turns = pool, shard, on_appended, turns
+        self._recent_ids = recent_ids
         self._queue_max, self._batch_max, self._timeout_seconds = queue_max, batch_max, timeout_seconds
         self._queued: deque[QueuedCast] = deque()
         self._heuristic = FirstVoteHeuristic()
@@ -97,9 +101,14 @@ class Appender:
         return len(self._queued)
 
     def append(self, cast: PendingCast) -> Future[CastResult]:
-        """The result, set after the commit, CommitUnknown or WaitedTooLong. Raises Overloaded when the queue is full."""
+        """The result, set after the commit; CommitUnknown, WaitedTooLong, or IdConflict where nothing was stored.
+
+        Raises Overloaded when the queue is full, and IdConflict for an id that was used on another ballot.
+        """
         if len(self._queued) >= self._queue_max:
             raise Overloaded
+        if not cast.id_is_ours and not self._recent_ids.claim(cast.id, cast.actor, str(cast.tool)):
+            raise IdConflict(id=cast.id)
         result: Future[CastResult] = self._loop.create_future()
         self._queued.append((cast, result, end_of_use(self._timeout_seconds)))
         self._arrived.set()
@@ -169,8 +178,12 @@ class Appender:
 
 
 def _succeed(batch: list[QueuedCast], results: list[CastResult]) -> None:
-    for (_, waiting, _), result in zip(batch, results, strict=True):
-        if not waiting.done():
+    for (cast, waiting, _), result in zip(batch, results, strict=True):
+        if waiting.done():
+            continue
+        if result.outcome == "conflict":
+            waiting.set_exception(IdConflict(id=cast.id))
+        else:
             waiting.set_result(result)
 
 
@@ -188,18 +201,20 @@ class Appenders:
         pool: Pool[Record],
         shards: int,
         on_appended: OnAppended,
+        recent_ids: RecentIds | None = None,
         *,
         queue_max: int = 20_000,
         batch_max: int = 1_000,
         timeout_seconds: float = USE_SECONDS_MAX,
     ) -> None:
-        self._shards, turns = shards, CommitTurns()
+        self._shards, turns, recent_ids = shards, CommitTurns(), recent_ids or RecentIds()
         self._appenders = {
             shard: Appender(
                 pool,
                 Shard(shard),
                 on_appended,
                 turns,
+                recent_ids,
                 queue_max=queue_max,
                 batch_max=batch_max,
                 timeout_seconds=timeout_seconds,

@@ -46,6 +46,17 @@ class CastBatch(Struct):
             [self.sources[n] for n in numbers],
         )
 
+    def without(self, numbers: Sequence[int]) -> CastBatch:
+        """The casts at all other indexes, of a batch that has no kinds and sources yet."""
+        left = sorted(set(range(len(self))).difference(numbers))
+        return CastBatch(
+            actors=[self.actors[n] for n in left],
+            tools=[self.tools[n] for n in left],
+            choices=[self.choices[n] for n in left],
+            ids=[self.ids[n] for n in left],
+            our_ids={index for index, n in enumerate(left) if n in self.our_ids},
+        )
+
     def parameters(self) -> tuple[object, ...]:
         """The arguments of APPEND_CASTS after the shard.
 

@@ -40,7 +40,10 @@ class PendingCast(Struct, frozen=True):
 
 
 class CastResult(Struct, frozen=True):
-    """The result of a committed cast. If it was superseded, position, id and choice are those of the newer cast."""
+    """The result of a committed cast. If it was superseded, position, id and choice are those of the newer cast.
+
+    A ``conflict`` stored nothing: its id belongs to another choice on the same ballot.
+    """
 
     outcome: Outcome
     position: Position
@@ -101,6 +104,13 @@ def outcomes(appended: Sequence[AppendedBatch]) -> Counter[Outcome]:
     )
     counts["counted"] += sum(len(each.numbers) - len(each.met_ballot) for each in appended)
     return counts
+
+
+def conflicts(appended: Sequence[AppendedBatch]) -> list[int]:
+    """The indexes of casts that were not stored because their id belongs to another choice."""
+    return sorted(
+        n for each in appended for n, row in each.met_ballot.items() if row["outcome"] == "conflict"
+    )
 
 
 async def append_batch(

@@ -347,7 +347,8 @@ CREATE FUNCTION append_casts(to_shard smallint, kinds text[], actors uuid[], too
 -- The first row returned has ord 0 and the position before the batch. Then there is a row for each cast that met a ballot,
 -- or that changed nothing. Every other cast counted, replaced nothing, and took the next position, in the order of the
 -- batch. A row's id, choice and position are those of the cast, or of the newer cast that superseded it. The newest id
--- of a ballot, sent again, is answered from its event.
+-- of a ballot, sent again, is answered from its event. The newest id and the id of the event, both of the current
+-- choice, are a conflict with any other choice; older ids are not kept (docs/decisions/0033).
 --
 -- Each look-up is LATERAL with OFFSET 0, and only index scans are enabled, so that a plan cached while the tables were
 -- empty stays fast when they are full.
@@ -368,14 +369,15 @@ BEGIN
           LEFT JOIN LATERAL (
                SELECT coalesce(s.id, e.id) AS ballot_id, s.position AS ballot_position, s.choice AS ballot_choice,
                       CASE WHEN s.choice IS NOT NULL THEN e.recorded_at END AS ballot_since,
-                      CASE WHEN e.id = coalesce(s.id, e.id) THEN e.id END AS event_id, e.replaced AS event_replaced
+                      e.id AS event_id, e.replaced AS event_replaced
                  FROM standings AS s
                  LEFT JOIN events AS e ON e.shard = s.shard AND e.position = s.position
                 WHERE s.shard = to_shard AND s.kind = c.kind::"char" AND s.actor = c.actor AND s.tool = c.tool
                OFFSET 0) AS ballot ON true
          CROSS JOIN LATERAL (
                SELECT ballot_id IS NULL OR c.id > ballot_id AS newer,
-                      (ballot_id IS NULL OR c.id > ballot_id) AND c.choice IS DISTINCT FROM ballot_choice AS changed
+                      (ballot_id IS NULL OR c.id > ballot_id) AND c.choice IS DISTINCT FROM ballot_choice AS changed,
+                      c.id IN (ballot_id, event_id) AND c.choice IS DISTINCT FROM ballot_choice AS conflicts
                ) AS effect
     ), inserted_events AS (
         INSERT INTO events (position, recorded_at, actor, id, tool, shard, type, choice, replaced, origin, replaced_at)
@@ -404,13 +406,15 @@ BEGIN
     SELECT 0::bigint, NULL::text, batch_start, NULL::uuid, NULL::text, NULL::text, false
     UNION ALL
     SELECT c.ord,
-           CASE WHEN NOT c.newer AND c.id <> c.ballot_id THEN 'superseded'
+           CASE WHEN c.conflicts THEN 'conflict'
+                WHEN NOT c.newer AND c.id <> c.ballot_id THEN 'superseded'
                 WHEN c.changed OR c.id = c.event_id THEN 'counted'
                 ELSE 'unchanged' END,
            CASE WHEN c.changed THEN c.new_position ELSE coalesce(c.ballot_position, 0) END,
            CASE WHEN c.newer THEN c.id ELSE c.ballot_id END,
            CASE WHEN c.newer THEN c.choice ELSE c.ballot_choice END,
-           CASE WHEN c.changed THEN c.ballot_choice WHEN c.id = c.event_id THEN c.event_replaced END,
+           CASE WHEN c.changed THEN c.ballot_choice
+                WHEN c.id = c.event_id AND c.id = c.ballot_id AND NOT c.conflicts THEN c.event_replaced END,
            c.changed
       FROM compared AS c
      WHERE c.ballot_id IS NOT NULL OR NOT c.changed;

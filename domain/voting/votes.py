@@ -11,7 +11,15 @@ from uuid import UUID
 
 from msgspec import Struct
 
-Outcome = Literal["counted", "unchanged", "superseded"]
+from domain.shared.errors import Rejected
+
+Outcome = Literal["counted", "unchanged", "superseded", "conflict"]
+
+
+class IdConflict(Rejected):
+    """The id {id} is already used by another vote: with another choice, for another tool or by another voter. Nothing was stored. Send a new vote under a new id."""
+
+    slug = "id-conflict"
 
 
 class Cast(Struct, frozen=True):
@@ -22,10 +30,14 @@ class Cast(Struct, frozen=True):
 
 
 class Ballot(Struct, frozen=True):
-    """The current choice and the newest id; ``replaced`` and ``counted`` belong to the answer to that id."""
+    """The current choice, the newest id, and the id that changed the choice last, which may be older.
+
+    ``replaced`` and ``counted`` belong to the answer to the newest id.
+    """
 
     id: UUID | None = None
     choice: str | None = None
+    changed_by: UUID | None = None
     replaced: str | None = None
     counted: bool = False
 
@@ -43,13 +55,20 @@ def evolve(ballot: Ballot, cast: Cast) -> Ballot:
     """The newest id wins; a cast of the current choice updates the id alone."""
     if ballot.id is not None and cast.id <= ballot.id:
         return ballot
-    counted = cast.choice != ballot.choice
-    return Ballot(cast.id, cast.choice, ballot.choice if counted else None, counted)
+    if cast.choice == ballot.choice:
+        return Ballot(cast.id, ballot.choice, ballot.changed_by)
+    return Ballot(cast.id, cast.choice, cast.id, ballot.choice, counted=True)
 
 
 def decide(ballot: Ballot, cast: Cast) -> CastDecision:
-    """The answer to a cast. Idempotent: the newest id sent again gets the same answer."""
+    """The answer to a cast. Idempotent: the newest id sent again gets the same answer.
+
+    A ballot remembers two ids, and both belong to its current choice: one of them with another choice is a conflict.
+    Older ids are forgotten, and superseded whatever they say.
+    """
     after = evolve(ballot, cast)
+    if cast.id in (after.id, after.changed_by) and cast.choice != after.choice:
+        return CastDecision("conflict", after.choice, None)
     if after.id != cast.id:
         return CastDecision("superseded", after.choice, None)
     return CastDecision("counted" if after.counted else "unchanged", after.choice, after.replaced)

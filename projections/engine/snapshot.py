@@ -67,6 +67,10 @@ class Snapshot:
         self._read.add(projection.name)
         return await self._conn.fetch(with_events(query), *args)
 
+    async def fetch_unscoped(self, query: str, *args: object) -> list[Record]:
+        """Run a query that limits its range of the log itself."""
+        return await self._conn.fetch(query, *args)
+
     def check_listed(self, slug: str, tool: int) -> None:
         """Raises NotListedYet in a snapshot as of a position before the tool was listed; never in a live one."""
 

@@ -84,10 +84,6 @@ class AsOfSnapshot(Snapshot):
         except POISON_ERRORS:  # caused by an event that no worker has reached and parked yet
             raise ReadModelBehind from None
 
-    async def fetch_unscoped(self, query: str, *args: object) -> list[Record]:
-        """Run a query that limits its range of the log itself."""
-        return await self._conn.fetch(query, *args)
-
     async def freshness(self) -> Freshness:
         upto = dict(zip(self._shards, self._numbers, strict=True))
         parked = [row for row in self._parked if row["projection"] in self._read]

@@ -16,10 +16,12 @@ from projections.reads.as_of import AsOfSnapshot
 from projections.tally import BLOCK_TALLY
 
 # In the shards $1, after the positions $2 and up to $3: complete blocks from low to high, and the events outside these.
+# Blocks that the block sums have not reached yet count as outside.
 EVENTS_BETWEEN = f"""
 WITH span AS MATERIALIZED (
-    SELECT shard, after, upto, low, greatest(upto / {BLOCK_EVENTS} * {BLOCK_EVENTS}, low) AS high
+    SELECT m.shard, after, upto, low, greatest(least(upto, c.position) / {BLOCK_EVENTS} * {BLOCK_EVENTS}, low) AS high
       FROM unnest($1::smallint[], $2::bigint[], $3::bigint[]) AS m (shard, after, upto)
+      LEFT JOIN checkpoints AS c ON c.shard = m.shard AND c.projection = '{BLOCK_TALLY.name}'
      CROSS JOIN LATERAL (SELECT least((after + {BLOCK_EVENTS - 1}) / {BLOCK_EVENTS} * {BLOCK_EVENTS}, upto) AS low) AS l
 ), outside AS MATERIALIZED (
     SELECT shard, after, low AS upto FROM span UNION ALL SELECT shard, high, upto FROM span
@@ -27,10 +29,10 @@ WITH span AS MATERIALIZED (
     SELECT e.* FROM outside AS o
       JOIN public.events AS e ON e.shard = o.shard AND e.position > o.after AND e.position <= o.upto
 ), votes AS (
-    SELECT shard, tool, casts FROM span JOIN read_models.block_tally USING (shard)
+    SELECT shard, tool, ship, skip, casts FROM span JOIN read_models.block_tally USING (shard)
      WHERE block >= low / {BLOCK_EVENTS} AND block < high / {BLOCK_EVENTS}
      UNION ALL
-    SELECT shard, tool, casts FROM ({BLOCK_TALLY.fold_select}) AS outside_blocks
+    SELECT shard, tool, ship, skip, casts FROM ({BLOCK_TALLY.fold_select}) AS outside_blocks
 )"""
 READ_CHANGED_TOOLS = f"""{EVENTS_BETWEEN}
 SELECT tool FROM (

@@ -14,6 +14,7 @@ from eventstore import deadlines
 from eventstore.appender import Appenders
 from eventstore.casts import CastResult
 from eventstore.heads import count_shards
+from eventstore.recent_ids import RecentIds
 from eventstore.tool_directory import ToolDirectory
 from services.api.http.app_state import AppState
 from services.api.http.broadcast import Broadcast
@@ -41,17 +42,21 @@ async def open_app_state(settings: Settings) -> AsyncIterator[AppState]:
     rate_limiter = await RateLimiter(settings).open()
     on_committed, on_appended = _commit_hooks(wakeups)
     commits = BulkCommits(pool, shards, _BULK_COMMITS_MAX, on_committed, seconds=deadlines.USE_SECONDS_MAX)
+    recent_ids = RecentIds()
     appenders = Appenders(
         pool,
         shards,
         on_appended,
+        recent_ids,
         queue_max=settings.queue_per_shard,
         batch_max=settings.group,
         timeout_seconds=deadlines.USE_SECONDS_MAX,
     )
     broadcast = Broadcast(partial(read_tallies_by_slug, pool), wakeups, settings.connections // 2)
 
-    open_bulk_ingest = partial(_open_bulk_ingest, commits, tool_directory, identity, settings.bulk_group)
+    open_bulk_ingest = partial(
+        _open_bulk_ingest, commits, tool_directory, identity, recent_ids, settings.bulk_group
+    )
     refreshing = asyncio.create_task(_keep_fresh(tool_directory), name="refresh the tool directory")
     try:
         yield AppState(
@@ -77,10 +82,21 @@ async def open_app_state(settings: Settings) -> AsyncIterator[AppState]:
 
 
 def _open_bulk_ingest(
-    commits: BulkCommits, tool_directory: ToolDirectory, identity: Identity, group: int, source: str
+    commits: BulkCommits,
+    tool_directory: ToolDirectory,
+    identity: Identity,
+    recent_ids: RecentIds,
+    group: int,
+    source: str,
 ) -> BulkIngest:
     return BulkIngest(
-        commits, tool_directory, identity, source=source, group=group, rejected_max=_BULK_BAD_LINES_MAX
+        commits,
+        tool_directory,
+        identity,
+        source=source,
+        group=group,
+        recent_ids=recent_ids,
+        rejected_max=_BULK_BAD_LINES_MAX,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import TypeAlias
 from uuid import UUID
 
@@ -14,11 +15,12 @@ from msgspec import Struct
 from domain.shared.errors import Rejected
 from domain.shared.log import Shard, shard_of
 from domain.voting.identifiers import ID_REQUIREMENT, VOTER_REQUIREMENT, valid_voter
-from domain.voting.votes import Outcome
+from domain.voting.votes import IdConflict, Outcome
 from eventstore import ids
 from eventstore.cast_batch import CastBatch
-from eventstore.casts import FirstVoteHeuristic, append_batch, outcomes
+from eventstore.casts import FirstVoteHeuristic, append_batch, conflicts, outcomes
 from eventstore.deadlines import Deadline, limited_by
+from eventstore.recent_ids import RecentIds
 from eventstore.tool_directory import ToolDirectory
 from services.auth.identity import Identity
 from services.ingest.ndjson_votes import BadLine, DecodedLines, count_lines, decode
@@ -61,6 +63,10 @@ class BulkResult(Struct):
         self.superseded += counts["superseded"]
 
 
+def bad_line(number: int, rejection: Rejected) -> BadLine:
+    return BadLine(number, f"urn:shiplog:{rejection.slug}", str(rejection))
+
+
 class BulkCommits:
     """The commits of all bulk ingests of a process: one in flight per shard, and at most ``commits_max`` in all.
 
@@ -81,7 +87,8 @@ class BulkCommits:
         self._shard_locks = [asyncio.Lock() for _ in range(shards + 1)]
         self._heuristics = [FirstVoteHeuristic() for _ in range(shards + 1)]
 
-    async def append(self, shard: Shard, batch: CastBatch) -> Counter[Outcome]:
+    async def append(self, shard: Shard, batch: CastBatch) -> tuple[Counter[Outcome], list[int]]:
+        """The number of casts by outcome, and the indexes of those whose id belongs to another choice."""
         # The shard's lock first: a batch that waits for it takes no slot from other shards.
         with limited_by(Deadline(self._seconds) if self._seconds else None):
             async with (
@@ -90,9 +97,10 @@ class BulkCommits:
                 self._slots,
                 self._pool.acquire() as conn,
             ):
-                counts = outcomes(await append_batch(conn, shard, batch, self._heuristics[shard]))
+                appended = await append_batch(conn, shard, batch, self._heuristics[shard])
+        counts = outcomes(appended)
         self._on_committed(shard, counts)
-        return counts
+        return counts, conflicts(appended) if counts["conflict"] else []
 
 
 class BulkIngest:
@@ -106,20 +114,24 @@ class BulkIngest:
         *,
         source: str,
         group: int,
+        recent_ids: RecentIds | None = None,
         line_id: LineId | None = None,
         rejected_max: int | None = None,
     ) -> None:
         """``group`` is the number of votes in a batch. Without ``line_id``, a line that has no id gets a new one."""
         self._commits, self._tool_directory, self._identity = commits, tool_directory, identity
         self._source, self._group, self._line_id = source, group, line_id
+        self._recent_ids = recent_ids or RecentIds()
         self._batches = [CastBatch() for _ in range(commits.shards + 1)]
+        self._lines: list[list[int]] = [[] for _ in self._batches]  # the line of each vote in a batch
+        self._conflicts: list[BadLine] = []  # found by commits
         self._in_flight: dict[int, asyncio.Task[None]] = {}
         self._rejected_max, self._event_loop = rejected_max, EventLoopYield()
         self.lines_read = 0  # blank ones too
         self.result = BulkResult()
 
     async def submit(self, block: bytes) -> list[BadLine]:
-        """Takes whole lines; returns the rejected ones, in order. Raises TooManyBadLines, and what append_batch raises."""
+        """Takes whole lines; returns those rejected since the last call. Raises TooManyBadLines, and what append_batch raises."""
         if not self.lines_read:
             block = block.removeprefix(_BYTE_ORDER_MARK)
         if not block:
@@ -129,18 +141,24 @@ class BulkIngest:
         for decoded in decode(block, first):
             rejected += await self._place(decoded)
             await self._event_loop.pause()
-        return rejected
+        return rejected + self.take_conflicts()
 
     async def pause(self) -> None:
         """Lets other tasks run, if it is time."""
         await self._event_loop.pause()
 
+    def take_conflicts(self) -> list[BadLine]:
+        """The lines that commits rejected since the last call, because of their ids."""
+        found, self._conflicts = self._conflicts, []
+        return found
+
     async def finish(self) -> BulkResult:
-        """Append the incomplete batches, and wait for all commits."""
+        """Append the incomplete batches, and wait for all commits. Lines that they reject are left in take_conflicts."""
         for shard, batch in enumerate(self._batches):
             if batch:
                 await self._commit(Shard(shard))
         await asyncio.gather(*self._in_flight.values())
+        self.result.rejected.sort(key=lambda bad: bad.line)
         return self.result
 
     async def finish_without_pending(self) -> BulkResult:
@@ -175,31 +193,65 @@ class BulkIngest:
         """Adds each vote to the batch of its shard. Most of the time of bulk ingest is spent in this loop."""
         batches, shards, pseudonym = self._batches, self._commits.shards, self._identity.pseudonym
         line_id, is_acceptable = self._line_id, ids.id_check()
+        lines, any_sent, counts = self._lines, False, [len(batch) for batch in batches]
         for number, vote in zip(decoded.numbers, decoded.votes, strict=True):
             tool, voter, vote_id = tools[vote.tool], vote.voter.encode(), vote.id
             if isinstance(tool, Rejected):
-                decoded.reject(number, tool.slug, str(tool))
+                decoded.bad.append(bad_line(number, tool))
             elif not valid_voter(voter):
                 decoded.reject(number, "invalid", VOTER_REQUIREMENT)
             elif vote_id is not None and not is_acceptable(vote_id):
                 decoded.reject(number, "invalid-id", ID_REQUIREMENT)
             else:
                 actor = pseudonym("voter", voter)
-                batch = batches[shard_of(actor, shards)]
+                shard = shard_of(actor, shards)
+                batch = batches[shard]
                 if vote_id is None:
                     vote_id = batch.mint() if line_id is None else line_id(number, actor)
+                else:
+                    any_sent = True
+                lines[shard].append(number)
                 batch.actors.append(actor)
                 batch.tools.append(tool)
                 batch.choices.append(vote.choice)
                 batch.ids.append(vote_id)
+        if any_sent:
+            decoded.bad += self._claim_ids(counts)
+
+    def _claim_ids(self, counts: Sequence[int]) -> list[BadLine]:
+        """Takes lines whose id was used on another ballot out of the batches again, which had ``counts`` votes before."""
+        added = list(zip(self._batches, self._lines, counts, strict=True))
+        ids, actors, tools = (
+            list(chain.from_iterable(getattr(batch, column)[count:] for batch, _, count in added))
+            for column in ("ids", "actors", "tools")
+        )
+        if self._recent_ids.claim_new(ids, actors, tools):
+            return []
+        numbers = list(chain.from_iterable(lines[count:] for _, lines, count in added))
+        in_order = sorted(zip(numbers, ids, actors, tools, strict=True))
+        used = {
+            number: sent
+            for number, sent, actor, tool in in_order
+            if not self._recent_ids.claim(sent, actor, tool)
+        }
+        for shard, lines in enumerate(self._lines):
+            if indexes := [index for index, number in enumerate(lines) if number in used]:
+                self._batches[shard] = self._batches[shard].without(indexes)
+                self._lines[shard] = [number for number in lines if number not in used]
+        return [bad_line(number, IdConflict(id=sent)) for number, sent in used.items()]
 
     async def _commit(self, shard: Shard) -> None:
         """Starts the commit of a shard's batch after the one before, so that lines of one ballot are decided in order."""
         if shard in self._in_flight:
             await self._in_flight[shard]
         batch, self._batches[shard] = self._batches[shard], CastBatch()
+        lines, self._lines[shard] = self._lines[shard], []
         batch.kinds, batch.sources = ["v"] * len(batch), [self._source] * len(batch)
-        self._in_flight[shard] = asyncio.create_task(self._append(shard, batch))
+        self._in_flight[shard] = asyncio.create_task(self._append(shard, batch, lines))
 
-    async def _append(self, shard: Shard, batch: CastBatch) -> None:
-        self.result.count(await self._commits.append(shard, batch))
+    async def _append(self, shard: Shard, batch: CastBatch, lines: Sequence[int]) -> None:
+        counts, indexes = await self._commits.append(shard, batch)
+        self.result.count(counts)
+        bad = [bad_line(lines[n], IdConflict(id=batch.ids[n])) for n in indexes]
+        self.result.reject(bad)
+        self._conflicts += bad

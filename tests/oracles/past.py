@@ -186,3 +186,26 @@ def up_to(history: Sequence[LoggedEvent], vector: str) -> list[LoggedEvent]:
     """The events of each shard up to its position in the vector."""
     ends = dict(tuple(map(int, part.split("."))) for part in vector.split(","))
     return [event for event in history if event.position <= ends[event.shard]]
+
+
+Bucket = tuple[datetime, int, int, int]
+
+
+def history_of(events: Iterable[LoggedEvent], size: str, start: datetime, end: datetime) -> list[Bucket]:
+    """(start of the hour or day in UTC, casts in it, ship and skip at its end) of the votes on one tool.
+
+    Votes before ``start`` are in the tallies only; votes from ``end`` on are left out.
+    """
+    ballots: dict[bytes, str | None] = {}
+    tally, buckets = Counter[str | None](), dict[datetime, Bucket]()
+    for event in events:
+        if event.recorded_at >= end:
+            break
+        tally[ballots.get(event.actor)] -= 1
+        tally[event.choice] += 1
+        ballots[event.actor] = event.choice
+        time = max(event.recorded_at, start).astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+        bucket = time.replace(hour=0) if size == "day" else time
+        casts = buckets[bucket][1] if bucket in buckets else 0
+        buckets[bucket] = (bucket, casts + (event.recorded_at >= start), tally["ship"], tally["skip"])
+    return list(buckets.values())

@@ -76,20 +76,30 @@ async def test_outcomes_and_ballots_equal_the_rules_line_by_line(
 
     ballots: dict[tuple[UUID, int], Ballot] = {}
     outcomes: Counter[str] = Counter()
+    used: dict[UUID, tuple[UUID, int]] = {}
+    rejected = []
     for number, (voter, t, choice, own) in enumerate(lines, 1):
         if number - 1 in invalid:
+            rejected.append(number)
             continue
         actor = identity.pseudonym("voter", _name(voter, tool))
         cast = Cast(own or ids.ids_at(FILE_TIME)(number, actor), choice)
         ballot = ballots.get((actor, tool + t), BLANK)
+        if used.setdefault(cast.id, (actor, tool + t)) != (actor, tool + t) or conflicts(ballot, cast):
+            rejected.append(number)
+            continue
         outcomes[decide(ballot, cast).outcome] += 1
         ballots[actor, tool + t] = evolve(ballot, cast)
     assert _outcomes(result) == outcomes
-    assert [each.line for each in result.rejected] == [n + 1 for n in sorted(invalid) if n < len(lines)]
+    assert [each.line for each in result.rejected] == rejected
     for (actor, number), ballot in ballots.items():
         row = await log.fetchrow(READ_BALLOT, actor, number)
         assert row is not None
         assert (row["id"], row["choice"]) == (ballot.id, ballot.choice)
+
+
+def conflicts(ballot: Ballot, cast: Cast) -> bool:
+    return decide(ballot, cast).outcome == "conflict"
 
 
 def _name(voter: int, tool: int) -> bytes:

@@ -30,6 +30,7 @@ from services.public_address import host_of
 
 CLAIM_HEADER = "shiplog-visitor-claim"
 _YEAR_SECONDS = 365 * 24 * 3600
+_MAY_READ_VOTERS = frozenset({"votes:write", "read"})
 _KEY_IN_SCOPE = "shiplog api key"
 _UNSAFE = {"POST", "PUT", "PATCH", "DELETE"}
 
@@ -48,8 +49,10 @@ class Voter(Struct, frozen=True):
 
 @allows(Access(anonymous=True))
 async def open_to_all(connection: Connection, _: BaseRouteHandler) -> None:
-    """Allows every client. Writes from pages of other sites are rejected."""
+    """Allows every client without a key that is not valid. Writes from pages of other sites are rejected."""
     check_same_origin(connection)
+    if _claims_a_key(connection):
+        await key_of(connection)
 
 
 @allows(Access(anonymous=True, visitor=True, scopes=("votes:write",)))
@@ -175,6 +178,16 @@ async def is_key_valid(connection: Connection) -> bool:
     return await _identity(connection).api_key(token) is not None
 
 
+def _claims_a_key(connection: Connection) -> bool:
+    """Whether a request to an open route sends what should be an API key.
+
+    Other credentials may be for a proxy in front, or, outside /v1, for whatever collects the metrics.
+    """
+    scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+    is_for_us = connection.scope["path"].startswith("/v1/") or token.startswith(KEY_PREFIX)
+    return scheme.lower() == "bearer" and is_for_us
+
+
 async def login_of(connection: Connection) -> Login | None:
     for token in cookies_named(connection, SESSION_COOKIE):
         if (login := await _identity(connection).login(token)) is not None:
@@ -185,17 +198,25 @@ async def login_of(connection: Connection) -> Login | None:
 async def voter_of(request: AnyRequest, named: str | None) -> Voter:
     """The voter ``named`` by a client with an API key; otherwise the visitor, who gets a cookie on the first write."""
     key = await key_of(request)
-    if key is None:
-        if named is not None:
-            raise HttpRejected(403, "forbidden", "Only an API key with votes:write may name a voter.")
-        return reader_of(request) or _new_visitor(request)
-    name = (named or "").encode()
-    if not valid_voter(name):
-        raise HttpRejected(400, "invalid", f"With an API key, send `voter` too. {VOTER_REQUIREMENT}")
-    return Voter(_identity(request).pseudonym("voter", name), key.id)
+    if key is None and named is None:
+        return visitor_of(request) or _new_visitor(request)
+    return Voter(_named_voter(request, key, named), key.id if key else "")
 
 
-def reader_of(request: AnyRequest) -> Voter | None:
+async def reader_of(request: AnyRequest, named: str | None) -> Voter | None:
+    """The voter ``named`` by a client with an API key that may write votes or read; otherwise the visitor.
+
+    None for a visitor without a valid cookie or claim, which the first write makes.
+    """
+    key = await key_of(request) if _claims_a_key(request) else None
+    if key is not None and not key.scopes & _MAY_READ_VOTERS:
+        raise _lacks_scope("read")
+    if key is None and named is None:
+        return visitor_of(request)
+    return Voter(_named_voter(request, key, named), key.id if key else "")
+
+
+def visitor_of(request: AnyRequest) -> Voter | None:
     """The visitor, by cookie, or by the claim of a browser whose first writes are not answered yet. None without either."""
     identity = _identity(request)
     for sent in cookies_named(request, VISITOR_COOKIE):
@@ -209,6 +230,16 @@ def renewed_cookies(scope: AsgiScope, identity: Identity, cookie: str) -> tuple[
     """The cookie to set in place of a genuine one: none, unless that is a day old."""
     value = identity.renewed(cookie)
     return () if value is None else (_visitor_cookie(scope, value),)
+
+
+def _named_voter(request: AnyRequest, key: ApiKey | None, named: str | None) -> UUID:
+    """Raises HttpRejected 403 without a key, and 400 for a name that is missing or not valid."""
+    if key is None:
+        raise HttpRejected(403, "forbidden", "Only an API key may name a voter.")
+    name = (named or "").encode()
+    if not valid_voter(name):
+        raise HttpRejected(400, "invalid", f"With an API key, send `voter` too. {VOTER_REQUIREMENT}")
+    return _identity(request).pseudonym("voter", name)
 
 
 async def author_of(request: AnyRequest) -> Author:

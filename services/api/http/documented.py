@@ -27,7 +27,7 @@ def _sent(name: str) -> ResponseHeader:
 ETAG, LINK, LOCATION, SET_COOKIE = map(_sent, ("ETag", "Link", "Location", "Set-Cookie"))
 FRESHNESS = [_sent(name) for name in ("Shiplog-Position", "Shiplog-Lag-Ms", "Shiplog-Incomplete")]
 # For routes that read cookies without a guard that requires them.
-VISITOR: list[dict[str, list[str]]] = [{"visitor": []}, {}]
+OWN_THINGS: list[dict[str, list[str]]] = [{"visitor": []}, {"key": ["votes:write"]}, {"key": ["read"]}, {}]
 SESSION: list[dict[str, list[str]]] = [{"session": []}]
 
 

@@ -59,6 +59,7 @@ def read_cursor(cursor: str, type: type[T]) -> T:
         ) from None
 
 
-def next_link(request: AnyRequest, cursor: str) -> str:
-    query = urlencode(dict(request.query_params) | {"cursor": cursor})
+def next_link(request: AnyRequest, cursor: str, **more: str) -> str:
+    """The address of the next page as a Link header; ``more`` are further query parameters."""
+    query = urlencode(dict(request.query_params) | more | {"cursor": cursor})
     return f'<{public_address(request.scope).link(request.url.path)}?{query}>; rel="next"'

@@ -129,12 +129,12 @@ def messages(rejected: HttpRejected) -> Answer:
 
 
 def problem_responses(*statuses: int) -> dict[int, ResponseSpec]:
-    """The problems a route documents in OpenAPI: these, 400 and 503, and 408 for a route that takes a body (413)."""
+    """The problems a route documents in OpenAPI: these, 400, 401 and 503, and 408 for a route that takes a body (413)."""
     return {
         status: ResponseSpec(
             Problem, description=HTTPStatus(status).phrase, media_type=MEDIA_TYPE, generate_examples=False
         )
-        for status in sorted({400, 503, *statuses, *([408] if 413 in statuses else [])})
+        for status in sorted({400, 401, 503, *statuses, *([408] if 413 in statuses else [])})
     }
 
 

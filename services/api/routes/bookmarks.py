@@ -21,7 +21,7 @@ from projections.shelf import ShelfEntry, delete_note, put_note, read_shelf
 from services.api.http.app_state import app_state
 from services.api.http.auth import Voter, open_to_all, reader_of, voter_of, with_own_credentials
 from services.api.http.caching import NO_STORE, PRIVATE_NO_STORE
-from services.api.http.documented import VISITOR, reads_body
+from services.api.http.documented import OWN_THINGS, reads_body
 from services.api.http.json_body import check_json_type, decode
 from services.api.http.pagination import Items, SlugInPath
 from services.api.http.problems import problem_responses
@@ -111,10 +111,10 @@ async def drop_bookmark(
     return _answer(person, BookmarkResult(outcome, str(result.position)), limits)
 
 
-@get("/v1/me/bookmarks", guards=[open_to_all], security=VISITOR, responses=problem_responses())
-async def own_bookmarks(request: AnyRequest) -> Response[Items[Bookmark]]:
-    """The shelf, newest first."""
-    reader = reader_of(request)
+@get("/v1/me/bookmarks", guards=[open_to_all], security=OWN_THINGS, responses=problem_responses(401, 403))
+async def own_bookmarks(request: AnyRequest, voter: VoterInQuery = None) -> Response[Items[Bookmark]]:
+    """The visitor's shelf, newest first; with an API key that has the scope votes:write or read, that of its ``voter``."""
+    reader = await reader_of(request, voter)
     if reader is None:
         return _private([], None)
     actor = reader.actor
@@ -132,10 +132,17 @@ async def own_bookmarks(request: AnyRequest) -> Response[Items[Bookmark]]:
     )
 
 
-@get("/v1/me/bookmarks/changes", guards=[open_to_all], security=VISITOR, responses=problem_responses())
-async def bookmark_changes(request: AnyRequest) -> Response[Items[BookmarkChange]]:
+@get(
+    "/v1/me/bookmarks/changes",
+    guards=[open_to_all],
+    security=OWN_THINGS,
+    responses=problem_responses(401, 403),
+)
+async def bookmark_changes(
+    request: AnyRequest, voter: VoterInQuery = None
+) -> Response[Items[BookmarkChange]]:
     """The bookmarks whose verdicts flipped since they were saved, the newest flip first, each with its cause."""
-    reader = reader_of(request)
+    reader = await reader_of(request, voter)
     if reader is None:
         return _private(list[BookmarkChange](), None)
     actor = reader.actor

@@ -154,7 +154,7 @@ def _vector(positions: Sequence[Position]) -> str:
 
 
 def _page(cursor: str | None, start: str, end: str) -> Page:
-    page = read_cursor(cursor, Page) if cursor else Page(start, end)
+    page = read_cursor(cursor, Page) if cursor is not None else Page(start, end)
     if (page.start, page.end) != (start, end):
         raise HttpRejected(400, "invalid", "cursor: it belongs to another diff. Start from the first page.")
     return page

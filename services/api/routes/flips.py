@@ -65,7 +65,7 @@ async def list_flips(
     pool = app_state(request).pool
     if min_position is not None:
         await follower_of(pool).wait([FLIPS], positions_in(min_position))
-    after = await _place_of(pool, since) if since else BEFORE_ALL
+    after = await _place_of(pool, since) if since is not None else BEFORE_ALL
     flips, freshness = await read_newest(request, limit + 1, tool, after, _before(cursor))
     more = _cursor(flips[limit - 1]) if len(flips) > limit else None
     headers = headers_of(freshness) | ({"Link": next_link(request, more)} if more else {})

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
-import msgspec
 from litestar import Response, get
 from litestar.params import FromQuery, QueryParameter
-from msgspec import Meta, Struct
+from msgspec import Struct, structs
 
-from projections.hourly_tally import HOURLY_TALLY, read_history
+from domain.shared.as_of import parse_time
+from projections.hourly_tally import HOURLY_TALLY
+from projections.reads.history import BucketSize, read_history
 from services.api.http.app_state import app_state
 from services.api.http.auth import open_to_all
 from services.api.http.consistency import AsOf, MinPosition, headers_of, snapshot_at
@@ -24,7 +25,10 @@ _DATE_TIME = {"format": "date-time"}
 
 
 class Bucket(Struct, frozen=True):
-    """``casts`` counts the votes cast within the bucket; ``ship`` and ``skip`` are the tally at its end."""
+    """``casts`` counts the casts and retractions in the bucket; ``ship`` and ``skip`` are the tally at its end.
+
+    ``start`` is a whole hour or day in UTC. Where ``from`` or ``to`` falls inside a bucket, only its part in between counts.
+    """
 
     start: datetime
     casts: int
@@ -62,29 +66,32 @@ async def many_tallies(
 async def tool_history(
     request: AnyRequest,
     slug: SlugInPath,
-    bucket: FromQuery[Literal["hour", "day"]] = "day",
+    bucket: FromQuery[BucketSize] = "day",
     start: Annotated[str | None, QueryParameter(name="from", schema_extra=_DATE_TIME, required=False)] = None,
     end: Annotated[str | None, QueryParameter(name="to", schema_extra=_DATE_TIME, required=False)] = None,
     min_position: MinPosition = None,
 ) -> Response[Items[Bucket]]:
-    """Casts per hour or day (UTC) from ``from`` up to ``to``, with the tally at each bucket's end."""
+    """Casts per hour or day (UTC) from ``from`` up to but not including ``to``, with the tally at each bucket's end.
+
+    Both may be any moment, at any offset from UTC: votes are counted exactly. The bucket of ``from`` is also listed
+    without casts, with the tally of then, if the tool had votes before.
+    """
     tool = (await app_state(request).tool_directory.find(slug)).tool
     times = (
         EPOCH if start is None else _parse_time(start, "from"),
-        datetime.now(UTC) if end is None else _parse_time(end, "to"),
+        None if end is None else _parse_time(end, "to"),
     )
+    if start and times[1] is not None and times[0] > times[1]:
+        raise HttpRejected(400, "invalid", "from: it is later than to. Swap the two.")
     async with snapshot_at(app_state(request).pool, min_position, [HOURLY_TALLY]) as snapshot:
         rows = await read_history(snapshot, tool, bucket, *times)
         freshness = await snapshot.freshness()
-    return Response(Items([Bucket(*row) for row in rows]), headers=headers_of(freshness))
+    return Response(Items([Bucket(*structs.astuple(row)) for row in rows]), headers=headers_of(freshness))
 
 
 def _parse_time(text: str, name: str) -> datetime:
-    """An RFC 3339 time with its zone, in UTC. Raises HttpRejected for anything else, such as numbers and naive times."""
+    """A time with its zone, in UTC. Raises HttpRejected for anything else, such as numbers and naive times."""
     try:
-        time: datetime = msgspec.convert(text, Annotated[datetime, Meta(tz=True)])
-        return time.astimezone(UTC)
-    except (msgspec.ValidationError, OverflowError):
-        raise HttpRejected(
-            400, "invalid", f"{name}: write the time with its zone, for example 2026-03-01T00:00:00Z."
-        ) from None
+        return parse_time(text)
+    except ValueError as error:
+        raise HttpRejected(400, "invalid", f"{name}: {error}") from None

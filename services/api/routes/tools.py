@@ -9,7 +9,7 @@ from typing import Annotated
 from litestar import Response, get, post, put
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromQuery, HeaderParameter, JSONBody, QueryParameter
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from domain.editorial.tools import PutTool, RetireTool, Tool, decide, evolve
 from domain.events.editorial import Category, Details, EditorialEvent, Pricing
@@ -25,7 +25,7 @@ from services.api.http.auth import author_of, for_scope, open_to_all
 from services.api.http.consistency import AsOf, MinPosition, headers_of, snapshot_at
 from services.api.http.documented import ETAG
 from services.api.http.json_body import StrictJSON
-from services.api.http.pagination import SLUG_PATTERN, Items, SlugInPath, next_link
+from services.api.http.pagination import SLUG_PATTERN, Items, SlugInPath, next_link, write_cursor
 from services.api.http.problems import HttpRejected, problem_responses
 from services.api.http.requests import AnyRequest
 from services.api.views.cards import READ_BY_CARDS, CardResponse, not_shown_yet, present_card, read_cards
@@ -61,27 +61,32 @@ async def list_tools(
         str | None, QueryParameter(pattern=SLUG_PATTERN, max_length=100, required=False)
     ] = None,
     sort: FromQuery[Sort] = "top",
-    cursor: Annotated[str | None, QueryParameter(max_length=400, required=False)] = None,
+    cursor: Annotated[str | None, QueryParameter(max_length=4_000, required=False)] = None,
     limit: Annotated[int, QueryParameter(ge=1, le=100)] = 20,
     as_of: AsOf = None,
     min_position: MinPosition = None,
 ) -> Response[Items[CardResponse]]:
     """Cards of the tools that are not retired, in the chosen order; the next page is in ``Link: rel=next``.
 
+    All pages show the moment of the first one, so that no tool is skipped or listed twice while votes arrive.
     ``top``: by the lower end of the community's interval, preliminary tallies after settled ones, then by the panel.
     ``hot``: by votes, where a vote weighs half as much as one cast two days later. ``trending``: by the rate of votes
     since yesterday, as a multiple of the rate of the four weeks before; tools where that may be chance come last.
     Both count back from the newest event. ``controversial``: total ** (smaller side / larger side).
     """
-    after = parse_ranking_cursor(cursor, sort) if cursor else None
+    after = parse_ranking_cursor(cursor, sort) if cursor is not None else None
+    as_of = as_of if as_of is not None or after is None else after.as_of
     async with snapshot_at(app_state(request).pool, min_position, READ_BY_CARDS, as_of=as_of) as snapshot:
         rulebook = await rulebook_in_force(snapshot)
         ranking = await read_ranking(snapshot, rulebook, sort, after)
         page, more = ranking.page(category, after, limit)
         cards = await read_cards(snapshot, rulebook, page)
         freshness = await snapshot.freshness()
-    headers = headers_of(freshness) | ({"Link": next_link(request, more)} if more else {})
-    return Response(Items([present_card(cards[tool]) for tool in page], more), headers=headers)
+    headers, written = headers_of(freshness), None
+    if more:
+        written = write_cursor(structs.replace(more, as_of=str(freshness)))
+        headers["Link"] = next_link(request, written, as_of=str(freshness))
+    return Response(Items([present_card(cards[tool]) for tool in page], written), headers=headers)
 
 
 @get("/v1/tools/{slug:str}", guards=[open_to_all], responses=problem_responses(404))

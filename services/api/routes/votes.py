@@ -18,7 +18,7 @@ from eventstore.casts import CastResult, PendingCast
 from projections.my_votes import read_votes
 from services.api.http.app_state import app_state
 from services.api.http.auth import Voter, open_to_all, reader_of, voter_of, with_own_credentials
-from services.api.http.documented import VISITOR
+from services.api.http.documented import OWN_THINGS
 from services.api.http.json_body import StrictJSON
 from services.api.http.pagination import Items, SlugInPath, slugs_in
 from services.api.http.problems import HttpRejected, problem_responses
@@ -74,7 +74,7 @@ class OwnVote(Struct, frozen=True):
     dto=StrictJSON[CastVote],
     return_dto=None,
     guards=[with_own_credentials],
-    responses=problem_responses(401, 403, 404, 410, 413, 415, 429),
+    responses=problem_responses(401, 403, 404, 409, 410, 413, 415, 429),
     request_max_body_size=VOTE_BYTES_MAX,
 )
 async def cast_vote(request: AnyRequest, data: JSONBody[CastVote]) -> Response[VoteAnswer]:
@@ -90,7 +90,7 @@ async def cast_vote(request: AnyRequest, data: JSONBody[CastVote]) -> Response[V
     "/v1/votes/{tool:str}",
     status_code=200,
     guards=[with_own_credentials],
-    responses=problem_responses(401, 403, 404, 410, 429),
+    responses=problem_responses(401, 403, 404, 409, 410, 429),
 )
 async def retract_vote(
     request: AnyRequest,
@@ -106,15 +106,19 @@ async def retract_vote(
     return _respond(answer_to(result), own, limits)
 
 
-@get("/v1/me/votes", guards=[open_to_all], security=VISITOR, responses=problem_responses(404))
+@get("/v1/me/votes", guards=[open_to_all], security=OWN_THINGS, responses=problem_responses(401, 403, 404))
 async def own_votes(
     request: AnyRequest,
     tools: Annotated[
         str | None, QueryParameter(description="Slugs, comma-separated", max_length=4000)
     ] = None,
+    voter: VoterInQuery = None,
 ) -> Response[Items[OwnVote]]:
-    """The visitor's current choices, read from the log itself and so never behind it."""
-    reader = reader_of(request)
+    """The visitor's current choices, read from the ballots themselves and so never behind the log.
+
+    With an API key that has the scope votes:write or read, those of the ``voter`` it names.
+    """
+    reader = await reader_of(request, voter)
     votes = []
     if reader is not None:
         actor = reader.actor

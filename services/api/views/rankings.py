@@ -15,7 +15,7 @@ from projections.daily_votes import read_recent_activity
 from projections.engine.snapshot import Snapshot
 from projections.scorecard import read_splits
 from projections.tally import read_tallies
-from services.api.http.pagination import read_cursor, write_cursor
+from services.api.http.pagination import read_cursor
 from services.api.http.problems import HttpRejected
 
 BY_ACTIVITY: tuple[Sort, ...] = ("hot", "trending")
@@ -37,11 +37,15 @@ class RankedTool(Struct, frozen=True):
 
 
 class RankingCursor(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """The end of the previous page, and the hour that its recent activity was counted back from."""
+    """The end of the previous page, and the hour that its recent activity was counted back from.
+
+    ``as_of`` are the positions of the first page: all pages are of the same moment, whatever moves meanwhile.
+    """
 
     sort: Sort
     hour: Hour | None
     rank: Rank
+    as_of: str | None = None
 
 
 class Ranking(Struct, frozen=True):
@@ -53,15 +57,15 @@ class Ranking(Struct, frozen=True):
 
     def page(
         self, category: str | None, after: RankingCursor | None, limit: int
-    ) -> tuple[list[int], str | None]:
-        """The numbers of the tools on a page, and the cursor of the next page."""
+    ) -> tuple[list[int], RankingCursor | None]:
+        """The numbers of the tools on a page, and the cursor of the next page, without the positions."""
         listed = [
             each
             for each in self.ranked
             if category in (None, each.category) and (after is None or each.rank < after.rank)
         ]
         more = RankingCursor(self.sort, self.hour, listed[limit - 1].rank) if len(listed) > limit else None
-        return [each.tool for each in listed[:limit]], write_cursor(more) if more else None
+        return [each.tool for each in listed[:limit]], more
 
 
 def parse_ranking_cursor(cursor: str, sort: Sort) -> RankingCursor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 from collections.abc import Callable, Iterator
 from itertools import product
 from types import MappingProxyType
@@ -32,6 +33,7 @@ from tests.support.stage import (
     new_visitor,
     seat_panel,
     vote,
+    vote_as,
 )
 
 TAKE = {"score": 50, "choice": "ship", "text": ""}
@@ -234,6 +236,65 @@ async def test_a_revoked_key_is_not_found(stage: Stage) -> None:
     assert await identity.api_key(new_key.key) is not None
     await stage.log.execute(REVOKE_KEY, new_key.id)
     assert await Identity(stage.settings, stage.log).api_key(new_key.key) is None
+
+
+async def test_a_key_that_is_revoked_or_made_up_is_a_401_on_every_route(stage: Stage) -> None:
+    """Open reads, pages, streams and the fast path of votes included."""
+    new_key = await create_key(stage.settings, stage.log, "short-lived", ("votes:write",))
+    await stage.log.execute(REVOKE_KEY, new_key.id)
+    app: Litestar = stage.client._transport.app  # type: ignore[attr-defined]
+    routes = [(path, methods) for path, methods in paths_of(app) if not path.startswith(DESCRIPTION)]
+    assert len(routes) > 60
+    for key in (new_key.key, "slk_made-up"):
+        headers = {"Authorization": f"Bearer {key}"}
+        for path, methods in routes:
+            for method in methods - {"OPTIONS", "HEAD"}:
+                answer = await stage.client.request(method, path, headers=headers)
+                assert answer.status_code == 401, (method, path, answer.status_code)
+        body = {"tool": "quill", "choice": "ship", "voter": "v"}
+        assert_problem(await stage.client.post("/v1/votes", json=body, headers=headers), 401)
+
+
+def paths_of(app: Litestar) -> Iterator[tuple[str, set[str]]]:
+    """Every path with some value for each parameter, and its methods."""
+    for path, handler in handlers(app):
+        filled = re.sub(r"\{\w+:uuid\}", str(UUID(int=7)), path)
+        yield re.sub(r"\{\w+:\w+\}", "quill", filled), set(handler.http_methods)
+
+
+async def test_credentials_for_others_do_not_close_open_routes(stage: Stage) -> None:
+    """Of a proxy in front, and of whatever collects the metrics."""
+    for path, credentials in (
+        ("/v1/tools", "Basic dTpw"),
+        ("/", "Basic dTpw"),
+        ("/metrics", "Bearer scrape"),
+    ):
+        answer = await stage.client.get(path, headers={"Authorization": credentials})
+        assert answer.status_code == 200, path
+
+
+async def test_a_program_reads_the_votes_and_the_shelf_of_the_voter_it_names(stage: Stage) -> None:
+    client = new_visitor(stage.client)
+    cast = await vote_as(client, stage.vote_key, "gen-1", "skip")
+    await client.put("/v1/me/bookmarks/quill?voter=gen-1", headers=stage.vote_key)
+    own = [{"tool": "quill", "choice": "skip", "position": cast.json()["position"]}]
+    for key in (stage.vote_key, stage.read_key):
+        for query in ("voter=gen-1", "voter=gen-1&tools=quill"):
+            assert (await client.get(f"/v1/me/votes?{query}", headers=key)).json()["items"] == own
+        assert (await client.get("/v1/me/votes?voter=gen-2", headers=key)).json()["items"] == []
+        shelf = (await client.get("/v1/me/bookmarks?voter=gen-1", headers=key)).json()["items"]
+        assert [each["tool"]["slug"] for each in shelf] == ["quill"]
+        assert (await client.get("/v1/me/bookmarks/changes?voter=gen-1", headers=key)).status_code == 200
+
+
+async def test_a_program_must_name_a_voter_and_be_allowed_to(stage: Stage) -> None:
+    client = new_visitor(stage.client)
+    for path in ("/v1/me/votes", "/v1/me/bookmarks", "/v1/me/bookmarks/changes"):
+        for query in ("", "?voter=", f"?voter={'x' * 129}"):
+            assert_problem(await client.get(path + query, headers=stage.read_key), 400, "invalid")
+        assert_problem(await client.get(f"{path}?voter=v", headers=stage.catalogue_key), 403, "forbidden")
+        for query in ("?voter=v", "?voter="):
+            assert_problem(await client.get(path + query), 403, "forbidden")
 
 
 # Sessions.

@@ -17,7 +17,7 @@ from uuid_utils.compat import uuid7
 
 from services.ingest import yielding
 from services.ingest.decompression import zstd
-from tests.support.stage import Stage
+from tests.support.stage import Stage, list_tool
 
 NDJSON = {"Content-Type": "application/x-ndjson"}
 
@@ -49,6 +49,29 @@ async def test_lines_of_one_ballot_are_decided_in_their_order(stage: Stage) -> N
     first, second, third = line(9001), line(9001, "skip"), line(9001)
     answer = (await send(stage, "\n".join([first, third, second, first]))).json()
     assert (answer["counted"], answer["unchanged"], answer["superseded"]) == (1, 1, 2)
+
+
+async def test_one_id_with_another_body_is_a_rejected_line(stage: Stage) -> None:
+    """Within one request, and across two; with another choice, tool or voter. A true resend is counted again."""
+    await list_tool(stage.client, stage.catalogue_key, "other")
+    ids = [str(uuid7()) for _ in range(3)]
+    lines = [line(8801, id=ids[0]), line(8802, id=ids[1]), line(8803, id=ids[2])]
+    again = [
+        line(8801, "skip", id=ids[0]),
+        line(8802, tool="other", id=ids[1]),
+        line(8804, id=ids[2]),
+        lines[0],
+    ]
+    head = await stage.log.fetchval("SELECT sum(position) FROM heads")
+    together = (await send(stage, "\n".join([*lines, *again]))).json()
+    apart = (await send(stage, "\n".join(again))).json()
+    for answer, first in ((together, 4), (apart, 1)):
+        assert [(bad["line"], bad["type"]) for bad in answer["rejected"]] == [
+            (first + n, "urn:shiplog:id-conflict") for n in range(3)
+        ]
+        assert answer["rejected_total"] == 3
+    assert (together["counted"], apart["counted"]) == (4, 1)
+    assert await stage.log.fetchval("SELECT sum(position) FROM heads") == head + 3
 
 
 async def test_bad_lines_are_listed_and_the_others_stored(stage: Stage) -> None:

@@ -142,16 +142,15 @@ async def test_a_request_that_is_not_plain_is_answered_by_the_documented_route(
 
 async def test_both_paths_answer_every_cast_of_a_ballot_alike(paths: Paths, stage: Stage) -> None:
     """First, repeated, changed, resent and late casts: the same answers, except for ids and positions."""
-    early, late = str(mint()), str(mint())
-    steps = [
-        {"id": early},
-        {"choice": "ship"},
-        {"choice": "skip", "id": late},
-        {"choice": "skip", "id": late},
-    ]
     answered = []
     for client in (paths.fast, paths.documented):
-        voter = f"voter {uuid4()}"
+        voter, early, late = f"voter {uuid4()}", str(mint()), str(mint())
+        steps = [
+            {"id": early},
+            {"choice": "ship"},
+            {"choice": "skip", "id": late},
+            {"choice": "skip", "id": late},
+        ]
         answers = [
             await client.post("/v1/votes", **plain(stage, voter=voter, **step))
             for step in [*steps, {"id": early}]

@@ -146,6 +146,36 @@ async def test_a_new_day_between_two_pages_neither_skips_nor_repeats(
         assert (await slugs(client, sort=sort))[0] == "clock"
 
 
+async def test_votes_between_two_pages_neither_skip_nor_repeat_a_tool(
+    client: Client, catalogue_key: Headers, vote_key: Headers, pool: Log
+) -> None:
+    """The pages after the first are of its moment, by Link or by the cursor alone; so is what the cards say."""
+    votes = {f"tool-{n}": "+" * (9 - n) for n in range(6)}
+    await cast(client, catalogue_key, vote_key, pool, votes)
+    await catch_up(pool)
+    for sort in SORTS:
+        before = await slugs(client, sort=sort)
+        first = await client.get("/v1/tools", params={"sort": sort, "limit": 2})
+        for n in range(30):
+            await vote_as(client, vote_key, f"{sort} {n}", "ship", before[-1])
+        await catch_up(pool)
+        assert (await slugs(client, sort=sort)) != before or sort in ("controversial", "new")
+        link = first.links["next"]["url"]
+        assert "as_of=" in link
+        for second in (
+            await client.get(link),
+            await client.get("/v1/tools", params={"sort": sort, "cursor": first.json()["next"]}),
+        ):
+            assert second.headers["shiplog-position"] == first.headers["shiplog-position"]
+        seen, _ = await pages(client, link)
+        assert [card["slug"] for card in first.json()["items"]] + seen == before
+
+
+async def test_an_empty_cursor_is_not_the_first_page(client: Client) -> None:
+    for path in ("/v1/tools?cursor=", "/v1/verdicts/flips?cursor=", "/v1/verdicts/flips?since="):
+        assert_problem(await client.get(path), 400)
+
+
 async def test_a_cursor_of_another_order_or_a_forged_one_is_rejected(
     client: Client, catalogue_key: Headers, pool: Log
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 
 import pytest
 
@@ -124,6 +124,53 @@ async def test_history_in_hours_and_days(client: Client, vote_key: Headers, pool
         assert {datetime.fromisoformat(row["start"]) for row in rows} == starts
         assert sum(row["casts"] for row in rows) == 3
         assert (rows[-1]["ship"], rows[-1]["skip"]) == (0, 2)
+
+
+async def test_history_counts_exactly_at_any_minute(client: Client, pool: Log) -> None:
+    """A vote of this hour: asked for from before and after it, to before and after it, in other zones too."""
+    await vote(client)
+    await catch_up(pool)
+    at = await pool.fetchval("SELECT max(recorded_at) FROM events WHERE shard > 0")
+    for zone in (UTC, timezone(timedelta(hours=5, minutes=30)), timezone(timedelta(hours=5, minutes=45))):
+
+        async def read(zone: tzinfo = zone, **times: timedelta) -> list[tuple[int, int]]:
+            params = {name.strip("_"): (at + ago).astimezone(zone).isoformat() for name, ago in times.items()}
+            answer = await client.get("/v1/tools/quill/history", params={"bucket": "hour", **params})
+            return [(each["casts"], each["ship"]) for each in answer.json()["items"]]
+
+        moment = timedelta(microseconds=1)
+        assert await read(from_=-moment) == await read(from_=-0 * moment) == [(1, 1)]
+        assert await read(from_=moment) == [(0, 1)]
+        assert await read(to=moment) == await read(from_=-60 * moment, to=moment) == [(1, 1)]
+        assert await read(to=-0 * moment) == await read(from_=-60 * moment, to=-0 * moment) == []
+
+
+@pytest.mark.parametrize(
+    ("times", "detail"),
+    [
+        ({"from": "2026-03-02T00:00:00Z", "to": "2026-03-01T00:00:00Z"}, "from: it is later than to"),
+        ({"from": ""}, "from: Write the time"),
+        ({"to": ""}, "to: Write the time"),
+        ({"to": "2026-03-01T00:00:00.0000005Z"}, "at most six decimals"),
+        ({"from": "2026-03-01T00:00:00"}, "with its zone"),
+    ],
+)
+async def test_a_history_between_unusable_times_is_a_400(
+    client: Client, times: dict[str, str], detail: str
+) -> None:
+    answer = await client.get("/v1/tools/quill/history", params=times)
+    assert_problem(answer, 400)
+    assert detail in answer.json()["detail"]
+
+
+async def test_history_at_the_ends_of_the_calendar(client: Client, pool: Log) -> None:
+    await vote(client)
+    await catch_up(pool)
+    last, first = "9999-12-31T23:59:59.999999Z", "0001-01-01T00:00:00Z"
+    for times, casts in (({"from": first, "to": last}, [1]), ({"from": last}, [0]), ({"to": first}, [])):
+        answer = await client.get("/v1/tools/quill/history", params=times)
+        assert answer.status_code == 200, answer.text
+        assert [each["casts"] for each in answer.json()["items"]] == casts
 
 
 async def test_history_from_a_later_time_begins_with_the_tally_of_then(client: Client, pool: Log) -> None:

@@ -64,6 +64,44 @@ async def test_a_vote_sent_again_under_its_id_gets_the_first_answer(client: Clie
     assert await count_events(pool) == before
 
 
+@pytest.mark.parametrize("as_program", [False, True])
+async def test_one_id_with_another_body_is_409_and_nothing_is_stored(
+    client: Client, pool: Log, vote_key: Headers, catalogue_key: Headers, as_program: bool
+) -> None:
+    """Visitors' first votes take the router, programs' votes the fast path."""
+    await list_tool(client, catalogue_key, "other")
+    named, headers = ({"voter": "v1"}, vote_key) if as_program else ({}, {})
+    suffix = "?voter=v1&" if as_program else "?"
+
+    async def cast(tool: str, choice: str, **more: str) -> httpx.Response:
+        body = {"tool": tool, "choice": choice, "id": sent, **named, **more}
+        return await client.post("/v1/votes", json=body, headers=headers)
+
+    await client.post("/v1/votes", json={"tool": "quill", "choice": "skip", **named}, headers=headers)
+    sent = str(mint())
+    first = await cast("quill", "ship")
+    before = await count_events(pool)
+    assert_problem(await cast("quill", "skip"), 409, "id-conflict")
+    assert_problem(await cast("other", "ship"), 409, "id-conflict")
+    if as_program:
+        assert_problem(await cast("quill", "ship", voter="v2"), 409, "id-conflict")
+    for tool in ("quill", "other"):
+        retraction = await client.delete(f"/v1/votes/{tool}{suffix}id={sent}", headers=headers)
+        assert_problem(retraction, 409, "id-conflict")
+    assert await count_events(pool) == before
+    assert (await cast("quill", "ship")).json() == first.json()
+
+
+async def test_a_retractions_id_cannot_become_a_vote(client: Client, pool: Log) -> None:
+    await vote(client)
+    sent = str(mint())
+    first = await client.delete(f"/v1/votes/quill?id={sent}")
+    before = await count_events(pool)
+    assert_problem(await vote(client, id=sent), 409, "id-conflict")
+    assert await count_events(pool) == before
+    assert (await client.delete(f"/v1/votes/quill?id={sent}")).json() == first.json()
+
+
 async def test_an_older_id_is_superseded_by_the_newer_vote(client: Client) -> None:
     older, newer = str(mint()), str(mint())
     counted = await vote(client, choice="skip", id=newer)

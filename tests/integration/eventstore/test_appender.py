@@ -15,6 +15,7 @@ from domain.shared.log import Shard, shard_of
 from eventstore.appender import Appender, Appenders, CommitTurns, CommitUnknown, Overloaded
 from eventstore.casts import CastResult, FirstVoteHeuristic, PendingCast
 from eventstore.ids import milliseconds_of, mint
+from eventstore.recent_ids import RecentIds
 from services.settings import Settings
 from tests.support.stage import Log, count_events
 
@@ -37,7 +38,7 @@ def cast(choice: str | None = "ship", actor: UUID | None = None, id: UUID | None
 @asynccontextmanager
 async def running_appender(log: Log, **limits: Any) -> AsyncIterator[Appender]:
     defaults = {"queue_max": 100, "batch_max": 50, "timeout_seconds": 20.0}
-    appender = Appender(log, SHARD, lambda *_: None, CommitTurns(), **(defaults | limits))
+    appender = Appender(log, SHARD, lambda *_: None, CommitTurns(), RecentIds(), **(defaults | limits))
     yield appender
     await appender.close()
 
@@ -82,7 +83,9 @@ async def test_the_listener_is_called_for_every_batch(pool: Log) -> None:
         assert shard == SHARD
         positions.extend(each.position.number for each in results)
 
-    appender = Appender(pool, SHARD, listen, CommitTurns(), queue_max=100, batch_max=7, timeout_seconds=20.0)
+    appender = Appender(
+        pool, SHARD, listen, CommitTurns(), RecentIds(), queue_max=100, batch_max=7, timeout_seconds=20.0
+    )
     await asyncio.gather(*(appender.append(cast()) for _ in range(20)))
     await appender.close()
     assert sorted(positions) == list(range(1, 21))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 from random import Random
 from uuid import UUID
 
@@ -31,6 +31,7 @@ from tests.oracles.past import (
     State,
     card_in,
     end_of,
+    history_of,
     read_history,
     state_at_each,
     state_of,
@@ -44,6 +45,7 @@ REVIEWERS = ("builder", "skeptic", "futurist")
 SHARDS = range(4)
 VOTERS = 40
 MOMENTS = 240
+HOUR = timedelta(hours=1)
 # More votes of other people than one block of each shard holds.
 OTHER_VOTES = BLOCK_EVENTS + 2_000
 APPEND_VOTES = """
@@ -252,6 +254,37 @@ async def test_many_tallies_and_a_comparison_are_of_the_same_moment(random_histo
         assert [card_in(pair[side]) for side in ("left", "right")] == [
             state.card(random_history.numbers[slug]) for slug in (left, right)
         ]
+
+
+async def test_history_between_any_two_times_equals_the_fold(random_history: RandomHistory) -> None:
+    """At any minute and offset, inside one hour or over months; beyond the position of the answer nothing counts."""
+    rng, inside_an_hour = Random(SEED), 0
+    for _ in range(MOMENTS // 2):
+        slug, size = rng.choice(TOOLS), rng.choice(["hour", "day"])
+        start, end = sorted(some_time(rng, random_history.history) for _ in range(2))
+        if rng.random() < 0.3:
+            end = start + timedelta(minutes=rng.randrange(90))
+        if rng.random() < 0.2:
+            start = start.replace(minute=0, second=0, microsecond=0)
+        inside_an_hour += (start - datetime(1970, 1, 1, tzinfo=UTC)) // HOUR == (
+            end - datetime(1970, 1, 1, tzinfo=UTC)
+        ) // HOUR
+        zone = timezone(timedelta(minutes=rng.choice([0, 330, 345, -210])))
+        times = {"from": start.astimezone(zone).isoformat(), "to": end.astimezone(zone).isoformat()}
+        answer = await random_history.client.get(
+            f"/v1/tools/{slug}/history", params={"bucket": size, **times}
+        )
+        votes = [
+            event
+            for event in up_to(random_history.history, answer.headers["shiplog-position"])
+            if event.tool == random_history.numbers[slug] and event.type.startswith("Vote")
+        ]
+        shown = [
+            (datetime.fromisoformat(each["start"]), each["casts"], each["ship"], each["skip"])
+            for each in answer.json()["items"]
+        ]
+        assert shown == history_of(votes, size, start, end), (slug, size, times)
+    assert inside_an_hour > 10
 
 
 async def test_answers_as_of_a_moment_just_past_do_not_change_while_votes_arrive(

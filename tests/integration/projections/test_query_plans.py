@@ -24,7 +24,7 @@ from projections.engine.projection import Projection
 from projections.engine.registry import PROJECTIONS
 from projections.engine.snapshot import READ_NEWEST_TIME
 from projections.panel import PANEL
-from projections.reads import diff
+from projections.reads import diff, history
 from projections.reads.as_of import USE_INDEXES, as_of
 from projections.rulebooks import RULEBOOKS
 from projections.scorecard import SCORECARD
@@ -291,6 +291,26 @@ async def test_a_diff_reads_between_its_moments(log: Log, query: str, arguments:
     plan = await plan_of(log, query, *span, *arguments, settings=USE_INDEXES)
     assert seq_scanned(plan) == set()
     assert rows_read(plan) <= 2 * 1_000 + 4 * 150
+
+
+async def test_the_ends_of_a_history_are_found_by_halving(log: Log) -> None:
+    plan = await plan_of(log, history.FIND_LAST_BEFORE, "now()", "'hourly_tally'", settings=USE_INDEXES)
+    assert seq_scanned(plan) == set()
+    assert rows_read(plan) <= 4 * 15
+
+
+async def test_the_votes_at_the_ends_of_a_history_are_read_by_position(log: Log) -> None:
+    span = ("'{0,1,2}'", "'{3000,1000,2000}'", "'{3000,1100,2050}'")
+    plan = await plan_of(log, history.SUM_BETWEEN, *span, "3", settings=USE_INDEXES)
+    assert seq_scanned(plan) == set()
+    assert 140 <= rows_read(plan) <= 150
+
+
+async def test_the_whole_hours_of_a_history_are_read_from_the_hourly_tally_alone(log: Log) -> None:
+    times = ("now() - interval '1 day'", "now()")
+    plan = await plan_of(log, history.READ_HOURS, "3", "'hour'", *times, settings=USE_INDEXES)
+    assert {node["Relation Name"] for node in plan if "Relation Name" in node} == {"hourly_tally"}
+    assert seq_scanned(plan) == set()
 
 
 @pytest.mark.parametrize(

@@ -57,9 +57,27 @@ def test_a_repeated_cast_gets_the_same_answer(choice: str | None) -> None:
     ballot.given(Cast(FIRST, "ship"), cast).when(cast).then(before.when(cast).decided())
 
 
-def test_a_repeated_id_with_another_choice_keeps_the_first_choice() -> None:
+@pytest.mark.parametrize("choice", ["skip", None])
+def test_a_repeated_id_with_another_choice_is_a_conflict_and_keeps_the_first_choice(
+    choice: str | None,
+) -> None:
     given = ballot.given(Cast(FIRST, "ship"))
-    given.when(Cast(FIRST, "skip")).then(CastDecision("counted", "ship", None))
+    given.when(Cast(FIRST, choice)).then(CastDecision("conflict", "ship", None))
+
+
+def test_the_id_that_changed_the_ballot_last_is_still_known_after_an_unchanged_vote() -> None:
+    given = ballot.given(Cast(FIRST, "ship"), Cast(SECOND, "ship"))
+    given.when(Cast(FIRST, "skip")).then(CastDecision("conflict", "ship", None))
+    given.when(Cast(FIRST, "ship")).then(CastDecision("superseded", "ship", None))
+
+
+def test_a_retraction_of_nothing_repeated_as_a_vote_is_a_conflict() -> None:
+    ballot.given(Cast(FIRST, None)).when(Cast(FIRST, "ship")).then(CastDecision("conflict", None, None))
+
+
+def test_an_id_of_a_replaced_choice_is_superseded_whatever_it_says() -> None:
+    given = ballot.given(Cast(FIRST, "ship"), Cast(SECOND, "skip"))
+    given.when(Cast(FIRST, "skip")).then(CastDecision("superseded", "skip", None))
 
 
 def test_the_newest_id_wins_in_any_order_of_arrival() -> None:
