@@ -12,8 +12,8 @@ from msgspec import Struct
 
 from domain.voting.identifiers import VOTER_REQUIREMENT, valid_voter
 from eventstore.decisions import Author
-from services.api.http.access import Access, Guard, allows
 from services.api.http.app_state import app_state
+from services.api.http.permissions import Access, Guard, allows
 from services.api.http.problems import HttpRejected
 from services.api.http.public_address import cookies_named, own_cookie, public_address
 from services.api.http.requests import AnyRequest, Connection

@@ -26,6 +26,7 @@ PROBLEM_TYPES: dict[int, dict[str, str]] = {
     404: {"not-found": "There is no tool 'mongo'. Check the slug."},
     408: {"too-slow": "The body took longer than 10 seconds."},
     409: {
+        "id-conflict": "The id 01a22354-1f17-7079-aff0-bc8f5da59d6b is already used by another vote. Nothing was stored.",
         "not-now": "The replay is done.",
         "under-way": "Another one is under way.",
         "kept-by-the-append": "This read model is kept by the append itself and needs no replay.",
