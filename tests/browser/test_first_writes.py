@@ -65,7 +65,17 @@ def visitors(visit: Visit) -> list[str]:
     return [str(each["value"]) for each in visit.context.cookies() if each.get("name") == VISITOR_COOKIE]
 
 
-def test_both_sides_pressed_in_one_moment_are_one_visitors_votes(visit: Visit, comparison: Page) -> None:
+# Over plain http a browser has no locks; it may also be set to keep no storage.
+WITHOUT_LOCKS = "Object.defineProperty(navigator, 'locks', { value: undefined });"
+WITHOUT_STORAGE = "Object.defineProperty(window, 'localStorage', { get() { throw new Error('blocked'); } });"
+
+
+@pytest.mark.parametrize("script", ["", WITHOUT_LOCKS, WITHOUT_LOCKS + WITHOUT_STORAGE])
+def test_both_sides_pressed_in_one_moment_are_one_visitors_votes(
+    visit: Visit, comparison: Page, script: str
+) -> None:
+    comparison.add_init_script(script)
+    comparison.reload()
     held = Held(visit.context)
     press(comparison, "left", "Ship")
     press(comparison, "right", "Skip")

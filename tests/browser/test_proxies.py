@@ -18,7 +18,15 @@ from services.auth.identity import SESSION_COOKIE, VISITOR_COOKIE
 from tests.browser.test_pages import list_tool, open_when_shown
 from tests.browser.visit import Visit
 from tests.support.instances import Instance, free_port
-from tests.support.proxies import HOST, documented, run_haproxy, run_nginx, serve_beside, write_certificate
+from tests.support.proxies import (
+    HOST,
+    documented,
+    program,
+    run_haproxy,
+    run_nginx,
+    serve_beside,
+    write_certificate,
+)
 
 ATOM = "{http://www.w3.org/2005/Atom}"
 TRUSTED = {"SHIPLOG_TRUSTED_PROXIES": "127.0.0.0/8"}
@@ -101,6 +109,7 @@ def test_everything_works_through(
     editor: dict[str, str],
     tmp_path: Path,
 ) -> None:
+    program(name.partition(" ")[0])  # skips before anything is started
     setup = SETUPS[name]
     tool = f"tool-{uuid4().hex[:12]}"
     list_tool(instance.url, editor_key, tool, tool)

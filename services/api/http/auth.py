@@ -147,8 +147,9 @@ def is_foreign(scope: AsgiScope, site: str | None, origin: str | None, host: str
     if origin is None:
         return False
     scheme, _, named = origin.partition("://")
-    own = (public_address(scope).host, host_of(host or "", scheme))
-    return not named or named not in own
+    if not named:
+        return True
+    return named not in (host, public_address(scope).host) and named != host_of(host or "", scheme)
 
 
 async def key_of(connection: Connection) -> ApiKey | None:

@@ -98,7 +98,7 @@ async def test_reading_alone_makes_no_visitor(visitor: Client) -> None:
         assert "set-cookie" not in (await visitor.get(path)).headers
 
 
-def test_a_claim_gives_no_way_to_another_visitor(identity: Identity) -> None:
+async def test_a_claim_gives_no_way_to_another_visitor(identity: Identity) -> None:
     """Not by what a cookie, a pseudonym or another claim says; and it has to be as long as a key."""
     claim = random_claim()
     cookie = identity.claimed_visitor(claim)
