@@ -10,16 +10,17 @@ from msgspec import Struct
 
 from eventstore.sealed.seal import SealPlan
 from eventstore.sealed.store import Store
+from services.database import SEARCH_PATH, act_as_app, check_database
 from services.settings import Settings, SettingsError
 
 # Raised while Postgres is down, restarting or unreachable. asyncpg raises InternalClientError when a connection breaks
 # in the middle of its own protocol.
 POSTGRES_UNAVAILABLE = (PostgresError, InterfaceError, InternalClientError, OSError, TimeoutError)
 
-# The role cannot change history, and every wait has a timeout.
+# Every wait has a timeout.
+
 _APP = {
-    "role": "shiplog_app",
-    "search_path": "public, read_models",
+    "search_path": SEARCH_PATH,
     "TimeZone": "UTC",
     "application_name": "shiplog",
     "statement_timeout": "3s",
@@ -27,18 +28,12 @@ _APP = {
     "idle_in_transaction_session_timeout": "10s",
     "plan_cache_mode": "force_generic_plan",
 }
-DURABILITY = ("fsync", "full_page_writes", "synchronous_commit")
-READ_DURABILITY = "SELECT name, setting FROM pg_settings WHERE name = ANY($1)"
-
-
-class NotDurable(Exception):
-    """Postgres would acknowledge votes before they are on disk."""
 
 
 async def open_pool(
     settings: Settings, *, session: Mapping[str, str] = {}, size: int | None = None
 ) -> Pool[Record]:
-    """Connections with the app's role; ``session`` overrides settings. Raises NotDurable if a crash of Postgres could lose commits."""
+    """Connections with the app's role, which cannot change history; ``session`` overrides settings. Raises DatabaseUnusable."""
     pool = await asyncpg.create_pool(
         settings.database_url,
         min_size=0,
@@ -46,11 +41,11 @@ async def open_pool(
         timeout=5,
         command_timeout=600,
         server_settings={**_APP, **session},
-        init=_set_jsonb_codec,
+        init=_prepare_session,
         reset=_reset,
     )
     try:
-        await check_durable(pool)
+        await check_database(pool, settings)
     except BaseException:
         await pool.close()
         raise
@@ -73,22 +68,15 @@ def sealing_of(settings: Settings) -> Sealing:
     return Sealing(Store(settings.segments.resolve()), plan, settings.fold_threads)
 
 
-async def check_durable(pool: Pool[Record]) -> None:
-    off = [name for name, setting in await pool.fetch(READ_DURABILITY, list(DURABILITY)) if setting == "off"]
-    if off:
-        raise NotDurable(
-            f"Postgres runs with {', '.join(off)} = off: acknowledged votes could be lost. Turn it on."
-        )
-
-
 async def _reset(conn: Connection[Record]) -> None:
     """Skip asyncpg's RESET, a round trip: no code here changes a session. Only an open transaction is rolled back."""
     if conn.is_in_transaction():
         await conn.reset()
 
 
-async def _set_jsonb_codec(conn: Connection[Record]) -> None:
-    """Pass jsonb as bytes of JSON. Its binary format is a version byte and the text."""
+async def _prepare_session(conn: Connection[Record]) -> None:
+    """Act as the app's role. Pass jsonb as bytes of JSON: its binary format is a version byte and the text."""
+    await act_as_app(conn)
     await conn.set_type_codec(
         "jsonb",
         schema="pg_catalog",

@@ -8,7 +8,6 @@ import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
-import asyncpg
 import pytest
 import uvloop
 from asyncpg import Pool, Record
@@ -22,7 +21,6 @@ from services.embedded.valkey import Valkey
 from services.resources import open_pool
 from services.settings import Settings
 from tests.support.instances import (
-    SECRET,
     Instance,
     copy_cluster,
     create_template,

@@ -22,13 +22,13 @@ from projections.engine.registry import PROJECTIONS
 from services.cli.commands.migrate import DEFAULT_SHARDS, migrate_database
 from services.cli.commands.sample import load_sample
 from services.cli.commands.users import NewUser, create_user
-from services.cli.instance import data_option, environment
+from services.cli.instance import data_option, environment, refuse_empty
 from services.embedded import supervisor
 from services.embedded.binaries import ServerError
 from services.embedded.postgres import Postgres
 from services.embedded.valkey import Valkey
 from services.resources import open_pool
-from services.settings import Settings, from_environment
+from services.settings import Settings, from_environment, refuse_misspelt
 
 _EDITOR = "editor"
 _READY_TIMEOUT_SECONDS = 60
@@ -60,6 +60,8 @@ err = Console(stderr=True)
 def up(data: Path, host: str, port: int, apis: int, workers: int, shards: int, sample: bool) -> None:
     """Run databases, migrations, API, workers and the sample catalogue until Ctrl-C."""
     data = data.resolve()
+    refuse_empty("DATABASE_URL", "SHIPLOG_SECRET")
+    refuse_misspelt(os.environ)
     with Databases(data) as databases:
         environ = environment(data, databases.database_url, databases.redis_url)
         editor = asyncio.run(_prepare(from_environment(environ), shards, sample))
