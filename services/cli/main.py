@@ -19,6 +19,8 @@ from services.backups.restore import RestoreRefused
 from services.cli.commands import (
     adopt,
     backup,
+    config,
+    doctor,
     import_votes,
     keys,
     migrate,
@@ -79,6 +81,8 @@ for command in (
     seal.seal,
     seal.segments,
     status.status,
+    doctor.doctor,
+    config.config,
     keys.keys,
     users.users,
 ):
