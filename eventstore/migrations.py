@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from itertools import pairwise
@@ -11,6 +11,8 @@ from pathlib import Path
 
 from asyncpg import Connection, Record
 from msgspec import Struct
+
+from eventstore.roles import ensure_role, restore_grants, with_role
 
 FOLDER = Path(__file__).resolve().parent.parent / "migrations"
 COMMENTS = "comments.sql"
@@ -92,27 +94,47 @@ def read_repeatable_migrations(folder: Path = FOLDER) -> list[RepeatableMigratio
     return [RepeatableMigration(str(path.relative_to(folder)), path.read_text()) for path in paths]
 
 
-async def migrate(conn: Connection[Record], folder: Path = FOLDER) -> list[str]:
+async def migrate(
+    conn: Connection[Record], folder: Path = FOLDER, *, only: Collection[str] | None = None
+) -> list[str]:
     """Bring the durable schema up to date; returns the names of what was applied.
 
-    Each file is applied in a transaction of its own. Concurrent callers wait for each other. Raises
-    MigrationError for a database that an earlier release left half migrated.
+    Each file is applied in a transaction of its own. Concurrent callers wait for each other. The role and its grants are
+    made whole again, whatever a restore has lost. Raises MigrationError for a database that an earlier release left half
+    migrated or that a newer one has migrated, and RoleError. ``only``: the versions of a backup to load next, without functions.
     """
-    applied = []
+    applied, migrations = [], read_migrations(folder)
     async with _exclusively(conn):
         if await _take_over(conn):
             applied.append(f"squash of migrations {SQUASHED[0]} to {SQUASHED[-1]}")
-    for migration in read_migrations(folder):
+        await _refuse_newer(conn, migrations)
+        role = await ensure_role(conn)
+    for migration in migrations if only is None else [each for each in migrations if each.version in only]:
         async with _exclusively(conn):
             if await conn.fetchval(RECORD_VERSION, migration.version):
-                await conn.execute(migration.up)
+                await conn.execute(with_role(migration.up, role))
                 applied.append(f"{migration.version} {migration.name}")
-    for repeatable in read_repeatable_migrations(folder):
+    for repeatable in read_repeatable_migrations(folder) if only is None else []:
         async with _exclusively(conn):
             if await conn.fetchval(RECORD_DIGEST, repeatable.file, repeatable.digest):
                 await conn.execute(repeatable.sql)
                 applied.append(repeatable.file)
+    async with _exclusively(conn):
+        applied_now = [each.up for each in migrations if only is None or each.version in only]
+        await restore_grants(conn, role, applied_now)
     return applied
+
+
+def newer_than(migrations: Sequence[Migration], versions: Iterable[str]) -> list[str]:
+    """Those of ``versions`` that this release does not have."""
+    return sorted(set(versions) - {migration.version for migration in migrations} - set(SQUASHED))
+
+
+async def _refuse_newer(conn: Connection[Record], migrations: Sequence[Migration]) -> None:
+    if newer := newer_than(migrations, [row["version"] for row in await conn.fetch(READ_VERSIONS)]):
+        raise MigrationError(
+            f"A newer release has migrated this database ({', '.join(newer)}). Run `shiplog migrate` of that release."
+        )
 
 
 @asynccontextmanager

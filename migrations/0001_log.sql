@@ -2,13 +2,7 @@
 
 -- The log. comments.sql describes each table, and schema.sql is the result of all migrations.
 -- Every key starts with shard, so each table can be distributed by it.
-
-DO $$ BEGIN
-    CREATE ROLE shiplog_app NOLOGIN;
-EXCEPTION WHEN duplicate_object OR unique_violation THEN
-    NULL;  -- roles belong to the cluster: another database has created it
-END $$;
-GRANT shiplog_app TO CURRENT_USER;
+-- `shiplog migrate` creates the role shiplog_app before, or one for this database alone: see eventstore/roles.py.
 
 CREATE TABLE heads (
     shard        smallint     PRIMARY KEY,

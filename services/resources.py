@@ -7,22 +7,23 @@ from collections.abc import Mapping
 from typing import Any
 
 import asyncpg
-from asyncpg import Connection, InterfaceError, InternalClientError, Pool, PostgresError, Record
+from asyncpg import Connection, InterfaceError, InternalClientError, PostgresError, Record
 from msgspec import Struct
 
 from eventstore.deadlines import DeadlinePool
 from eventstore.sealed.seal import SealPlan
 from eventstore.sealed.store import Store
+from services.database import SEARCH_PATH, act_as_app, check_database
 from services.settings import Settings, SettingsError
 
 # Raised while Postgres is down, restarting or unreachable. asyncpg raises InternalClientError when a connection breaks
 # in the middle of its own protocol.
 POSTGRES_UNAVAILABLE = (PostgresError, InterfaceError, InternalClientError, OSError, TimeoutError)
 
-# The role cannot change history, and every wait has a timeout.
+# Every wait has a timeout.
+
 _APP = {
-    "role": "shiplog_app",
-    "search_path": "public, read_models",
+    "search_path": SEARCH_PATH,
     "TimeZone": "UTC",
     "application_name": "shiplog",
     "statement_timeout": "3s",
@@ -30,12 +31,6 @@ _APP = {
     "idle_in_transaction_session_timeout": "10s",
     "plan_cache_mode": "force_generic_plan",
 }
-DURABILITY = ("fsync", "full_page_writes", "synchronous_commit")
-READ_DURABILITY = "SELECT name, setting FROM pg_settings WHERE name = ANY($1)"
-
-
-class NotDurable(Exception):
-    """Postgres would acknowledge votes before they are on disk."""
 
 
 async def open_pool(
@@ -45,9 +40,9 @@ async def open_pool(
     size: int | None = None,
     seconds: float | None = None,
 ) -> DeadlinePool:
-    """Connections with the app's role; ``session`` overrides settings, ``seconds`` limits each use of a connection.
+    """Connections with the app's role, which cannot change history; ``session`` overrides settings.
 
-    Raises NotDurable if a crash of Postgres could lose commits.
+    ``seconds`` limits each use of a connection. Raises DatabaseUnusable.
     """
     pool = await DeadlinePool(
         settings.database_url,
@@ -60,7 +55,7 @@ async def open_pool(
         reset=_reset,
     )
     try:
-        await check_durable(pool)
+        await check_database(pool, settings)
     except BaseException:
         await pool.close()
         raise
@@ -83,14 +78,6 @@ def sealing_of(settings: Settings) -> Sealing:
     return Sealing(Store(settings.segments.resolve()), plan, settings.fold_threads)
 
 
-async def check_durable(pool: Pool[Record]) -> None:
-    off = [name for name, setting in await pool.fetch(READ_DURABILITY, list(DURABILITY)) if setting == "off"]
-    if off:
-        raise NotDurable(
-            f"Postgres runs with {', '.join(off)} = off: acknowledged votes could be lost. Turn it on."
-        )
-
-
 async def _reset(conn: Connection[Record]) -> None:
     """Skip asyncpg's RESET, a round trip: no code here changes a session. Only an open transaction is rolled back."""
     if conn.is_in_transaction():
@@ -102,15 +89,16 @@ async def _connect(*args: Any, **kwargs: Any) -> Connection[Record]:
     conn: Connection[Record] = await asyncpg.connect(*args, **kwargs)
     try:
         async with asyncio.timeout(kwargs["timeout"]):
-            await _set_jsonb_codec(conn)
+            await _prepare_session(conn)
     except BaseException:
         conn.terminate()
         raise
     return conn
 
 
-async def _set_jsonb_codec(conn: Connection[Record]) -> None:
-    """Pass jsonb as bytes of JSON. Its binary format is a version byte and the text."""
+async def _prepare_session(conn: Connection[Record]) -> None:
+    """Act as the app's role. Pass jsonb as bytes of JSON: its binary format is a version byte and the text."""
+    await act_as_app(conn)
     await conn.set_type_codec(
         "jsonb",
         schema="pg_catalog",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from hashlib import sha256
 from hmac import digest as hmac
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, overload
+from urllib.parse import urlsplit
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from msgspec import Struct
@@ -15,6 +17,10 @@ from msgspec import Struct
 from services.public_address import InvalidAddress, PublicAddress, parse_public_url
 
 Network: TypeAlias = IPv4Network | IPv6Network
+
+
+# What Postgres must have on, or else it acknowledges commits that a crash can lose.
+DURABILITY = ("fsync", "full_page_writes", "synchronous_commit")
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -47,6 +53,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     fold_threads: int = 2
     webhook_networks: tuple[Network, ...] = ()
     public_address: PublicAddress | None = None
+    accept_unsafe_durability: frozenset[str] = frozenset()
 
     def key(self, purpose: str) -> bytes:
         """A 32-byte key for one purpose, derived from the secret."""
@@ -62,21 +69,55 @@ class SettingsError(Exception):
     """A setting is missing or cannot be used."""
 
 
+_NAMED_OTHERWISE = {
+    "database_url": "DATABASE_URL",
+    "redis_url": "REDIS_URL",
+    "public_address": "SHIPLOG_PUBLIC_URL",
+}
+
+
+def variable_of(field: str) -> str:
+    """The environment variable of a field of Settings."""
+    return _NAMED_OTHERWISE.get(field, f"SHIPLOG_{field.upper()}")
+
+
+SETTING_VARIABLES = [variable_of(field) for field in Settings.__struct_fields__]
+# Read elsewhere: the command's data folder, programs of the embedded servers, tests, and benchmarks.
+_OTHER_VARIABLES = (
+    "SHIPLOG_DATA",
+    "SHIPLOG_POSTGRES_BIN",
+    "SHIPLOG_VALKEY_BIN",
+    "SHIPLOG_SEED",
+    "SHIPLOG_FAULTS",
+    "SHIPLOG_TEST",
+    "SHIPLOG_BENCH",
+)
+_EXAMPLES = {
+    "DATABASE_URL": "postgresql://user:password@host/database",
+    "REDIS_URL": "redis://:password@host:6379/0",
+}
+
+
 def from_environment(environ: Mapping[str, str]) -> Settings:
-    """Raises SettingsError, whose text says what to set."""
+    """Raises SettingsError, whose text says what to set. An empty value counts as not given."""
+    refuse_misspelt(environ)
     return Settings(
-        database_url=_required(
-            environ, "DATABASE_URL", "the Postgres to use, as postgresql://user:password@host/database"
+        database_url=_url(
+            _required(
+                environ, "DATABASE_URL", "the Postgres to use, as postgresql://user:password@host/database"
+            ),
+            "DATABASE_URL",
+            ("postgresql", "postgres"),
         ),
-        redis_url=environ.get("REDIS_URL") or None,
+        redis_url=_url(environ.get("REDIS_URL") or None, "REDIS_URL", ("redis", "rediss", "unix")),
         secret=_secret(environ),
-        pool_size=_number(environ, "SHIPLOG_POOL_SIZE", 16),
-        connections=_number(environ, "SHIPLOG_CONNECTIONS", 2_000),
-        queue_per_shard=_number(environ, "SHIPLOG_QUEUE_PER_SHARD", 1_000),
-        group=_number(environ, "SHIPLOG_GROUP", 1_000),
-        bulk_group=_number(environ, "SHIPLOG_BULK_GROUP", 2_000),
+        pool_size=_number(environ, "SHIPLOG_POOL_SIZE", 16, 10_000),
+        connections=_number(environ, "SHIPLOG_CONNECTIONS", 2_000, 1_000_000),
+        queue_per_shard=_number(environ, "SHIPLOG_QUEUE_PER_SHARD", 1_000, 1_000_000),
+        group=_number(environ, "SHIPLOG_GROUP", 1_000, 100_000),
+        bulk_group=_number(environ, "SHIPLOG_BULK_GROUP", 2_000, 100_000),
         replay_hours=_limit(environ, "SHIPLOG_REPLAY_HOURS", 0),
-        recount_seconds=_number(environ, "SHIPLOG_RECOUNT_SECONDS", 60),
+        recount_seconds=_number(environ, "SHIPLOG_RECOUNT_SECONDS", 60, 31_536_000),
         limit_visitor=_limit(environ, "SHIPLOG_LIMIT_VISITOR", 300),
         limit_address=_limit(environ, "SHIPLOG_LIMIT_ADDRESS", 300),
         limit_key=_limit(environ, "SHIPLOG_LIMIT_KEY", 0),
@@ -85,18 +126,65 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
         segments=Path(environ["SHIPLOG_SEGMENTS"]) if environ.get("SHIPLOG_SEGMENTS") else None,
         segment=_number(environ, "SHIPLOG_SEGMENT", 1_048_576),
         seal_behind=_number(environ, "SHIPLOG_SEAL_BEHIND", 65_536),
-        fold_threads=_number(environ, "SHIPLOG_FOLD_THREADS", 2),
+        fold_threads=_number(environ, "SHIPLOG_FOLD_THREADS", 2, 1_024),
         webhook_networks=_networks(
             environ, "SHIPLOG_WEBHOOK_NETWORKS", "the private networks that webhooks may reach"
         ),
         public_address=_public_address(environ),
+        accept_unsafe_durability=_words(environ, "SHIPLOG_ACCEPT_UNSAFE_DURABILITY", DURABILITY),
     )
+
+
+def refuse_misspelt(environ: Mapping[str, str]) -> None:
+    """Raises SettingsError for a variable that is nearly that of a setting."""
+    for name in unknown_variables(environ):
+        if nearest := get_close_matches(name.upper(), SETTING_VARIABLES, 1, cutoff=0.85):
+            raise SettingsError(f"{name} is not a setting. Did you mean {nearest[0]}?")
+
+
+def unknown_variables(environ: Mapping[str, str]) -> list[str]:
+    """Variables that begin with SHIPLOG_ and are neither settings nor set by Kubernetes for a service of that name."""
+    services = tuple(name.removesuffix("_SERVICE_HOST") for name in environ if name.endswith("_SERVICE_HOST"))
+    of_services = tuple(f"{service}_{part}" for service in services for part in ("SERVICE_", "PORT"))
+    return [
+        name
+        for name in environ
+        if name.upper().startswith("SHIPLOG_")
+        and name not in SETTING_VARIABLES
+        and not name.startswith((*_OTHER_VARIABLES, *of_services))
+    ]
 
 
 def _required(environ: Mapping[str, str], name: str, meaning: str) -> str:
     if not environ.get(name):
         raise SettingsError(f"{name} is not set. Set it to {meaning}.")
     return environ[name]
+
+
+@overload
+def _url(value: str, name: str, schemes: tuple[str, ...]) -> str: ...
+@overload
+def _url(value: str | None, name: str, schemes: tuple[str, ...]) -> str | None: ...
+def _url(value: str | None, name: str, schemes: tuple[str, ...]) -> str | None:
+    """The URL, if one of its schemes is known. An error never repeats it, since it may hold a password."""
+    if value is None:
+        return None
+    try:
+        url = urlsplit(value)
+        scheme, _ = url.scheme, url.port
+    except ValueError as error:
+        raise SettingsError(f"{name} cannot be used: {error}. In a password, write / as %2F.") from None
+    if scheme not in schemes or "://" not in value or not value.isprintable():
+        found = f"begins with {scheme}:" if scheme and "://" in value else "is not a URL"
+        raise SettingsError(f"{name} {found}. Begin it with {schemes[0]}://, as in {_EXAMPLES[name]}.")
+    return value
+
+
+def _words(environ: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> frozenset[str]:
+    words = frozenset(word.strip() for word in environ.get(name, "").split(",") if word.strip())
+    if unknown := sorted(words - set(allowed)):
+        raise SettingsError(f"{name} contains {unknown[0]!r}. It may name {', '.join(allowed)}.")
+    return words
 
 
 def _secret(environ: Mapping[str, str]) -> bytes:
@@ -110,11 +198,11 @@ def _secret(environ: Mapping[str, str]) -> bytes:
     return secret
 
 
-def _number(environ: Mapping[str, str], name: str, default: int) -> int:
+def _number(environ: Mapping[str, str], name: str, default: int, maximum: int = 10**9 - 1) -> int:
     value = environ.get(name) or str(default)
-    if not (value.isascii() and value.isdigit() and int(value)):
+    if not (value.isascii() and value.isdigit() and len(value) <= 10 and 0 < int(value) <= maximum):
         raise SettingsError(
-            f"{name} is {value!r}. Set it to a whole number above 0, or leave it out for {default}."
+            f"{name} is {value[:40]!r}. Set it to a whole number above 0 and up to {maximum}, or leave it out for {default}."
         )
     return int(value)
 
@@ -123,7 +211,7 @@ def _limit(environ: Mapping[str, str], name: str, default: int) -> int:
     value = environ.get(name) or str(default)
     if not (value.isascii() and value.isdigit() and len(value) <= 9):
         raise SettingsError(
-            f"{name} is {value!r}. Set it to a whole number, 0 for no limit, or leave it out for {default}."
+            f"{name} is {value[:40]!r}. Set it to a whole number, 0 for no limit, or leave it out for {default}."
         )
     return int(value)
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 
 from asyncpg import Connection, Record
 
+from eventstore.roles import become_app
 from projections.engine.parked import delete_parked
 from projections.engine.projection import Projection, replay_names
 
@@ -33,7 +34,7 @@ async def install(conn: Connection[Record], projections: Sequence[Projection]) -
     changed = [projection for projection in projections if known.get(projection.name) != projection.digest]
     for projection in changed:
         async with conn.transaction():
-            await conn.execute("SET LOCAL ROLE shiplog_app")
+            await become_app(conn, locally=True)
             await _drop_replays(conn, projection.name)
             await conn.execute(projection.drop)
             await conn.execute(projection.create)
@@ -50,7 +51,7 @@ async def drop_obsolete(conn: Connection[Record], names: Collection[str]) -> lis
     Processes of the previous release keep running: they advance only read models that have checkpoints.
     """
     async with conn.transaction():
-        await conn.execute("SET LOCAL ROLE shiplog_app")
+        await become_app(conn, locally=True)
         obsolete = [row[0] for row in await conn.fetch(DELETE_OBSOLETE_DEFINITIONS, list(names))]
         for name in obsolete:
             await _drop_replays(conn, name)

@@ -14,6 +14,7 @@ from asyncpg import Connection, Pool, Record
 
 from domain.shared.log import EDITORIAL, Position, Shard
 from domain.timeline.flips import Flip, LogOrder
+from eventstore.roles import become_app
 from eventstore.sql import read_sql
 from projections.engine.install import READ_DEFINITIONS, WRITE_DEFINITION
 from projections.engine.parked import AnyConnection, delete_parked
@@ -76,7 +77,8 @@ async def install_flips(conn: Connection[Record]) -> list[str]:
     if known.get(NAME) == definition():
         return []
     async with conn.transaction():
-        await conn.execute("SET LOCAL ROLE shiplog_app; SET LOCAL search_path = public, read_models")
+        await become_app(conn, locally=True)
+        await conn.execute("SET LOCAL search_path = public, read_models")
         await conn.execute(DROP_TABLES)
         await conn.execute(CREATE_TABLES)
         await begin(conn)

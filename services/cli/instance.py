@@ -13,7 +13,7 @@ import rich_click as click
 
 from services.embedded.postgres import Postgres
 from services.embedded.valkey import Valkey
-from services.settings import Settings, from_environment
+from services.settings import Settings, SettingsError, from_environment
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -32,6 +32,7 @@ def data_option(command: F) -> F:
 @contextmanager
 def instance(data: Path) -> Iterator[Settings]:
     """Settings of the instance. An embedded Postgres that is not running is started until the block ends."""
+    refuse_empty("DATABASE_URL", "SHIPLOG_SECRET")
     if os.environ.get("DATABASE_URL"):
         yield from_environment({"SHIPLOG_SECRET": secret_of(data), **os.environ})
         return
@@ -47,6 +48,13 @@ def instance(data: Path) -> Iterator[Settings]:
     finally:
         if running is None:
             postgres.stop()
+
+
+def refuse_empty(*names: str) -> None:
+    """An empty variable is a mistake: without it, the command would act on other databases or make a new secret."""
+    for name in names:
+        if os.environ.get(name) == "":
+            raise SettingsError(f"{name} is empty. Set it, or remove it to use what is in the folder --data.")
 
 
 def environment(data: Path, database_url: str, redis_url: str | None) -> dict[str, str]:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import rich_click as click
-from asyncpg import PostgresError
+from asyncpg import InterfaceError, InternalClientError, PostgresError
+from redis.exceptions import RedisError
 from rich.console import Console
 from rich.markup import escape
 
 from eventstore.migrations import MigrationError
+from eventstore.roles import RoleError
 from eventstore.sealed.duck import DuckDBMissing
 from eventstore.sealed.manifest import SegmentError
+from services.backups.restore import RestoreRefused
 from services.cli.commands import (
     adopt,
+    backup,
+    config,
+    doctor,
     import_votes,
     keys,
     migrate,
@@ -29,19 +36,22 @@ from services.cli.commands import (
     verify,
     work,
 )
+from services.database import DatabaseUnusable, explain
 from services.embedded.binaries import ServerError
-from services.resources import NotDurable
 from services.settings import SettingsError
 
+_DATABASE_FAILED = (PostgresError, InterfaceError, InternalClientError, OSError)
 _EXPECTED = (
+    *_DATABASE_FAILED,
+    DatabaseUnusable,
+    RestoreRefused,
+    RoleError,
+    RedisError,
     ServerError,
     SettingsError,
     MigrationError,
     SegmentError,
     DuckDBMissing,
-    NotDurable,
-    PostgresError,
-    OSError,
 )
 
 
@@ -66,9 +76,13 @@ for command in (
     rulebooks.rulebooks,
     adopt.adopt,
     trial.trial,
+    backup.backup,
+    backup.restore,
     seal.seal,
     seal.segments,
     status.status,
+    doctor.doctor,
+    config.config,
     keys.keys,
     users.users,
 ):
@@ -80,6 +94,12 @@ def main() -> None:
         shiplog()
     except _EXPECTED as error:
         Console(stderr=True).print(
-            f"[bold red]shiplog:[/] {escape(str(error))}", highlight=False, soft_wrap=True
+            f"[bold red]shiplog:[/] {escape(_line(error))}", highlight=False, soft_wrap=True
         )
         sys.exit(2)
+
+
+def _line(error: Exception) -> str:
+    """The error as one line. An error of the system that names a file is about that file, not about the database."""
+    of_database = isinstance(error, _DATABASE_FAILED) and not getattr(error, "filename", None)
+    return str(explain(error, os.environ.get("DATABASE_URL", "")) if of_database else error)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-import asyncpg
 import rich_click as click
 from msgspec import Struct
 
@@ -16,6 +15,7 @@ from projections.engine.registry import PROJECTIONS
 from projections.flips.store import NAME as FLIPS
 from projections.flips.store import install_flips
 from services.cli.instance import data_option, instance
+from services.database import connect
 from services.settings import Settings
 
 DEFAULT_SHARDS = 2
@@ -54,7 +54,7 @@ def migrate(data: Path, shards: int) -> None:
 
 async def migrate_database(settings: Settings, shards: int = DEFAULT_SHARDS) -> MigrationReport:
     """Idempotent, and safe to run concurrently."""
-    conn = await asyncpg.connect(settings.database_url, timeout=10, server_settings={"TimeZone": "UTC"})
+    conn = await connect(settings)
     try:
         await conn.execute(LOCK_MIGRATIONS)
         applied = await apply_migrations(conn)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
+from functools import partial
 from pathlib import Path
 from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit, setrlimit
 
@@ -14,6 +16,7 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
 from services.cli.instance import data_option, instance
+from services.database import wait_for_database
 
 _BACKLOG = 8_192  # connections not accepted yet; the system may allow fewer
 _HEAD_BYTES_MAX = 16 * 1024
@@ -34,6 +37,8 @@ def serve(data: Path, host: str, port: int, processes: int) -> None:
             os.environ["REDIS_URL"] = settings.redis_url
         connections = _connections(settings.connections)
         os.environ["SHIPLOG_CONNECTIONS"] = str(connections)
+        _check_address(host, port)
+        wait_for_database(settings, partial(click.echo, err=True))
         logging.getLogger("asyncio").setLevel(logging.ERROR)
         server = Granian(
             "services.api.app:create_server",
@@ -60,6 +65,20 @@ def serve(data: Path, host: str, port: int, processes: int) -> None:
             raise click.ClickException(
                 f"Cannot listen on {host}, port {port}: {reason}. Choose another --host or --port."
             ) from None
+
+
+def _check_address(host: str, port: int) -> None:
+    """Report a taken port before waiting for the database."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        reason = f"{error.strerror} (os error {error.errno})"
+        raise click.ClickException(
+            f"Cannot listen on {host}, port {port}: {reason}. Choose another --host or --port."
+        ) from None
 
 
 def _connections(wanted: int) -> int:

@@ -22,7 +22,7 @@ from projections.engine.advance import advance
 from projections.engine.registry import PROJECTIONS
 from services.cli.commands.migrate import DEFAULT_SHARDS, migrate_database
 from services.cli.commands.users import NewUser, create_user
-from services.cli.instance import data_option, environment
+from services.cli.instance import data_option, environment, refuse_empty
 from services.cli.sample.load import load_sample
 from services.embedded import supervisor
 from services.embedded.binaries import ServerError
@@ -30,7 +30,7 @@ from services.embedded.postgres import Postgres
 from services.embedded.valkey import Valkey
 from services.public_address import PublicAddress
 from services.resources import open_pool
-from services.settings import Settings, from_environment
+from services.settings import Settings, from_environment, refuse_misspelt
 
 _EDITOR = "editor"
 _READY_TIMEOUT_SECONDS = 60
@@ -62,6 +62,8 @@ err = Console(stderr=True)
 def up(data: Path, host: str, port: int, apis: int, workers: int, shards: int, sample: bool) -> None:
     """Run databases, migrations, API, workers and the sample catalogue until Ctrl-C."""
     data = data.resolve()
+    refuse_empty("DATABASE_URL", "SHIPLOG_SECRET")
+    refuse_misspelt(os.environ)
     with Databases(data) as databases:
         environ = environment(data, databases.database_url, databases.redis_url)
         settings = from_environment(environ)

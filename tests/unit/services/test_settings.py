@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from services.settings import Settings, SettingsError, from_environment
+from services.settings import Settings, SettingsError, from_environment, unknown_variables, variable_of
 
 SECRET = "0123456789abcdef0123456789abcdef"
 REQUIRED = {"DATABASE_URL": "postgresql://user@host/log", "SHIPLOG_SECRET": SECRET}
@@ -101,3 +101,89 @@ def test_each_purpose_has_its_own_key() -> None:
 def test_another_secret_gives_other_keys() -> None:
     other = from_environment({**REQUIRED, "SHIPLOG_SECRET": SECRET[::-1]})
     assert other.key("pseudonym") != from_environment(REQUIRED).key("pseudonym")
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("SHIPLOG_POOL_SIZ", "SHIPLOG_POOL_SIZE"),
+        ("SHIPLOG_POOLSIZE", "SHIPLOG_POOL_SIZE"),
+        ("SHIPLOG_TRUSTED_PROXY", "SHIPLOG_TRUSTED_PROXIES"),
+        ("shiplog_pool_size", "SHIPLOG_POOL_SIZE"),
+        ("SHIPLOG_SECERT", "SHIPLOG_SECRET"),
+        ("SHIPLOG_SEGMENTS_", "SHIPLOG_SEGMENTS"),
+    ],
+)
+def test_a_misspelt_setting_is_named_with_the_nearest(name: str, nearest: str) -> None:
+    with pytest.raises(SettingsError, match=f"{name} is not a setting. Did you mean {nearest}?"):
+        from_environment({**REQUIRED, name: "5"})
+
+
+def test_variables_of_others_are_no_misspelt_settings() -> None:
+    """Kubernetes sets variables for each service: one for Shiplog itself begins with SHIPLOG_ too."""
+    kubernetes = {
+        "SHIPLOG_SERVICE_HOST": "10.0.0.1",
+        "SHIPLOG_SERVICE_PORT": "80",
+        "SHIPLOG_PORT": "tcp://10.0.0.1:80",
+        "SHIPLOG_PORT_80_TCP_ADDR": "10.0.0.1",
+        "SHIPLOG_POOL_SERVICE_HOST": "10.0.0.2",
+        "SHIPLOG_POOL_SERVICE_PORT": "80",
+    }
+    others = {"SHIPLOG_DATA": "x", "SHIPLOG_POSTGRES_BIN": "x", "SHIPLOG_SEED": "1", "SHIPLOG_FAULTS": "1"}
+    from_environment({**REQUIRED, **kubernetes, **others})
+    assert unknown_variables({**REQUIRED, **kubernetes, **others, "SHIPLOG_IMAGE": "x"}) == ["SHIPLOG_IMAGE"]
+
+
+def test_every_field_is_set_by_its_own_variable() -> None:
+    """`shiplog config` and the check for misspelt variables rely on it."""
+    asked = set()
+
+    class Environment(dict[str, str]):
+        def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]
+            asked.add(name)
+            return super().get(name, default)
+
+        def __getitem__(self, name: str) -> str:
+            asked.add(name)
+            return super().__getitem__(name)
+
+    from_environment(Environment(REQUIRED))
+    assert asked == {variable_of(field) for field in Settings.__struct_fields__}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_URL", "notaurl"),
+        ("DATABASE_URL", "mysql://user:hunter2@host/log"),
+        ("DATABASE_URL", "postgresql+asyncpg://user:hunter2@host/log"),
+        ("DATABASE_URL", "postgresql://user:hunter2@host:port/log"),
+        ("DATABASE_URL", "postgresql://user:hunter2@[::1/log"),
+        ("DATABASE_URL", "postgresql:/log"),
+        ("REDIS_URL", "localhost:6379"),
+        ("REDIS_URL", "http://:hunter2@host"),
+        ("REDIS_URL", "redis://host:port"),
+    ],
+)
+def test_a_url_of_another_kind_is_refused_and_not_repeated(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=name) as refused:
+        from_environment({**REQUIRED, name: value})
+    assert "hunter2" not in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["SHIPLOG_POOL_SIZE", "SHIPLOG_CONNECTIONS", "SHIPLOG_RECOUNT_SECONDS", "SHIPLOG_SEGMENT"]
+)
+@pytest.mark.parametrize("value", ["9" * 10, "9" * 5000])
+def test_a_number_that_nothing_could_use_is_refused(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match="above 0 and up to") as refused:
+        from_environment({**REQUIRED, name: value})
+    assert len(str(refused.value)) < 250
+
+
+def test_unsafe_durability_is_accepted_by_name() -> None:
+    accepted = from_environment({**REQUIRED, "SHIPLOG_ACCEPT_UNSAFE_DURABILITY": "fsync, full_page_writes"})
+    assert accepted.accept_unsafe_durability == {"fsync", "full_page_writes"}
+    with pytest.raises(SettingsError, match="may name fsync, full_page_writes, synchronous_commit"):
+        from_environment({**REQUIRED, "SHIPLOG_ACCEPT_UNSAFE_DURABILITY": "yes"})
