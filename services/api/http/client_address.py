@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 
 from services.api.http.requests import Connection
 from services.settings import Network
 
 _NETWORK_BITS = 64  # of the IPv6 network that one household gets, with all addresses in it
+# A client may have all addresses of these: a small hoster's /24, a household's /56, a company's /48.
+WIDER_NETWORK_BITS = {4: (24,), 6: (56, 48)}
 
 
 def address_of(connection: Connection, proxies: Sequence[Network]) -> str:
@@ -24,6 +26,15 @@ def address_of(connection: Connection, proxies: Sequence[Network]) -> str:
         return _network(peer)
     forwarded = ",".join(connection.headers.getall("x-forwarded-for", []))
     return _network(_seen_by(proxies, forwarded) or peer)
+
+
+def wider_networks(address: str) -> dict[int, str]:
+    """The networks by length that contain what ``address_of`` returned; none if that is not an address."""
+    try:
+        network = ip_network(address)
+    except ValueError:
+        return {}
+    return {bits: str(network.supernet(new_prefix=bits)) for bits in WIDER_NETWORK_BITS[network.version]}
 
 
 def _seen_by(proxies: Sequence[Network], forwarded: str) -> IPv4Address | IPv6Address | None:
