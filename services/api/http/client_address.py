@@ -28,6 +28,12 @@ def address_of(connection: Connection, proxies: Sequence[Network]) -> str:
     return _network(_seen_by(proxies, forwarded) or peer)
 
 
+def address_in(host: str, proxies: Sequence[Network]) -> str:
+    """The address of a peer, or for IPv6 its /64 network; empty for one of our ``proxies``."""
+    peer = _parsed(host)
+    return "" if peer is None or _is_in(peer, proxies) else _network(peer)
+
+
 def wider_networks(address: str) -> dict[int, str]:
     """The networks by length that contain what ``address_of`` returned; none if that is not an address."""
     try:
