@@ -140,7 +140,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
     """The ASGI app. Without settings, they are read from the environment."""
     configure_logs()
     settings = settings or from_environment(os.environ)
-    admission = AdmissionControl(settings.connections, bulk.PATH)
+    admission = AdmissionControl(settings.connections, bulk.PATH, settings.trusted_proxies)
     collector = RouteCollector()
     app = Litestar(
         route_handlers=ROUTES,

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from asyncio import Task
+from collections.abc import Sequence
 from errno import EMFILE, ENFILE
 from typing import Any, cast
 
@@ -14,7 +15,9 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPResponseStartEvent, Message, Receive, Scope, Send
 
 from eventstore.deadlines import Deadline, limited_by
+from services.api.http.idle_connections import Peer, close_idle_connections
 from services.api.http.problems import HttpRejected, messages
+from services.settings import Network
 
 IN_FLIGHT_MAX = 1_000  # requests inside the framework that have no answer yet
 BODY_BYTES_MAX = 16 * 1024 * 1024  # request bodies in memory, of all requests together
@@ -26,6 +29,7 @@ _PIECE_BYTES = 16 * 1024
 _BODY_SECONDS = 10.0
 _ANSWER_SECONDS = 60.0
 _WATCH_SECONDS = 0.25
+_FULL_SHARE = 0.9  # of its connections, to which a saturated process closes idle ones
 _TOO_SLOW = "The body did not arrive within 10 seconds. Nothing was stored."
 _BULK_STALLED = "No more of the body arrived for 10 seconds."
 _CLOSE = (b"connection", b"close")
@@ -40,15 +44,21 @@ class BodyStalled(HttpRejected):
         super().__init__(408, "too-slow", detail, _CLOSING)
 
 
+class NotRead(Exception):
+    """The client does not read what it is sent."""
+
+
 class AdmissionControl:
     """The limits of one process, and what is in use. ``saturated``: nearly all of its connections are open."""
 
-    def __init__(self, connections_max: int, bulk_path: str) -> None:
-        self.connections_max, self.bulk_path = connections_max, bulk_path
+    def __init__(self, connections_max: int, bulk_path: str, proxies: Sequence[Network] = ()) -> None:
+        self.connections_max, self.bulk_path, self._proxies = connections_max, bulk_path, proxies
         self.saturated = False
         self.in_flight = self.body_bytes = self.answer_bytes = 0
         self.receiving: dict[Task[Any], float] = {}  # tasks that wait for a body, and their start times
+        self.sending: dict[Task[Any], float] = {}  # tasks that wait until a part of a stream is read
         self.overdue: set[Task[Any]] = set()
+        self.busy: set[Peer] = set()  # clients of requests in progress
         self._answers = 0
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -56,14 +66,19 @@ class AdmissionControl:
         self._loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(_WATCH_SECONDS)
-            self.saturated = open_file_descriptors() >= self.connections_max
+            opened = open_file_descriptors()
+            self.saturated = opened >= self.connections_max
             self.cancel_overdue(time.perf_counter() - _BODY_SECONDS)
+            if self.saturated:
+                too_many = min(opened, self.connections_max * 2) - int(self.connections_max * _FULL_SHARE)
+                await asyncio.to_thread(close_idle_connections, too_many, frozenset(self.busy), self._proxies)
 
     def cancel_overdue(self, started_before: float) -> None:
-        for task in [task for task, started in self.receiving.items() if started < started_before]:
-            if task not in self.overdue:
-                self.overdue.add(task)
-                task.cancel()
+        for waiting in (self.receiving, self.sending):
+            for task in [task for task, started in waiting.items() if started < started_before]:
+                if task not in self.overdue:
+                    self.overdue.add(task)
+                    task.cancel()
 
     async def receive_in_time(self, receive: Receive, started: float, detail: str = _TOO_SLOW) -> Message:
         """The next part of a body. Raises BodyStalled with ``detail`` 10 s after ``started``.
@@ -81,6 +96,21 @@ class AdmissionControl:
             raise BodyStalled(detail) from None
         finally:
             self.receiving.pop(task, None)
+            self.overdue.discard(task)
+
+    async def send_in_time(self, send: Send, message: Message) -> None:
+        """Send a part of a stream. Raises NotRead when the client has read nothing for 10 s."""
+        task = cast("Task[Any]", asyncio.current_task(self._loop))
+        self.sending[task] = time.perf_counter()
+        try:
+            await send(message)
+        except asyncio.CancelledError:
+            if task not in self.overdue:
+                raise
+            task.uncancel()
+            raise NotRead from None
+        finally:
+            self.sending.pop(task, None)
             self.overdue.discard(task)
 
     def close_when_saturated(self, start: HTTPResponseStartEvent) -> HTTPResponseStartEvent:
@@ -112,11 +142,14 @@ def bound_requests(app: ASGIApp, admission: AdmissionControl) -> ASGIApp:
             await app(scope, receive, send)
             return
         request = BoundedRequest(admission, scope, receive, send)
+        client = scope["client"]
+        admission.busy.add(client)  # type: ignore[arg-type]
         try:
             with limited_by(request.deadline):
                 await app(scope, request.receive, request.send)
         finally:
             request.end()
+            admission.busy.discard(client)
 
     return asgi
 
@@ -198,6 +231,9 @@ def limit_in_flight(app: ASGIApp, admission: AdmissionControl) -> ASGIApp:
         admission.in_flight += 1
         try:
             await app(scope, receive, answer.send)
+        except Exception:
+            if not answer.unread:  # the framework reports an error of its own for a stream that ends early
+                raise
         finally:
             answer.begin()
 
@@ -211,6 +247,7 @@ class _BoundedAnswer:
         self._admission, self._send = admission, send
         self._start: HTTPResponseStartEvent | None = None
         self._begun = False
+        self.unread = False
 
     def begin(self) -> None:
         if not self._begun:
@@ -229,10 +266,19 @@ class _BoundedAnswer:
                 await self.reject("Too many large answers are being sent. Try again in a second.")
                 return
             await self._send(start)
-        if size <= LARGE_ANSWER_BYTES:
-            await self._send(message)
-        else:
+        if size > LARGE_ANSWER_BYTES:
             await self._send_large(cast(Any, message), size)
+        elif message.get("more_body"):
+            await self._send_part(message)
+        else:
+            await self._send(message)
+
+    async def _send_part(self, message: Message) -> None:
+        try:
+            await self._admission.send_in_time(self._send, message)
+        except NotRead:
+            self.unread = True
+            raise
 
     async def reject(self, detail: str) -> None:
         for message in messages(HttpRejected(503, "try-again", detail, _RETRY_CLOSING)):

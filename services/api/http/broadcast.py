@@ -26,8 +26,8 @@ ReadStates: TypeAlias = Callable[[dict[str, int]], Awaitable[tuple[States, Fresh
 class Subscriber:
     """One stream: the newest state of its tools and the one it sent last. A slow client skips the states between."""
 
-    def __init__(self, tools: dict[str, int]) -> None:
-        self.tools = tools
+    def __init__(self, tools: dict[str, int], address: str = "") -> None:
+        self.tools, self.address = tools, address
         self.changed = asyncio.Event()
         self._latest: dict[str, msgspec.Struct] = {}
         self._sent: dict[str, msgspec.Struct] = {}
@@ -53,6 +53,10 @@ class Subscriber:
         ]
 
 
+def _too_many(cause: str) -> HttpRejected:
+    return HttpRejected(503, "try-again", f"{cause} Connect again in a few seconds.", {"Retry-After": "5"})
+
+
 def _is_later(new: tuple[Position, ...], old: tuple[Position, ...]) -> bool:
     return len(new) >= len(old) and all(a.number >= b.number for a, b in zip(new, old, strict=False))
 
@@ -68,14 +72,14 @@ class Broadcast:
         self.stopping = asyncio.Event()
 
     def subscribe(self, subscriber: Subscriber) -> None:
-        """Raises HttpRejected at ``streams_max`` streams: other requests need the rest of the connections."""
+        """Raises HttpRejected at ``streams_max`` streams, since other requests need the rest of the connections.
+
+        A quarter of them may be open from one address.
+        """
         if len(self._subscribers) >= self._streams_max:
-            raise HttpRejected(
-                503,
-                "try-again",
-                "Too many live streams are open. Connect again in a few seconds.",
-                {"Retry-After": "5"},
-            )
+            raise _too_many("Too many live streams are open.")
+        if sum(each.address == subscriber.address for each in self._subscribers) > self._streams_max // 4:
+            raise _too_many("Too many live streams are open from your address.")
         self._subscribers.add(subscriber)
 
     def unsubscribe(self, subscriber: Subscriber) -> None:

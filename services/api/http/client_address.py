@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from itertools import takewhile
 
 from services.api.http.requests import Connection
 from services.settings import Network
 
 _NETWORK_BITS = 64  # of the IPv6 network that one household gets, with all addresses in it
+# A client may have all addresses of these: a small hoster's /24, a household's /56, a company's /48.
+WIDER_NETWORK_BITS = {4: (24,), 6: (56, 48)}
 
 
 def address_of(connection: Connection, proxies: Sequence[Network]) -> str:
@@ -40,6 +42,21 @@ def proxies_passed(connection: Connection, proxies: Sequence[Network]) -> int:
 def _is_own(text: str, proxies: Sequence[Network]) -> bool:
     address = _parsed(text.strip())
     return address is not None and _is_in(address, proxies)
+
+
+def address_in(host: str, proxies: Sequence[Network]) -> str:
+    """The address of a peer, or for IPv6 its /64 network; empty for one of our ``proxies``."""
+    peer = _parsed(host)
+    return "" if peer is None or _is_in(peer, proxies) else _network(peer)
+
+
+def wider_networks(address: str) -> dict[int, str]:
+    """The networks by length that contain what ``address_of`` returned; none if that is not an address."""
+    try:
+        network = ip_network(address)
+    except ValueError:
+        return {}
+    return {bits: str(network.supernet(new_prefix=bits)) for bits in WIDER_NETWORK_BITS[network.version]}
 
 
 def _seen_by(proxies: Sequence[Network], forwarded: str) -> IPv4Address | IPv6Address | None:

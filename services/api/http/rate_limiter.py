@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Self
 from uuid import UUID
@@ -15,10 +15,16 @@ from services.settings import Settings
 Headers = Mapping[str, str]
 
 _SECOND, _MINUTE = 1, 60
+# The limit of all addresses of a network, by its length, as a multiple of that of one address.
+_NETWORK_FACTORS = {24: 4, 56: 2, 48: 4}
 NO_HEADERS: Headers = MappingProxyType({})
 _SUBJECTS = {
     "visitor": "a visitor's writes",
     "address": "first writes of new visitors from one address",
+    **{
+        f"network-{bits}": f"first writes of new visitors from one /{bits} network"
+        for bits in _NETWORK_FACTORS
+    },
     "key": "one API key's requests",
     "login-address": "log-ins from one address",
     "login-name": "log-ins under one name",
@@ -31,6 +37,10 @@ class RateLimiter:
     def __init__(self, settings: Settings) -> None:
         self.visitor = _limit("visitor", settings.limit_visitor, _MINUTE)
         self.address = _limit("address", settings.limit_address, _MINUTE)
+        self.networks = {
+            bits: _limit(f"network-{bits}", settings.limit_address * factor, _MINUTE)
+            for bits, factor in _NETWORK_FACTORS.items()
+        }
         self.key = _limit("key", settings.limit_key, _SECOND)
         self.login_address = _limit("login-address", settings.limit_login, _MINUTE)
         self.login_name = _limit("login-name", settings.limit_login, _MINUTE)
@@ -46,11 +56,20 @@ class RateLimiter:
         """Headers that announce what is left of the limit. Raises HttpRejected 429 if ``subject`` is over it."""
         if limit is None:
             return NO_HEADERS
+        return _headers(limit, await self._decide(limit, subject))
+
+    async def admit_all(self, limited: Sequence[tuple[Limit | None, str]]) -> Headers:
+        """Like ``admit`` for several subjects of one request, the narrowest first. Announces the limit with the least left."""
+        decided = [(limit, await self._decide(limit, subject)) for limit, subject in limited if limit]
+        if not decided:
+            return NO_HEADERS
+        return _headers(*min(decided, key=lambda each: each[0].left(each[1].debt)))
+
+    async def _decide(self, limit: Limit, subject: str) -> Decision:
         decision = await self._store.admit(limit, subject)
-        headers = _headers(limit, decision)
         if decision.wait:
-            raise HttpRejected(429, "rate-limited", _detail(limit, decision), headers)
-        return headers
+            raise HttpRejected(429, "rate-limited", _detail(limit, decision), _headers(limit, decision))
+        return decision
 
     async def admit_known(self, source: str, actor: UUID) -> Headers:
         """Limits a write under an API key (``source``), or of a visitor with a cookie (``actor``)."""

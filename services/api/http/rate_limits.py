@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from services.api.http.app_state import app_state
 from services.api.http.auth import Voter
-from services.api.http.client_address import address_of
+from services.api.http.client_address import address_of, wider_networks
 from services.api.http.rate_limiter import NO_HEADERS, Headers
 from services.api.http.requests import AnyRequest
 
 
 async def admit_voter(request: AnyRequest, voter: Voter) -> Headers:
-    """Limits a vote or bookmark by API key or visitor; the first one of a new visitor by address."""
+    """Limits a vote or bookmark by API key or visitor; the first one of a new visitor by address and its networks."""
     rate_limiter = app_state(request).rate_limiter
     if not voter.is_new:
         return await rate_limiter.admit_known(voter.source, voter.actor)
     if rate_limiter.address is None:
         return NO_HEADERS
-    return await rate_limiter.admit(rate_limiter.address, _address_pseudonym(request))
+    address = address_of(request, rate_limiter.proxies)
+    networks = wider_networks(address).items()
+    return await rate_limiter.admit_all(
+        [
+            (rate_limiter.address, _pseudonym(request, address)),
+            *((rate_limiter.networks[bits], _pseudonym(request, network)) for bits, network in networks),
+        ]
+    )
 
 
 async def admit_key(request: AnyRequest, source: str) -> Headers:
@@ -36,6 +43,9 @@ async def admit_login(request: AnyRequest, name: str) -> Headers:
 
 
 def _address_pseudonym(request: AnyRequest) -> str:
+    return _pseudonym(request, address_of(request, app_state(request).rate_limiter.proxies))
+
+
+def _pseudonym(request: AnyRequest, address: str) -> str:
     """Addresses themselves are not kept anywhere."""
-    address = address_of(request, app_state(request).rate_limiter.proxies)
     return str(app_state(request).identity.pseudonym("address", address.encode()))

@@ -62,6 +62,13 @@ class VoteFastPath:
         ):
             await self._router(scope, receive, send)
             return
+        self._admission.busy.add(scope["client"])  # type: ignore[arg-type]
+        try:
+            await self._vote(headers, scope, receive, send)
+        finally:
+            self._admission.busy.discard(scope["client"])
+
+    async def _vote(self, headers: dict[bytes, bytes], scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
         try:
             message = await self._receive_body(receive, int(headers[b"content-length"]), started)

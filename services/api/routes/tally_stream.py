@@ -14,6 +14,7 @@ from litestar.response.sse import ServerSentEventMessage
 from services.api.http.app_state import app_state
 from services.api.http.auth import open_to_all
 from services.api.http.broadcast import Broadcast, Subscriber
+from services.api.http.client_address import address_of
 from services.api.http.pagination import slugs_in
 from services.api.http.problems import problem_responses
 from services.api.http.requests import AnyRequest
@@ -36,7 +37,9 @@ async def stream_tallies(
 ) -> ServerSentEvent:
     """`tally` events carrying state, first at once and then on change; the id is the log position shown."""
     tool_directory = app_state(request).tool_directory
-    subscriber = Subscriber({slug: (await tool_directory.find(slug)).tool for slug in slugs_in(tools)})
+    address = address_of(request, app_state(request).rate_limiter.proxies)
+    watched = {slug: (await tool_directory.find(slug)).tool for slug in slugs_in(tools)}
+    subscriber = Subscriber(watched, address)
     app_state(request).broadcast.subscribe(subscriber)
     subscriber.offer(*await read_tallies_by_slug(app_state(request).pool, subscriber.tools))
     return ServerSentEvent(

@@ -260,3 +260,31 @@ async def test_limited_routes_document_the_429() -> None:
         "post /v1/votes", "delete /v1/votes/{tool}", "post /v1/votes/bulk", "post /v1/session",
         "put /v1/me/bookmarks/{tool}", "delete /v1/me/bookmarks/{tool}",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("addresses", "network", "admitted"),
+    [
+        ([f"2001:db8:1:{n:x}::1" for n in range(40)], "network-56", 8 + 1),  # one /56
+        ([f"2001:db8:2:{n << 8:x}::1" for n in range(40)], "network-48", 16 + 1),  # a /48, each another /56
+        ([f"198.18.7.{n}" for n in range(40)], "network-24", 16 + 1),
+    ],
+    ids=["/56", "/48", "/24"],
+)
+@pytest.mark.parametrize("with_redis", [False, True], ids=["alone", "redis"])
+async def test_addresses_of_one_network_share_a_wider_limit(
+    settings: Settings,
+    catalogue_key: Headers,
+    valkey: Valkey,
+    addresses: list[str],
+    network: str,
+    admitted: int,
+    with_redis: bool,
+) -> None:
+    redis_url = valkey.url() if with_redis else None
+    async with limited(settings, catalogue_key, limit_address=8, redis_url=redis_url) as app:
+        answers = [await vote(visitor(app, each)) for each in addresses]
+        rejected = [number for number, answer in enumerate(answers) if answer.status_code != 200]
+        assert rejected[0] >= admitted
+        assert_limited(answers[rejected[0]], network, f"q={2 * (admitted - 1)};w=60")
+        assert (await vote(visitor(app, "2001:db8:ffff::1"))).status_code == 200

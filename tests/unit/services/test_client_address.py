@@ -7,7 +7,7 @@ from ipaddress import ip_network
 import pytest
 from litestar.connection import ASGIConnection
 
-from services.api.http.client_address import address_of
+from services.api.http.client_address import address_of, wider_networks
 
 PROXIES = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
 
@@ -65,3 +65,17 @@ def test_an_ipv4_address_mapped_to_ipv6_is_ipv4() -> None:
 @pytest.mark.parametrize("peer", ["unix:", "", None])
 def test_peers_without_an_address_are_one_client(peer: str | None) -> None:
     assert address(peer, "198.51.100.7") == (peer or "")
+
+
+@pytest.mark.parametrize(
+    ("peer", "networks"),
+    [
+        ("192.0.2.77", {24: "192.0.2.0/24"}),
+        ("::ffff:192.0.2.77", {24: "192.0.2.0/24"}),
+        ("2001:db8:1:2ff::9", {56: "2001:db8:1:200::/56", 48: "2001:db8:1::/48"}),
+        ("unix:", {}),
+        (None, {}),
+    ],
+)
+def test_the_networks_of_an_address(peer: str | None, networks: dict[int, str]) -> None:
+    assert wider_networks(address(peer)) == networks
