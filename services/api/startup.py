@@ -31,6 +31,7 @@ _BULK_REQUESTS_MAX = 8
 _BULK_COMMITS_MAX = 3
 _BULK_BAD_LINES_MAX = 10_000  # of one request
 _DIRECTORY_SECONDS = 0.5  # the longest time a tool that was retired through another process takes votes here
+_CLOSE_SECONDS = 1.0
 
 
 @asynccontextmanager
@@ -65,7 +66,8 @@ async def open_app_state(settings: Settings) -> AsyncIterator[AppState]:
     finally:
         refreshing.cancel()
         for resource in (broadcast, appenders, wakeups, rate_limiter, pool):
-            await resource.close()
+            with suppress(TimeoutError):  # while Postgres does not answer, its connections are cut
+                await asyncio.wait_for(resource.close(), _CLOSE_SECONDS)
 
 
 def _open_bulk_ingest(

@@ -1,0 +1,29 @@
+"""One `shiplog up` per data folder: a second one would stop the databases of the first."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from services.embedded.binaries import ServerError
+from services.embedded.daemon import AlreadyRunning, claim_lock, holder
+
+
+@contextmanager
+def hold_data(data: Path) -> Iterator[int]:
+    """Hold the folder; returns the descriptor of its lock. After kill -9 of the last holder, waits for its children to end."""
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = data / "up.lock"
+    with ExitStack() as stack:
+        try:
+            lock = stack.enter_context(claim_lock(path))
+        except AlreadyRunning:
+            running = holder(path)
+            raise ServerError(
+                f"shiplog up runs on {data} already, as process {running.pid if running else '?'}. "
+                "Stop it first, or choose another --data."
+            ) from None
+        os.pwrite(lock, f"{os.getpid()} 0\n".encode(), 0)
+        yield lock
