@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from hashlib import sha256
 from hmac import digest as hmac
@@ -80,6 +81,11 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
             environ, "SHIPLOG_WEBHOOK_NETWORKS", "the private networks that webhooks may reach"
         ),
     )
+
+
+def worker_metrics_folder() -> str | None:
+    """SHIPLOG_WORKER_METRICS: where workers write their metrics, and API processes read them."""
+    return os.environ.get("SHIPLOG_WORKER_METRICS") or None
 
 
 def _required(environ: Mapping[str, str], name: str, meaning: str) -> str:

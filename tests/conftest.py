@@ -136,6 +136,13 @@ async def catalogue_key(settings: Settings, pool: Pool[Record]) -> dict[str, str
     return {"Authorization": f"Bearer {new_key.key}"}
 
 
+@pytest.fixture
+async def read_key(settings: Settings, pool: Pool[Record]) -> dict[str, str]:
+    """Headers with a key that may read the metrics."""
+    new_key = await create_key(settings, pool, "test read", ("read",))
+    return {"Authorization": f"Bearer {new_key.key}"}
+
+
 @pytest.fixture(scope="session")
 def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
     """A running `shiplog up` with the sample catalogue."""

@@ -16,7 +16,7 @@ from eventstore.heads import count_shards
 from eventstore.tool_directory import ToolDirectory
 from services.api.http.app_state import AppState, BulkSlots
 from services.api.http.broadcast import Broadcast
-from services.api.http.metrics import observe_commit
+from services.api.http.metrics import WAITING, observe_commit
 from services.api.http.rate_limiter import RateLimiter
 from services.api.views.tallies import read_tallies_by_slug
 from services.auth.identity import Identity
@@ -47,7 +47,9 @@ async def open_app_state(settings: Settings) -> AsyncIterator[AppState]:
     broadcast = Broadcast(partial(read_tallies_by_slug, pool), wakeups, settings.connections // 2)
 
     open_bulk_ingest = partial(_open_bulk_ingest, commits, tool_directory, identity, settings.bulk_group)
-    refreshing = asyncio.create_task(_keep_fresh(tool_directory), name="refresh the tool directory")
+    refreshing = asyncio.create_task(
+        _keep_fresh(tool_directory, appenders), name="refresh the tool directory"
+    )
     try:
         yield AppState(
             pool=pool,
@@ -62,6 +64,7 @@ async def open_app_state(settings: Settings) -> AsyncIterator[AppState]:
             open_bulk_ingest=open_bulk_ingest,
             webhook_secrets=WebhookSecrets(settings),
             webhook_networks=settings.webhook_networks,
+            is_direct=not settings.trusted_proxies,
         )
     finally:
         refreshing.cancel()
@@ -93,9 +96,10 @@ def _commit_hooks(
     return on_committed, on_appended
 
 
-async def _keep_fresh(tool_directory: ToolDirectory) -> None:
+async def _keep_fresh(tool_directory: ToolDirectory, appenders: Appenders) -> None:
     while True:
         await asyncio.sleep(_DIRECTORY_SECONDS)
+        WAITING.set(appenders.queued)
         # While the database is away, requests report the error.
         with suppress(*POSTGRES_UNAVAILABLE):
             await tool_directory.refresh()

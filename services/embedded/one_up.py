@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from services.embedded.binaries import ServerError
@@ -15,6 +15,7 @@ from services.embedded.daemon import AlreadyRunning, claim_lock, holder
 def hold_data(data: Path) -> Iterator[int]:
     """Hold the folder; returns the descriptor of its lock. After kill -9 of the last holder, waits for its children to end."""
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    close_to_others(data)
     path = data / "up.lock"
     with ExitStack() as stack:
         try:
@@ -27,3 +28,13 @@ def hold_data(data: Path) -> Iterator[int]:
             ) from None
         os.pwrite(lock, f"{os.getpid()} 0\n".encode(), 0)
         yield lock
+
+
+def close_to_others(data: Path) -> None:
+    """Secrets, the log and the segments are for the user who runs Shiplog. Earlier releases created the folder with 0755.
+
+    Root's servers run as `nobody`, who needs no access to the folder only where /proc leads to a working directory.
+    """
+    if os.geteuid() != 0 or Path("/proc/self/cwd").exists():
+        with suppress(PermissionError):
+            data.chmod(0o700)

@@ -25,7 +25,10 @@ _NAME = "app_state"
 
 
 class AppState(Struct, frozen=True, kw_only=True, eq=False):
-    """``open_bulk_ingest`` takes the source that the votes are recorded under, which is the id of an API key."""
+    """``open_bulk_ingest`` takes the source that the votes are recorded under, which is the id of an API key.
+
+    ``is_direct``: no setting says that there is a proxy in front.
+    """
 
     pool: Pool[Record]
     shards: int
@@ -39,6 +42,7 @@ class AppState(Struct, frozen=True, kw_only=True, eq=False):
     open_bulk_ingest: Callable[[str], BulkIngest]
     webhook_secrets: WebhookSecrets
     webhook_networks: tuple[Network, ...]
+    is_direct: bool
 
 
 class BulkSlots:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import sys
 import time
 from contextlib import ExitStack
@@ -71,12 +72,21 @@ def up(data: Path, host: str, port: int, apis: int, workers: int, shards: int, s
         lock = stack.enter_context(hold_data(data))
         databases = stack.enter_context(Databases(data))
         environ = environment(data, databases.database_url, databases.redis_url)
+        environ |= {"SHIPLOG_WORKER_METRICS": str(_empty_metrics_folder(data))}
         editor = asyncio.run(_prepare(from_environment(environ), shards, sample))
         children = [
             *(_api(host, each, environ) for each in listeners),
             *(_child(f"worker:{each}", environ, "work") for each in range(1, workers + 1)),
         ]
         asyncio.run(_run(databases, children, listeners, url_of(listeners[0], host), editor, lock))
+
+
+def _empty_metrics_folder(data: Path) -> Path:
+    """Workers write their metrics there, and the API processes read them. They count from this start."""
+    folder = data / "metrics"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    return folder
 
 
 class Databases:

@@ -120,6 +120,30 @@ async def test_a_stop_ends_streams_then_requests_and_kills_nothing(
             connection.close()
 
 
+async def test_processes_of_one_port_give_the_same_metrics(settings: Settings) -> None:
+    with served(settings, "--processes", "2") as server:
+        url = f"http://127.0.0.1:{server.port}"
+        before = await answered(url)
+        for _ in range(10):
+            await fetch(f"{url}/healthz")
+        assert [await answered(url) for _ in range(6)] == [before + 10] * 6
+
+
+async def answered(url: str) -> float:
+    """Requests of /healthz counted so far."""
+    lines = (await fetch(f"{url}/metrics")).splitlines()
+    counted = [line for line in lines if line.startswith("shiplog_requests_total{") and "/healthz" in line]
+    return sum(float(line.rpartition(" ")[2]) for line in counted)
+
+
+async def fetch(url: str) -> str:
+    """Over a new connection, which either process may accept."""
+    async with httpx.AsyncClient() as client:
+        answer = await client.get(url)
+    assert answer.status_code == 200
+    return answer.text
+
+
 def rest_of(connection: socket.socket) -> bytes:
     """What arrives until the other side closes the connection."""
     received = b""
