@@ -14,6 +14,7 @@ from eventstore.appender import Appenders, Overloaded
 from eventstore.tool_directory import ToolDirectory
 from services.api.http.broadcast import Broadcast
 from services.api.http.rate_limiter import RateLimiter
+from services.api.http.readiness import ReadModelProgress
 from services.api.http.requests import Connection
 from services.auth.identity import Identity
 from services.ingest.bulk import BulkIngest
@@ -43,6 +44,7 @@ class AppState(Struct, frozen=True, kw_only=True, eq=False):
     webhook_secrets: WebhookSecrets
     webhook_networks: tuple[Network, ...]
     is_direct: bool
+    progress: ReadModelProgress
 
 
 class BulkSlots:
