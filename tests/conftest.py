@@ -27,6 +27,7 @@ from tests.support.instances import (
     Instance,
     copy_cluster,
     fresh_database,
+    reach_loopback_directly,
     remove_cluster,
     start_instance,
 )
@@ -43,6 +44,7 @@ def pytest_configure() -> None:
     """
     if _fits(MEMORY):
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+    reach_loopback_directly()
 
 
 def _fits(folder: Path) -> bool:

@@ -10,13 +10,20 @@ from pathlib import Path
 from services.embedded.binaries import ServerError
 from services.embedded.daemon import AlreadyRunning, claim_lock, holder
 
+LOCK = "up.lock"
+
+
+def is_held(data: Path) -> bool:
+    """Whether a `shiplog up` runs on the folder."""
+    return holder(data / LOCK) is not None
+
 
 @contextmanager
 def hold_data(data: Path) -> Iterator[int]:
     """Hold the folder; returns the descriptor of its lock. After kill -9 of the last holder, waits for its children to end."""
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
     close_to_others(data)
-    path = data / "up.lock"
+    path = data / LOCK
     with ExitStack() as stack:
         try:
             lock = stack.enter_context(claim_lock(path))

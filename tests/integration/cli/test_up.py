@@ -5,14 +5,21 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
 import pytest
+import yaml
 
+from services.cli.instance import instance as instance_of
 from services.embedded.daemon import holder
+from services.embedded.one_up import hold_data
+from services.embedded.postgres import Postgres
 from tests.support.instances import COMMAND, Instance, copy_cluster, wait_until
 
+ROOT = Path(__file__).resolve().parents[3]
 PROXY = "http://127.0.0.1:9"  # nothing listens there
 PROXIES = dict.fromkeys(("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "ALL_PROXY"), PROXY)
 LOCKS = ("up.lock", "postgres.lock", "valkey.lock")
@@ -55,14 +62,30 @@ def test_loopback_is_never_reached_through_a_proxy_and_a_second_signal_changes_n
 ) -> None:
     data = tmp_path / "data"
     copy_cluster(data)
-    process = start("--data", str(data), "--host", "::1", "--port", "0", **PROXIES)
+    process = start("--data", str(data), "--host", "::1", "--port", "0", no_proxy="", NO_PROXY="", **PROXIES)
     ready = first_ready_line(process)
     assert ready.startswith("ready http://[::1]:")
+    assert data.stat().st_mode & 0o077 == 0  # the copied folder was open to all
     assert httpx.get(f"{ready.split()[1]}/readyz", trust_env=False).status_code == 200
     for number in (signal.SIGINT, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         process.send_signal(number)
     assert process.wait(30) == 0
     assert not any(map(holder, (data / lock for lock in LOCKS)))
+
+
+@pytest.mark.xdist_group("instance")
+def test_the_health_check_of_compose_ignores_a_proxy(instance: Instance) -> None:
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    command = services["api"]["healthcheck"]["test"]
+    assert command[:3] == ["CMD", "python", "-c"]
+
+    def check(port: str) -> int:
+        code = command[3].replace("8000", port)
+        environ = os.environ | PROXIES | {"no_proxy": "", "NO_PROXY": ""}
+        return subprocess.run([sys.executable, "-c", code], env=environ, stderr=subprocess.DEVNULL).returncode
+
+    assert check(instance.url.rpartition(":")[2]) == 0
+    assert check("9") != 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
@@ -74,6 +97,17 @@ def test_a_signal_during_the_start_leaves_nothing_running(tmp_path: Path, number
     process.send_signal(number)
     assert process.wait(30) == 0
     assert not any(map(holder, (data / lock for lock in LOCKS)))
+
+
+def test_a_command_that_started_postgres_leaves_it_to_an_up_that_came_meanwhile(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    copy_cluster(data)
+    with ExitStack() as up:
+        with instance_of(data):
+            up.enter_context(hold_data(data))
+        postgres = Postgres.attach(data)
+        assert postgres is not None
+        postgres.stop()
 
 
 @pytest.mark.slow
