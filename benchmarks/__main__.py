@@ -26,6 +26,7 @@ from benchmarks.peers import Peers, emmett, fastapi_sqlalchemy, message_db, open
 from benchmarks.servers import Shiplog, fixed_answers, shiplog
 from benchmarks.votes import changed, hot, zipf
 from services.embedded.postgres import Postgres
+from tests.support.instances import reach_loopback_directly
 
 BARE = "limit: bare ASGI app, fixed answer"
 MOUNTED = "limit: ASGI route in Litestar, fixed answer"
@@ -192,6 +193,7 @@ def _database(server: Shiplog) -> str:
 
 
 if __name__ == "__main__":
+    reach_loopback_directly()
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from asyncio import Future
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -28,6 +29,9 @@ UNKNOWN_OUTCOME = (
     OSError,
     TimeoutError,
 )
+# No commit can succeed until somebody makes room.
+STORAGE_ERRORS = (asyncpg.DiskFullError, asyncpg.PostgresIOError, asyncpg.OutOfMemoryError)
+STORAGE_RETRY_SECONDS = 15.0
 
 _TURN_WAIT_SECONDS_MAX = 0.02
 _GROWTH_MIN = 1.125  # of a batch in one pass of the event loop, to wait for another pass
@@ -92,6 +96,7 @@ class Appender:
         self._queue_max, self._batch_max, self._timeout_seconds = queue_max, batch_max, timeout_seconds
         self._queued: deque[QueuedCast] = deque()
         self._heuristic = FirstVoteHeuristic()
+        self._storage_error: tuple[float, Exception] | None = None
         self._arrived = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.create_task(self._run(), name=f"appender {shard}")
@@ -99,6 +104,12 @@ class Appender:
     @property
     def queued(self) -> int:
         return len(self._queued)
+
+    @property
+    def storage_error(self) -> Exception | None:
+        """Why the last commit could not be stored. None again after a success, or some seconds later: to try once more."""
+        at, error = self._storage_error or (0.0, None)
+        return error if time.monotonic() - at < STORAGE_RETRY_SECONDS else None
 
     def append(self, cast: PendingCast) -> Future[CastResult]:
         """The result, set after the commit; CommitUnknown, WaitedTooLong, or IdConflict where nothing was stored.
@@ -159,6 +170,7 @@ class Appender:
         """Commit a batch. When the database rejects a cast's data, each half is committed separately."""
         try:
             results = await self._append([cast for cast, _, _ in batch])
+            self._storage_error = None
             _succeed(batch, results)
             self._on_appended(self._shard, results)
         except REJECTED_DATA as error:
@@ -168,6 +180,8 @@ class Appender:
             await self._commit(batch[:middle])
             await self._commit(batch[middle:])
         except UNKNOWN_OUTCOME as error:
+            if isinstance(error, STORAGE_ERRORS):
+                self._storage_error = time.monotonic(), error
             _fail(batch, CommitUnknown(str(error)))
         except Exception as error:  # noqa: BLE001 - callers receive it, and the task keeps running
             _fail(batch, error)
@@ -225,6 +239,11 @@ class Appenders:
     @property
     def queued(self) -> int:
         return sum(appender.queued for appender in self._appenders.values())
+
+    @property
+    def storage_error(self) -> Exception | None:
+        errors = (appender.storage_error for appender in self._appenders.values())
+        return next((error for error in errors if error is not None), None)
 
     def append(self, cast: PendingCast) -> Future[CastResult]:
         return self._appenders[shard_of(cast.actor, self._shards)].append(cast)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from difflib import get_close_matches
 from hashlib import sha256
@@ -87,6 +88,7 @@ _OTHER_VARIABLES = (
     "SHIPLOG_DATA",
     "SHIPLOG_POSTGRES_BIN",
     "SHIPLOG_VALKEY_BIN",
+    "SHIPLOG_WORKER_METRICS",
     "SHIPLOG_SEED",
     "SHIPLOG_FAULTS",
     "SHIPLOG_TEST",
@@ -153,6 +155,11 @@ def unknown_variables(environ: Mapping[str, str]) -> list[str]:
         and name not in SETTING_VARIABLES
         and not name.startswith((*_OTHER_VARIABLES, *of_services))
     ]
+
+
+def worker_metrics_folder() -> str | None:
+    """SHIPLOG_WORKER_METRICS: where workers write their metrics, and API processes read them."""
+    return os.environ.get("SHIPLOG_WORKER_METRICS") or None
 
 
 def _required(environ: Mapping[str, str], name: str, meaning: str) -> str:

@@ -26,6 +26,7 @@ from tests.support.instances import (
     create_template,
     fresh_database,
     open_path_to,
+    reach_loopback_directly,
     remove_cluster,
     start_instance,
 )
@@ -42,6 +43,7 @@ def pytest_configure() -> None:
     """
     if _fits(MEMORY):
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+    reach_loopback_directly()
 
 
 def _fits(folder: Path) -> bool:
@@ -130,6 +132,13 @@ async def vote_key(settings: Settings, pool: Pool[Record]) -> dict[str, str]:
 async def catalogue_key(settings: Settings, pool: Pool[Record]) -> dict[str, str]:
     """Headers with a key that may edit the catalogue."""
     new_key = await create_key(settings, pool, "test catalogue", ("catalogue:write",))
+    return {"Authorization": f"Bearer {new_key.key}"}
+
+
+@pytest.fixture
+async def read_key(settings: Settings, pool: Pool[Record]) -> dict[str, str]:
+    """Headers with a key that may read the metrics."""
+    new_key = await create_key(settings, pool, "test read", ("read",))
     return {"Authorization": f"Bearer {new_key.key}"}
 
 

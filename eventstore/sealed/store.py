@@ -73,7 +73,8 @@ class Store:
     def staging_folder(self, segment: Segment) -> Iterator[Path]:
         """A folder to write the segment's file in, removed afterwards."""
         shard = self.folder / str(segment.shard)
-        shard.mkdir(parents=True, exist_ok=True)
+        for created in (self.folder, shard):
+            created.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder = Path(mkdtemp(prefix=_UNFINISHED, dir=shard))
         try:
             yield folder
@@ -85,6 +86,7 @@ class Store:
         staged_manifest = parquet.with_suffix(MANIFEST)
         staged_manifest.write_bytes(encode(manifest))
         for path in (parquet, staged_manifest):
+            path.chmod(0o600)  # pseudonymous, but not for every user of the machine
             _sync(path)
         shard = self.path(manifest.segment).parent
         _sync(self.folder)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-from collections.abc import AsyncIterator
+import signal
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -23,6 +24,7 @@ from services.api.http.problems import HttpRejected, problem_of, render
 from services.api.http.public_address import LocatedRequests
 from services.api.http.request_framing import reject_ambiguous
 from services.api.http.requests import AnyRequest
+from services.api.http.shutdown import STOP_SIGNALS, Shutdown
 from services.api.openapi.document import DocumentConfig, RouteCollector
 from services.api.routes import (
     bookmarks,
@@ -136,15 +138,16 @@ _BODY_BYTES_MAX = 64 * 1024
 _PARAMETERS_MAX = 50
 
 
-def create_app(settings: Settings | None = None) -> Litestar:
-    """The ASGI app. Without settings, they are read from the environment."""
+def create_app(settings: Settings | None = None, *, stop_signals: Sequence[signal.Signals] = ()) -> Litestar:
+    """The ASGI app. Without settings, they are read from the environment. ``stop_signals`` end its requests."""
     configure_logs()
     settings = settings or from_environment(os.environ)
     admission = AdmissionControl(settings.connections, bulk.PATH, settings.trusted_proxies)
     collector = RouteCollector()
+    shutdown = Shutdown(stop_signals)
     app = Litestar(
         route_handlers=ROUTES,
-        lifespan=[partial(_lifespan, settings, admission)],
+        lifespan=[partial(_lifespan, settings, admission, shutdown)],
         middleware=[http_metrics.middleware],
         exception_handlers={Exception: _answer_problem},
         response_headers=NOSNIFF,
@@ -165,7 +168,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
         logging_config=None,
     )
     framework = limit_in_flight(reject_ambiguous(answer_conditionally(app.asgi_handler)), admission)
-    app.asgi_handler = bound_requests(framework, admission)
+    app.asgi_handler = shutdown.track(bound_requests(framework, admission))
     return app
 
 
@@ -175,7 +178,7 @@ def create_server() -> Litestar:
     All objects created so far live as long as the process, so they are frozen; and reference counting frees what a
     request allocates, so collections are rarer. They took two fifths of a vote's time.
     """
-    app = create_app()
+    app = create_app(stop_signals=STOP_SIGNALS)
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 50, 50)
@@ -183,18 +186,22 @@ def create_server() -> Litestar:
 
 
 @asynccontextmanager
-async def _lifespan(settings: Settings, admission: AdmissionControl, app: Litestar) -> AsyncIterator[None]:
+async def _lifespan(
+    settings: Settings, admission: AdmissionControl, shutdown: Shutdown, app: Litestar
+) -> AsyncIterator[None]:
     """Between startup and shutdown, plain votes take the fast path."""
     router = app.asgi_handler
-    async with open_app_state(settings) as app_state:
-        set_app_state(app, app_state)
-        app.asgi_handler = LocatedRequests(VoteFastPath(app_state, router, admission), settings)
-        watching = asyncio.create_task(admission.watch(), name="admission")
-        try:
-            yield
-        finally:
-            watching.cancel()
-            app.asgi_handler = router
+    with shutdown.at_signals():
+        async with open_app_state(settings) as app_state:
+            set_app_state(app, app_state)
+            app.asgi_handler = LocatedRequests(VoteFastPath(app_state, router, admission), settings)
+            watching = asyncio.create_task(admission.watch(), name="admission")
+            try:
+                with shutdown.serving(app_state.broadcast.end_streams):
+                    yield
+            finally:
+                watching.cancel()
+                app.asgi_handler = router
 
 
 async def _reject_repeated_parameters(request: AnyRequest) -> None:

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 
+from asyncpg import Pool, Record
+
 from domain.shared.log import Shard
 from domain.voting.votes import Outcome
 from eventstore import deadlines
@@ -16,11 +18,13 @@ from eventstore.casts import CastResult
 from eventstore.heads import count_shards
 from eventstore.recent_ids import RecentIds
 from eventstore.tool_directory import ToolDirectory
+from projections.engine.lag import read_lag
 from services.api.http.app_state import AppState
 from services.api.http.broadcast import Broadcast
 from services.api.http.bulk_slots import BulkSlots
-from services.api.http.metrics import observe_commit
+from services.api.http.metrics import WAITING, observe_commit
 from services.api.http.rate_limiter import RateLimiter
+from services.api.http.readiness import ReadModelProgress
 from services.api.views.tallies import read_tallies_by_slug
 from services.auth.identity import Identity
 from services.ingest.bulk import BulkCommits, BulkIngest
@@ -33,6 +37,8 @@ from services.webhooks.secrets import WebhookSecrets
 _BULK_COMMITS_MAX = 3
 _BULK_BAD_LINES_MAX = 10_000  # of one request
 _DIRECTORY_SECONDS = 0.5  # the longest time a tool that was retired through another process takes votes here
+_CLOSE_SECONDS = 1.0
+_PROGRESS_SECONDS = 5.0
 
 
 @asynccontextmanager
@@ -57,7 +63,11 @@ async def open_app_state(settings: Settings) -> AsyncIterator[AppState]:
     open_bulk_ingest = partial(
         _open_bulk_ingest, commits, tool_directory, identity, recent_ids, settings.bulk_group
     )
-    refreshing = asyncio.create_task(_keep_fresh(tool_directory), name="refresh the tool directory")
+    refreshing = asyncio.create_task(
+        _keep_fresh(tool_directory, appenders), name="refresh the tool directory"
+    )
+    progress = ReadModelProgress()
+    watching = asyncio.create_task(_watch_read_models(pool, progress), name="watch the read models")
     try:
         yield AppState(
             pool=pool,
@@ -74,11 +84,15 @@ async def open_app_state(settings: Settings) -> AsyncIterator[AppState]:
             webhook_networks=settings.webhook_networks,
             public_address=settings.public_address,
             installation=settings.installation,
+            is_direct=not settings.trusted_proxies,
+            progress=progress,
         )
     finally:
         refreshing.cancel()
+        watching.cancel()
         for resource in (broadcast, appenders, wakeups, rate_limiter, pool):
-            await resource.close()
+            with suppress(TimeoutError):  # while Postgres does not answer, its connections are cut
+                await asyncio.wait_for(resource.close(), _CLOSE_SECONDS)
 
 
 def _open_bulk_ingest(
@@ -115,9 +129,17 @@ def _commit_hooks(
     return on_committed, on_appended
 
 
-async def _keep_fresh(tool_directory: ToolDirectory) -> None:
+async def _watch_read_models(pool: Pool[Record], progress: ReadModelProgress) -> None:
+    while True:
+        await asyncio.sleep(_PROGRESS_SECONDS)
+        with suppress(*POSTGRES_UNAVAILABLE):
+            progress.observe(await read_lag(pool))
+
+
+async def _keep_fresh(tool_directory: ToolDirectory, appenders: Appenders) -> None:
     while True:
         await asyncio.sleep(_DIRECTORY_SECONDS)
+        WAITING.set(appenders.queued)
         # While the database is away, requests report the error.
         with suppress(*POSTGRES_UNAVAILABLE):
             await tool_directory.refresh()

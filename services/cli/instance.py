@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import rich_click as click
 
+from services.embedded.one_up import is_held
 from services.embedded.postgres import Postgres
 from services.embedded.valkey import Valkey
 from services.settings import Settings, SettingsError, from_environment
@@ -31,7 +32,9 @@ def data_option(command: F) -> F:
 
 @contextmanager
 def instance(data: Path) -> Iterator[Settings]:
-    """Settings of the instance. An embedded Postgres that is not running is started until the block ends."""
+    """Settings of the instance. An embedded Postgres that is not running is started until the block ends, unless
+    `shiplog up` has begun to use it meanwhile.
+    """
     refuse_empty("DATABASE_URL", "SHIPLOG_SECRET")
     if os.environ.get("DATABASE_URL"):
         yield from_environment({"SHIPLOG_SECRET": secret_of(data), **os.environ})
@@ -46,7 +49,7 @@ def instance(data: Path) -> Iterator[Settings]:
     try:
         yield from_environment(environment(data, postgres.url(), valkey.url() if valkey else None))
     finally:
-        if running is None:
+        if running is None and not is_held(data):
             postgres.stop()
 
 

@@ -45,6 +45,7 @@ class Server(Struct, frozen=True):
     log: Path
     command: Callable[[int], Sequence[str]]
     ready: Callable[[int, int], bool]
+    stdin: Path = Path(os.devnull)
 
 
 @contextmanager
@@ -178,13 +179,14 @@ def _launch_on(server: Server, port: int, lock: int) -> Daemon:
 def _spawn(server: Server, port: int, lock: int) -> tuple[subprocess.Popen[bytes], int]:
     """The process, and the size of the log before its start. It has its own session, so that Ctrl-C does not reach it."""
     log = os.open(server.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    stdin = os.open(server.stdin, os.O_RDONLY)
     try:
         log_size = os.fstat(log).st_size
         process = subprocess.Popen(
             server.command(port),
             cwd=server.folder,
             env=ENVIRONMENT,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=log,
             stderr=log,
             pass_fds=(lock,),
@@ -196,6 +198,7 @@ def _spawn(server: Server, port: int, lock: int) -> tuple[subprocess.Popen[bytes
         )
     finally:
         os.close(log)
+        os.close(stdin)
     return process, log_size
 
 

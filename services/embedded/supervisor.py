@@ -11,6 +11,8 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 
 from msgspec import Struct
 
+from services.stop_signals import heeded_stop_signals
+
 BACKOFF_MIN_SECONDS = 0.1
 BACKOFF_MAX_SECONDS = 5.0
 BACKOFF_RESET_SECONDS = 10.0  # after a run of this length the backoff starts again
@@ -18,11 +20,12 @@ GRACE_SECONDS = 10.0
 
 
 class Child(Struct, frozen=True):
-    """A process to keep running. `env` is added to the current environment."""
+    """A process to keep running. `env` is added to the current environment; it inherits the descriptors `pass_fds`."""
 
     name: str
     command: Sequence[str]
     env: Mapping[str, str]
+    pass_fds: tuple[int, ...] = ()
 
 
 class ChildStarted(Struct, frozen=True, tag=True):
@@ -72,12 +75,19 @@ ChildEvent = (
 
 
 async def supervise(
-    children: Sequence[Child], *, on_event: Callable[[ChildEvent], None], grace: float = GRACE_SECONDS
+    children: Sequence[Child],
+    *,
+    on_event: Callable[[ChildEvent], None],
+    grace: float = GRACE_SECONDS,
+    lock: int | None = None,
 ) -> None:
-    """Start the children in order. Returns once all have stopped, in reverse order."""
+    """Start the children in order. Returns once all have stopped, in reverse order.
+
+    After kill -9, the descriptor `lock` stays open until the children have ended.
+    """
     ending = asyncio.Event()
     with _set_by_signals(ending):
-        async with _guard(grace) as guard:
+        async with _guard(grace, () if lock is None else (lock,)) as guard:
             runners = [_ChildRunner(child, guard, on_event, grace) for child in children]
             try:
                 await _first_of(ending.wait(), *(runner.wait() for runner in runners))
@@ -158,7 +168,11 @@ class _ChildRunner:
 async def _start(child: Child) -> Process:
     """In its own session and process group, so that Ctrl-C in the terminal does not reach it."""
     return await asyncio.create_subprocess_exec(
-        *child.command, env={**os.environ, **child.env}, stdin=DEVNULL, start_new_session=True
+        *child.command,
+        env={**os.environ, **child.env},
+        stdin=DEVNULL,
+        start_new_session=True,
+        pass_fds=child.pass_fds,
     )
 
 
@@ -180,13 +194,15 @@ async def _first_of(*awaitables: Awaitable[object]) -> None:
 @contextmanager
 def _set_by_signals(ending: asyncio.Event) -> Iterator[None]:
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    before = {number: signal.getsignal(number) for number in heeded_stop_signals()}
+    for number in before:
         loop.add_signal_handler(number, ending.set)
     try:
         yield
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number, handler in before.items():
             loop.remove_signal_handler(number)
+            signal.signal(number, handler)
 
 
 # The guard process. Its standard input is closed when the supervisor ends, even by kill -9; then it ends the remaining
@@ -216,9 +232,11 @@ send(signal.SIGKILL)
 
 
 @asynccontextmanager
-async def _guard(grace: float) -> AsyncIterator[asyncio.StreamWriter]:
+async def _guard(grace: float, descriptors: tuple[int, ...]) -> AsyncIterator[asyncio.StreamWriter]:
     command = (sys.executable, "-I", "-S", "-c", _GUARD, str(grace))
-    process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, start_new_session=True)
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=PIPE, start_new_session=True, pass_fds=descriptors
+    )
     assert process.stdin is not None
     try:
         yield process.stdin

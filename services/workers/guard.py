@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import wraps
 from typing import Any, ParamSpec
@@ -10,6 +11,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from services.resources import POSTGRES_UNAVAILABLE
+from services.workers.metrics import JOB_SECONDS, JOBS
 
 UNAVAILABLE = (*POSTGRES_UNAVAILABLE, RedisError)
 
@@ -22,12 +24,20 @@ def survive_outages(job: Callable[P, Awaitable[int | None]]) -> Callable[P, Coro
 
     @wraps(job)
     async def guarded(*args: P.args, **kwargs: P.kwargs) -> int:
+        started, outcome = time.perf_counter(), "failed"
         try:
-            return await job(*args, **kwargs) or 0
+            done = await job(*args, **kwargs) or 0
+            outcome = "done"
         except UNAVAILABLE as error:
+            outcome = "unavailable"
             _log.warning(
                 "job interrupted: Postgres or Redis is unavailable", job=job.__name__, error=str(error)
             )
             return 0
+        else:
+            return done
+        finally:
+            JOBS.labels(job.__name__, outcome).inc()
+            JOB_SECONDS.labels(job.__name__).observe(time.perf_counter() - started)
 
     return guarded

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any, cast
 
@@ -19,6 +18,7 @@ from eventstore.sealed.duck import is_installed
 from services.logs import configure_logs
 from services.resources import Sealing, open_pool, sealing_of
 from services.settings import Settings
+from services.stop_signals import heeded_stop_signals
 from services.wakeups import QUEUE, Wakeups, decode_job, encode_job, redis_settings
 from services.webhooks.sending import open_sender
 from services.workers.jobs import (
@@ -41,6 +41,7 @@ _SWEEP_SECONDS = 1.0
 _POLL_SECONDS = 0.5  # for flips, deliveries, replays, trials and due adoptions, also those that a killed worker left behind
 _MINUTE_SECONDS = 60.0
 _HOUR_SECONDS = 3_600.0
+_CLOSE_SECONDS = 1.0
 _SENDERS = 4  # messages in flight at once, so that a slow webhook does not delay the others
 # A fold may take longer than an answer, and holds its range in memory. It reads by key only: otherwise a plan made
 # while the log was empty could scan a full log sequentially.
@@ -52,7 +53,7 @@ async def work(settings: Settings) -> None:
     """Run all jobs until SIGTERM or SIGINT. The next worker repeats what a cancelled job had not committed."""
     configure_logs()
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in heeded_stop_signals():
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with _context(settings) as ctx:
         await extend_partitions(ctx)
@@ -102,8 +103,10 @@ async def _context(settings: Settings) -> AsyncIterator[Context]:
         )
     finally:
         probing.cancel()
-        for resource in (wakeups, probes, pool):
+        for resource in (wakeups, probes):
             await resource.close()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(pool.close(), _CLOSE_SECONDS)  # or else its connections are cut
 
 
 async def _repeat(job: Callable[[Context], Awaitable[object]], ctx: Context, seconds: float) -> None:

@@ -80,6 +80,12 @@ def open_path_to(folder: Path) -> None:
             each.chmod(each.stat().st_mode | 0o011)
 
 
+def reach_loopback_directly() -> None:
+    """A proxy of the environment is for the registries of packages, not for the servers of tests and benchmarks."""
+    for name in ("no_proxy", "NO_PROXY"):
+        os.environ[name] = ",".join(filter(None, (os.environ.get(name), "127.0.0.1,localhost,::1")))
+
+
 def remove_cluster() -> None:
     """Remove the cluster to copy from, if this process has created one."""
     if _cluster.cache_info().currsize:

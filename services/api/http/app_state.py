@@ -15,6 +15,7 @@ from eventstore.tool_directory import ToolDirectory
 from services.api.http.broadcast import Broadcast
 from services.api.http.bulk_slots import BulkSlots
 from services.api.http.rate_limiter import RateLimiter
+from services.api.http.readiness import ReadModelProgress
 from services.api.http.requests import Connection
 from services.auth.identity import Identity
 from services.ingest.bulk import BulkIngest
@@ -27,7 +28,10 @@ _NAME = "app_state"
 
 
 class AppState(Struct, frozen=True, kw_only=True, eq=False):
-    """``open_bulk_ingest`` takes the source that the votes are recorded under, which is the id of an API key."""
+    """``open_bulk_ingest`` takes the source that the votes are recorded under, which is the id of an API key.
+
+    ``is_direct``: no setting says that there is a proxy in front.
+    """
 
     pool: Pool[Record]
     shards: int
@@ -43,6 +47,8 @@ class AppState(Struct, frozen=True, kw_only=True, eq=False):
     webhook_networks: tuple[Network, ...]
     public_address: PublicAddress | None
     installation: UUID
+    is_direct: bool
+    progress: ReadModelProgress
 
 
 def app_state(connection: Connection) -> AppState:

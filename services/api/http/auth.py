@@ -13,6 +13,7 @@ from msgspec import Struct
 from domain.voting.identifiers import VOTER_REQUIREMENT, valid_voter
 from eventstore.decisions import Author
 from services.api.http.app_state import app_state
+from services.api.http.client_address import is_on_this_machine
 from services.api.http.permissions import Access, Guard, allows
 from services.api.http.problems import HttpRejected
 from services.api.http.public_address import cookies_named, own_cookie, public_address
@@ -104,6 +105,16 @@ def for_key(scope: Scope) -> Guard:
             raise _lacks_scope(scope)
 
     return guard
+
+
+@allows(Access(anonymous=True, scopes=("read",), roles=("editor",)))
+async def for_metrics(connection: Connection, guarded: BaseRouteHandler) -> None:
+    """Allows a program on this machine that reaches the process directly, editors, and API keys with the scope read.
+
+    What comes through a proxy comes from anywhere.
+    """
+    if not (app_state(connection).is_direct and is_on_this_machine(connection)):
+        await for_scope("read")(connection, guarded)
 
 
 @allows(Access(scopes=("catalogue:write",), roles=("editor", "reviewer")))

@@ -85,10 +85,13 @@ class Broadcast:
     def unsubscribe(self, subscriber: Subscriber) -> None:
         self._subscribers.discard(subscriber)
 
-    async def close(self) -> None:
+    def end_streams(self) -> None:
         self.stopping.set()
         for subscriber in self._subscribers:
             subscriber.changed.set()
+
+    async def close(self) -> None:
+        self.end_streams()
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 

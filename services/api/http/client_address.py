@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from itertools import takewhile
@@ -9,6 +10,16 @@ from itertools import takewhile
 from services.api.http.requests import Connection
 from services.settings import Network
 
+_FORWARDING_HEADERS = (
+    "forwarded",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-forwarded-prefix",
+    "x-real-ip",
+)
+_PORT = re.compile(r":\d*$")
 _NETWORK_BITS = 64  # of the IPv6 network that one household gets, with all addresses in it
 # A client may have all addresses of these: a small hoster's /24, a household's /56, a company's /48.
 WIDER_NETWORK_BITS = {4: (24,), 6: (56, 48)}
@@ -57,6 +68,19 @@ def wider_networks(address: str) -> dict[int, str]:
     except ValueError:
         return {}
     return {bits: str(network.supernet(new_prefix=bits)) for bits in WIDER_NETWORK_BITS[network.version]}
+
+
+def is_on_this_machine(connection: Connection) -> bool:
+    """Whether a program on this machine asks a loopback address itself: no proxy has left a trace in the headers."""
+    peer = _parsed(connection.client.host) if connection.client else None
+    host = _PORT.sub("", connection.headers.get("host", "").lower())
+    asked = _parsed(host.strip("[]"))
+    return (
+        peer is not None
+        and peer.is_loopback
+        and (host == "localhost" or (asked is not None and asked.is_loopback))
+        and not any(name in connection.headers for name in _FORWARDING_HEADERS)
+    )
 
 
 def _seen_by(proxies: Sequence[Network], forwarded: str) -> IPv4Address | IPv6Address | None:

@@ -4,33 +4,47 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from typing import cast
 
+from litestar import Litestar
 from litestar.plugins.prometheus import PrometheusConfig, PrometheusMiddleware
 from litestar.types import ASGIApp
 from prometheus_client import Counter, Gauge, Histogram
 
 from domain.voting.votes import Outcome
+from services.api.http.requests import AnyRequest
 
 CASTS = Counter("shiplog_casts", "Votes and bookmarks answered, by outcome", ["outcome"])
 GROUPS = Histogram(
     "shiplog_group_casts", "Casts per commit", buckets=(1, 2, 5, 10, 25, 50, 100, 250, 500, 1000)
 )
-WAITING = Gauge("shiplog_waiting_casts", "Casts queued for a commit")
-BEHIND = Gauge("shiplog_events_behind", "Events a read model has not folded yet", ["read_model"])
-LAG = Gauge("shiplog_lag_seconds", "Age of the oldest event a read model has not folded yet", ["read_model"])
-DRIFT = Gauge(
-    "shiplog_drift_rows", "Rows of a read model that differed from the log when last verified", ["read_model"]
-)
-PARKED = Gauge("shiplog_parked_events", "Events a read model failed to fold and skipped", ["read_model"])
-STOPPED = Gauge(
-    "shiplog_stopped_shards",
-    "Shards in which a read model is blocked by an event it cannot read",
-    ["read_model"],
-)
-WEBHOOKS = Gauge("shiplog_webhooks", "Webhooks, by state", ["state"])
-DUE = Gauge("shiplog_webhook_deliveries_due", "Webhook deliveries due and not yet sent")
+WAITING = Gauge("shiplog_waiting_casts", "Casts queued for a commit", multiprocess_mode="livesum")
 
-http_metrics = PrometheusConfig(app_name="shiplog", prefix="shiplog", group_path=True)
+
+class _BoundedMetrics(PrometheusMiddleware):
+    """Labels by the route's template and a known method: what a client makes up adds none."""
+
+    def _get_default_labels(self, request: AnyRequest) -> dict[str, str | int | float]:
+        labels = super()._get_default_labels(request)
+        templates = cast(
+            "frozenset[str]", request.app.state.get(_TEMPLATES) or _remember_templates(request.app)
+        )
+        path = labels["path"] if labels["path"] in templates else _OTHER
+        method = labels["method"] if labels["method"] in _METHODS else _OTHER
+        return labels | {"path": path, "method": method}
+
+
+def _remember_templates(app: Litestar) -> frozenset[str]:
+    app.state[_TEMPLATES] = templates = frozenset(route.path_format for route in app.routes)
+    return templates
+
+
+_OTHER, _TEMPLATES = "other", "metrics_templates"
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+http_metrics = PrometheusConfig(
+    app_name="shiplog", prefix="shiplog", group_path=True, middleware_class=_BoundedMetrics
+)
 
 
 class RouteMetrics:

@@ -23,7 +23,8 @@ def reject_ambiguous(app: ASGIApp) -> ASGIApp:
 
 def _ambiguity(scope: Scope) -> str | None:
     names = [name for name, value in scope["headers"] if value]
-    if names.count(b"host") != 1 and scope["http_version"] != "2":
+    hosts, version = names.count(b"host"), scope["http_version"]
+    if hosts != 1 and version != "2" and not (hosts == 0 and version in ("1", "1.0")):
         return "Send exactly one Host header."
     if names.count(b"content-length") > 1:
         return "Send only one Content-Length header."

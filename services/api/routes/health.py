@@ -17,7 +17,7 @@ from projections.engine.registry import PROJECTIONS
 from projections.flips.batches import read_flips_blocked
 from services.api.http.app_state import app_state
 from services.api.http.auth import open_to_all
-from services.api.http.problems import problem_responses
+from services.api.http.problems import HttpRejected, problem_responses
 from services.api.http.requests import AnyRequest
 
 # False on a standby and on a read-only server.
@@ -51,19 +51,30 @@ async def healthz() -> Health:
 
 @get("/readyz", guards=[open_to_all], responses=problem_responses())
 async def readyz(request: AnyRequest) -> Response[Readiness]:
-    """The process can commit votes; 503 when it cannot."""
+    """The process can commit votes, and the read models follow the log; 503 when not, with the reason."""
     pool = app_state(request).pool
     async with asyncio.timeout(2):
         if not await pool.fetchval(CAN_COMMIT):
             raise asyncpg.ReadOnlySQLTransactionError("the database is read-only")
-        behind = {lag.projection: lag.events for lag in await read_lag(pool)}
+        if (error := app_state(request).appenders.storage_error) is not None:
+            raise _not_ready(f"Votes cannot be stored: {error}. Make room on the disk of the database.")
+        lags = await read_lag(pool)
         redis: Literal["ok", "absent"] = "ok" if await app_state(request).wakeups.is_up() else "absent"
-        readiness = await _readiness(pool, behind, redis)
+        blocked = [*await read_blocked(pool, PROJECTIONS), *await read_flips_blocked(pool)]
+        app_state(request).progress.observe(lags)
+        if stuck := app_state(request).progress.stuck(lags, {each.projection for each in blocked}):
+            raise _not_ready(f"{'; '.join(stuck)}. Votes are stored; see whether a worker runs, and its log.")
+        behind = {lag.projection: lag.events for lag in lags}
+        readiness = await _readiness(pool, behind, redis, [str(each) for each in blocked])
     return Response(readiness, headers={"Cache-Control": "no-store"})
 
 
-async def _readiness(pool: Pool[Record], behind: dict[str, int], redis: Literal["ok", "absent"]) -> Readiness:
-    blocked = [*await read_blocked(pool, PROJECTIONS), *await read_flips_blocked(pool)]
-    stopped = [str(each) for each in blocked]
+def _not_ready(detail: str) -> HttpRejected:
+    return HttpRejected(503, "not-ready", detail, {"Retry-After": "5"})
+
+
+async def _readiness(
+    pool: Pool[Record], behind: dict[str, int], redis: Literal["ok", "absent"], stopped: list[str]
+) -> Readiness:
     unknown = {each.type: str(each.position) for each in await read_unknown_types(pool, PROJECTIONS)}
     return Readiness("ready", behind, redis, await count_parked(pool), stopped, unknown)

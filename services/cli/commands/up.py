@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import sys
 import time
-import urllib.error
-import urllib.request
+from collections.abc import Coroutine
+from contextlib import ExitStack
+from functools import partial
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from socket import socket
 from typing import Self
 
 import rich_click as click
@@ -23,14 +27,17 @@ from projections.engine.registry import PROJECTIONS
 from services.cli.commands.migrate import DEFAULT_SHARDS, migrate_database
 from services.cli.commands.users import NewUser, create_user
 from services.cli.instance import data_option, environment, refuse_empty
+from services.cli.listening import connect_address, listen, url_of
 from services.cli.sample.load import load_sample
 from services.embedded import supervisor
 from services.embedded.binaries import ServerError
+from services.embedded.one_up import hold_data
 from services.embedded.postgres import Postgres
 from services.embedded.valkey import Valkey
 from services.public_address import PublicAddress
 from services.resources import open_pool
 from services.settings import Settings, from_environment, refuse_misspelt
+from services.stop_signals import exit_at_stop_signals, ignore_stop_signals
 
 _EDITOR = "editor"
 _READY_TIMEOUT_SECONDS = 60
@@ -41,7 +48,7 @@ err = Console(stderr=True)
 @click.command()
 @data_option
 @click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)
 @click.option(
     "--api",
     "apis",
@@ -64,17 +71,29 @@ def up(data: Path, host: str, port: int, apis: int, workers: int, shards: int, s
     data = data.resolve()
     refuse_empty("DATABASE_URL", "SHIPLOG_SECRET")
     refuse_misspelt(os.environ)
-    with Databases(data) as databases:
+    exit_at_stop_signals()
+    with ExitStack() as stack:
+        listeners = [stack.enter_context(listen(host, port and port + number)) for number in range(apis)]
+        lock = stack.enter_context(hold_data(data))
+        databases = stack.enter_context(Databases(data))
         environ = environment(data, databases.database_url, databases.redis_url)
+        environ |= {"SHIPLOG_WORKER_METRICS": str(_empty_metrics_folder(data))}
         settings = from_environment(environ)
         editor = asyncio.run(_prepare(settings, shards, sample))
-        ports = range(port, port + apis)
-        urls = [f"http://{host}:{each}" for each in ports]
         children = [
-            *(_child(f"api:{each}", environ, "serve", "--host", host, "--port", str(each)) for each in ports),
+            *(_api(host, each, environ) for each in listeners),
             *(_child(f"worker:{each}", environ, "work") for each in range(1, workers + 1)),
         ]
-        asyncio.run(_run(databases, children, urls, editor, settings.public_address))
+        announcing = _announce_ready(listeners, url_of(listeners[0], host), editor, settings.public_address)
+        asyncio.run(_run(databases, children, listeners, announcing, lock))
+
+
+def _empty_metrics_folder(data: Path) -> Path:
+    """Workers write their metrics there, and the API processes read them. They count from this start."""
+    folder = data / "metrics"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    return folder
 
 
 class Databases:
@@ -102,6 +121,7 @@ class Databases:
         return self
 
     def __exit__(self, *_: object) -> None:
+        ignore_stop_signals()  # a second Ctrl-C would leave a server running
         for server in (self._valkey, self._postgres):
             if server is not None:
                 server.stop()
@@ -148,24 +168,26 @@ async def _project(pool: Pool[Record]) -> None:
 async def _run(
     databases: Databases,
     children: list[supervisor.Child],
-    urls: list[str],
-    editor: NewUser | None,
-    public: PublicAddress | None,
+    listeners: list[socket],
+    announcing: Coroutine[object, object, None],
+    lock: int,
 ) -> None:
     """Supervise the processes, and print the ready line once every API process can commit."""
-    background = [
-        asyncio.create_task(_announce_ready(urls, editor, public)),
-        asyncio.create_task(databases.watch()),
-    ]
-    await supervisor.supervise(children, on_event=_print_event)
+    background = [asyncio.create_task(announcing), asyncio.create_task(databases.watch())]
+    await supervisor.supervise(children, on_event=partial(_on_event, listeners), lock=lock)
     for task in background:
         task.cancel()
     await asyncio.gather(*background, return_exceptions=True)
 
 
-async def _announce_ready(urls: list[str], editor: NewUser | None, public: PublicAddress | None) -> None:
-    url, deadline = urls[0], time.monotonic() + _READY_TIMEOUT_SECONDS
-    while not await asyncio.to_thread(lambda: all(map(_is_ready, urls))):
+async def _announce_ready(
+    listeners: list[socket], url: str, editor: NewUser | None, public: PublicAddress | None
+) -> None:
+    addresses, deadline = (
+        [connect_address(each) for each in listeners],
+        time.monotonic() + _READY_TIMEOUT_SECONDS,
+    )
+    while not await asyncio.to_thread(lambda: all(map(_is_ready, addresses))):
         if time.monotonic() > deadline:
             err.print(
                 f"[bold red]The API at {url} is not ready after {_READY_TIMEOUT_SECONDS} s; still trying.[/]"
@@ -189,12 +211,23 @@ def _welcome(url: str, editor: NewUser | None, public: PublicAddress | None) -> 
     return f"Site       {site}\nAPI        {url}/schema{login}\nMetrics    {url}/metrics\nStop       Ctrl-C"
 
 
-def _is_ready(url: str) -> bool:
+def _is_ready(address: tuple[str, int]) -> bool:
+    """By a plain connection: a proxy of the environment is for other hosts."""
+    connection = HTTPConnection(*address, timeout=2)
     try:
-        with urllib.request.urlopen(f"{url}/readyz", timeout=2) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == 200
+    except (OSError, HTTPException):
         return False
+    finally:
+        connection.close()
+
+
+def _on_event(listeners: list[socket], event: supervisor.ChildEvent) -> None:
+    if isinstance(event, supervisor.StopRequested):
+        for listener in listeners:  # new clients go elsewhere while the others are answered
+            listener.close()
+    _print_event(event)
 
 
 def _print_event(event: supervisor.ChildEvent) -> None:
@@ -209,5 +242,13 @@ def _print_event(event: supervisor.ChildEvent) -> None:
             pass
 
 
-def _child(name: str, environ: dict[str, str], *command: str) -> supervisor.Child:
-    return supervisor.Child(name, [sys.executable, "-m", "services.cli", *command], environ)
+def _api(host: str, listener: socket, environ: dict[str, str]) -> supervisor.Child:
+    descriptor, port = listener.fileno(), listener.getsockname()[1]
+    command = ("serve", "--host", host, "--port", str(port), "--listener", str(descriptor))
+    return _child(f"api:{port}", environ, *command, pass_fds=(descriptor,))
+
+
+def _child(
+    name: str, environ: dict[str, str], *command: str, pass_fds: tuple[int, ...] = ()
+) -> supervisor.Child:
+    return supervisor.Child(name, [sys.executable, "-m", "services.cli", *command], environ, pass_fds)

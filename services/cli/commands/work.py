@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from pathlib import Path
 from pkgutil import resolve_name
@@ -11,13 +12,23 @@ import uvloop
 
 from services.cli.instance import data_option, instance
 from services.database import wait_for_database
+from services.settings import worker_metrics_folder
 
 
 @click.command()
 @data_option
-def work(data: Path) -> None:
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(1, 65535),
+    help="Serve this worker's metrics on 127.0.0.1, at this port.",
+)
+def work(data: Path, metrics_port: int | None) -> None:
     """Run a worker: it keeps the read models up to date with the log."""
+    if folder := worker_metrics_folder():
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # read when prometheus_client is imported
     with instance(data) as settings:
+        if metrics_port is not None:
+            resolve_name("services.workers.metrics:serve_metrics")(metrics_port)
         wait_for_database(settings, partial(click.echo, err=True))
         # Resolved by name, like Granian's target: the layers forbid the command to import workers.
         uvloop.run(resolve_name("services.workers.run:work")(settings))

@@ -54,6 +54,12 @@ def offsets(size: int) -> list[int]:
     return sorted({0, 1, size - 2, size - 1, *(Random(size).randrange(size) for _ in range(FLIPS))})
 
 
+async def test_only_their_user_may_read_the_files(store: Store) -> None:
+    paths = [path for path in store.folder.rglob("*") if not path.name.startswith(".")]
+    assert any(path.is_file() for path in paths)
+    assert all(path.stat().st_mode & 0o077 == 0 for path in paths)
+
+
 async def test_file_names_contain_shard_and_range(store: Store) -> None:
     names = sorted(str(path.relative_to(store.folder)) for path in store.folder.rglob("*.*"))
     assert names[:2] == ["1/000000000001-000000000010.json", "1/000000000001-000000000010.parquet"]

@@ -199,6 +199,7 @@ async def test_incomplete_is_shown_wherever_freshness_is(
     pool: Pool[Record],
     client: AsyncTestClient[Litestar],
     catalogue_key: dict[str, str],
+    read_key: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(jobs, "_log", structlog.get_logger())  # not cached by another test
@@ -214,7 +215,10 @@ async def test_incomplete_is_shown_wherever_freshness_is(
     ready = (await client.get("/readyz")).json()
     assert (ready["incomplete"], ready["stopped"]) == ({"scorecard": 1}, [])
     assert (await client.get("/v1/health/drift")).json()["incomplete"] == {"scorecard": 1}
-    assert 'shiplog_parked_events{read_model="scorecard"} 1.0' in (await client.get("/metrics")).text
+    assert (
+        'shiplog_parked_events{read_model="scorecard"} 1.0'
+        in (await client.get("/metrics", headers=read_key)).text
+    )
     status = _table(await _read(pool))
     assert "scorecard                  0 events, 0.0 s behind, incomplete by 1" in status
     assert "scorecard could not fold 0.2 and parked it: 22P02" in status

@@ -251,6 +251,7 @@ async def test_a_blocked_read_model_is_reported_in_readyz_metrics_and_log(
     pool: Pool[Record],
     client: AsyncTestClient[Litestar],
     catalogue_key: dict[str, str],
+    read_key: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     await list_tool(client, catalogue_key)  # type: ignore[arg-type]
@@ -270,7 +271,7 @@ async def test_a_blocked_read_model_is_reported_in_readyz_metrics_and_log(
         "stopped"
     ]
     assert message in _table(await _read(pool))
-    metrics = (await client.get("/metrics")).text
+    metrics = (await client.get("/metrics", headers=read_key)).text
     assert 'shiplog_stopped_shards{read_model="scorecard"} 1.0' in metrics
     assert 'shiplog_stopped_shards{read_model="catalogue"} 0.0' in metrics
     shown = await client.get("/v1/tools/quill", params={"min_position": "0.1"})

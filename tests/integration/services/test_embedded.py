@@ -16,6 +16,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 from redis import Redis
+from redis.exceptions import AuthenticationError
 
 from services.embedded import binaries, daemon
 from services.embedded.binaries import ServerError
@@ -395,3 +396,15 @@ def test_valkey_persists_nothing(empty_data: Path) -> None:
     assert Redis.from_url(second.url()).dbsize() == 0
     second.stop()
     assert list((empty_data / "valkey").iterdir()) == []
+
+
+def test_valkey_answers_nobody_without_its_password(empty_data: Path) -> None:
+    valkey = Valkey.start(empty_data)
+    with pytest.raises(AuthenticationError):
+        Redis(port=valkey.port).ping()
+    config = empty_data / "valkey.conf"
+    password = config.read_text().split()[1]
+    assert password in valkey.url()
+    assert config.stat().st_mode & 0o077 == 0
+    assert password not in Path(f"/proc/{valkey.pid}/cmdline").read_text()
+    valkey.stop()
