@@ -8,7 +8,7 @@ from typing import TypeAlias
 from uuid import UUID
 
 import msgspec
-from asyncpg import Record
+from asyncpg import Pool, Record
 from asyncpg.pool import PoolConnectionProxy
 from msgspec import Struct
 
@@ -27,6 +27,11 @@ INSERT_SLUG = "INSERT INTO slugs (slug, tool) VALUES ($1, $2)"
 READ_TOOL_HISTORY = """
 SELECT data, type FROM events
  WHERE shard = $1 AND shard = 0 AND tool = $2
+ ORDER BY position
+"""
+READ_PANEL_HISTORY = """
+SELECT data, type FROM events
+ WHERE shard = $1 AND shard = 0 AND tool IS NULL AND split_part(type, '.', 1) IN ('ReviewerSeated', 'ReviewerRetired')
  ORDER BY position
 """
 READ_EDITORIAL_HISTORY = """
@@ -58,13 +63,19 @@ class EditorialDecision(Struct, frozen=True):
     recorded: Sequence[RecordedEvent]
 
 
-async def decide_tool(conn: Connection, slug: str, decide: Decide, author: Author) -> EditorialDecision:
-    """Decide on one tool. An unknown slug has an empty history; its first event gives the tool its number."""
+async def decide_tool(
+    conn: Connection, slug: str, decide: Decide, author: Author, *, with_panel: bool = False
+) -> EditorialDecision:
+    """Decide on one tool. An unknown slug has an empty history; its first event gives the tool its number.
+
+    ``with_panel``: the history begins with all events of reviewers.
+    """
     async with conn.transaction():
         head = await _lock(conn)
         tool = await conn.fetchval(FIND_TOOL, slug)
+        panel = await read_panel_history(conn) if with_panel else []
         history = await conn.fetch(READ_TOOL_HISTORY, EDITORIAL, tool) if tool is not None else []
-        before = [editorial.decode(row[0], row[1]) for row in history]
+        before = [*panel, *_decoded(history)]
         events = decide(before)
         if tool is None and events:
             tool = head.position + 1
@@ -76,11 +87,18 @@ async def decide_editorial(conn: Connection, decide: Decide, author: Author) -> 
     """Decide on panel seats, rulebooks and replays, whose events belong to no tool."""
     async with conn.transaction():
         head = await _lock(conn)
-        before = [
-            editorial.decode(row[0], row[1]) for row in await conn.fetch(READ_EDITORIAL_HISTORY, EDITORIAL)
-        ]
+        before = _decoded(await conn.fetch(READ_EDITORIAL_HISTORY, EDITORIAL))
         events = decide(before)
         return EditorialDecision(before, events, await _append(conn, head, None, events, author))
+
+
+async def read_panel_history(conn: Connection | Pool[Record]) -> list[EditorialEvent]:
+    """All events of reviewers, oldest first."""
+    return _decoded(await conn.fetch(READ_PANEL_HISTORY, EDITORIAL))
+
+
+def _decoded(rows: Sequence[Record]) -> list[EditorialEvent]:
+    return [editorial.decode(row[0], row[1]) for row in rows]
 
 
 class Head(Struct, frozen=True):

@@ -18,6 +18,7 @@ from services.cli.commands import (
     keys,
     migrate,
     replay,
+    reviewers,
     rulebooks,
     seal,
     serve,
@@ -70,6 +71,7 @@ for command in (
     seal.segments,
     status.status,
     keys.keys,
+    reviewers.reviewers,
     users.users,
 ):
     shiplog.add_command(command)

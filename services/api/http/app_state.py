@@ -15,6 +15,7 @@ from eventstore.tool_directory import ToolDirectory
 from services.api.http.broadcast import Broadcast
 from services.api.http.rate_limiter import RateLimiter
 from services.api.http.requests import Connection
+from services.auth.devices import KnownDevices
 from services.auth.identity import Identity
 from services.ingest.bulk import BulkIngest
 from services.settings import Network
@@ -31,6 +32,7 @@ class AppState(Struct, frozen=True, kw_only=True, eq=False):
     shards: int
     tool_directory: ToolDirectory
     identity: Identity
+    devices: KnownDevices
     wakeups: Wakeups
     appenders: Appenders
     broadcast: Broadcast

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import cast
+from typing import cast, get_args
 from uuid import UUID
 
 from litestar.datastructures import Cookie
@@ -22,6 +22,7 @@ from services.auth.identity import (
     ApiKey,
     Identity,
     Login,
+    Role,
     Scope,
 )
 
@@ -72,6 +73,13 @@ async def for_editors(connection: Connection, _: BaseRouteHandler) -> None:
     if await key_of(connection) is not None:
         raise HttpRejected(403, "forbidden", "API keys cannot do this. Log in as an editor.")
     await _require_login(connection, "editor")
+
+
+async def for_people(connection: Connection, _: BaseRouteHandler) -> None:
+    """Allows editors and reviewers who are logged in."""
+    if await key_of(connection) is not None:
+        raise HttpRejected(403, "forbidden", "API keys cannot do this. Log in first.")
+    await _require_login(connection, *get_args(Role))
 
 
 def for_key(scope: Scope) -> Guard:
