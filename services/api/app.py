@@ -42,6 +42,7 @@ from services.api.routes import (
 )
 from services.api.routes.fast_path import VoteFastPath
 from services.api.routes.people import accounts, reviewers, session
+from services.api.site.desk import DESK_PAGES
 from services.api.site.lab import LAB_PAGES
 from services.api.site.list_pages import LIST_PAGES
 from services.api.site.pages import PAGES
@@ -128,6 +129,7 @@ ROUTES: list[ControllerRouterHandler] = [
     metrics.metrics,
     *LIST_PAGES,
     *PAGES,
+    *DESK_PAGES,
     *LAB_PAGES,
     STATIC,
 ]
