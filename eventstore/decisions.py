@@ -63,20 +63,17 @@ class EditorialDecision(Struct, frozen=True):
     recorded: Sequence[RecordedEvent]
 
 
-async def decide_tool(
-    conn: Connection, slug: str, decide: Decide, author: Author, *, with_panel: bool = False
-) -> EditorialDecision:
+async def decide_tool(conn: Connection, slug: str, decide: Decide, author: Author) -> EditorialDecision:
     """Decide on one tool. An unknown slug has an empty history; its first event gives the tool its number.
 
-    ``with_panel``: the history begins with all events of reviewers.
+    ``decide`` gets the events of reviewers, who publish takes, and then those of the tool.
     """
     async with conn.transaction():
         head = await _lock(conn)
         tool = await conn.fetchval(FIND_TOOL, slug)
-        panel = await read_panel_history(conn) if with_panel else []
         history = await conn.fetch(READ_TOOL_HISTORY, EDITORIAL, tool) if tool is not None else []
-        before = [*panel, *_decoded(history)]
-        events = decide(before)
+        before = _decoded(history)
+        events = decide([*await read_panel_history(conn), *before])
         if tool is None and events:
             tool = head.position + 1
             await conn.execute(INSERT_SLUG, slug, tool)

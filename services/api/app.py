@@ -31,6 +31,7 @@ from services.api.routes import (
     metrics,
     replays,
     rulebooks,
+    session,
     takes,
     tallies,
     tally_stream,
@@ -41,7 +42,7 @@ from services.api.routes import (
     webhooks,
 )
 from services.api.routes.fast_path import VoteFastPath
-from services.api.routes.people import accounts, reviewers, session
+from services.api.routes.people import accounts, reviewers
 from services.api.site.desk import DESK_PAGES
 from services.api.site.lab import LAB_PAGES
 from services.api.site.list_pages import LIST_PAGES

@@ -152,6 +152,14 @@ async def login_of(connection: Connection) -> Login | None:
     return await _identity(connection).login(connection.cookies.get(SESSION_COOKIE))
 
 
+async def current_login(connection: Connection) -> Login:
+    """The login that the route's guard has checked. Raises HttpRejected 401 if its session has ended since."""
+    login = await login_of(connection)
+    if login is None:
+        raise HttpRejected(401, "unauthenticated", "This session has ended. Log in again.")
+    return login
+
+
 async def voter_of(request: AnyRequest, named: str | None) -> Voter:
     """The voter ``named`` by a client with an API key; otherwise the visitor, who gets a cookie on the first write."""
     key = await key_of(request)
@@ -175,7 +183,7 @@ async def author_of(request: AnyRequest) -> Author:
     key = await key_of(request)
     if key is not None:
         return Author(_identity(request).pseudonym("user", key.id.encode()), key.id)
-    login = cast(Login, await login_of(request))
+    login = await current_login(request)
     return Author(_identity(request).pseudonym("user", login.name.encode()), f"user:{login.role}")
 
 

@@ -108,7 +108,7 @@ async def _decide(request: AnyRequest, command: PublishTake | WithdrawTake) -> R
         return decide(command, panel)
 
     async with app_state(request).pool.acquire() as conn:
-        decided = await decide_tool(conn, command.tool, decide_on, author, with_panel=True)
+        decided = await decide_tool(conn, command.tool, decide_on, author)
     await announce_editorial(request, decided)
     before = panel.takes.get(command.reviewer)
     after = reduce(evolve, decided.events, panel).takes.get(command.reviewer)

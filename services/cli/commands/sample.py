@@ -55,7 +55,7 @@ async def _put_tool(conn: Connection, tool: dict[str, object], author: Author) -
     await decide_tool(conn, slug, lambda past: tools.decide(listed, reduce(tools.evolve, past, None)), author)
     for take in msgspec.convert(published, list[SampleTake]):
         command = takes.PublishTake(slug, take.reviewer, take.score, take.choice, take.text)
-        await decide_tool(conn, slug, _publish(command), author, with_panel=True)
+        await decide_tool(conn, slug, _publish(command), author)
 
 
 def _put_reviewer(command: reviewers.PutReviewer) -> Decide:

@@ -1,1 +1,1 @@
-"""Routes of people: the reviewers of the panel, and the log-ins and sessions of editors and reviewers."""
+"""Routes of people: the reviewers of the panel, and the accounts of editors and reviewers."""

@@ -11,17 +11,18 @@ from litestar.params import JSONBody, PathParameter
 from msgspec import Meta, Struct
 
 from services.api.http.app_state import app_state
-from services.api.http.auth import for_people, login_of
+from services.api.http.auth import current_login, for_people
 from services.api.http.caching import PRIVATE_NO_STORE
 from services.api.http.json_body import StrictJSON
 from services.api.http.pagination import Items
 from services.api.http.problems import HttpRejected, problem_responses
 from services.api.http.rate_limits import admit_login
 from services.api.http.requests import AnyRequest
-from services.api.routes.people.session import LoggedIn, Password, check_password, start_session
+from services.api.routes.session import LoggedIn, Password, check_password, start_session
 from services.auth.accounts import (
     PASSWORD_CHARS_MAX,
     PASSWORD_CHARS_MIN,
+    UnknownUser,
     end_sessions,
     read_sessions,
     session_id,
@@ -30,7 +31,7 @@ from services.auth.accounts import (
 from services.auth.accounts import (
     end_session as end_session_of,
 )
-from services.auth.identity import SESSION_COOKIE, Login
+from services.auth.identity import SESSION_COOKIE
 
 SessionId = Annotated[str, PathParameter(pattern="^[0-9a-f]{16}$", min_length=16, max_length=16)]
 
@@ -60,7 +61,7 @@ async def own_sessions(request: AnyRequest) -> Response[Items[SessionResponse]]:
     current = session_id(_digest(request))
     items = [
         SessionResponse(each.id, each.opened_at, each.expires_at, each.agent, each.id == current)
-        for each in await read_sessions(app_state(request).pool, (await _login(request)).name)
+        for each in await read_sessions(app_state(request).pool, (await current_login(request)).name)
     ]
     return Response(Items(items), headers=PRIVATE_NO_STORE)
 
@@ -73,7 +74,7 @@ async def own_sessions(request: AnyRequest) -> Response[Items[SessionResponse]]:
 )
 async def end_session(request: AnyRequest, id: SessionId) -> Response[None]:
     """End one of your sessions, at once."""
-    if not await end_session_of(app_state(request).pool, (await _login(request)).name, id):
+    if not await end_session_of(app_state(request).pool, (await current_login(request)).name, id):
         raise HttpRejected(404, "not-found", "You have no open session with this id. List them again.")
     return Response(None)
 
@@ -81,7 +82,7 @@ async def end_session(request: AnyRequest, id: SessionId) -> Response[None]:
 @delete("/v1/me/sessions", status_code=200, guards=[for_people], responses=problem_responses(401, 403))
 async def end_other_sessions(request: AnyRequest) -> Response[SessionsEnded]:
     """End all your sessions but this one, at once."""
-    name = (await _login(request)).name
+    name = (await current_login(request)).name
     ended = await end_sessions(app_state(request).pool, name, but=_digest(request))
     return Response(SessionsEnded(ended), headers=PRIVATE_NO_STORE)
 
@@ -97,24 +98,21 @@ async def end_other_sessions(request: AnyRequest) -> Response[SessionsEnded]:
 )
 async def change_password(request: AnyRequest, data: JSONBody[PasswordRequest]) -> Response[LoggedIn]:
     """Change your password. All your sessions end; the answer's cookie opens a new one."""
-    login, pool = await _login(request), app_state(request).pool
+    login, pool = await current_login(request), app_state(request).pool
     limits = await admit_login(request, login.name)
     user = await check_password(request, login.name, data.current)
     if user is None:
         raise HttpRejected(403, "forbidden", "The current password is wrong. Nothing was changed.")
-    hashed = await set_password(pool, login.name, data.new, checked=user[2])
+    try:
+        hashed = await set_password(pool, login.name, data.new, checked=user[2])
+    except UnknownUser:
+        raise HttpRejected(
+            401, "unauthenticated", "The password was changed elsewhere. Log in again."
+        ) from None
     cookies = await start_session(request, login.name, hashed)
     return Response(
         LoggedIn(login.name, login.role), cookies=cookies, headers={"Cache-Control": "no-store", **limits}
     )
-
-
-async def _login(request: AnyRequest) -> Login:
-    """Of the session that the route's guard has checked. Raises HttpRejected if it ended since."""
-    login = await login_of(request)
-    if login is None:
-        raise HttpRejected(401, "unauthenticated", "This session has ended. Log in again.")
-    return login
 
 
 def _digest(request: AnyRequest) -> bytes:
