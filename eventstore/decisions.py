@@ -8,7 +8,7 @@ from typing import TypeAlias
 from uuid import UUID
 
 import msgspec
-from asyncpg import Record
+from asyncpg import Pool, Record
 from asyncpg.pool import PoolConnectionProxy
 from msgspec import Struct
 
@@ -28,6 +28,11 @@ INSERT_SLUG = "INSERT INTO slugs (slug, tool) VALUES ($1, $2)"
 READ_TOOL_HISTORY = """
 SELECT data, type FROM events
  WHERE shard = $1 AND shard = 0 AND tool = $2
+ ORDER BY position
+"""
+READ_PANEL_HISTORY = """
+SELECT data, type FROM events
+ WHERE shard = $1 AND shard = 0 AND tool IS NULL AND split_part(type, '.', 1) IN ('ReviewerSeated', 'ReviewerRetired')
  ORDER BY position
 """
 READ_EDITORIAL_HISTORY = """
@@ -65,13 +70,14 @@ async def decide_tool(
     """Decide on one tool. An unknown slug has an empty history; its first event gives the tool its number.
 
     ``at`` is the time of events that belong to the past; no event gets a time before the one before it.
+    ``decide`` gets the events of reviewers, who publish takes, and then those of the tool.
     """
     async with conn.transaction():
         head = await _lock(conn, at)
         tool = await conn.fetchval(FIND_TOOL, slug)
         history = await conn.fetch(READ_TOOL_HISTORY, EDITORIAL, tool) if tool is not None else []
-        before = [editorial.decode(row[0], row[1]) for row in history]
-        events = decide(before)
+        before = _decoded(history)
+        events = decide([*await read_panel_history(conn), *before])
         if tool is None and events:
             tool = head.position + 1
             await conn.execute(INSERT_SLUG, slug, tool)
@@ -84,11 +90,18 @@ async def decide_editorial(
     """Decide on panel seats, rulebooks and replays, whose events belong to no tool. ``at`` is as for a tool."""
     async with conn.transaction():
         head = await _lock(conn, at)
-        before = [
-            editorial.decode(row[0], row[1]) for row in await conn.fetch(READ_EDITORIAL_HISTORY, EDITORIAL)
-        ]
+        before = _decoded(await conn.fetch(READ_EDITORIAL_HISTORY, EDITORIAL))
         events = decide(before)
         return EditorialDecision(before, events, await _append(conn, head, None, events, author))
+
+
+async def read_panel_history(conn: Connection | Pool[Record]) -> list[EditorialEvent]:
+    """All events of reviewers, oldest first."""
+    return _decoded(await conn.fetch(READ_PANEL_HISTORY, EDITORIAL))
+
+
+def _decoded(rows: Sequence[Record]) -> list[EditorialEvent]:
+    return [editorial.decode(row[0], row[1]) for row in rows]
 
 
 class Head(Struct, frozen=True):

@@ -62,6 +62,7 @@ COMMENT ON COLUMN users.reviewer IS 'The slug of the reviewer whose takes a user
 COMMENT ON COLUMN users.password IS 'An argon2id hash.';
 
 COMMENT ON TABLE sessions IS 'Sessions of users who are logged in.';
+COMMENT ON COLUMN sessions.agent IS 'What the browser said it was, for the list of one''s own sessions.';
 COMMENT ON COLUMN sessions.digest IS 'A keyed hash of the session''s token.';
 
 -- Jobs

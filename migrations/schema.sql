@@ -192,13 +192,17 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE users TO shiplog_app;
 CREATE TABLE sessions (
     digest bytea NOT NULL,
     name text NOT NULL,
-    expires_at timestamp with time zone NOT NULL
+    expires_at timestamp with time zone NOT NULL,
+    opened_at timestamp with time zone DEFAULT now() NOT NULL,
+    agent text DEFAULT ''::text NOT NULL
 );
 COMMENT ON TABLE sessions IS 'Sessions of users who are logged in.';
 COMMENT ON COLUMN sessions.digest IS 'A keyed hash of the session''s token.';
+COMMENT ON COLUMN sessions.agent IS 'What the browser said it was, for the list of one''s own sessions.';
 ALTER TABLE ONLY sessions ADD CONSTRAINT sessions_pkey PRIMARY KEY (digest);
 ALTER TABLE ONLY sessions ADD CONSTRAINT sessions_name_fkey FOREIGN KEY (name) REFERENCES users(name) ON DELETE CASCADE;
 CREATE INDEX sessions_by_expiry ON sessions USING btree (expires_at);
+CREATE INDEX sessions_by_name ON sessions USING btree (name);
 GRANT SELECT,INSERT,DELETE ON TABLE sessions TO shiplog_app;
 
 CREATE TABLE replays (

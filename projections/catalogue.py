@@ -40,8 +40,8 @@ READ_ENTRIES = "SELECT tool, slug, revision, details, retired_at FROM catalogue 
 READ_ALL_ENTRIES = "SELECT tool, slug, revision, details, retired_at FROM catalogue"
 READ_LISTED_TOOLS = "SELECT tool, slug, category FROM catalogue WHERE retired_at IS NULL"
 READ_CATEGORIES = """
-SELECT details->'category' AS category, count(*) AS tools
-  FROM catalogue WHERE retired_at IS NULL GROUP BY 1 ORDER BY details->'category'->>'name'
+SELECT category AS slug, (array_agg(details->'category'->>'name' ORDER BY position DESC))[1] AS name, count(*) AS tools
+  FROM catalogue WHERE retired_at IS NULL GROUP BY category ORDER BY name, slug
 """
 
 
@@ -74,6 +74,6 @@ async def read_listed(snapshot: Snapshot) -> list[tuple[int, str, str]]:
 
 
 async def read_categories(snapshot: Snapshot) -> list[tuple[Category, int]]:
-    """Each category with its number of tools that are not retired, by name."""
+    """Each category with its number of tools that are not retired, by name: the one that a tool was given last."""
     rows = await snapshot.fetch(CATALOGUE, READ_CATEGORIES)
-    return [(msgspec.json.decode(row[0], type=Category), row[1]) for row in rows]
+    return [(Category(row[0], row[1]), row[2]) for row in rows]

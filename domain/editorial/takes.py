@@ -6,7 +6,7 @@ from typing import assert_never
 
 from msgspec import Struct
 
-from domain.editorial import tools
+from domain.editorial import reviewers, tools
 from domain.events.editorial import EditorialEvent, TakePublished, TakeWithdrawn
 from domain.shared.errors import Retired, Unknown
 from domain.shared.types import Choice
@@ -35,10 +35,11 @@ class Take(Struct, frozen=True):
 
 
 class PanelTakes(Struct, frozen=True):
-    """A tool and its takes by reviewer."""
+    """A tool, its takes by reviewer, and the panel."""
 
     tool: tools.Tool | None = None
     takes: dict[str, Take] = {}
+    seats: reviewers.Seats = {}
 
 
 NO_TAKE = Take()
@@ -47,15 +48,20 @@ NO_TAKE = Take()
 def evolve(panel: PanelTakes, event: EditorialEvent) -> PanelTakes:
     match event:
         case TakePublished(reviewer, revision, score, choice, text):
-            return PanelTakes(panel.tool, panel.takes | {reviewer: Take(revision, score, choice, text)})
+            takes = panel.takes | {reviewer: Take(revision, score, choice, text)}
+            return PanelTakes(panel.tool, takes, panel.seats)
         case TakeWithdrawn(reviewer, revision):
-            return PanelTakes(panel.tool, panel.takes | {reviewer: Take(revision)})
+            return PanelTakes(panel.tool, panel.takes | {reviewer: Take(revision)}, panel.seats)
         case _:
-            return PanelTakes(tools.evolve(panel.tool, event), panel.takes)
+            seats = reviewers.evolve(panel.seats, event)
+            return PanelTakes(tools.evolve(panel.tool, event), panel.takes, seats)
 
 
 def decide(command: PublishTake | WithdrawTake, panel: PanelTakes) -> list[EditorialEvent]:
-    """Raises Unknown or Retired. No event when nothing would change."""
+    """Raises Unknown, Retired or RetiredReviewer. No event when nothing would change.
+
+    The standing take of a retired reviewer can still be withdrawn.
+    """
     if panel.tool is None:
         raise Unknown(kind="tool", name=command.tool)
     if panel.tool.retired:
@@ -63,6 +69,7 @@ def decide(command: PublishTake | WithdrawTake, panel: PanelTakes) -> list[Edito
     take = panel.takes.get(command.reviewer, NO_TAKE)
     match command:
         case PublishTake(_, reviewer, score, choice, text):
+            reviewers.check_publishing(panel.seats, reviewer)
             if (take.score, take.choice, take.text) == (score, choice, text):
                 return []
             return [TakePublished(reviewer, take.revision + 1, score, choice, text, take.choice)]

@@ -61,4 +61,4 @@ def decide(command: PutTool | RetireTool, tool: Tool | None) -> list[EditorialEv
 def _check_revision(command: PutTool | RetireTool, tool: Tool | None) -> None:
     revision = tool.revision if tool else 0
     if command.expected is not None and command.expected != revision:
-        raise RevisionConflict(tool=command.slug, revision=revision, expected=command.expected)
+        raise RevisionConflict(kind="tool", name=command.slug, revision=revision, expected=command.expected)

@@ -59,14 +59,30 @@ class ToolRetired(Struct, frozen=True, tag=True):
     details: Details
 
 
-class ReviewerSeated(Struct, frozen=True, tag=True):
-    """A reviewer was added or revised. ``seat`` is the reviewer's row in the scorecard, from 1."""
+class ReviewerSeated(Struct, frozen=True, tag=True, omit_defaults=True):
+    """A reviewer was added, revised, restored, or moved to another seat.
+
+    ``seat`` orders the panel and the rows of a scorecard, from 1. ``revision`` counts from 1 and does not change when a
+    reviewer is moved; events of the time before reviewers could be revised have none.
+    """
 
     slug: Slug
     seat: int
     name: Name
     tagline: Line
     bio: Text
+    revision: int = 1
+
+
+class ReviewerRetired(Struct, frozen=True, tag=True):
+    """The reviewer publishes no more takes. Standing takes go on counting until they are withdrawn."""
+
+    slug: Slug
+    seat: int
+    name: Name
+    tagline: Line
+    bio: Text
+    revision: int
 
 
 class TakePublished(Struct, frozen=True, tag=True):
@@ -133,6 +149,7 @@ EditorialEvent = (
     | ToolRevised
     | ToolRetired
     | ReviewerSeated
+    | ReviewerRetired
     | TakePublished
     | TakeWithdrawn
     | ReplayAccepted

@@ -40,7 +40,13 @@ class Retired(Rejected):
     slug = "retired"
 
 
+class RetiredReviewer(Rejected):
+    """The reviewer {reviewer!r} is retired: earlier takes remain, new ones and revisions are refused. Restore the reviewer first."""
+
+    slug = "retired"
+
+
 class RevisionConflict(Rejected):
-    """The tool {tool!r} is at revision {revision}, not {expected}. Read it again and apply the change to that revision."""
+    """The {kind} {name!r} is at revision {revision}, not {expected}. Read it again and apply the change to that revision."""
 
     slug = "revision-moved"

@@ -63,7 +63,7 @@ SELECT v.tool, v.shard, v.casts, first.position, last.position
  ORDER BY v.tool, v.shard
 """
 READ_EDITORIAL_EVENTS = """
-SELECT position, recorded_at, type, tool, CASE type WHEN 'ReviewerSeated' THEN data->>'slug' ELSE data->>'reviewer' END,
+SELECT position, recorded_at, type, tool, CASE WHEN type LIKE 'Reviewer%' THEN data->>'slug' ELSE data->>'reviewer' END,
        choice, CAST(data->>'revision' AS integer), data->>'digest'
   FROM events
  WHERE shard = 0 AND position > $1 AND position <= $2

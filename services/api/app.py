@@ -48,6 +48,8 @@ from services.api.routes import (
     webhooks,
 )
 from services.api.routes.fast_path import VoteFastPath
+from services.api.routes.people import accounts, reviewers
+from services.api.site.desk import DESK_PAGES
 from services.api.site.lab import LAB_PAGES
 from services.api.site.list_pages import LIST_PAGES
 from services.api.site.pages import PAGES
@@ -70,6 +72,13 @@ ROUTES: list[ControllerRouterHandler] = [
     tools.show_tool,
     tools.put_tool,
     tools.retire_tool,
+    tools.list_categories,
+    reviewers.list_reviewers,
+    reviewers.show_reviewer,
+    reviewers.put_reviewer,
+    reviewers.retire_reviewer,
+    reviewers.restore_reviewer,
+    reviewers.order_panel,
     takes.put_take,
     takes.withdraw_take,
     takes.take_history,
@@ -119,11 +128,16 @@ ROUTES: list[ControllerRouterHandler] = [
     session.log_in,
     session.show_session,
     session.log_out,
+    accounts.own_sessions,
+    accounts.end_session,
+    accounts.end_other_sessions,
+    accounts.change_password,
     health.healthz,
     health.readyz,
     metrics.metrics,
     *LIST_PAGES,
     *PAGES,
+    *DESK_PAGES,
     *LAB_PAGES,
     STATIC,
 ]

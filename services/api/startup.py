@@ -26,6 +26,7 @@ from services.api.http.metrics import WAITING, observe_commit
 from services.api.http.rate_limiter import RateLimiter
 from services.api.http.readiness import ReadModelProgress
 from services.api.views.tallies import read_tallies_by_slug
+from services.auth.devices import KnownDevices
 from services.auth.identity import Identity
 from services.ingest.bulk import BulkCommits, BulkIngest
 from services.resources import POSTGRES_UNAVAILABLE, open_pool
@@ -74,6 +75,7 @@ async def open_app_state(settings: Settings) -> AsyncIterator[AppState]:
             shards=shards,
             tool_directory=tool_directory,
             identity=identity,
+            devices=KnownDevices(settings),
             wakeups=wakeups,
             appenders=appenders,
             broadcast=broadcast,

@@ -16,6 +16,7 @@ from services.embedded.postgres import Postgres
 from services.embedded.valkey import Valkey
 from services.settings import Settings, SettingsError, from_environment
 
+DEFAULT_DATA = Path(".shiplog")
 F = TypeVar("F", bound=Callable[..., object])
 
 
@@ -23,7 +24,7 @@ def data_option(command: F) -> F:
     return click.option(
         "--data",
         type=click.Path(path_type=Path, file_okay=False),
-        default=Path(".shiplog"),
+        default=DEFAULT_DATA,
         show_default=True,
         envvar="SHIPLOG_DATA",
         help="Folder of the embedded databases and the secret.",

@@ -25,6 +25,7 @@ from services.cli.commands import (
     keys,
     migrate,
     replay,
+    reviewers,
     rulebooks,
     seal,
     serve,
@@ -84,6 +85,7 @@ for command in (
     doctor.doctor,
     config.config,
     keys.keys,
+    reviewers.reviewers,
     users.users,
 ):
     shiplog.add_command(command)

@@ -108,7 +108,7 @@ def test_commands_exist(document: Path) -> None:
     for target in re.findall(r"(?:^    |`)make ([a-z]+)", text, re.MULTILINE):
         assert target in targets
     for words in re.findall(r"`shiplog ((?:[a-z]+ ?)+)", text):
-        named = words.split()[:2] if words.split()[0] in ("keys", "users") else words.split()[:1]
+        named = words.split()[:2] if words.split()[0] in ("keys", "users", "reviewers") else words.split()[:1]
         assert CliRunner().invoke(shiplog, [*named, "--help"]).exit_code == 0, words
 
 

@@ -51,7 +51,7 @@ class State:
     saved: dict[tuple[bytes, int], bool] = field(default_factory=dict)
     takes: dict[tuple[int, str], LoggedEvent] = field(default_factory=dict)
     tools: dict[int, LoggedEvent] = field(default_factory=dict)
-    panel: dict[str, int] = field(default_factory=dict)
+    panel: dict[str, tuple[bool, int]] = field(default_factory=dict)
     votes: Counter[tuple[int, str | None]] = field(default_factory=Counter)
     since: dict[tuple[bytes, int], date] = field(default_factory=dict)
     dated: Counter[tuple[int, date, str | None]] = field(default_factory=Counter)
@@ -72,8 +72,8 @@ class State:
                 self.takes[event.tool, event.data["reviewer"]] = event
             case "ToolListed" | "ToolRevised" | "ToolRetired":
                 self.tools[event.tool] = event
-            case "ReviewerSeated":
-                self.panel[event.data["slug"]] = event.data["seat"]
+            case "ReviewerSeated" | "ReviewerRetired":
+                self.panel[event.data["slug"]] = event.type == "ReviewerRetired", event.data["seat"]
 
     def _date(self, event: LoggedEvent) -> None:
         key, today = (event.actor, event.tool), event.recorded_at.astimezone(UTC).date()
@@ -98,7 +98,10 @@ class State:
         return sum(saved for (_, of), saved in self.saved.items() if of == tool)
 
     def scorecard(self, tool: int) -> list[tuple[str, int | None, str | None, int | None]]:
-        """(reviewer, score, choice, revision) in the order of seats; None for all but the reviewer if there is no take."""
+        """(reviewer, score, choice, revision) in the order of seats, retired reviewers last, and only with a take.
+
+        Without a take all but the reviewer is None.
+        """
         rows = []
         for reviewer in sorted(self.panel, key=lambda slug: self.panel[slug]):
             take = self.takes.get((tool, reviewer))
@@ -108,7 +111,8 @@ class State:
                 if take and is_current
                 else (None,) * 3
             )
-            rows.append((reviewer, *shown))
+            if is_current or not self.panel[reviewer][0]:
+                rows.append((reviewer, *shown))
         return rows
 
     def card(self, tool: int) -> dict[str, Any]:

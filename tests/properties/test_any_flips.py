@@ -64,6 +64,7 @@ steps = st.one_of(
     st.tuples(st.just("wait"), st.sampled_from([1, 3_600, 86_400, 20 * 86_400])),
     st.tuples(st.just("take"), tools, st.sampled_from(REVIEWERS), st.integers(0, 100) | st.none(), choices),
     st.tuples(st.just("adopt"), rulebooks),
+    st.tuples(st.just("panel"), st.sampled_from(REVIEWERS), st.booleans()),
 )
 # Long enough for votes to flip verdicts, some of them under a rulebook adopted at the start.
 histories = st.builds(
@@ -92,6 +93,8 @@ def written(history: Sequence[tuple[object, ...]]) -> list[Row]:
                 writer.vote(1 + voter % SHARDS, UUID(int=1 + voter), tool, choice)  # type: ignore[arg-type, operator]
             case "take":
                 writer.take(*args)  # type: ignore[arg-type]
+            case "panel":
+                writer.panel(*args)  # type: ignore[arg-type]
             case "adopt":
                 writer.adopt(*args)  # type: ignore[arg-type]
     return writer.rows

@@ -39,6 +39,7 @@ steps = st.tuples(
         *[st.tuples(st.just("vote"), tools, st.integers(0, 25), choices)] * 10,
         st.tuples(st.just("take"), tools, st.sampled_from("abc"), takes),
         st.tuples(st.just("adopt"), books),
+        st.tuples(st.just("panel"), st.sampled_from("abc"), st.booleans()),
     ),
 )
 

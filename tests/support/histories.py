@@ -17,6 +17,8 @@ from asyncpg import Pool, Record
 from domain.events import editorial
 from domain.events.editorial import (
     EditorialEvent,
+    ReviewerRetired,
+    ReviewerSeated,
     RulebookAdopted,
     RulebookWritten,
     TakePublished,
@@ -97,6 +99,11 @@ class Writer:
         if score is None:
             event = TakeWithdrawn(reviewer, 2, choice)
         self.editorial(event, tool)
+
+    def panel(self, reviewer: str, retired: bool) -> None:
+        """Retires the reviewer, or seats them again. Neither changes a verdict."""
+        kind = ReviewerRetired if retired else ReviewerSeated
+        self.editorial(kind(reviewer, 1, reviewer.title(), "", "", 2))
 
     def adopt(self, book: Rulebook) -> None:
         self.editorial(RulebookWritten(book.digest, book))

@@ -36,11 +36,12 @@ COMMAND = [sys.executable, "-m", "services.cli"]
 
 @dataclass(frozen=True)
 class Instance:
-    """A running `shiplog up`: the URL of its first API process, and its data folder."""
+    """A running `shiplog up`: the URL of its first API process, its data folder, and the lines up to its ready line."""
 
     url: str
     data: Path
     process: subprocess.Popen[str]
+    printed: tuple[str, ...] = ()
 
     def command(self, *arguments: str) -> str:
         """Run a `shiplog` command on this instance. Returns its standard output."""
@@ -148,10 +149,10 @@ def start_instance(
     environ = _environment() | ({"DATABASE_URL": database_url} if database_url else {})
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environ)
     try:
-        _wait_for_ready_line(process, data / "up.log")
+        printed = _wait_for_ready_line(process, data / "up.log")
         # A pipe that nobody reads fills up, and then its writer blocks.
         threading.Thread(target=process.stdout.read, daemon=True).start()  # type: ignore[union-attr]
-        yield Instance(f"http://127.0.0.1:{port}", data, process)
+        yield Instance(f"http://127.0.0.1:{port}", data, process, printed)
     finally:
         process.terminate()
         try:
@@ -173,11 +174,14 @@ def _environment() -> dict[str, str]:
     )
 
 
-def _wait_for_ready_line(process: subprocess.Popen[str], log: Path) -> None:
+def _wait_for_ready_line(process: subprocess.Popen[str], log: Path) -> tuple[str, ...]:
+    """The lines printed up to the ready line."""
     assert process.stdout is not None
+    printed = []
     for line in process.stdout:
+        printed.append(line.rstrip("\n"))
         if line.startswith("ready "):
-            return
+            return tuple(printed)
     raise AssertionError(f"shiplog up ended before it was ready:\n{log.read_text()[-4000:]}")
 
 

@@ -13,6 +13,7 @@ from domain.events.editorial import (
     Details,
     EditorialEvent,
     Pricing,
+    ReviewerRetired,
     ReviewerSeated,
     RulebookAdopted,
     RulebookWritten,
@@ -111,7 +112,11 @@ async def _seats_and_rulebooks(log: Log, random: Random) -> None:
     events: list[EditorialEvent] = [
         ReviewerSeated(slug, seat, random.choice(TRICKY_TEXTS), "", random.choice(TRICKY_TEXTS))
         for seat, slug in enumerate(TRICKY_TEXTS)
-    ] + _rulebooks(random)
+    ]
+    events += [
+        ReviewerRetired(TRICKY_TEXTS[0], 0, random.choice(TRICKY_TEXTS), "", "", 2),
+        *_rulebooks(random),
+    ]
     async with log.acquire() as conn:
         await decide_editorial(conn, lambda _: events, AUTHOR)
 

@@ -17,8 +17,8 @@ from domain.shared.log import Shard
 from eventstore.decisions import Author, decide_editorial
 from projections.engine.advance import advance, shards_behind
 from projections.engine.registry import PROJECTIONS
+from services.auth.accounts import create_user
 from services.auth.identity import Role
-from services.cli.commands.users import create_user
 from services.settings import Settings
 
 Client: TypeAlias = httpx.AsyncClient

@@ -14,6 +14,8 @@ from domain.events.editorial import (
     Details,
     EditorialEvent,
     Pricing,
+    ReviewerRetired,
+    ReviewerSeated,
     RulebookAdopted,
     RulebookWritten,
     TakePublished,
@@ -68,6 +70,10 @@ class WrittenLog:
             self.editorial(TakeWithdrawn(reviewer, 2, "ship"), tool)
         else:
             self.editorial(TakePublished(reviewer, 1, *take, ""), tool)  # type: ignore[arg-type]
+
+    def panel(self, reviewer: str, retired: bool) -> None:
+        kind = ReviewerRetired if retired else ReviewerSeated
+        self.editorial(kind(reviewer, 1, reviewer.title(), "", "", 2))
 
     def adopt(self, rulebook: Rulebook) -> None:
         if rulebook.digest not in self.written:

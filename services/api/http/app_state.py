@@ -17,6 +17,7 @@ from services.api.http.bulk_slots import BulkSlots
 from services.api.http.rate_limiter import RateLimiter
 from services.api.http.readiness import ReadModelProgress
 from services.api.http.requests import Connection
+from services.auth.devices import KnownDevices
 from services.auth.identity import Identity
 from services.ingest.bulk import BulkIngest
 from services.public_address import PublicAddress
@@ -37,6 +38,7 @@ class AppState(Struct, frozen=True, kw_only=True, eq=False):
     shards: int
     tool_directory: ToolDirectory
     identity: Identity
+    devices: KnownDevices
     wakeups: Wakeups
     appenders: Appenders
     broadcast: Broadcast

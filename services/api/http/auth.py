@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import cast, get_args
 from uuid import UUID
 
 from litestar.datastructures import Cookie
@@ -25,6 +25,7 @@ from services.auth.identity import (
     ApiKey,
     Identity,
     Login,
+    Role,
     Scope,
 )
 from services.public_address import host_of
@@ -86,6 +87,13 @@ async def for_editors(connection: Connection, _: BaseRouteHandler) -> None:
     if await key_of(connection) is not None:
         raise HttpRejected(403, "forbidden", "API keys cannot do this. Log in as an editor.")
     await _require_login(connection, "editor")
+
+
+async def for_people(connection: Connection, _: BaseRouteHandler) -> None:
+    """Allows editors and reviewers who are logged in."""
+    if await key_of(connection) is not None:
+        raise HttpRejected(403, "forbidden", "API keys cannot do this. Log in first.")
+    await _require_login(connection, *get_args(Role))
 
 
 def for_key(scope: Scope) -> Guard:
@@ -207,6 +215,22 @@ async def login_of(connection: Connection) -> Login | None:
     return None
 
 
+async def session_token(connection: Connection) -> str:
+    """The token of the request's session; empty without a session. Of several cookies, the first genuine one counts."""
+    for token in cookies_named(connection, SESSION_COOKIE):
+        if await _identity(connection).login(token) is not None:
+            return token
+    return ""
+
+
+async def current_login(connection: Connection) -> Login:
+    """The login that the route's guard has checked. Raises HttpRejected 401 if its session has ended since."""
+    login = await login_of(connection)
+    if login is None:
+        raise HttpRejected(401, "unauthenticated", "This session has ended. Log in again.")
+    return login
+
+
 async def voter_of(request: AnyRequest, named: str | None) -> Voter:
     """The voter ``named`` by a client with an API key; otherwise the visitor, who gets a cookie on the first write."""
     key = await key_of(request)
@@ -259,7 +283,7 @@ async def author_of(request: AnyRequest) -> Author:
     key = await key_of(request)
     if key is not None:
         return Author(_identity(request).pseudonym("user", key.id.encode()), key.id)
-    login = cast(Login, await login_of(request))
+    login = await current_login(request)
     return Author(_identity(request).pseudonym("user", login.name.encode()), f"user:{login.role}")
 
 

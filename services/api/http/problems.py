@@ -15,8 +15,16 @@ from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent
 from msgspec import Struct
 
 from domain.editorial.adoptions import InThePast
+from domain.editorial.reviewers import ReservedSlug
 from domain.rulebooks.rulebook import InvalidRulebook
-from domain.shared.errors import NotListedYet, Rejected, Retired, RevisionConflict, Unknown
+from domain.shared.errors import (
+    NotListedYet,
+    Rejected,
+    Retired,
+    RetiredReviewer,
+    RevisionConflict,
+    Unknown,
+)
 from domain.webhooks.endpoints import InvalidEndpoint
 from eventstore.appender import CommitUnknown, Overloaded
 from eventstore.as_of_positions import AppendInFlight, InTheFuture, NoSuchEvent, WrongPositions
@@ -55,6 +63,8 @@ _STATUSES: dict[type[Rejected], int] = {
     InvalidRulebook: 400,
     InThePast: 400,
     Retired: 410,
+    RetiredReviewer: 410,
+    ReservedSlug: 400,
     InvalidEndpoint: 400,
     RevisionConflict: 412,
 }

@@ -17,6 +17,7 @@ Headers = Mapping[str, str]
 _SECOND, _MINUTE = 1, 60
 # The limit of all addresses of a network, by its length, as a multiple of that of one address.
 _NETWORK_FACTORS = {24: 4, 56: 2, 48: 4}
+_NAMES_PER_ADDRESS = 3  # people behind one address, such as an office's, who may log in at the same time
 NO_HEADERS: Headers = MappingProxyType({})
 _SUBJECTS = {
     "visitor": "a visitor's writes",
@@ -27,7 +28,8 @@ _SUBJECTS = {
     },
     "key": "one API key's requests",
     "login-address": "log-ins from one address",
-    "login-name": "log-ins under one name",
+    "login": "log-ins under one name from one address",
+    "login-device": "log-ins from one browser",
 }
 
 
@@ -42,10 +44,11 @@ class RateLimiter:
             for bits, factor in _NETWORK_FACTORS.items()
         }
         self.key = _limit("key", settings.limit_key, _SECOND)
-        self.login_address = _limit("login-address", settings.limit_login, _MINUTE)
-        self.login_name = _limit("login-name", settings.limit_login, _MINUTE)
+        self.login = _limit("login", settings.limit_login, _MINUTE)
+        self.login_address = _limit("login-address", settings.limit_login * _NAMES_PER_ADDRESS, _MINUTE)
+        self.login_device = _limit("login-device", settings.limit_login, _MINUTE)
         self.proxies = settings.trusted_proxies
-        any_limit = self.visitor or self.address or self.key or self.login_name
+        any_limit = self.visitor or self.address or self.key or self.login
         self._store = RateLimitStore(settings.redis_url if any_limit else None)
 
     async def open(self) -> Self:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from services.api.http.app_state import app_state
 from services.api.http.auth import Voter
 from services.api.http.client_address import address_of, wider_networks
+from services.api.http.public_address import cookies_named
 from services.api.http.rate_limiter import NO_HEADERS, Headers
 from services.api.http.requests import AnyRequest
+from services.auth.devices import DEVICE_COOKIE
 
 
 async def admit_voter(request: AnyRequest, voter: Voter) -> Headers:
@@ -33,13 +35,28 @@ async def admit_key(request: AnyRequest, source: str) -> Headers:
 
 
 async def admit_login(request: AnyRequest, name: str) -> Headers:
-    """Limits attempts to log in, by client address and by user name."""
-    rate_limiter = app_state(request).rate_limiter
-    by_address = await rate_limiter.admit(rate_limiter.login_address, _address_pseudonym(request))
-    by_name = await rate_limiter.admit(
-        rate_limiter.login_name, str(app_state(request).identity.pseudonym("user", name.encode()))
-    )
+    """Limits attempts to log in: from a device that the name has logged in with by that device, from others by address,
+    and by address and name together. So nobody's attempts keep the owner of a name from logging in elsewhere.
+    """
+    rate_limiter, subject = app_state(request).rate_limiter, _user_pseudonym(request, name)
+    device = device_of(request, name)
+    if device is not None:
+        return await rate_limiter.admit(rate_limiter.login_device, f"{device} {subject}")
+    address = _address_pseudonym(request)
+    by_name = await rate_limiter.admit(rate_limiter.login, f"{address} {subject}")
+    by_address = await rate_limiter.admit(rate_limiter.login_address, address)
     return {header: f"{by_address[header]}, {by_name[header]}" for header in by_address}
+
+
+def device_of(request: AnyRequest, name: str) -> str | None:
+    """The id of the client's device, if ``name`` has logged in with it before."""
+    devices = app_state(request).devices
+    found = (devices.device_of(each, name) for each in cookies_named(request, DEVICE_COOKIE))
+    return next(filter(None, found), None)
+
+
+def _user_pseudonym(request: AnyRequest, name: str) -> str:
+    return str(app_state(request).identity.pseudonym("user", name.encode()))
 
 
 def _address_pseudonym(request: AnyRequest) -> str:

@@ -1,12 +1,12 @@
-"""Log-in sessions of editors and reviewers."""
+"""Log-in and log-out of editors and reviewers."""
 
 from __future__ import annotations
 
 import secrets
-from datetime import timedelta
 from typing import Annotated
 
 from litestar import Response, delete, get, post
+from litestar.datastructures import Cookie
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody
 from msgspec import Meta, Struct
@@ -17,21 +17,29 @@ from services.api.http.documented import SESSION, SET_COOKIE
 from services.api.http.json_body import StrictJSON
 from services.api.http.problems import HttpRejected, problem_responses
 from services.api.http.public_address import cookies_named, own_cookie
-from services.api.http.rate_limits import admit_login
+from services.api.http.rate_limits import admit_login, device_of
 from services.api.http.requests import AnyRequest
+from services.auth.accounts import (
+    CLOSE_SESSION,
+    FIND_USER,
+    NAME_CHARS_MAX,
+    PASSWORD_CHARS_MAX,
+    SESSION_LIFETIME,
+    open_session,
+)
+from services.auth.devices import DEVICE_COOKIE
 from services.auth.identity import SESSION_COOKIE, Role
 from services.auth.passwords import is_genuine
 
-FIND_USER = "SELECT name, role, password FROM users WHERE name = $1"
-OPEN_SESSION = "INSERT INTO sessions (digest, name, expires_at) VALUES ($1, $2, now() + $3)"
-CLOSE_SESSION = "DELETE FROM sessions WHERE digest = $1 OR expires_at < now()"
-
-_LIFETIME = timedelta(hours=12)
+Password = Annotated[str, Meta(min_length=1, max_length=PASSWORD_CHARS_MAX)]
+_SESSION_SECONDS = int(SESSION_LIFETIME.total_seconds())
+_DEVICE_SECONDS = 365 * 24 * 3600
+WRONG = "The name or the password is wrong."
 
 
 class LogIn(Struct, frozen=True, forbid_unknown_fields=True):
-    name: Annotated[str, Meta(min_length=1, max_length=80)]
-    password: Annotated[str, Meta(min_length=1, max_length=200)]
+    name: Annotated[str, Meta(min_length=1, max_length=NAME_CHARS_MAX)]
+    password: Password
 
 
 class LoggedIn(Struct, frozen=True):
@@ -52,17 +60,12 @@ class LoggedIn(Struct, frozen=True):
 async def log_in(request: AnyRequest, data: JSONBody[LogIn]) -> Response[LoggedIn]:
     """Log in: opens a session whose HttpOnly cookie lasts twelve hours."""
     limits = await admit_login(request, data.name)
-    user = await app_state(request).pool.fetchrow(FIND_USER, data.name) if "\0" not in data.name else None
-    genuine = await is_genuine(user["password"] if user else None, data.password)
-    if user is None or not genuine:
-        raise HttpRejected(401, "unauthenticated", "The name or the password is wrong.")
-    token = secrets.token_urlsafe(32)
-    await app_state(request).pool.execute(
-        OPEN_SESSION, app_state(request).identity.digest(token), user["name"], _LIFETIME
-    )
-    cookie = own_cookie(request.scope, SESSION_COOKIE, token, int(_LIFETIME.total_seconds()))
+    user = await check_password(request, data.name, data.password)
+    if user is None:
+        raise HttpRejected(401, "unauthenticated", WRONG)
+    cookies = await start_session(request, user[0], user[2])
     headers = {"Cache-Control": "no-store", **limits}
-    return Response(LoggedIn(user["name"], user["role"]), cookies=[cookie], headers=headers)
+    return Response(LoggedIn(user[0], user[1]), cookies=cookies, headers=headers)
 
 
 @get("/v1/session", guards=[open_to_all], security=SESSION, responses=problem_responses(401))
@@ -87,3 +90,23 @@ async def log_out(request: AnyRequest) -> Response[None]:
     for token in cookies_named(request, SESSION_COOKIE) or [""]:
         await app_state(request).pool.execute(CLOSE_SESSION, app_state(request).identity.digest(token))
     return Response(None, cookies=[own_cookie(request.scope, SESSION_COOKIE, "", 0)])
+
+
+async def check_password(request: AnyRequest, name: str, password: str) -> tuple[str, Role, str] | None:
+    """The user's name, role and stored hash, if the password is theirs. An unknown name takes as long as a known one."""
+    user = await app_state(request).pool.fetchrow(FIND_USER, name.replace("\0", "\ufffd"))
+    known = device_of(request, name) is not None
+    genuine = await is_genuine(user["password"] if user else None, password, known)
+    return (user["name"], user["role"], user["password"]) if user and genuine else None
+
+
+async def start_session(request: AnyRequest, name: str, hashed: str) -> list[Cookie]:
+    """The cookies of a new session, and of the device. Raises HttpRejected 401 if the password was changed meanwhile."""
+    state, token = app_state(request), secrets.token_urlsafe(32)
+    agent = request.headers.get("user-agent", "")
+    if not await open_session(state.pool, state.identity.digest(token), name, hashed, agent):
+        raise HttpRejected(401, "unauthenticated", WRONG)
+    return [
+        own_cookie(request.scope, SESSION_COOKIE, token, _SESSION_SECONDS),
+        own_cookie(request.scope, DEVICE_COOKIE, state.devices.mint(name), _DEVICE_SECONDS),
+    ]

@@ -13,10 +13,8 @@ from msgspec import Struct
 
 from domain.editorial.takes import PanelTakes, PublishTake, WithdrawTake, decide, evolve
 from domain.events.editorial import EditorialEvent
-from domain.shared.errors import Unknown
 from domain.shared.types import Choice, Score, Text
 from eventstore.decisions import decide_tool
-from projections.panel import PANEL, read_panel
 from projections.scorecard import SCORECARD, read_take_history
 from services.api.http.app_state import app_state
 from services.api.http.auth import author_of, for_takes, open_to_all
@@ -65,9 +63,6 @@ async def put_take(
     request: AnyRequest, slug: SlugInPath, reviewer: SlugInPath, data: JSONBody[TakeRequest]
 ) -> Response[TakeRevisionResponse]:
     """Publish the reviewer's take (201), or supersede it (200). Earlier takes stay in its history."""
-    async with snapshot_at(app_state(request).pool, None, [PANEL]) as snapshot:
-        if reviewer not in {each.slug for each in await read_panel(snapshot)}:
-            raise Unknown(kind="reviewer", name=reviewer)
     return await _decide(request, PublishTake(slug, reviewer, data.score, data.choice, data.text))
 
 

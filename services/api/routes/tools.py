@@ -18,7 +18,7 @@ from domain.shared.types import Line, Name, Slug, Text, Url
 from domain.verdicts.rankings import Sort
 from eventstore.decisions import EditorialDecision, decide_tool
 from projections.adoptions import rulebook_in_force
-from projections.catalogue import read_categories
+from projections.catalogue import CATALOGUE, read_categories
 from projections.engine.snapshot import take_snapshot
 from services.api.http.app_state import app_state
 from services.api.http.auth import author_of, for_scope, open_to_all
@@ -44,6 +44,14 @@ class ToolRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     category: Category | Slug
     url: Url | None = None
     pricing: Pricing = Pricing("Unknown")
+
+
+class CategoryResponse(Struct, frozen=True):
+    """``tools`` is the number of its tools that are not retired."""
+
+    slug: str
+    name: str
+    tools: int
 
 
 class ToolRevisionResponse(Struct, frozen=True):
@@ -105,6 +113,18 @@ async def show_tool(
     return Response(card, headers=headers_of(freshness) | {"ETag": f'"{card.revision}"'})
 
 
+@get("/v1/categories", guards=[open_to_all], responses=problem_responses(404))
+async def list_categories(
+    request: AnyRequest, as_of: AsOf = None, min_position: MinPosition = None
+) -> Response[Items[CategoryResponse]]:
+    """The categories that tools are in, by name. A category exists while a tool that is not retired is in it."""
+    async with snapshot_at(app_state(request).pool, min_position, [CATALOGUE], as_of=as_of) as snapshot:
+        found = await read_categories(snapshot)
+        freshness = await snapshot.freshness()
+    items = [CategoryResponse(category.slug, category.name, tools) for category, tools in found]
+    return Response(Items(items), headers=headers_of(freshness))
+
+
 @put(
     "/v1/tools/{slug:str}",
     dto=StrictJSON[ToolRequest],
@@ -120,7 +140,7 @@ async def put_tool(
     request: AnyRequest, slug: SlugInPath, data: JSONBody[ToolRequest], if_match: IfMatch = None
 ) -> Response[ToolRevisionResponse]:
     """List a tool (201) or revise it (200). With ``If-Match: "3"`` it is revised only if its revision is 3."""
-    command = PutTool(slug, await _details(request, data), _revision(if_match))
+    command = PutTool(slug, await _details(request, data), revision_in(if_match))
     return await _decide(request, command)
 
 
@@ -135,7 +155,7 @@ async def retire_tool(
     request: AnyRequest, slug: SlugInPath, if_match: IfMatch = None
 ) -> Response[ToolRevisionResponse]:
     """Close a tool to votes and takes. Its page, history and comparisons stay."""
-    return await _decide(request, RetireTool(slug, _revision(if_match)))
+    return await _decide(request, RetireTool(slug, revision_in(if_match)))
 
 
 async def _decide(request: AnyRequest, command: PutTool | RetireTool) -> Response[ToolRevisionResponse]:
@@ -190,8 +210,8 @@ async def _find_category(request: AnyRequest, slug: str) -> Category:
     return in_use.get(slug, Category(slug, slug.replace("-", " ").title()))
 
 
-def _revision(if_match: str | None) -> int | None:
-    """The revision that an ETag of the tool starts with; None for ``*``, which matches any.
+def revision_in(if_match: str | None) -> int | None:
+    """The revision that an ETag starts with; None for ``*``, which matches any.
 
     Raises HttpRejected for any other text.
     """

@@ -16,12 +16,13 @@ from domain.verdicts.rankings import Sort
 from projections.adoptions import rulebook_in_force
 from projections.catalogue import read_categories, read_entries
 from projections.engine.snapshot import take_snapshot
-from projections.panel import read_panel
+from projections.panel import read_panel, seated
 from services.api.http.app_state import app_state
 from services.api.http.auth import open_to_all
 from services.api.http.requests import AnyRequest
 from services.api.site.rendering import Page, render_page
 from services.api.views.cards import Card, read_cards
+from services.api.views.first_run import first_run
 from services.api.views.rankings import BY_ACTIVITY, Ranking, read_ranking
 
 FEATURED = ("claude-4-api-tool-use-streaming-prompt-caching", "smolagents-2-0")
@@ -48,7 +49,7 @@ async def home(request: AnyRequest, sort: FromQuery[Sort] = "top") -> Page:
         shown = _first_of_each(ranking) if sort == "top" else ranking.page(None, None, _IN_ORDER_MAX)[0]
         pair = _featured(ranking)
         cards = await read_cards(snapshot, rulebook, list({*shown, *pair}))
-        panel = await read_panel(snapshot)
+        panel = seated(await read_panel(snapshot))
         freshness = await snapshot.freshness()
     listed = [cards[tool] for tool in shown]
     return render_page(
@@ -62,6 +63,7 @@ async def home(request: AnyRequest, sort: FromQuery[Sort] = "top") -> Page:
         recent_activity=_recent_activity(ranking),
         featured=[cards[tool] for tool in pair],
         panel=panel,
+        first=first_run(len(panel), len(ranking.ranked), list(cards.values())),
     )
 
 

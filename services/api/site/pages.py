@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 
 import msgspec
@@ -17,17 +17,16 @@ from eventstore.tool_directory import ToolDirectory
 from projections.adoptions import rulebook_in_force
 from projections.catalogue import CatalogueEntry, read_entries
 from projections.engine.snapshot import take_snapshot
-from projections.panel import Reviewer, read_panel
+from projections.panel import read_panel
 from projections.scorecard import ScorecardTake, read_takes_of
 from services.api.http.app_state import app_state
-from services.api.http.auth import login_of, open_to_all
+from services.api.http.auth import open_to_all
 from services.api.http.requests import AnyRequest
 from services.api.site.methodology import methodology
-from services.api.site.rendering import PRIVATE, Page, render_page
+from services.api.site.rendering import Page, render_page
 from services.api.views.cards import Card, not_shown_yet, read_cards
 from services.api.views.comparisons import read_comparison
 from services.api.views.flips import read_newest
-from services.auth.identity import Login
 
 _RIVALS_MAX = 12
 _FLIPS_MAX = 100
@@ -115,27 +114,7 @@ async def ledger(request: AnyRequest) -> Page:
     return render_page(request, "ledger.html")
 
 
-@get("/editor", guards=[open_to_all], include_in_schema=False)
-async def editor(request: AnyRequest) -> Page:
-    """Only the forms that the login may use; the API checks the login again."""
-    login = await login_of(request)
-    async with take_snapshot(app_state(request).pool) as snapshot:
-        panel = await read_panel(snapshot)
-        entries = await read_entries(snapshot)
-        freshness = await snapshot.freshness()
-    categories = {each.details.category.slug: each.details.category for each in entries}
-    return render_page(
-        request,
-        "editor.html",
-        freshness,
-        cache=PRIVATE,
-        login=login,
-        reviewers=_own_reviewers(login, panel),
-        categories=sorted(categories.items()),
-    )
-
-
-PAGES = [compare, tool, reviewer, flips, bookmarks, methodology, ledger, editor]
+PAGES = [compare, tool, reviewer, flips, bookmarks, methodology, ledger]
 
 
 async def find_pair(tool_directory: ToolDirectory, pair: str) -> tuple[str, str]:
@@ -201,10 +180,3 @@ def _records(opinions: Iterable[Opinion]) -> list[CategoryRecord]:
         )
         for group in groups
     ]
-
-
-def _own_reviewers(login: Login | None, panel: Sequence[Reviewer]) -> list[Reviewer]:
-    """The reviewers whose takes the login may publish: all for an editor, their own for a reviewer."""
-    if login is None:
-        return []
-    return [each for each in panel if login.role == "editor" or each.slug == login.reviewer]

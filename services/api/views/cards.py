@@ -41,7 +41,7 @@ class PublishedTake(Struct, frozen=True):
 
 
 class ScorecardRow(Struct, frozen=True):
-    """``take`` is null where the reviewer has no standing take: "No panel take"."""
+    """``take`` is null where the reviewer has no standing take: "No panel take". A retired reviewer has no such row."""
 
     reviewer: ReviewerName
     take: PublishedTake | None
@@ -125,6 +125,7 @@ def _scorecard(reviewers: Sequence[Reviewer], takes: dict[str, ScorecardTake]) -
     return tuple(
         ScorecardRow(ReviewerName(each.slug, each.name), _published(takes.get(each.slug)))
         for each in reviewers
+        if each.retired_at is None or each.slug in takes
     )
 
 

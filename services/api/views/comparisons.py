@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from msgspec import Struct
 
 from domain.rulebooks.rulebook import Rulebook
@@ -10,6 +12,7 @@ from domain.verdicts.comparisons import Winner, winner
 from eventstore.tool_directory import ToolDirectory
 from projections.adoptions import rulebook_in_force
 from projections.engine.snapshot import Freshness, Snapshot
+from projections.panel import read_panel
 from services.api.views.cards import (
     Card,
     CardResponse,
@@ -66,13 +69,27 @@ async def read_comparison(
     for slug, tool in zip((left, right), tools, strict=True):
         if tool not in cards:
             raise not_shown_yet(slug)
-    return compare(cards[tools[0]], cards[tools[1]], rulebook), await snapshot.freshness()
+    panel = [each.slug for each in await read_panel(snapshot)]
+    return compare(cards[tools[0]], cards[tools[1]], panel, rulebook), await snapshot.freshness()
 
 
-def compare(left: Card, right: Card, rulebook: Rulebook) -> Comparison:
-    rows = tuple(
-        AlignedRow(a.reviewer, a.take, b.take) for a, b in zip(left.scorecard, right.scorecard, strict=True)
-    )
+def compare(left: Card, right: Card, panel: Iterable[str], rulebook: Rulebook) -> Comparison:
+    """``panel`` are the slugs of all reviewers, in the order of the rows."""
     return Comparison(
-        left, right, rows, winner(left.verdict, right.verdict, (left.name, right.name), rulebook)
+        left,
+        right,
+        _aligned(left, right, panel),
+        winner(left.verdict, right.verdict, (left.name, right.name), rulebook),
     )
+
+
+def _aligned(left: Card, right: Card, panel: Iterable[str]) -> tuple[AlignedRow, ...]:
+    """A row for each reviewer on either card. A retired reviewer may be on one of them alone."""
+    by_slug = [{row.reviewer.slug: row for row in card.scorecard} for card in (left, right)]
+    rows = []
+    for slug in panel:
+        on_left, on_right = (rows_of.get(slug) for rows_of in by_slug)
+        if shown := on_left or on_right:
+            takes = (each.take if each else None for each in (on_left, on_right))
+            rows.append(AlignedRow(shown.reviewer, *takes))
+    return tuple(rows)

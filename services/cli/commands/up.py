@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import shutil
 import sys
 import time
@@ -17,16 +18,17 @@ from typing import Self
 
 import rich_click as click
 from asyncpg import Pool, Record
+from msgspec import Struct
 from rich.console import Console
 from rich.panel import Panel
 
-from domain.shared.log import Shard
+from domain.shared.log import EDITORIAL, Shard
 from eventstore.heads import read_heads
 from projections.engine.advance import advance
 from projections.engine.registry import PROJECTIONS
+from services.auth.accounts import NewUser, create_user, read_users
 from services.cli.commands.migrate import DEFAULT_SHARDS, migrate_database
-from services.cli.commands.users import NewUser, create_user
-from services.cli.instance import data_option, environment, refuse_empty
+from services.cli.instance import DEFAULT_DATA, data_option, environment, refuse_empty
 from services.cli.listening import connect_address, listen, url_of
 from services.cli.sample.load import load_sample
 from services.embedded import supervisor
@@ -40,6 +42,7 @@ from services.settings import Settings, from_environment, refuse_misspelt
 from services.stop_signals import exit_at_stop_signals, ignore_stop_signals
 
 _EDITOR = "editor"
+_FIRST_STEPS = "log in, seat reviewers, list two tools, publish takes"
 _READY_TIMEOUT_SECONDS = 60
 _WATCH_SECONDS = 0.5
 err = Console(stderr=True)
@@ -65,10 +68,15 @@ err = Console(stderr=True)
     show_default=True,
     help="Voter shards of a new log.",
 )
-@click.option("--sample/--no-sample", default=True, help="Fill an empty catalogue with sample tools.")
+@click.option(
+    "--sample/--no-sample",
+    " /--empty",
+    default=True,
+    help="Fill an empty catalogue with sample tools, or leave it empty for a start of your own.",
+)
 def up(data: Path, host: str, port: int, apis: int, workers: int, shards: int, sample: bool) -> None:
     """Run databases, migrations, API, workers and the sample catalogue until Ctrl-C."""
-    data = data.resolve()
+    given, data = data, data.resolve()
     refuse_empty("DATABASE_URL", "SHIPLOG_SECRET")
     refuse_misspelt(os.environ)
     exit_at_stop_signals()
@@ -79,12 +87,12 @@ def up(data: Path, host: str, port: int, apis: int, workers: int, shards: int, s
         environ = environment(data, databases.database_url, databases.redis_url)
         environ |= {"SHIPLOG_WORKER_METRICS": str(_empty_metrics_folder(data))}
         settings = from_environment(environ)
-        editor = asyncio.run(_prepare(settings, shards, sample))
+        greeting = asyncio.run(_prepare(settings, given, shards, sample))
         children = [
             *(_api(host, each, environ) for each in listeners),
             *(_child(f"worker:{each}", environ, "work") for each in range(1, workers + 1)),
         ]
-        announcing = _announce_ready(listeners, url_of(listeners[0], host), editor, settings.public_address)
+        announcing = _announce_ready(listeners, url_of(listeners[0], host), greeting, settings.public_address)
         asyncio.run(_run(databases, children, listeners, announcing, lock))
 
 
@@ -94,6 +102,18 @@ def _empty_metrics_folder(data: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700)
     return folder
+
+
+class Greeting(Struct, frozen=True):
+    """What a person needs to begin.
+
+    ``new`` is the first editor, if this run has made it; ``password_command`` gives an editor a new password; ``empty``
+    is a log without any catalogue.
+    """
+
+    new: NewUser | None
+    password_command: str
+    empty: bool
 
 
 class Databases:
@@ -146,16 +166,18 @@ class Databases:
             err.print(f"[bold red]{error}[/]")
 
 
-async def _prepare(settings: Settings, shards: int, sample: bool) -> NewUser | None:
-    """Migrate, fill an empty catalogue, and create the first editor. None if there are users already."""
+async def _prepare(settings: Settings, data: Path, shards: int, sample: bool) -> Greeting:
+    """Migrate, fill an empty catalogue, and create the first editor if there are no users."""
     await migrate_database(settings, shards)
     async with await open_pool(settings, size=2) as pool:
         if sample:
             await load_sample(settings, pool)
             await _project(pool)
-        if await pool.fetchval("SELECT EXISTS (SELECT FROM users)"):
-            return None
-        return await create_user(pool, _EDITOR, "editor")
+        empty = (await read_heads(pool))[EDITORIAL] == 0
+        known = await read_users(pool)
+        new = None if known else await create_user(pool, _EDITOR, "editor")
+    editors = [each.name for each in known if each.role == "editor"] + ([new.name] if new else [])
+    return Greeting(new, _password_command(editors[0] if editors else None, data), empty)
 
 
 async def _project(pool: Pool[Record]) -> None:
@@ -181,7 +203,7 @@ async def _run(
 
 
 async def _announce_ready(
-    listeners: list[socket], url: str, editor: NewUser | None, public: PublicAddress | None
+    listeners: list[socket], url: str, greeting: Greeting, public: PublicAddress | None
 ) -> None:
     addresses, deadline = (
         [connect_address(each) for each in listeners],
@@ -195,20 +217,46 @@ async def _announce_ready(
             deadline = float("inf")
         await asyncio.sleep(0.05)
     if err.is_terminal:
-        err.print(Panel.fit(_welcome(url, editor, public), title="Shiplog", border_style="green"))
+        err.print(Panel.fit(_welcome(url, greeting, public), title="Shiplog", border_style="green"))
     else:
-        if editor:
-            click.echo(f"editor login {editor.name} {editor.password}")
-        if public:
-            click.echo(f"public {public.base}")
+        _print_plainly(url, greeting, public)
     click.echo(f"ready {url}")
     sys.stdout.flush()
 
 
-def _welcome(url: str, editor: NewUser | None, public: PublicAddress | None) -> str:
-    site = f"{url}\nPublic     {public.base}" if public else url
-    login = f"\nEditor     {url}/editor   {editor.name} / {editor.password}   (shown once)" if editor else ""
-    return f"Site       {site}\nAPI        {url}/schema{login}\nMetrics    {url}/metrics\nStop       Ctrl-C"
+def _welcome(url: str, greeting: Greeting, public: PublicAddress | None) -> str:
+    new = greeting.new
+    login = f"   {new.name} / {new.password}   (shown once)" if new else ""
+    lines = {
+        "Site": url,
+        **({"Public": public.base} if public else {}),
+        "API": f"{url}/schema",
+        "Editor": f"{url}/editor{login}",
+        "Password": f"{greeting.password_command}   (sets a new one)",
+        "Metrics": f"{url}/metrics",
+        **({"Next": _FIRST_STEPS} if greeting.empty else {}),
+        "Stop": "Ctrl-C",
+    }
+    return "\n".join(f"{name:<10} {text}" for name, text in lines.items())
+
+
+def _print_plainly(url: str, greeting: Greeting, public: PublicAddress | None) -> None:
+    """The same for a program that reads the output, a line each."""
+    if greeting.new:
+        click.echo(f"editor login {greeting.new.name} {greeting.new.password}")
+    if public:
+        click.echo(f"public {public.base}")
+    click.echo(f"new password: {greeting.password_command}")
+    if greeting.empty:
+        click.echo(f"next: {url}/editor: {_FIRST_STEPS}")
+
+
+def _password_command(editor: str | None, data: Path) -> str:
+    """The command that gives an editor a new password; while there is no editor, the one that makes the first."""
+    place = "" if data == DEFAULT_DATA else f" --data {shlex.quote(str(data))}"
+    if editor is None:
+        return f"shiplog users create {_EDITOR} --role editor{place}"
+    return f"shiplog users password {shlex.quote(editor)}{place}"
 
 
 def _is_ready(address: tuple[str, int]) -> bool:

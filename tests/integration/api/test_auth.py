@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from itertools import product
 from types import MappingProxyType
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from litestar import Litestar
@@ -18,9 +18,9 @@ from litestar.handlers import HTTPRouteHandler
 from domain.rulebooks.presets import DEFAULT
 from services.api.app import create_app
 from services.api.http import auth
+from services.auth.accounts import create_user
 from services.auth.identity import SESSION_COOKIE, VISITOR_COOKIE, Identity
 from services.cli.commands.keys import REVOKE_KEY, create_key
-from services.cli.commands.users import create_user
 from services.settings import Settings
 from tests.support.stage import (
     TOOL,
@@ -77,6 +77,10 @@ WRITES: dict[str, tuple[str, str, object]] = {
     "drop": ("DELETE", "/v1/me/bookmarks/quill", None),
     "put tool": ("PUT", "/v1/tools/quill", TOOL),
     "retire": ("POST", "/v1/tools/missing/retire", None),
+    "put reviewer": ("PUT", "/v1/reviewers/builder", {"name": "Builder"}),
+    "retire reviewer": ("POST", "/v1/reviewers/nobody/retire", None),
+    "restore reviewer": ("POST", "/v1/reviewers/nobody/restore", None),
+    "order": ("PUT", "/v1/reviewers/order", {"order": ["builder", "skeptic"]}),
     "own take": ("PUT", "/v1/tools/quill/takes/builder", TAKE),
     "other take": ("PUT", "/v1/tools/quill/takes/skeptic", TAKE),
     "withdraw own": ("DELETE", "/v1/tools/quill/takes/builder", None),
@@ -97,10 +101,16 @@ WRITES: dict[str, tuple[str, str, object]] = {
     "remove webhook": ("DELETE", WEBHOOK, None),
     **{action: ("POST", f"{WEBHOOK}/{action}", None) for action in WEBHOOK_ACTIONS},
     "redeliver": ("POST", REDELIVER, None),
+    "end session": ("DELETE", f"/v1/me/sessions/{'0' * 16}", None),
+    "password": ("PUT", "/v1/me/password", {"current": "wrong", "new": "another password"}),
+    "end other sessions": ("DELETE", "/v1/me/sessions", None),
 }
 RULES = ["write rulebook", "adopt", "call off", "roll back"]
 WEBHOOKS = ["webhook", "remove webhook", *WEBHOOK_ACTIONS, "redeliver"]
 EDITORS = ["replay", *REPLAY_ACTIONS, "verify", "trial", "cancel trial", *RULES, *WEBHOOKS]
+# What only a person who is logged in may do: the status, or 403 for a wrong current password.
+PEOPLE = {"end session": 404, "password": 403, "end other sessions": 200}
+NOT_FOUND = ["retire", "retire reviewer", "restore reviewer"]
 # For a client that passes the guard, the status depends on what exists.
 EDITORS_ONLY = {"editor": {200, 201, 404, 409}, "nobody": {401}, "reviewer": {403}}
 VISITORS = ["vote", "retract", "save", "drop"]
@@ -108,8 +118,8 @@ OWN_TAKES = ["own take", "withdraw own"]
 
 
 def expected(client: str, write: str) -> set[int]:
-    """The possible statuses; 404 if the client may retire tools, for a tool that does not exist."""
-    allowed = {404} if write == "retire" else {200, 201}
+    """The possible statuses; 404 if the client may retire tools and reviewers, for those that do not exist."""
+    allowed = {404} if write in NOT_FOUND else {200, 201}
     match client:
         case "nobody":
             return allowed if write in VISITORS else {401}
@@ -128,6 +138,16 @@ def expected(client: str, write: str) -> set[int]:
             return allowed if write != "bulk" else {401, 403}
         case _:  # from a page of another site, whatever its cookies
             return {401, 403} if write == "bulk" else {403}
+
+
+def expected_of_people(client: str, write: str) -> set[int]:
+    match client:
+        case "nobody" | "revoked key" | "made-up key":
+            return {401}
+        case "reviewer" | "editor":
+            return {PEOPLE[write]}
+        case _:  # a key, or a page of another site
+            return {403}
 
 
 CLIENTS = [
@@ -172,10 +192,11 @@ async def clients(stage: Stage) -> dict[str, Callable[[], Client]]:
 
 
 async def _session(stage: Stage, role: str) -> dict[str, str]:
-    user = await create_user(stage.log, role, role, "builder" if role == "reviewer" else None)  # type: ignore[arg-type]
+    name = f"{role} {uuid4()}"
+    user = await create_user(stage.log, name, role, "builder" if role == "reviewer" else None)  # type: ignore[arg-type]
     visitor = new_visitor(stage.client)
-    opened = await visitor.post("/v1/session", json={"name": role, "password": user.password})
-    assert opened.json() == {"name": role, "role": role}
+    opened = await visitor.post("/v1/session", json={"name": name, "password": user.password})
+    assert opened.json() == {"name": name, "role": role}
     return {SESSION_COOKIE: visitor.cookies[SESSION_COOKIE]}
 
 
@@ -188,7 +209,10 @@ async def test_each_client_can_write_only_what_it_may(
     method, address, body = WRITES[write]
     before = await count_events(stage.log)
     answer = await clients[client]().request(method, address, json=body)
-    allowed = EDITORS_ONLY.get(client, {401, 403}) if write in EDITORS else expected(client, write)
+    if write in PEOPLE:
+        allowed = expected_of_people(client, write)
+    else:
+        allowed = EDITORS_ONLY.get(client, {401, 403}) if write in EDITORS else expected(client, write)
     assert answer.status_code in allowed, answer.text
     if answer.status_code >= 400:
         assert_problem(answer, answer.status_code)
@@ -223,6 +247,12 @@ def test_every_route_that_writes_is_in_the_table() -> None:
         ("DELETE", "/v1/webhooks/{id:uuid}"),
         *(("POST", f"/v1/webhooks/{{id:uuid}}/{action}") for action in WEBHOOK_ACTIONS),
         ("POST", "/v1/webhooks/{id:uuid}/deliveries/{delivery:uuid}/redeliver"),
+        ("PUT", "/v1/reviewers/{slug:str}"),
+        ("PUT", "/v1/reviewers/order"),
+        *(("POST", f"/v1/reviewers/{{slug:str}}/{action}") for action in ("retire", "restore")),
+        ("PUT", "/v1/me/password"),
+        ("DELETE", "/v1/me/sessions"),
+        ("DELETE", "/v1/me/sessions/{id:str}"),
         ("PUT", "/v1/tools/{slug:str}/takes/{reviewer:str}"),
         ("DELETE", "/v1/tools/{slug:str}/takes/{reviewer:str}"),
     }

@@ -11,10 +11,12 @@ from typing import TypeAlias
 import httpx
 import msgspec
 import pytest
+from asyncpg import Pool, Record
 from litestar import Litestar
 from redis.asyncio import Redis
 
 from services.api.app import create_app
+from services.auth.accounts import create_user
 from services.embedded.valkey import Valkey
 from services.settings import Settings
 from tests.support.stage import Headers, assert_problem, list_tool, vote, vote_as
@@ -131,10 +133,7 @@ async def test_a_spoofed_header_does_not_change_the_address(
         spoofs = [{header: FORWARDED[header].format(n=n)} for n in range(6)]
         votes = [await vote(visitor(app, ADDRESS, **spoof)) for spoof in spoofs]
         assert [each.status_code for each in votes] == [200] * 3 + [429] * 3
-        attempts = [
-            await visitor(app, ADDRESS, **spoof).post("/v1/session", json={**NAME, "name": f"user {n}"})
-            for n, spoof in enumerate(spoofs)
-        ]
+        attempts = [await visitor(app, ADDRESS, **spoof).post("/v1/session", json=NAME) for spoof in spoofs]
         assert [each.status_code for each in attempts] == [401] * 3 + [429] * 3
 
 
@@ -191,22 +190,70 @@ async def test_requests_of_all_kinds_share_the_limit_of_a_key(
 
 
 async def test_wrong_passwords_are_limited_by_address(settings: Settings, catalogue_key: Headers) -> None:
-    async with limited(settings, catalogue_key, limit_login=4) as app:
+    """Whatever the names, three times what one name may have."""
+    async with limited(settings, catalogue_key, limit_login=2) as app:
         attempts = [
-            await visitor(app).post("/v1/session", json={**NAME, "name": f"user {n}"}) for n in range(4)
+            await visitor(app).post("/v1/session", json={**NAME, "name": f"user {n}"}) for n in range(5)
         ]
-        assert [each.status_code for each in attempts] == [401, 401, 401, 429]
-        assert_limited(attempts[-1], "login-address", "q=4;w=60")
+        assert [each.status_code for each in attempts] == [401, 401, 401, 401, 429]
+        assert_limited(attempts[-1], "login-address", "q=6;w=60")
         assert (await visitor(app, OTHER_ADDRESS).post("/v1/session", json=NAME)).status_code == 401
 
 
-async def test_wrong_passwords_are_limited_by_name(settings: Settings, catalogue_key: Headers) -> None:
+async def test_wrong_passwords_are_limited_by_address_and_name(
+    settings: Settings, catalogue_key: Headers
+) -> None:
     async with limited(settings, catalogue_key, limit_login=4) as app:
-        attempts = [await visitor(app, f"203.0.113.{n}").post("/v1/session", json=NAME) for n in range(4)]
+        attempts = [await visitor(app).post("/v1/session", json=NAME) for _ in range(4)]
         assert [each.status_code for each in attempts] == [401, 401, 401, 429]
-        assert_limited(attempts[-1], "login-name", "q=4;w=60")
-        other = await visitor(app, "203.0.113.9").post("/v1/session", json={**NAME, "name": "bob"})
+        assert_limited(attempts[-1], "login", "q=4;w=60")
+        other = await visitor(app).post("/v1/session", json={**NAME, "name": "bob"})
         assert other.status_code == 401
+
+
+async def test_attempts_from_elsewhere_do_not_lock_the_owner_of_a_name_out(
+    settings: Settings, catalogue_key: Headers, pool: Pool[Record]
+) -> None:
+    ada = {"name": "ada", "password": (await create_user(pool, "ada", "editor")).password}
+    async with limited(settings, catalogue_key, limit_login=4) as app:
+        attempts = [await visitor(app, f"203.0.113.{n}").post("/v1/session", json=NAME) for n in range(20)]
+        assert {each.status_code for each in attempts} == {401}
+        assert (await visitor(app).post("/v1/session", json=ada)).status_code == 200
+
+
+async def test_a_device_that_a_name_has_logged_in_with_has_a_limit_of_its_own(
+    settings: Settings, catalogue_key: Headers, pool: Pool[Record]
+) -> None:
+    """Also where the attempts come from the owner's own address, as from behind one proxy."""
+    ada = {"name": "ada", "password": (await create_user(pool, "ada", "editor")).password}
+    bob = {"name": "bob", "password": (await create_user(pool, "bob", "editor")).password}
+    async with limited(settings, catalogue_key, limit_login=4) as app:
+        known = visitor(app)
+        assert (await known.post("/v1/session", json=ada)).status_code == 200
+        assert await statuses(4, lambda: visitor(app).post("/v1/session", json=NAME)) == [401, 401, 429, 429]
+        assert (await known.delete("/v1/session")).status_code == 204
+        assert await statuses(3, lambda: known.post("/v1/session", json=NAME)) == [401] * 3
+        assert_limited(await known.post("/v1/session", json=ada), "login-device", "q=4;w=60")
+
+        # A device of one name is unknown to another, and a forged cookie is none.
+        forged = visitor(app, Cookie=f"shiplog_device={known.cookies['shiplog_device'][:-2]}AA")
+        for stranger in (forged, visitor(app)):
+            assert_limited(await stranger.post("/v1/session", json=ada), "login", "q=4;w=60")
+        assert (await known.post("/v1/session", json=bob)).headers["ratelimit"].startswith('"login-address"')
+
+
+async def test_unknown_names_have_the_limits_of_known_ones(
+    settings: Settings, catalogue_key: Headers, pool: Pool[Record]
+) -> None:
+    await create_user(pool, "ada", "editor")
+    answers = []
+    async with limited(settings, catalogue_key, limit_login=4) as app:
+        for name, address in (("ada", ADDRESS), ("nobody", OTHER_ADDRESS)):
+            body = {"name": name, "password": "wrong"}
+            sent = [await visitor(app, address).post("/v1/session", json=body) for _ in range(4)]
+            answers.append([(each.status_code, each.json()) for each in sent[:3]])
+            assert sent[3].status_code == 429
+    assert answers[0] == answers[1]
 
 
 async def test_a_thousand_wrong_passwords_do_not_limit_votes(
@@ -257,7 +304,7 @@ async def test_limited_routes_document_the_429() -> None:
         if "429" in operation["responses"]
     }
     assert documented == {
-        "post /v1/votes", "delete /v1/votes/{tool}", "post /v1/votes/bulk", "post /v1/session",
+        "post /v1/votes", "delete /v1/votes/{tool}", "post /v1/votes/bulk", "post /v1/session", "put /v1/me/password",
         "put /v1/me/bookmarks/{tool}", "delete /v1/me/bookmarks/{tool}",
     }  # fmt: skip
 

@@ -12,7 +12,7 @@ from litestar.testing import AsyncTestClient
 
 from projections.engine.registry import PROJECTIONS
 from projections.replays.verify import verify_next_shard
-from services.cli.commands.users import create_user
+from services.auth.accounts import create_user
 from services.workers.jobs import Context, run_replays
 from tests.integration.projections.test_replay import CORRUPT_TALLY, cast_votes
 from tests.support.stage import catch_up

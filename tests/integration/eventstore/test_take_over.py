@@ -82,7 +82,7 @@ async def test_a_migrated_database_has_the_schema_of_a_new_one(
 ) -> None:
     done = await migrate_database(old)
     assert done.applied[0] == TAKEN_OVER
-    assert not [name for name in done.applied if name[0].isdigit()]
+    assert not [name for name in done.applied if name[0].isdigit() and name[:4] <= SQUASHED[-1]]
     new, taken_over = read_entries(postgres.url(template)), read_entries(old.database_url)
     assert not difference(sorted_schema(new), sorted_schema(taken_over, without=LEFTOVERS))
     assert {each.name for each in taken_over} - {each.name for each in new} == set(LEFTOVERS)

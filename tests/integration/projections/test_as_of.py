@@ -148,12 +148,26 @@ async def change_editorially(stage: Stage, rng: Random, turn: int, known: tuple[
         await list_tool(stage.client, key, known[-1])
     elif turn % 50 == 7 and turn // 50 < len(REVIEWERS):
         await seat_panel(stage.log, REVIEWERS[turn // 50])
+    elif rng.random() < 0.15:
+        await change_panel(stage, rng)
     elif rng.random() < 0.2:
         await list_tool(stage.client, key, slug, name=f"{slug.title()} {turn}")
     elif rng.random() < 0.3:
         await stage.client.delete(f"/v1/tools/{slug}/takes/builder", headers=dict(key))
     else:
         await publish(stage.client, key, slug, "builder", rng.randrange(101), rng.choice(["ship", "skip"]))
+
+
+async def change_panel(stage: Stage, rng: Random) -> None:
+    """A reviewer is retired or restored, or the panel is put in another order."""
+    address, key = f"/v1/reviewers/{rng.choice(REVIEWERS)}", dict(stage.catalogue_key)
+    await stage.client.post(f"{address}/{rng.choice(['retire', 'restore', 'restore'])}", headers=key)
+    await catch_up(stage.log)
+    listed = (await stage.client.get("/v1/reviewers")).json()["items"]
+    order = [each["slug"] for each in listed if each["retired_at"] is None]
+    rng.shuffle(order)
+    changed = await stage.client.put("/v1/reviewers/order", json={"order": order}, headers=key)
+    assert changed.status_code == 200, changed.text
 
 
 def as_text(time: datetime) -> str:

@@ -18,6 +18,7 @@ from domain.events.editorial import (
     EditorialEvent,
     Pricing,
     ReplayAccepted,
+    ReviewerRetired,
     ReviewerSeated,
     RulebookAdopted,
     RulebookWritten,
@@ -58,6 +59,14 @@ STORED: dict[EditorialEvent, str] = {
     ): f'{{"type":"ToolRetired","slug":"quill","revision":3,{_DETAILS_STORED}}}',
     ReviewerSeated("builder", 1, "Builder", "Builds.", "Has built."): (
         '{"type":"ReviewerSeated","slug":"builder","seat":1,"name":"Builder","tagline":"Builds.","bio":"Has built."}'
+    ),
+    ReviewerSeated("builder", 2, "Builder", "Builds.", "Has built.", 3): (
+        '{"type":"ReviewerSeated","slug":"builder","seat":2,"name":"Builder","tagline":"Builds.","bio":"Has built.",'
+        '"revision":3}'
+    ),
+    ReviewerRetired("builder", 2, "Builder", "Builds.", "Has built.", 4): (
+        '{"type":"ReviewerRetired","slug":"builder","seat":2,"name":"Builder","tagline":"Builds.","bio":"Has built.",'
+        '"revision":4}'
     ),
     TakePublished("builder", 2, 80, "ship", "It holds.", "skip"): (
         '{"type":"TakePublished","reviewer":"builder","revision":2,"score":80,"choice":"ship",'
@@ -145,7 +154,8 @@ events = st.one_of(
     st.builds(ToolListed, st.just("quill"), numbers, details),
     st.builds(ToolRevised, st.just("quill"), numbers, details),
     st.builds(ToolRetired, st.just("quill"), numbers, details),
-    st.builds(ReviewerSeated, st.just("builder"), numbers, names, lines, lines),
+    st.builds(ReviewerSeated, st.just("builder"), numbers, names, lines, lines, numbers),
+    st.builds(ReviewerRetired, st.just("builder"), numbers, names, lines, lines, numbers),
     st.builds(
         TakePublished, st.just("builder"), numbers, st.integers(0, 100), choices, lines, st.none() | choices
     ),

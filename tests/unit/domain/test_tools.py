@@ -64,7 +64,7 @@ def test_a_change_with_the_expected_revision_is_accepted() -> None:
 
 def test_a_change_with_another_expected_revision_is_rejected() -> None:
     given = tool.given(LISTED, ToolRevised("quill", 2, REVISED))
-    moved = {"tool": "quill", "revision": 2, "expected": 1}
+    moved = {"kind": "tool", "name": "quill", "revision": 2, "expected": 1}
     given.when(PutTool("quill", DETAILS, expected=1)).then_rejected(RevisionConflict, **moved)
     given.when(RetireTool("quill", expected=1)).then_rejected(RevisionConflict, **moved)
 
@@ -72,7 +72,7 @@ def test_a_change_with_another_expected_revision_is_rejected() -> None:
 def test_expected_revision_0_lists_and_never_overwrites() -> None:
     tool.given().when(PutTool("quill", DETAILS, expected=0)).then([LISTED])
     given = tool.given(LISTED).when(PutTool("quill", REVISED, expected=0))
-    given.then_rejected(RevisionConflict, tool="quill", revision=1, expected=0)
+    given.then_rejected(RevisionConflict, kind="tool", name="quill", revision=1, expected=0)
 
 
 def test_events_of_takes_do_not_change_the_tool() -> None:
@@ -80,6 +80,6 @@ def test_events_of_takes_do_not_change_the_tool() -> None:
 
 
 def test_a_rejection_says_what_to_do() -> None:
-    assert str(RevisionConflict(tool="quill", revision=2, expected=1)) == (
+    assert str(RevisionConflict(kind="tool", name="quill", revision=2, expected=1)) == (
         "The tool 'quill' is at revision 2, not 1. Read it again and apply the change to that revision."
     )

@@ -1,11 +1,11 @@
 // The editors' desk. The page has only the forms that the login may use, so any of them may be missing.
 
 import { call, exchange } from "./api.js";
-import { on, report } from "./desk.js";
+import { act, afterWrites, on, report, wrote } from "./desk.js";
 
 const dialog = document.querySelector("[data-ask]");
 let loaded = { slug: null, etag: null }; // the tool in the form, at the revision that was loaded
-let written = null; // the position of our last write, sent as min_position with later reads
+const take = document.querySelector("[data-put-take]");
 
 on("[data-put-tool]", async (_, { slug, category_slug, category_name, entry, detail, url, ...rest }) => {
   const category = { slug: category_slug, name: category_name };
@@ -38,6 +38,23 @@ on("[data-put-take]", async (_, { tool, reviewer, score, choice, text }) =>
   describe(await call("PUT", `/v1/tools/${tool}/takes/${reviewer}`, { score: Number(score), choice, text })),
 );
 
+take?.querySelector("[data-load-take]").addEventListener("click", async () => {
+  const { tool, reviewer } = take.elements;
+  if (tool.reportValidity()) await loadTake(tool.value, reviewer.value);
+});
+
+act("revise-take", async ({ dataset: { tool, reviewer } }) => {
+  take.elements.tool.value = tool;
+  take.elements.reviewer.value = reviewer;
+  await loadTake(tool, reviewer);
+  take.elements.text.focus();
+});
+
+act("withdraw", async ({ dataset: { tool, reviewer } }) => {
+  await wrote(await call("DELETE", `/v1/tools/${tool}/takes/${reviewer}`));
+  return `The take of ${reviewer} on ${tool} is withdrawn. Its history stays.`;
+});
+
 on("[data-retire]", async (form, { slug }) => {
   const { answer: card, etag } = await read(slug);
   if (card.retired_at) return "This tool is already retired.";
@@ -47,8 +64,19 @@ on("[data-retire]", async (form, { slug }) => {
   return describe(answer);
 });
 
+async function loadTake(tool, reviewer) {
+  try {
+    const { answer } = await read(tool);
+    const found = answer.scorecard.find((row) => row.reviewer.slug === reviewer)?.take;
+    for (const name of ["score", "choice", "text"]) take.elements[name].value = found?.[name] ?? "";
+    report(take, found ? `Revision ${found.revision}.` : "No take stands.");
+  } catch (problem) {
+    report(take, problem.message, true);
+  }
+}
+
 function read(slug) {
-  return exchange("GET", `/v1/tools/${slug}${written ? `?min_position=${written}` : ""}`);
+  return exchange("GET", afterWrites(`/v1/tools/${slug}`));
 }
 
 function fill(fields, card) {
@@ -68,8 +96,8 @@ function confirmed({ name, tally: { total } }) {
   return new Promise((answer) => dialog.addEventListener("close", () => answer(dialog.returnValue === "retire"), { once: true }));
 }
 
-function describe({ revision, position }) {
+async function describe({ revision, position }) {
   if (!position) return "Nothing to change.";
-  written = position;
+  await wrote({ position });
   return `Revision ${revision} is in the log at ${position}.`;
 }

@@ -1,7 +1,7 @@
 // Webhooks on the editors' desk: open, test, list deliveries, redeliver.
 
 import { call } from "./api.js";
-import { on, report } from "./desk.js";
+import { makeSure, on, report } from "./desk.js";
 
 const desk = document.querySelector("[data-webhooks]");
 const moment = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "medium" });
@@ -50,7 +50,7 @@ function line(webhook) {
     await list();
   });
   press("remove", async (pressed) => {
-    if (!pressed.dataset.sure) return void sure(pressed);
+    if (!makeSure(pressed, "Remove it for good")) return;
     await call("DELETE", address);
     await list();
   });
@@ -103,15 +103,6 @@ function stateOf({ description, tools, failing_since, disabled_at, reason }) {
 
 function show(secret, url) {
   part(desk, "secret").textContent = `The secret of ${url}, shown this once: ${secret}`;
-}
-
-function sure(pressed) {
-  pressed.dataset.sure = "true";
-  pressed.textContent = "Remove it for good";
-  pressed.addEventListener("blur", () => {
-    delete pressed.dataset.sure;
-    pressed.textContent = "Remove…";
-  }, { once: true });
 }
 
 function copy(template) {

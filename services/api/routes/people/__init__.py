@@ -1,0 +1,1 @@
+"""Routes of people: the reviewers of the panel, and the accounts of editors and reviewers."""
