@@ -110,6 +110,8 @@ async def test_a_retired_reviewer_publishes_nothing_and_their_takes_count(
     after = (await client.get("/v1/tools/quill")).json()
     assert (after["verdict"]["label"], after["verdict"]["inputs"]) == ("Skip", before["verdict"]["inputs"])
     assert after["scorecard"] == before["scorecard"]
+    proof = (await client.get("/v1/tools/quill/verdict/proof")).json()
+    assert [each["reviewer"] for each in proof["inputs"]["takes"]] == ["skeptic"]
     assert [row["reviewer"]["slug"] for row in (await client.get("/v1/tools/pen")).json()["scorecard"]] == [
         "builder"
     ]

@@ -81,7 +81,7 @@ export function afterWrites(address) {
 
 // Replaces every part of the page that has data-fresh by what the server shows now. Forms keep what was typed.
 export async function refresh() {
-  const response = await fetch(afterWrites("/editor"), { headers: { Accept: "text/html" } });
+  const response = await fetch(afterWrites(location.pathname), { headers: { Accept: "text/html" } });
   if (!response.ok) return;
   const now = new DOMParser().parseFromString(await response.text(), "text/html");
   for (const part of document.querySelectorAll("[data-fresh]")) {
