@@ -16,6 +16,7 @@ from domain.shared.log import Position
 from projections.engine.snapshot import ReadModelBehind
 
 WAITERS_MAX = 200
+WAITERS_IN_VAIN_MAX = 300
 WAIT_SECONDS_MAX = 2.0
 _READ_SECONDS_MIN = 0.02  # between two reads
 READ_HEADS_AND_CHECKPOINTS = """
@@ -57,12 +58,14 @@ class CheckpointFollower:
     def __init__(self, pool: Pool[Record]) -> None:
         self._pool = pool
         self._waiters: set[_Waiter] = set()
+        self._in_vain: set[_Waiter] = set()  # for positions that are not in the log
         self._task: asyncio.Task[None] | None = None
 
     async def wait(self, names: Collection[str], wanted: Sequence[Position]) -> None:
         """Return once the read models have folded the wanted positions.
 
-        Raises ReadModelBehind after 2 s, or at once for a position that is not in the log, and TooManyWaiters.
+        Raises ReadModelBehind after 2 s, and TooManyWaiters. A position that is not in the log takes 2 s too, but nothing
+        is read for it: an answer at once would let a client ask all the more often.
         """
         waiter = _Waiter(names, wanted, asyncio.get_running_loop().create_future())
         if len(self._waiters) >= WAITERS_MAX:
@@ -78,6 +81,7 @@ class CheckpointFollower:
             raise ReadModelBehind from None
         finally:
             self._waiters.discard(waiter)
+            self._in_vain.discard(waiter)
 
     async def _follow(self) -> None:
         while waiting := list(self._waiters):
@@ -87,16 +91,18 @@ class CheckpointFollower:
                 for waiter in waiting:
                     _end(waiter, error)
             else:
-                _answer(waiting, {(row["shard"], row["projection"]): row["position"] for row in rows})
+                self._answer(waiting, {(row["shard"], row["projection"]): row["position"] for row in rows})
             await asyncio.sleep(_READ_SECONDS_MIN)
 
-
-def _answer(waiting: Sequence[_Waiter], reached: Reached) -> None:
-    for waiter in waiting:
-        if waiter.is_met_by(reached):
-            _end(waiter)
-        elif not waiter.is_possible(reached):
-            _end(waiter, ReadModelBehind())
+    def _answer(self, waiting: Sequence[_Waiter], reached: Reached) -> None:
+        for waiter in waiting:
+            if waiter.is_met_by(reached):
+                _end(waiter)
+            elif not waiter.is_possible(reached):
+                self._waiters.discard(waiter)
+                self._in_vain.add(waiter)
+                if len(self._in_vain) > WAITERS_IN_VAIN_MAX:
+                    _end(waiter, ReadModelBehind())
 
 
 def _end(waiter: _Waiter, error: Exception | None = None) -> None:

@@ -15,6 +15,7 @@ from services.ingest import strict_json
 from services.ingest.decompression import LINE_BYTES_MAX
 
 _FIELDS = (b'"tool"', b'"choice"', b'"voter"')
+_STEP_BYTES = 16 * 1024  # split into lines at a time
 _STEP_LINES = 256  # decoded in one step when a block holds more than plain votes
 _DECODED_ONE_BY_ONE_MAX = 16  # lines; larger blocks with a bad line among them are halved
 
@@ -55,15 +56,32 @@ def decode(block: bytes, first: int) -> Iterator[DecodedLines]:
     if votes is not None:
         yield DecodedLines(list(range(first, first + len(votes))), votes)
     elif not block.isspace():
-        lines = [
-            (number, line)
-            for number, line in enumerate(block.split(b"\n"), first)
-            if line and not line.isspace()
-        ]
-        for start in range(0, len(lines), _STEP_LINES):
-            decoded = DecodedLines()
-            _decode_halves(decoded, lines[start : start + _STEP_LINES])
-            yield decoded
+        lines: list[tuple[int, bytes]] = []
+        for part in _parts(block):
+            lines += [
+                (n, line) for n, line in enumerate(part.split(b"\n"), first) if line and not line.isspace()
+            ]
+            first += part.count(b"\n")
+            while len(lines) >= _STEP_LINES:
+                yield _decode_step(lines[:_STEP_LINES])
+                del lines[:_STEP_LINES]
+        if lines:
+            yield _decode_step(lines)
+
+
+def _parts(block: bytes) -> Iterator[bytes]:
+    """The block in parts of whole lines."""
+    start = 0
+    while start < len(block):
+        end = block.find(b"\n", start + _STEP_BYTES) + 1 or len(block)
+        yield block[start:end]
+        start = end
+
+
+def _decode_step(lines: Sequence[tuple[int, bytes]]) -> DecodedLines:
+    decoded = DecodedLines()
+    _decode_halves(decoded, lines)
+    return decoded
 
 
 def _decode_halves(decoded: DecodedLines, lines: Sequence[tuple[int, bytes]]) -> None:

@@ -29,7 +29,6 @@ _PIECE_BYTES = 16 * 1024
 _BODY_SECONDS = 10.0
 _ANSWER_SECONDS = 60.0
 _WATCH_SECONDS = 0.25
-_FULL_SHARE = 0.9  # of its connections, to which a saturated process closes idle ones
 _TOO_SLOW = "The body did not arrive within 10 seconds. Nothing was stored."
 _BULK_STALLED = "No more of the body arrived for 10 seconds."
 _CLOSE = (b"connection", b"close")
@@ -49,7 +48,7 @@ class NotRead(Exception):
 
 
 class AdmissionControl:
-    """The limits of one process, and what is in use. ``saturated``: nearly all of its connections are open."""
+    """The limits of one process, and what is in use. ``saturated``: nearly all of its connections are open, and none is idle."""
 
     def __init__(self, connections_max: int, bulk_path: str, proxies: Sequence[Network] = ()) -> None:
         self.connections_max, self.bulk_path, self._proxies = connections_max, bulk_path, proxies
@@ -67,11 +66,13 @@ class AdmissionControl:
         while True:
             await asyncio.sleep(_WATCH_SECONDS)
             opened = open_file_descriptors()
-            self.saturated = opened >= self.connections_max
             self.cancel_overdue(time.perf_counter() - _BODY_SECONDS)
-            if self.saturated:
-                too_many = min(opened, self.connections_max * 2) - int(self.connections_max * _FULL_SHARE)
-                await asyncio.to_thread(close_idle_connections, too_many, frozenset(self.busy), self._proxies)
+            self.saturated = opened >= self.connections_max and not await self._close_idle()
+
+    async def _close_idle(self) -> int:
+        """The number of connections closed, at most a tenth of all."""
+        count = -(-self.connections_max // 10)
+        return await asyncio.to_thread(close_idle_connections, count, frozenset(self.busy), self._proxies)
 
     def cancel_overdue(self, started_before: float) -> None:
         for waiting in (self.receiving, self.sending):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import TypeAlias
@@ -18,6 +19,8 @@ from services.resources import POSTGRES_UNAVAILABLE
 from services.wakeups import Wakeups
 
 _READ_SECONDS_MIN = 0.05  # between two reads, however many announcements arrive
+_OFFERS_MAX = 10  # in one pass of the event loop, so that other requests are answered in between
+_REST_FACTOR = 4  # after a round that took long, for the same reason
 
 States: TypeAlias = Mapping[str, msgspec.Struct]
 ReadStates: TypeAlias = Callable[[dict[str, int]], Awaitable[tuple[States, Freshness]]]
@@ -97,14 +100,18 @@ class Broadcast:
 
     async def _run(self) -> None:
         async for _ in self._wakeups.listen():
+            started = time.perf_counter()
             with suppress(*POSTGRES_UNAVAILABLE):
                 await self._read_and_offer()
-            await asyncio.sleep(_READ_SECONDS_MIN)
+            took = time.perf_counter() - started
+            await asyncio.sleep(max(_READ_SECONDS_MIN, took * _REST_FACTOR))
 
     async def _read_and_offer(self) -> None:
         watched = {slug: tool for subscriber in self._subscribers for slug, tool in subscriber.tools.items()}
         if not watched:
             return
         states, freshness = await self._read(watched)
-        for subscriber in self._subscribers:
+        for number, subscriber in enumerate(list(self._subscribers), 1):
             subscriber.offer(states, freshness)
+            if number % _OFFERS_MAX == 0:
+                await asyncio.sleep(0)

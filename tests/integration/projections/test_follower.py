@@ -44,12 +44,27 @@ async def test_many_waiters_cost_one_read(pool: Log) -> None:
 
 
 @pytest.mark.parametrize("beyond", [Position(Shard(0), 10**17), Position(Shard(9999), 1)])
-async def test_a_position_that_is_not_in_the_log_is_not_waited_for(pool: Log, beyond: Position) -> None:
+async def test_nothing_is_read_for_a_position_that_is_not_in_the_log(
+    pool: Log, monkeypatch: pytest.MonkeyPatch, beyond: Position
+) -> None:
+    monkeypatch.setattr(follower, "WAIT_SECONDS_MAX", 0.3)
+    monkeypatch.setattr(follower, "WAITERS_MAX", 1)
+    counting = Counting(pool)
+    following = CheckpointFollower(cast(Any, counting))
+    in_vain = asyncio.create_task(following.wait([TALLY.name], [beyond]))
+    counting.go.set()
+    with pytest.raises(ReadModelBehind):
+        await in_vain
+    assert counting.reads == 1
+
+
+async def test_waiters_in_vain_are_limited_too(pool: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follower, "WAIT_SECONDS_MAX", 3_600)
+    monkeypatch.setattr(follower, "WAITERS_IN_VAIN_MAX", 0)
     counting = Counting(pool)
     counting.go.set()
     with pytest.raises(ReadModelBehind):
-        await CheckpointFollower(cast(Any, counting)).wait([TALLY.name], [beyond])
-    assert counting.reads == 1
+        await CheckpointFollower(cast(Any, counting)).wait([TALLY.name], [Position(Shard(9999), 1)])
 
 
 async def test_the_number_of_waiters_is_limited(pool: Log, monkeypatch: pytest.MonkeyPatch) -> None:
