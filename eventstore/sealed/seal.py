@@ -35,14 +35,19 @@ class SealPlan(Struct, frozen=True):
 
 
 async def find_due_segments(pool: Pool[Record], store: Store, plan: SealPlan) -> list[Segment]:
-    """The segments to seal now, ordered so that all shards advance together."""
-    heads = await read_heads(pool)
-    shards = {Shard(shard): head for shard, head in heads.items()}
-    segments = [
-        each
-        for shard, head in shards.items()
-        for each in _split(shard, store.last_position(shard), head, plan)
-    ]
+    """The segments to seal now, ordered so that all shards advance together. Raises SegmentError if the log is shorter."""
+    known = [Shard(shard) for shard in await read_heads(pool)]
+    sealed = {
+        shard: store.last_position(shard) for shard in known
+    }  # before the heads: another worker may seal meanwhile
+    shards = {Shard(shard): head for shard, head in (await read_heads(pool)).items()}
+    for shard, last in sealed.items():
+        if last > shards[shard]:
+            raise SegmentError(
+                f"Shard {shard} is sealed up to {last}, and its log ends at {shards[shard]}: the log was restored to an "
+                f"older point. Move {store.folder} away; workers seal it again."
+            )
+    segments = [each for shard, head in shards.items() for each in _split(shard, sealed[shard], head, plan)]
     return sorted(segments, key=lambda segment: (segment.first, segment.shard))
 
 

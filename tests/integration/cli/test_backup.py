@@ -132,6 +132,11 @@ async def test_a_restore_to_an_older_point_forgets_what_came_after(old: Settings
     await done(old, "seal", "--all", SHIPLOG_SEGMENTS=str(segments))
     refused = await command(old, "restore", file)
     assert "The database is not empty" in str(refused.exception)
+    owner = await asyncpg.connect(old.database_url)
+    await owner.execute("UPDATE heads SET position = position - 1 WHERE position > 0")
+    shorter = await command(old, "seal", SHIPLOG_SEGMENTS=str(segments))
+    assert "restored to an older point" in str(shorter.exception)
+    await owner.close()
     await done(old, "restore", file, "--replace", SHIPLOG_SEGMENTS=str(segments))
     assert await read_log(old) == before
     assert [name[:10] for name in names_in(segments)] == [".replaced-"]
