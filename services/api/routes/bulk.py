@@ -13,6 +13,7 @@ from litestar.openapi.spec import OpenAPIMediaType, RequestBody, Schema
 from litestar.openapi.spec.enums import OpenAPIType
 from litestar.openapi.spec.operation import Operation
 
+from domain.shared.plurals import count_of
 from services.api.http.app_state import app_state
 from services.api.http.auth import for_key, key_of
 from services.api.http.problems import HttpRejected, problem_responses
@@ -87,7 +88,7 @@ async def _ingest(request: AnyRequest, encoding: Encoding, ingest: BulkIngest) -
 def _too_many(result: BulkResult) -> str:
     first = result.rejected[0]
     return (
-        f"{result.rejected_total:,} of the {result.received:,} lines read so far are bad, and the rest was not read. "
+        f"{result.rejected_total:,} of the {count_of(result.received, 'line')} read so far are bad, and the rest was not read. "
         f"The first bad one is line {first.line}: {first.detail}"
     )
 
@@ -96,10 +97,8 @@ def _stored(result: BulkResult) -> str:
     match result.received - result.rejected_total:
         case 0:
             return "Nothing was stored."
-        case 1:
-            return "1 good line was stored."
         case good:
-            return f"{good:,} good lines were stored."
+            return f"{count_of(good, 'good line')} {'was' if good == 1 else 'were'} stored."
 
 
 async def _submit_all(request: AnyRequest, encoding: Encoding, ingest: BulkIngest) -> None:

@@ -15,12 +15,15 @@ from litestar.datastructures import CacheControlHeader
 from litestar.openapi.plugins import SwaggerRenderPlugin
 from litestar.static_files import create_static_files_router
 
+from domain.shared.plurals import count_of
 from projections.engine.snapshot import Freshness
 from services.api.http.auth import open_to_all
 from services.api.http.caching import PRIVATE_NO_STORE
 from services.api.http.consistency import headers_of
 from services.api.http.problems import HttpRejected
 from services.api.http.requests import AnyRequest
+from services.api.site.wording import in_words
+from services.api.views.initials import initial_of
 
 Page = Response[str]
 PRIVATE = PRIVATE_NO_STORE["Cache-Control"]
@@ -103,7 +106,14 @@ _templates = Environment(
     lstrip_blocks=True,
 )
 _templates.globals["static"] = _STATIC_PATH
-_templates.filters |= {"percent": _percent, "day": _day, "number": _number}
+_templates.filters |= {
+    "percent": _percent,
+    "day": _day,
+    "number": _number,
+    "count_of": count_of,
+    "in_words": in_words,
+    "initial": initial_of,
+}
 
 
 class OwnSwagger(SwaggerRenderPlugin):
