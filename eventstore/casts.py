@@ -97,13 +97,14 @@ async def append_casts(
     return [results[number] for number in range(len(casts))]
 
 
-def outcomes(appended: Sequence[AppendedBatch]) -> Counter[Outcome]:
-    """The number of casts by outcome."""
-    counts: Counter[Outcome] = Counter(
-        row["outcome"] for each in appended for row in each.met_ballot.values()
-    )
+def outcomes(appended: Sequence[AppendedBatch]) -> tuple[Counter[Outcome], int]:
+    """The number of casts by outcome, and of those how many were counted before: resent, they get the answer of then."""
+    met = Counter((row["outcome"], row["changed"]) for each in appended for row in each.met_ballot.values())
+    counts: Counter[Outcome] = Counter()
+    for (outcome, _), casts in met.items():
+        counts[outcome] += casts
     counts["counted"] += sum(len(each.numbers) - len(each.met_ballot) for each in appended)
-    return counts
+    return counts, met["counted", False]
 
 
 def conflicts(appended: Sequence[AppendedBatch]) -> list[int]:

@@ -15,6 +15,7 @@ from msgspec import Struct
 from domain.events.types import event_types, readable_types
 from domain.events.upcasts import family
 from domain.shared.log import Position, Shard
+from domain.shared.plurals import count_of
 from projections.engine.projection import Projection
 
 READ_CHECKPOINT = "SELECT position FROM checkpoints WHERE shard = $1 AND projection = $2"
@@ -77,7 +78,7 @@ class BlockedByPoison(Struct, frozen=True):
 
     def __str__(self) -> str:
         return (
-            f"{self.projection} is stopped after {self.position}, where it had parked {self.parked:,} events: its fold is "
+            f"{self.projection} is stopped after {self.position}, where it had parked {count_of(self.parked, 'event')}: its fold is "
             "at fault. Release a fix, then migrate or replay it. Other read models are not affected."
         )
 

@@ -74,9 +74,9 @@ class FlipDetails(Struct, frozen=True):
         """The cause in words."""
         match self.flip.event:
             case "TakePublished":
-                return f"{self.reviewer} published a take."
+                return f"The reviewer {self.reviewer} published a take."
             case "TakeWithdrawn":
-                return f"{self.reviewer} withdrew a take."
+                return f"The reviewer {self.reviewer} withdrew a take."
             case "RulebookAdopted":
                 return f"The rulebook {self.rulebook} was adopted."
             case "VoteRetracted":

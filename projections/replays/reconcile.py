@@ -12,6 +12,7 @@ from asyncpg.pool import PoolConnectionProxy
 from msgspec.structs import replace
 
 from domain.shared.log import Shard
+from domain.shared.plurals import count_of
 from projections.engine.advance_lock import lock_advance
 from projections.engine.parked import parked_positions
 from projections.engine.poison import POISON_ERRORS
@@ -29,9 +30,7 @@ async def reconcile(
         if found is None:
             return comparison
         parked += found
-    reason = (
-        f"the live version was incomplete by {parked:,} events; with them folded in, both versions are equal"
-    )
+    reason = f"the live version was incomplete by {count_of(parked, 'event')}; with {'it' if parked == 1 else 'them'} folded in, both versions are equal"
     return replace(comparison, drift=0, rows=[], reason=reason)
 
 

@@ -27,6 +27,7 @@ from services.ingest.ndjson_votes import BadLine, DecodedLines, count_lines, dec
 from services.ingest.yielding import EventLoopYield
 
 REJECTED_LISTED_MAX = 100
+_REJECTED_TOOLS_MAX = 100_000
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 OnCommitted: TypeAlias = Callable[[Shard, "Counter[Outcome]"], None]
@@ -67,6 +68,14 @@ def bad_line(number: int, rejection: Rejected) -> BadLine:
     return BadLine(number, f"urn:shiplog:{rejection.slug}", str(rejection))
 
 
+class BatchCommit(Struct, frozen=True):
+    """Casts by outcome, those counted before, and the indexes of those whose id belongs to another choice."""
+
+    counts: Counter[Outcome]
+    resent: int
+    conflicts: list[int]
+
+
 class BulkCommits:
     """The commits of all bulk ingests of a process: one in flight per shard, and at most ``commits_max`` in all.
 
@@ -87,8 +96,7 @@ class BulkCommits:
         self._shard_locks = [asyncio.Lock() for _ in range(shards + 1)]
         self._heuristics = [FirstVoteHeuristic() for _ in range(shards + 1)]
 
-    async def append(self, shard: Shard, batch: CastBatch) -> tuple[Counter[Outcome], list[int]]:
-        """The number of casts by outcome, and the indexes of those whose id belongs to another choice."""
+    async def append(self, shard: Shard, batch: CastBatch) -> BatchCommit:
         # The shard's lock first: a batch that waits for it takes no slot from other shards.
         with limited_by(Deadline(self._seconds) if self._seconds else None):
             async with (
@@ -98,9 +106,9 @@ class BulkCommits:
                 self._pool.acquire() as conn,
             ):
                 appended = await append_batch(conn, shard, batch, self._heuristics[shard])
-        counts = outcomes(appended)
+        counts, resent = outcomes(appended)
         self._on_committed(shard, counts)
-        return counts, conflicts(appended) if counts["conflict"] else []
+        return BatchCommit(counts, resent, conflicts(appended) if counts["conflict"] else [])
 
 
 class BulkIngest:
@@ -128,7 +136,9 @@ class BulkIngest:
         self._in_flight: dict[int, asyncio.Task[None]] = {}
         self._rejected_max, self._event_loop = rejected_max, EventLoopYield()
         self.lines_read = 0  # blank ones too
+        self.resent = 0  # votes that count as counted, but were stored before
         self.result = BulkResult()
+        self._rejected_tools: dict[str, Rejected] = {}
 
     async def submit(self, block: bytes) -> list[BadLine]:
         """Takes whole lines; returns those rejected since the last call. Raises TooManyBadLines, and what append_batch raises."""
@@ -184,10 +194,20 @@ class BulkIngest:
         return decoded.bad
 
     async def _find_tool(self, slug: str) -> str | Rejected:
+        """Slugs that are not found are looked up once, until ``forget_rejected_tools``."""
+        if slug in self._rejected_tools:
+            return self._rejected_tools[slug]
         try:
             return str(await self._tool_directory.open_for_votes(slug))
         except Rejected as rejection:
+            if len(self._rejected_tools) >= _REJECTED_TOOLS_MAX:
+                self._rejected_tools.clear()
+            self._rejected_tools[slug] = rejection
             return rejection
+
+    def forget_rejected_tools(self) -> None:
+        """Looks them up again, since they may be listed by now."""
+        self._rejected_tools.clear()
 
     def _add(self, decoded: DecodedLines, tools: dict[str, str | Rejected]) -> None:
         """Adds each vote to the batch of its shard. Most of the time of bulk ingest is spent in this loop."""
@@ -250,8 +270,9 @@ class BulkIngest:
         self._in_flight[shard] = asyncio.create_task(self._append(shard, batch, lines))
 
     async def _append(self, shard: Shard, batch: CastBatch, lines: Sequence[int]) -> None:
-        counts, indexes = await self._commits.append(shard, batch)
-        self.result.count(counts)
-        bad = [bad_line(lines[n], IdConflict(id=batch.ids[n])) for n in indexes]
+        commit = await self._commits.append(shard, batch)
+        self.result.count(commit.counts)
+        self.resent += commit.resent
+        bad = [bad_line(lines[n], IdConflict(id=batch.ids[n])) for n in commit.conflicts]
         self.result.reject(bad)
         self._conflicts += bad

@@ -10,6 +10,7 @@ from typing import cast, get_args
 
 from litestar import Response, post
 
+from domain.shared.plurals import count_of
 from services.api.http.admission import BodyStalled
 from services.api.http.app_state import app_state
 from services.api.http.auth import for_key, is_key_valid, key_of
@@ -94,7 +95,7 @@ async def _ingest(request: AnyRequest, encoding: Encoding, ingest: BulkIngest, s
 def _too_many(result: BulkResult) -> str:
     first = result.rejected[0]
     return (
-        f"{result.rejected_total:,} of the {result.received:,} lines read so far are bad, and the rest was not read. "
+        f"{result.rejected_total:,} of the {count_of(result.received, 'line')} read so far are bad, and the rest was not read. "
         f"The first bad one is line {first.line}: {first.detail}"
     )
 
@@ -103,10 +104,8 @@ def _stored(result: BulkResult) -> str:
     match result.stored:
         case 0:
             return "Nothing was stored."
-        case 1:
-            return "1 good line was stored."
         case good:
-            return f"{good:,} good lines were stored."
+            return f"{count_of(good, 'good line')} {'was' if good == 1 else 'were'} stored."
 
 
 async def _submit_all(request: AnyRequest, encoding: Encoding, ingest: BulkIngest, slot: BulkSlot) -> None:

@@ -94,7 +94,8 @@ def _title(details: FlipDetails) -> str:
 
 def _content(details: FlipDetails) -> str:
     flip = details.flip
-    return f"The verdict was {flip.before} and is {flip.after} from log position {flip.order.position} on. {details.sentence}"
+    since = f"{flip.order.recorded_at.day} {flip.order.recorded_at:%B %Y, %H:%M} UTC"
+    return f"The verdict was {flip.before} and is {flip.after} since {since}. {details.sentence} (Log position {flip.order.position}.)"
 
 
 def _id(details: FlipDetails) -> str:

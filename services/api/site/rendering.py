@@ -13,6 +13,7 @@ from litestar import MediaType, Response
 from litestar.datastructures import CacheControlHeader
 from litestar.static_files import create_static_files_router
 
+from domain.shared.plurals import count_of
 from projections.engine.snapshot import Freshness
 from services.api.http.auth import open_to_all
 from services.api.http.caching import PRIVATE_NO_STORE
@@ -20,6 +21,8 @@ from services.api.http.consistency import headers_of
 from services.api.http.problems import HttpRejected
 from services.api.http.public_address import public_address
 from services.api.http.requests import AnyRequest
+from services.api.site.wording import in_words
+from services.api.views.initials import initial_of
 from services.public_address import PublicAddress
 
 Page = Response[str]
@@ -123,4 +126,11 @@ templates = Environment(
 )
 _address: ContextVar[PublicAddress] = ContextVar("public address")
 templates.globals |= {"static": _STATIC_PATH, "prefix": _prefix, "base": _base}
-templates.filters |= {"percent": _percent, "day": _day, "number": _number}
+templates.filters |= {
+    "percent": _percent,
+    "day": _day,
+    "number": _number,
+    "count_of": count_of,
+    "in_words": in_words,
+    "initial": initial_of,
+}

@@ -21,6 +21,7 @@ from projections.panel import PANEL, Reviewer, read_panel
 from projections.scorecard import SCORECARD, ScorecardTake, read_takes
 from projections.tally import TALLY
 from services.api.http.problems import HttpRejected
+from services.api.views.initials import initial_of
 from services.api.views.verdicts import VerdictResponse, present_verdict
 
 # A request for cards waits for these read models only, so that a blocked one elsewhere does not delay it.
@@ -146,7 +147,7 @@ def _card(
     return Card(
         slug=entry.slug,
         name=details.name,
-        initial=details.name[:1].upper(),
+        initial=initial_of(details.name),
         tagline=details.tagline,
         best_for=details.best_for,
         description=details.description,

@@ -14,9 +14,11 @@ import rich_click as click
 import uvloop
 from msgspec import Struct
 
+from domain.shared.plurals import count_of
 from eventstore import ids
 from services.cli.importing.history import History, open_history
-from services.cli.importing.run import ImportEnd, ReportProgress, run
+from services.cli.importing.rejections import RejectedTool, Rejections
+from services.cli.importing.run import ImportEnd, ImportOutcome, Reject, ReportProgress, run
 from services.cli.instance import data_option, instance
 from services.cli.progress import Update, per_second, show_progress
 from services.ingest.ndjson_votes import BadLine
@@ -25,7 +27,11 @@ _SIGNAL_EXIT_STATUS = 128  # plus the number of the signal, as in shells
 
 
 class ImportReport(Struct, frozen=True):
-    """Printed by --json. ``at`` is the time given to lines without an id."""
+    """Printed by --json. ``at`` is the time given to lines without an id.
+
+    ``counted`` includes the votes that were counted before, by an earlier import of the same lines; ``changed`` does not.
+    ``lines`` are those read, blank ones too. ``rejected_tools`` has each unlisted or retired tool once.
+    """
 
     received: int
     counted: int
@@ -33,6 +39,9 @@ class ImportReport(Struct, frozen=True):
     superseded: int
     rejected_total: int
     rejected: list[BadLine]
+    rejected_tools: list[RejectedTool]
+    changed: int
+    lines: int
     seconds: float
     rate: float
     at: str
@@ -86,29 +95,51 @@ def votes(data: Path, file: str, at: int | None, rejected: Path | None, as_json:
     Importing the same file again changes nothing, so an import that was stopped is simply run again.
     Exit status 1 when lines were rejected.
     """
+    rejections = Rejections()
     with open_history(file) as history, _writer(rejected, file) as reject:
         moment = _moment(at, history)
         with instance(data) as settings, show_progress(quiet=as_json) as update:
             started = time.monotonic()
             report = _reporter(history, started, update)
-            result, ended = uvloop.run(run(settings, history, moment, reject, report))
+            outcome = uvloop.run(run(settings, history, moment, _both(rejections.add, reject), report))
             seconds = time.monotonic() - started
-    rate = result.received / seconds
-    imported = ImportReport(
-        **msgspec.structs.asdict(result), seconds=seconds, rate=rate, at=_text(moment), ended=ended
-    )
+    imported = _report(outcome, rejections, seconds, moment)
     click.echo(msgspec.json.encode(imported) if as_json else _summary(imported))
-    _explain(imported, history, as_json)
+    for each in () if as_json else rejections.report():
+        click.echo(each, err=True)
+    _explain(imported, history)
     sys.exit(
         _SIGNAL_EXIT_STATUS + history.stopped_by
         if history.stopped_by
-        else int(ended != "complete" or result.rejected_total > 0)
+        else int(imported.ended != "complete" or imported.rejected_total > 0)
+    )
+
+
+def _both(first: Reject, second: Reject) -> Reject:
+    def reject(bad: Sequence[BadLine]) -> None:
+        first(bad)
+        second(bad)
+
+    return reject
+
+
+def _report(outcome: ImportOutcome, rejections: Rejections, seconds: float, moment: int) -> ImportReport:
+    result = outcome.result
+    return ImportReport(
+        **msgspec.structs.asdict(result),
+        rejected_tools=rejections.tools,
+        changed=result.counted - outcome.resent,
+        lines=outcome.lines,
+        seconds=seconds,
+        rate=result.received / seconds,
+        at=_text(moment),
+        ended=outcome.ended,
     )
 
 
 def _reporter(history: History, started: float, update: Update) -> ReportProgress:
     def report(lines: int) -> None:
-        text = f"{lines:,} votes, {per_second(lines, started):,.0f} a second"
+        text = f"{count_of(lines, 'line')}, {per_second(lines, started):,.0f} a second"
         update(history.read, history.size, text)
 
     return report
@@ -116,11 +147,11 @@ def _reporter(history: History, started: float, update: Update) -> ReportProgres
 
 def _moment(at: int | None, history: History) -> int:
     """The time given to lines without an id, in milliseconds since 1970."""
-    moment = at or history.modified_ms or time.time_ns() // 1_000_000
-    if not 0 < moment <= ids.latest_id_milliseconds():
-        raise click.UsageError(
-            f"{_text(moment)} is in the future. Set --at to the time when these votes were cast."
-        )
+    known = [each for each in (at, history.modified_ms) if each is not None]
+    moment = known[0] if known else time.time_ns() // 1_000_000
+    if not 0 <= moment <= ids.latest_id_milliseconds():
+        when = "in the future" if moment > 0 else "before 1970"
+        raise click.UsageError(f"{_text(moment)} is {when}. Set --at to the time when these votes were cast.")
     if at is None and not history.is_file:
         click.echo(
             f"Lines without an id get the time {_text(moment)}. To import the same input again without changing "
@@ -153,28 +184,27 @@ def _writer(rejected: Path | None, file: str) -> Iterator[Callable[[Sequence[Bad
 
 
 def _summary(imported: ImportReport) -> str:
+    before = imported.counted - imported.changed
+    counts = [f"{imported.changed:,} counted", *([f"{before:,} counted before"] if before else [])]
+    counts += [f"{imported.unchanged:,} unchanged", f"{imported.superseded:,} superseded"]
     return (
-        f"{imported.received:,} lines in {imported.seconds:,.1f} s, {imported.rate:,.0f} a second: "
-        f"{imported.counted:,} counted, {imported.unchanged:,} unchanged, {imported.superseded:,} superseded, "
-        f"{imported.rejected_total:,} rejected"
+        f"{count_of(imported.received, 'line')} in {imported.seconds:,.1f} s, {imported.rate:,.0f} a second: "
+        f"{', '.join(counts)}, {imported.rejected_total:,} rejected"
+        f"{'' if imported.changed else '. Nothing changed.'}"
     )
 
 
-def _explain(imported: ImportReport, history: History, as_json: bool) -> None:
-    """Say on standard error what was rejected, and how to resume."""
-    if not as_json:
-        for bad in imported.rejected:
-            click.echo(f"line {bad.line}: {bad.detail}", err=True)
-        if imported.rejected_total > len(imported.rejected):
-            click.echo("These are the first hundred; --rejected FILE writes all of them.", err=True)
+def _explain(imported: ImportReport, history: History) -> None:
+    """Say on standard error where the import ended early, and how to resume."""
+    read = count_of(imported.lines, "line")
     if imported.ended == "damaged":
         click.echo(
-            f"The compressed data is damaged or cut short after {imported.received:,} lines. Everything before is stored.",
+            f"The compressed data is damaged or cut short after {read}. Everything before is stored.",
             err=True,
         )
     if imported.ended == "stopped":
         exact = "" if history.is_file else f" with --at {imported.at}"
         click.echo(
-            f"Stopped after {imported.received:,} lines; everything before is stored. Import the same input again{exact} to resume.",
+            f"Stopped after {read}; everything before is stored. Import the same input again{exact} to resume.",
             err=True,
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 import rich_click as click
 from msgspec import Struct
 
+from domain.shared.plurals import count_of
 from eventstore.heads import create_heads, extend_events
 from eventstore.migrations import migrate as apply_migrations
 from projections.engine.install import drop_obsolete, install
@@ -49,7 +50,7 @@ def migrate(data: Path, shards: int) -> None:
         click.echo(f"read model {name} is dropped: this version does not have it")
     for name in done.read_models:
         click.echo(f"read model {name} starts from position 0")
-    click.echo(f"up to date, {done.shards} voter shards")
+    click.echo(f"up to date, {count_of(done.shards, 'voter shard')}")
 
 
 async def migrate_database(settings: Settings, shards: int = DEFAULT_SHARDS) -> MigrationReport:

@@ -19,6 +19,7 @@ from asyncpg import Pool, Record
 from msgspec import Struct
 
 from domain.shared.errors import Rejected
+from domain.shared.plurals import count_of
 from eventstore.decisions import Author
 from eventstore.sealed.store import Store
 from projections.engine.projection import Projection
@@ -194,9 +195,13 @@ def _report(replay: Replay) -> ReplayReport:
 
 
 def _summary(report: ReplayReport) -> str:
-    line = f"{report.projection}: {report.events:,} events in {report.seconds:,.1f} s, {report.rate:,.0f} a second"
+    line = f"{report.projection}: {count_of(report.events, 'event')} in {report.seconds:,.1f} s, {report.rate:,.0f} a second"
     if report.equal is None:
         return f"{line}; {report.state}"
-    verdict = "equal to the live version" if report.equal else f"{report.drift:,} rows differ"
+    verdict = (
+        "equal to the live version"
+        if report.equal
+        else f"{count_of(report.drift or 0, 'row')} {'differs' if report.drift == 1 else 'differ'}"
+    )
     rows = "".join(f"\n    {row}" for row in report.rows)
     return f"{line}; digest {report.digest} at {report.position}, {verdict}; {report.state}{rows}"

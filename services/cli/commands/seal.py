@@ -14,6 +14,7 @@ from asyncpg import Pool, Record
 from msgspec import Struct
 from msgspec.structs import replace
 
+from domain.shared.plurals import count_of
 from eventstore.sealed.manifest import Manifest, Segment
 from eventstore.sealed.seal import find_due_segments
 from eventstore.sealed.seal import seal as seal_segment
@@ -87,7 +88,7 @@ def _summary(sealed: SealReport) -> str:
     if not sealed.segments:
         return "Nothing is due."
     return (
-        f"{len(sealed.segments)} segments with {sealed.positions:,} events in {sealed.seconds:,.1f} s, "
+        f"{count_of(len(sealed.segments), 'segment')} with {count_of(sealed.positions, 'event')} in {sealed.seconds:,.1f} s, "
         f"{sealed.rate:,.0f} a second"
     )
 

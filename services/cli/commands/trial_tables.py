@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from domain.rulebooks.rulebook import Rulebook
+from domain.shared.plurals import count_of
 from domain.timeline.trials import ScenarioResult, ToolComparison, Totals, Trial
 from domain.verdicts.verdict import Margin
 
@@ -38,7 +39,7 @@ def print_tables(
     if not console.is_terminal:
         console.width = _WIDTH_WITHOUT_TERMINAL
     against, events = tried[0].against.name, tried[0].trial.events
-    console.print(f"Against {against}, over {events:,} events up to {position}", highlight=False)
+    console.print(f"Against {against}, over {count_of(events, 'event')} up to {position}", highlight=False)
     console.print(_totals(tried), highlight=False)
     rows = list(zip(*(each.trial.tools for each in tried), strict=True))
     chosen = rows if everything else [row for row in rows if any(map(_changes, row))]
@@ -93,7 +94,7 @@ def _cells(each: ToolComparison) -> tuple[str, str, str, str]:
 
 def _margin(margin: Margin) -> str:
     ways = [(margin.votes, "vote"), (margin.takes, "take")]
-    return ", ".join(f"{n:,} {what}{'s' * (n != 1)}" for n, what in ways if n is not None) or "none"
+    return ", ".join(count_of(n, what) for n, what in ways if n is not None) or "none"
 
 
 def _flips(tried: ScenarioResult) -> str:

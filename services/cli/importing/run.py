@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 
 import rich_click as click
 from asyncpg import Pool, Record
+from msgspec import Struct
 
 from domain.shared.log import Shard
 from eventstore.heads import count_shards, extend_events
@@ -43,9 +44,18 @@ class DatabaseLost(click.ClickException):
     exit_code = 2
 
 
+class ImportOutcome(Struct, frozen=True):
+    """``lines`` counts those read, blank ones too; ``resent`` the votes of ``result.counted`` that were stored before."""
+
+    result: BulkResult
+    ended: ImportEnd
+    lines: int
+    resent: int
+
+
 async def run(
     settings: Settings, history: History, moment: int, reject: Reject, report: ReportProgress
-) -> tuple[BulkResult, ImportEnd]:
+) -> ImportOutcome:
     """Import a history until it ends or is stopped. ``moment``: time of lines without an id, in milliseconds since 1970."""
     configure_logs()
     gc.freeze()
@@ -73,7 +83,7 @@ async def run(
         finally:
             ingest.abandon()
             await _wake(settings, moved)
-    return ingest.result, ended
+    return ImportOutcome(ingest.result, ended, ingest.lines_read, ingest.resent)
 
 
 async def _ingest_all(
@@ -91,12 +101,14 @@ async def _ingest_all(
             if ingest.lines_read >= refreshed_at + _REFRESH_LINES:
                 refreshed_at = ingest.lines_read
                 await tool_directory.refresh()
+                ingest.forget_rejected_tools()
                 await extend_events(pool)
             reject(await ingest.submit(block))
             report(ingest.lines_read)
     except CorruptData:
         ended = "damaged"
     await ingest.finish()
+    reject(ingest.take_conflicts())
     return "stopped" if history.stopped_by else ended
 
 

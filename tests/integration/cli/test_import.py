@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +23,12 @@ from uuid_utils.compat import uuid7
 from domain.shared.log import shard_of
 from eventstore.casts import PendingCast, append_casts
 from eventstore.ids import mint
+from eventstore.tool_directory import DirectoryEntry, ToolDirectory
 from services.auth.identity import Identity
 from services.cli.main import shiplog
 from services.cli.sample.load import load_sample
 from services.embedded.postgres import Postgres
+from services.ingest.bulk import BulkCommits, BulkIngest
 from services.ingest.decompression import zstd
 from services.resources import open_pool
 from services.settings import Settings
@@ -262,6 +265,81 @@ async def test_an_import_that_was_killed_and_run_again_equals_one_run(
     assert await target.log.fetchval(GAPLESS)
 
 
+async def test_unlisted_tools_are_told_once_each_with_a_count_and_a_line(target: ImportTarget) -> None:
+    lines = [line(n, tool=("gone", "uv", "lost", "gone")[n % 4]) for n in range(4_000)] + ["{broken"]
+    path = target.file(["", *lines])
+    ended = await target.run("votes", path)
+    told = [each for each in ended.err.splitlines() if each.startswith(("1", "2", "line"))]
+    assert told == [
+        "2,000 lines, the first is 2: There is no tool 'gone'. Check the slug.",
+        "1,000 lines, the first is 4: There is no tool 'lost'. Check the slug.",
+        told[2],
+    ]
+    assert told[2].startswith("line 4002: ")
+    assert "first hundred" not in ended.err
+    answer = await target.imported("votes", path)
+    assert [(each["line"], each["lines"]) for each in answer["rejected_tools"]] == [(2, 2_000), (4, 1_000)]
+    assert (answer["rejected_total"], len(answer["rejected"]), answer["lines"]) == (3_001, 100, 4_002)
+
+
+async def test_an_unlisted_tool_is_looked_up_once(target: ImportTarget) -> None:
+    asked = Counter[str]()
+
+    class CountingTools(ToolDirectory):
+        async def find(self, slug: str) -> DirectoryEntry:
+            asked[slug] += 1
+            return await super().find(slug)
+
+    tools = CountingTools(target.log)
+    commits = BulkCommits(target.log, 3, 1, lambda *_: None)
+    identity = Identity(target.settings, target.log)
+    ingest = BulkIngest(commits, tools, identity, source="test", group=100)
+    for n in range(20):
+        await ingest.submit((line(n, tool="gone") + "\n" + line(n, tool="uv") + "\n").encode())
+    assert asked["gone"] == 1
+    assert (await ingest.finish()).rejected_total == 20
+
+
+async def test_a_second_import_says_that_nothing_changed(target: ImportTarget) -> None:
+    path = target.file([*with_ids(30), line("without an id")])
+    assert ": 31 counted, 0 unchanged, 0 superseded, 0 rejected\n" in (await target.run("votes", path)).out
+    again = await target.run("votes", path)
+    assert ": 0 counted, 31 counted before, " in again.out
+    assert again.out.endswith(" Nothing changed.\n")
+    answer = await target.imported("votes", path)
+    assert (answer["changed"], answer["counted"]) == (0, 31)
+    more = await target.imported(
+        "votes", target.file([*path.read_text().splitlines(), line("new", id=str(uuid7()))])
+    )
+    assert (more["changed"], more["counted"]) == (1, 32)
+
+
+async def test_an_id_that_another_vote_has_is_a_rejected_line(target: ImportTarget) -> None:
+    sent, rejected = str(uuid7()), target.folder / "rejected.ndjson"
+    lines = [line(1, id=sent), line(1, "skip", id=sent), line(2, id=sent), line(1, id=sent)]
+    answer = await target.imported("votes", target.file(lines), "--rejected", rejected)
+    assert [each["line"] for each in answer["rejected"]] == [2, 3]
+    assert {json.loads(each)["line"] for each in rejected.read_text().splitlines()} == {2, 3}
+    assert (answer["counted"], answer["changed"], await target.stored()) == (2, 1, 1)
+
+
+async def test_blank_lines_count_where_an_import_ended(target: ImportTarget) -> None:
+    path = target.file([])
+    path.write_bytes(gzip.compress("\n\n".join(with_ids(2_000)).encode())[:-3_000])
+    ended = await target.run("votes", path, "--json")
+    answer = json.loads(ended.out)
+    assert answer["lines"] >= 2 * answer["received"] - 1 > 0
+    assert f"cut short after {answer['lines']:,} lines" in ended.err
+
+
+async def test_a_file_of_1970_keeps_its_time(target: ImportTarget) -> None:
+    path = target.file([line(1)])
+    os.utime(path, (0, 0))
+    assert (await target.imported("votes", path))["at"] == "1970-01-01T00:00:00.000Z"
+    epoch = await target.imported("votes", target.file([line(2)]), "--at", "1970-01-01T00:00:00Z")
+    assert epoch["at"] == "1970-01-01T00:00:00.000Z"
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_a_signal_stops_an_import_cleanly(target: ImportTarget, number: signal.Signals) -> None:
     """It is waiting for input, commits what it has read and reports how much that is."""
@@ -297,9 +375,10 @@ async def test_the_readable_part_of_a_truncated_file_is_stored(target: ImportTar
         ["votes", "FILE", "--at", "yesterday"],
         ["votes", "FILE", "--at", "2020-01-01T00:00:00"],
         ["votes", "FILE", "--at", "2999-01-01T00:00:00Z"],
+        ["votes", "FILE", "--at", "1969-12-31T00:00:00Z"],
         ["votes", "FILE", "--rejected", "FILE"],
     ],
-    ids=["no file", "nothing", "no time", "no zone", "the future", "overwriting"],
+    ids=["no file", "nothing", "no time", "no zone", "the future", "before 1970", "overwriting"],
 )
 async def test_wrong_usage_is_refused(target: ImportTarget, arguments: list[str]) -> None:
     path = str(target.file(with_ids(1)))

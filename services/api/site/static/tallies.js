@@ -79,6 +79,7 @@ function fill(root, tally) {
   write("share", percent(tally.share));
   write("total", tally.total.toLocaleString("en"));
   write("noun", tally.total === 1 ? "vote" : "votes");
+  write("verb", tally.total === 1 ? "says" : "say");
   write("ship", tally.ship.toLocaleString("en"));
   write("skip", tally.skip.toLocaleString("en"));
   write("interval", `${percent(low)} to ${percent(high)}`);
@@ -97,11 +98,16 @@ function announce(tally) {
   if (!quiet) speak();
 }
 
+function spoken({ ship, skip, total, share }) {
+  const say = total === 1 ? "says" : "say";
+  return `${ship.toLocaleString("en")} ship, ${skip.toLocaleString("en")} skip, ${percent(share)} of ${total.toLocaleString("en")} ${total === 1 ? "vote" : "votes"} ${say} ship`;
+}
+
 function speak() {
   quiet = pending !== null;
   if (!pending) return;
   const name = document.querySelector(`[data-tally="${pending.tool}"]`).dataset.name;
-  const words = pending.total ? `${pending.ship} ship, ${pending.skip} skip, ${percent(pending.share)} say ship` : "no community votes";
+  const words = pending.total ? spoken(pending) : "no community votes";
   document.querySelector("[data-announce]").textContent = `${name}: ${words}.`;
   pending = null;
   setTimeout(speak, 4000);
