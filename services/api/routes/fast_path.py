@@ -25,6 +25,7 @@ from services.api.http.app_state import AppState
 from services.api.http.auth import is_foreign
 from services.api.http.metrics import RouteMetrics
 from services.api.http.problems import Answer, HttpRejected, messages, problem_of
+from services.api.http.request_framing import is_host
 from services.api.routes.votes import PATH, answer_to
 from services.auth.identity import VISITOR_COOKIE
 
@@ -135,7 +136,11 @@ class VoteFastPath:
 _OVERLOADED = messages(problem_of(Overloaded()))
 _VISITOR = VISITOR_COOKIE.encode()
 _ORIGIN_HEADERS = (b"origin", b"host", b"sec-fetch-site")
-_HEADERS = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
+_HEADERS = (
+    (b"content-type", b"application/json"),
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+)
 _decoder = msgspec.json.Decoder(PlainVote)
 
 
@@ -145,7 +150,7 @@ def _plain_headers(sent: Any) -> dict[bytes, bytes] | None:
     plain = (
         len(headers) == len(sent)
         and headers.get(b"content-type") == b"application/json"
-        and b"host" in headers
+        and is_host(headers.get(b"host", b""))
         and _is_short(headers.get(b"content-length", b""))
         and b"transfer-encoding" not in headers
         and b"content-encoding" not in headers

@@ -9,7 +9,7 @@ from litestar import Response, get, post
 from litestar.params import FromPath, JSONBody
 from msgspec import Meta, Struct
 
-from domain.shared.types import Line
+from domain.shared.types import Identifier, Line
 from projections.engine.parked import count_parked
 from projections.engine.registry import PROJECTIONS
 from projections.replays import cut_over
@@ -33,7 +33,7 @@ class ReplayRequest(Struct, frozen=True, forbid_unknown_fields=True):
     ``source``: where the sealed part of the log is read from.
     """
 
-    projection: Annotated[str, Meta(pattern=r"^[a-z_]+\Z", max_length=60)]
+    projection: Identifier
     hold: bool = False
     source: Source = "postgres"
 

@@ -1,32 +1,28 @@
-"""Rendering: templates, the headers of every page, static files, and the page of the OpenAPI document."""
+"""Rendering: templates, the headers of every page, and the page of the OpenAPI document."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from litestar import MediaType, Request, Response
-from litestar.datastructures import CacheControlHeader
 from litestar.openapi.plugins import SwaggerRenderPlugin
-from litestar.static_files import create_static_files_router
 
 from projections.engine.snapshot import Freshness
-from services.api.http.auth import open_to_all
 from services.api.http.caching import PRIVATE_NO_STORE
 from services.api.http.consistency import headers_of
 from services.api.http.problems import HttpRejected
 from services.api.http.requests import AnyRequest
+from services.api.site.assets import STATIC_PATH
 
 Page = Response[str]
 PRIVATE = PRIVATE_NO_STORE["Cache-Control"]
 
 _SITE = Path(__file__).parent
-_STATIC = _SITE / "static"
 
 # Pages load only our own files, and no inline script or style.
 CONTENT_SECURITY_POLICY = (
@@ -77,24 +73,6 @@ def _number(count: int) -> str:
     return f"{count:,}"
 
 
-def _digest_of(directory: Path) -> str:
-    """A digest of all files below, as part of their address, so that the content of an address never changes."""
-    digest = sha256()
-    for file in sorted(path for path in directory.rglob("*") if path.is_file()):
-        digest.update(file.relative_to(directory).as_posix().encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()[:12]
-
-
-_STATIC_PATH = f"/static/{_digest_of(_STATIC)}"
-
-STATIC = create_static_files_router(
-    path=_STATIC_PATH,
-    directories=[_STATIC],
-    guards=[open_to_all],
-    include_in_schema=False,
-    cache_control=CacheControlHeader(public=True, max_age=31_536_000, immutable=True),
-)
-
 _templates = Environment(
     loader=FileSystemLoader(_SITE / "templates"),
     autoescape=True,
@@ -102,7 +80,7 @@ _templates = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_templates.globals["static"] = _STATIC_PATH
+_templates.globals["static"] = STATIC_PATH
 _templates.filters |= {"percent": _percent, "day": _day, "number": _number}
 
 
@@ -114,8 +92,8 @@ class OwnSwagger(SwaggerRenderPlugin):
 
 
 OPENAPI_RENDER = OwnSwagger(
-    js_url=f"{_STATIC_PATH}/vendor/swagger-ui-bundle.js",
-    css_url=f"{_STATIC_PATH}/vendor/swagger-ui.css",
-    standalone_preset_js_url=f"{_STATIC_PATH}/vendor/swagger-ui-bundle.js",
-    favicon=f'<link rel="icon" type="image/svg+xml" href="{_STATIC_PATH}/favicon.svg">',
+    js_url=f"{STATIC_PATH}/vendor/swagger-ui-bundle.js",
+    css_url=f"{STATIC_PATH}/vendor/swagger-ui.css",
+    standalone_preset_js_url=f"{STATIC_PATH}/vendor/swagger-ui-bundle.js",
+    favicon=f'<link rel="icon" type="image/svg+xml" href="{STATIC_PATH}/favicon.svg">',
 )
