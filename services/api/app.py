@@ -15,6 +15,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.types import ControllerRouterHandler
 
 from services.api.http.admission import AdmissionControl, bound_requests, limit_in_flight
+from services.api.http.answer_headers import complete_headers
 from services.api.http.app_state import set_app_state
 from services.api.http.conditional import answer_conditionally
 from services.api.http.metrics import http_metrics
@@ -156,7 +157,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
         logging_config=None,
     )
     framework = limit_in_flight(reject_malformed(answer_conditionally(app.asgi_handler)), admission)
-    app.asgi_handler = bound_requests(framework, admission)
+    app.asgi_handler = bound_requests(complete_headers(framework, app), admission)
     return app
 
 
