@@ -35,6 +35,16 @@ class TooManyBadLines(Exception):
     """More lines were rejected than the limit allows. The votes read so far are stored by ``finish``."""
 
 
+def describe_stored(lines: int) -> str:
+    match lines:
+        case 0:
+            return "Nothing was stored."
+        case 1:
+            return "1 good line was stored."
+        case _:
+            return f"{lines:,} good lines were stored."
+
+
 class BulkResult(Struct):
     """Counts of lines by outcome, blank ones left out. ``rejected`` lists the first hundred, ``rejected_total`` counts all."""
 
@@ -48,6 +58,10 @@ class BulkResult(Struct):
     def reject(self, bad: Sequence[BadLine]) -> None:
         self.rejected_total += len(bad)
         self.rejected += bad[: REJECTED_LISTED_MAX - len(self.rejected)]
+
+    @property
+    def stored(self) -> str:
+        return describe_stored(self.received - self.rejected_total)
 
     def count(self, counts: Counter[Outcome]) -> None:
         self.counted += counts["counted"]

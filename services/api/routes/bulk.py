@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from typing import cast, get_args
 
 from litestar import Response, post
+from litestar.exceptions import HTTPException
 from litestar.openapi.spec import OpenAPIMediaType, RequestBody, Schema
 from litestar.openapi.spec.enums import OpenAPIType
 from litestar.openapi.spec.operation import Operation
 
 from services.api.http.app_state import app_state
 from services.api.http.auth import for_key, key_of
-from services.api.http.problems import HttpRejected, problem_responses
+from services.api.http.problems import HttpRejected, problem_of, problem_responses
 from services.api.http.rate_limits import admit_key
 from services.api.http.requests import AnyRequest
 from services.ingest.bulk import BulkIngest, BulkResult, TooManyBadLines
@@ -79,9 +80,15 @@ async def _ingest(request: AnyRequest, encoding: Encoding, ingest: BulkIngest) -
         status, slug, cause = 413, "too-large", "The body is larger than 64 MiB when decompressed."
     except TooManyBadLines:
         status, slug, cause = 400, "too-many-bad-lines", _too_many(ingest.result)
+    except (HttpRejected, HTTPException) as error:  # the rest of the body did not arrive
+        rejected = problem_of(error)
+        if rejected.status not in (400, 408, 413):
+            raise
+        detail = f"{rejected.detail} {(await ingest.finish()).stored}"
+        raise HttpRejected(rejected.status, rejected.slug, detail, rejected.headers) from None
     else:
         return await ingest.finish()
-    raise HttpRejected(status, slug, f"{cause} {_stored(await ingest.finish())} {_ADVICE[slug]}")
+    raise HttpRejected(status, slug, f"{cause} {(await ingest.finish()).stored} {_ADVICE[slug]}")
 
 
 def _too_many(result: BulkResult) -> str:
@@ -90,16 +97,6 @@ def _too_many(result: BulkResult) -> str:
         f"{result.rejected_total:,} of the {result.received:,} lines read so far are bad, and the rest was not read. "
         f"The first bad one is line {first.line}: {first.detail}"
     )
-
-
-def _stored(result: BulkResult) -> str:
-    match result.received - result.rejected_total:
-        case 0:
-            return "Nothing was stored."
-        case 1:
-            return "1 good line was stored."
-        case good:
-            return f"{good:,} good lines were stored."
 
 
 async def _submit_all(request: AnyRequest, encoding: Encoding, ingest: BulkIngest) -> None:

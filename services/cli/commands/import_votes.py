@@ -19,6 +19,7 @@ from services.cli.importing.history import History, open_history
 from services.cli.importing.run import ImportEnd, ReportProgress, run
 from services.cli.instance import data_option, instance
 from services.cli.progress import Update, per_second, show_progress
+from services.ingest.bulk import describe_stored
 from services.ingest.ndjson_votes import BadLine
 
 _SIGNAL_EXIT_STATUS = 128  # plus the number of the signal, as in shells
@@ -116,8 +117,11 @@ def _reporter(history: History, started: float, update: Update) -> ReportProgres
 
 def _moment(at: int | None, history: History) -> int:
     """The time given to lines without an id, in milliseconds since 1970."""
-    moment = at or history.modified_ms or time.time_ns() // 1_000_000
-    if not 0 < moment <= ids.latest_id_milliseconds():
+    given = at if at is not None else history.modified_ms
+    moment = given if given is not None else time.time_ns() // 1_000_000
+    if moment < 0:
+        raise click.UsageError(f"{_text(moment)} is before 1970, where ids begin. Set --at to a later time.")
+    if moment > ids.latest_id_milliseconds():
         raise click.UsageError(
             f"{_text(moment)} is in the future. Set --at to the time when these votes were cast."
         )
@@ -167,14 +171,15 @@ def _explain(imported: ImportReport, history: History, as_json: bool) -> None:
             click.echo(f"line {bad.line}: {bad.detail}", err=True)
         if imported.rejected_total > len(imported.rejected):
             click.echo("These are the first hundred; --rejected FILE writes all of them.", err=True)
+    stored = describe_stored(imported.received - imported.rejected_total)
     if imported.ended == "damaged":
         click.echo(
-            f"The compressed data is damaged or cut short after {imported.received:,} lines. Everything before is stored.",
+            f"The compressed data is damaged or cut short after {imported.received:,} lines. {stored}",
             err=True,
         )
     if imported.ended == "stopped":
         exact = "" if history.is_file else f" with --at {imported.at}"
         click.echo(
-            f"Stopped after {imported.received:,} lines; everything before is stored. Import the same input again{exact} to resume.",
+            f"Stopped after {imported.received:,} lines. {stored} Import the same input again{exact} to resume.",
             err=True,
         )
