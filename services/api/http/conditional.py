@@ -61,16 +61,16 @@ class _ConditionalAnswer:
     async def _represent(self, start: Any, message: Any) -> tuple[Any, Any]:
         """The answer in the encoding that the client accepts, or 304, or 406 if it accepts none."""
         headers, body = list(start["headers"]), message.get("body", b"")
-        encoding: Encoding | None = "identity"
-        if _may_be_compressed(headers):
-            headers = _with_vary(headers)
-            encoding = self._encoding(len(body))
+        compressible = _may_be_compressed(headers)
+        encoding = self._encoding(len(body)) if compressible else "identity"
         if encoding is None:
             return messages(
                 HttpRejected(406, "not-acceptable", "Accept-Encoding: accept gzip, zstd or identity.")
             )
         digest = blake2b(body, digest_size=12).hexdigest().encode()
         headers, tag = _with_etag(headers, digest, encoding)
+        if compressible:
+            headers = _with_vary(headers)
         if self._is_known(tag):
             kept = [each for each in headers if each[0] not in (b"content-length", b"content-type")]
             return {**start, "status": 304, "headers": kept}, {**message, "body": b""}
