@@ -246,6 +246,22 @@ async def test_no_value_of_a_header_is_an_error_of_the_server(stage: Stage, name
         await check_header(visitor, [(name.encode(), VALUES[2])] * 2, REQUESTS)
 
 
+@pytest.mark.parametrize(
+    "name", ["Content-Type", "Content-Encoding", "Content-Length", "Transfer-Encoding", "Expect"]
+)
+async def test_no_value_of_a_header_of_a_bulk_request_is_an_error_of_the_server(
+    stage: Stage, name: str
+) -> None:
+    async with new_visitor(stage.client) as visitor:
+        visitor.headers.update(stage.vote_key)
+        for value in VALUES:
+            sent = [(name.encode(), value)]
+            if name != "Content-Type":
+                sent.append((b"Content-Type", b"application/x-ndjson"))
+            answer = await visitor.post("/v1/votes/bulk", headers=sent, content=b"nonsense")
+            assert answer.status_code < 500, (value, answer.text)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", HEADERS)
 async def test_no_value_of_a_header_is_an_error_on_any_route(stage: Stage, name: str) -> None:
