@@ -35,7 +35,7 @@ PATTERN_REQUIREMENTS = {
     DIGEST_OR_SLUG: "a name in lower-case letters, digits and hyphens, or a digest: sha256: and 64 hexadecimal digits",
     _IDENTIFIER: "lower-case letters and underscores",
     _LINE: "one line, without control characters",
-    _TEXT: "text without control characters other than tabs and line breaks",
+    _TEXT: "text without control characters other than tabs and line breaks (\\n)",
     _NAME: "one line, without control characters, with at least one visible character",
     _URL: "an address that begins with https:// or http://, without spaces, quotes, <, > or backslashes",
 }
