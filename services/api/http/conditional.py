@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from hashlib import blake2b
 from typing import Any
 
@@ -32,7 +33,7 @@ def answer_conditionally(app: ASGIApp) -> ASGIApp:
             return
         answer = _ConditionalAnswer(scope, send, bodies, bodiless=scope["method"] == "HEAD")
         scope["method"] = "GET"
-        await app(scope, receive, answer.send)
+        await app(scope, answer.receive_end if answer.bodiless else receive, answer.send)
 
     return asgi
 
@@ -41,8 +42,14 @@ class _ConditionalAnswer:
     """One answer, whose start is delayed until its body is known."""
 
     def __init__(self, scope: HTTPScope, send: Send, bodies: CompressedBodies, *, bodiless: bool) -> None:
-        self._scope, self._send, self._bodies, self._bodiless = scope, send, bodies, bodiless
+        self._scope, self._send, self._bodies, self.bodiless = scope, send, bodies, bodiless
         self._start: Any = None
+        self._ended = asyncio.Event()
+
+    async def receive_end(self) -> Any:
+        """Ends the stream behind a HEAD once its headers are sent, as if the client had left."""
+        await self._ended.wait()
+        return {"type": "http.disconnect"}
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -54,9 +61,12 @@ class _ConditionalAnswer:
             if start["status"] == 200 and not body.get("more_body", False):
                 start, body = await self._represent(start, body)
             await self._send(start)
-        if self._bodiless:
-            body = {**body, "body": b""}
-        await self._send(body)
+        if not self.bodiless:
+            await self._send(body)
+        elif not self._ended.is_set():
+            self._ended.set()
+            body = {**body, "body": b"", "more_body": False}
+            await self._send(body)
 
     async def _represent(self, start: Any, message: Any) -> tuple[Any, Any]:
         """The answer in the encoding that the client accepts, or 304, or 406 if it accepts none."""

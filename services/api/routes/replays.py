@@ -156,7 +156,7 @@ async def show_drift(request: AnyRequest) -> Response[Drift]:
     """The results of the continuous recount, by read model and shard."""
     pool = app_state(request).pool
     drift = present_drift(await read_recounts(pool), await count_parked(pool))
-    return Response(drift, headers=NO_STORE)
+    return Response(drift)
 
 
 async def _answer(request: AnyRequest, id: UUID) -> Response[ReplayResponse]:
