@@ -11,18 +11,21 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from litestar import Litestar, Response
+from litestar.exceptions import ValidationException
 from litestar.openapi.spec import License
 from litestar.types import ControllerRouterHandler
 
 from services.api.http.admission import AdmissionControl, bound_requests, limit_in_flight
 from services.api.http.allowed_methods import AllowedMethods
+from services.api.http.answer_headers import complete_headers
 from services.api.http.app_state import set_app_state
 from services.api.http.caching import NOSNIFF
 from services.api.http.conditional import answer_conditionally
 from services.api.http.metrics import http_metrics
-from services.api.http.problems import HttpRejected, problem_of, render
+from services.api.http.parameters import check_query, explain_invalid
+from services.api.http.problems import problem_of, render
 from services.api.http.public_address import LocatedRequests
-from services.api.http.request_framing import reject_ambiguous
+from services.api.http.request_framing import reject_malformed
 from services.api.http.requests import AnyRequest
 from services.api.http.shutdown import STOP_SIGNALS, Shutdown
 from services.api.openapi.document import DocumentConfig, RouteCollector
@@ -49,12 +52,13 @@ from services.api.routes import (
 )
 from services.api.routes.fast_path import VoteFastPath
 from services.api.routes.people import accounts, reviewers
+from services.api.site.assets import static_file
 from services.api.site.desk import DESK_PAGES
 from services.api.site.lab import LAB_PAGES
 from services.api.site.list_pages import LIST_PAGES
 from services.api.site.pages import PAGES
 from services.api.site.reference import DocumentJson, ReferencePage, schema_router
-from services.api.site.rendering import STATIC, render_problem_page
+from services.api.site.rendering import render_problem_page
 from services.api.startup import open_app_state
 from services.logs import configure_logs
 from services.settings import Settings, from_environment
@@ -139,7 +143,7 @@ ROUTES: list[ControllerRouterHandler] = [
     *PAGES,
     *DESK_PAGES,
     *LAB_PAGES,
-    STATIC,
+    static_file,
 ]
 
 DESCRIPTION = """Ship or skip? Votes, takes and bookmarks on tools, and the verdicts folded from them.
@@ -149,7 +153,6 @@ A log position is written `shard.position`. Answers built from read models carry
 events are missing in the answer, because a read model could not fold them."""
 
 _BODY_BYTES_MAX = 64 * 1024
-_PARAMETERS_MAX = 50
 
 
 def create_app(settings: Settings | None = None, *, stop_signals: Sequence[signal.Signals] = ()) -> Litestar:
@@ -165,7 +168,7 @@ def create_app(settings: Settings | None = None, *, stop_signals: Sequence[signa
         middleware=[http_metrics.middleware],
         exception_handlers={Exception: _answer_problem},
         response_headers=NOSNIFF,
-        before_request=_reject_repeated_parameters,
+        before_request=check_query,
         plugins=[collector, AllowedMethods()],
         openapi_config=DocumentConfig(
             title="Shiplog",
@@ -181,8 +184,8 @@ def create_app(settings: Settings | None = None, *, stop_signals: Sequence[signa
         # problems.py answers and logs each error, once.
         logging_config=None,
     )
-    framework = limit_in_flight(reject_ambiguous(answer_conditionally(app.asgi_handler)), admission)
-    app.asgi_handler = shutdown.track(bound_requests(framework, admission))
+    framework = limit_in_flight(reject_malformed(answer_conditionally(app.asgi_handler)), admission)
+    app.asgi_handler = shutdown.track(bound_requests(complete_headers(framework, app), admission))
     return app
 
 
@@ -218,21 +221,10 @@ async def _lifespan(
                 app.asgi_handler = router
 
 
-async def _reject_repeated_parameters(request: AnyRequest) -> None:
-    names = [name for name, _ in request.query_params.multi_items()]
-    if len(names) > _PARAMETERS_MAX:
-        raise HttpRejected(
-            400, "invalid", f"There are {len(names)} query parameters; at most {_PARAMETERS_MAX} are allowed."
-        )
-    repeated = {name for name in names if names.count(name) > 1}
-    if repeated:
-        raise HttpRejected(
-            400, "invalid", f"The query parameter {min(repeated)[:60]!r} is given more than once."
-        )
-
-
 def _answer_problem(request: AnyRequest, error: Exception) -> Response[bytes] | Response[str]:
     """Problem details under /v1 and for programs; a page for browsers elsewhere."""
-    rejected = problem_of(error)
+    rejected = (
+        explain_invalid(request, error) if isinstance(error, ValidationException) else problem_of(error)
+    )
     for_people = "text/html" in request.headers.get("accept", "") and not request.url.path.startswith("/v1/")
     return render_problem_page(request, rejected) if for_people else render(rejected)

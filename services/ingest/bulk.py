@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from domain.shared.errors import Rejected
 from domain.shared.log import Shard, shard_of
+from domain.shared.plurals import count_of
 from domain.voting.identifiers import ID_REQUIREMENT, VOTER_REQUIREMENT, valid_voter
 from domain.voting.votes import IdConflict, Outcome
 from eventstore import ids
@@ -37,6 +38,12 @@ LineId: TypeAlias = Callable[[int, UUID], UUID]
 
 class TooManyBadLines(Exception):
     """More lines were rejected than the limit allows. The votes read so far are stored by ``finish``."""
+
+
+def describe_stored(lines: int) -> str:
+    if lines == 0:
+        return "Nothing was stored."
+    return f"{count_of(lines, 'good line')} {'was' if lines == 1 else 'were'} stored."
 
 
 class BulkResult(Struct):

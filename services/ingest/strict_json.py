@@ -7,7 +7,13 @@ from typing import TypeVar
 
 import msgspec
 
+from domain.shared.requirements import find_mistake
+
 D = TypeVar("D")
+# Both are text that Python's decoder accepts.
+_NOT_STORABLE = (
+    "This is not JSON: NaN, Infinity and half of a surrogate pair (\\ud800 to \\udfff) are not allowed."
+)
 
 
 class Malformed(ValueError):
@@ -21,14 +27,22 @@ def decode(body: bytes, decoder: msgspec.json.Decoder[D]) -> D:
         return decoder.decode(body)
     except Malformed:
         raise
-    except msgspec.DecodeError as error:
-        raise Malformed(f"{error}.") from None
+    except msgspec.ValidationError as error:
+        raise Malformed(str(find_mistake(error, decoder.type))) from None
+    except msgspec.DecodeError:
+        raise Malformed(_NOT_STORABLE) from None
     except UnicodeDecodeError:
         raise Malformed("This is not UTF-8.") from None
     except RecursionError:
         raise Malformed("This is nested too deeply.") from None
-    except ValueError as error:
-        raise Malformed(f"This is not JSON: {error}.") from None
+    except json.JSONDecodeError as error:
+        raise Malformed(_not_json(error)) from None
+
+
+def _not_json(error: json.JSONDecodeError) -> str:
+    if not error.doc.strip():
+        return "This is empty. Send JSON."
+    return f"This is not JSON. The mistake is at line {error.lineno}, column {error.colno}."
 
 
 def _reject_repeated(pairs: list[tuple[str, object]]) -> None:

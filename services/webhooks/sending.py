@@ -37,6 +37,7 @@ TOTAL_SECONDS = 10.0
 BODY_SECONDS = 1.0  # to read the body; the status is known by then
 BODY_BYTES_MAX = 1_024
 _ADDRESSES_MAX = 3
+_REASON_CHARS_MAX = 200
 _log = structlog.get_logger()
 
 
@@ -78,10 +79,10 @@ class Sender(Struct, frozen=True):
         except (InvalidEndpoint, WrongKey) as refused:
             return AttemptResult(error=str(refused))
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
-            return AttemptResult(error=f"{type(error).__name__}: {_readable(str(error))[:200]}")
-        except Exception as error:  # noqa: BLE001 - no receiver may stop the worker
+            return AttemptResult(error=_connection_error(error))
+        except Exception:  # noqa: BLE001 - no receiver may stop the worker
             _log.exception("unexpected error while sending a webhook", delivery=message.message_id)
-            return AttemptResult(error=f"{type(error).__name__}: see the worker's log")
+            return AttemptResult(error="an unexpected error, which is in the worker's log")
 
     def _client(self) -> httpx2.AsyncClient:
         timeout = httpx2.Timeout(self.timeout, connect=CONNECT_SECONDS)
@@ -147,6 +148,13 @@ def _request(
     return client.build_request(
         "POST", url, headers={**headers, "host": endpoint.authority}, content=body, extensions=named
     )
+
+
+def _connection_error(error: Exception) -> str:
+    if isinstance(error, httpx2.TimeoutException):
+        return "no answer in time"
+    reason = _readable(str(error))[:_REASON_CHARS_MAX]
+    return f"the connection failed: {reason}" if reason else "the connection failed"
 
 
 async def _answer_of(response: httpx2.Response) -> AttemptResult:

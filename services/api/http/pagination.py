@@ -11,17 +11,16 @@ import msgspec
 from litestar.params import PathParameter, QueryParameter
 from msgspec import Struct
 
-from domain.shared.types import END
+from domain.shared.types import SLUG
 from services.api.http.problems import HttpRejected
 from services.api.http.public_address import public_address
 from services.api.http.requests import AnyRequest
 
 T = TypeVar("T")
-SLUG_PATTERN = rf"^[a-z0-9]+(-[a-z0-9]+)*{END}"
 SLUGS_MAX = 100
 
 # For paths and queries, where the framework ignores the constraints of domain.shared.types.Slug.
-SlugInPath = Annotated[str, PathParameter(pattern=SLUG_PATTERN, max_length=100)]
+SlugInPath = Annotated[str, PathParameter(pattern=SLUG, max_length=100)]
 Cursor = Annotated[str | None, QueryParameter(max_length=400, required=False)]
 
 
@@ -35,7 +34,7 @@ class Items(Struct, Generic[T], frozen=True):
 def slugs_in(text: str) -> list[str]:
     """The slugs in ``a,b,c``, each once. Raises HttpRejected for text that is not a slug, or for more than 100."""
     slugs = list(dict.fromkeys(text.split(",")))
-    malformed = [slug for slug in slugs if not re.match(SLUG_PATTERN, slug) or len(slug) > 100]
+    malformed = [slug for slug in slugs if not re.match(SLUG, slug) or len(slug) > 100]
     if malformed:
         raise HttpRejected(
             400, "invalid", f"tools: {malformed[0][:60]!r} is not a slug. Separate slugs by commas."

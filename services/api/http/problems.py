@@ -9,7 +9,7 @@ import asyncpg
 import msgspec
 import structlog
 from litestar import Response
-from litestar.exceptions import HTTPException, ValidationException
+from litestar.exceptions import HTTPException
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent
 from msgspec import Struct
@@ -106,8 +106,6 @@ def problem_of(error: Exception) -> HttpRejected:
                 "The database did not answer. Nothing is confirmed as stored; try again in a second.",
                 _RETRY,
             )
-        case ValidationException():
-            return HttpRejected(400, "invalid", _validation_detail(error))
         case HTTPException():
             return _framework_problem(error)
         case _:
@@ -154,24 +152,12 @@ def _framework_problem(error: HTTPException) -> HttpRejected:
     return HttpRejected(error.status_code, _slug(error.status_code), _http_detail(error), error.headers)
 
 
-def _validation_detail(error: ValidationException) -> str:
-    if "'data'" in error.detail or "data" in {
-        each.get("key") for each in error.extra or [] if isinstance(each, dict)
-    }:
-        return "The body is missing. Send a JSON object."
-    extra = error.extra if isinstance(error.extra, list) else []
-    named = [f"{each.get('key', '')}: {each.get('message', '')}" for each in extra if isinstance(each, dict)]
-    return "; ".join(named) or error.detail
-
-
 def _http_detail(error: HTTPException) -> str:
-    if isinstance(error, ValidationException):
-        return _validation_detail(error)
     return {
         404: "There is nothing at this address.",
         405: "This address does not support that method.",
         413: "The body is larger than this address accepts.",
-    }.get(error.status_code, error.detail)
+    }.get(error.status_code, "This request cannot be read. Check its headers and its body.")
 
 
 def _slug(status: int) -> str:

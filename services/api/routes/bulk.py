@@ -9,17 +9,17 @@ from contextlib import aclosing, asynccontextmanager
 from typing import cast, get_args
 
 from litestar import Response, post
+from litestar.exceptions import HTTPException
 
 from domain.shared.plurals import count_of
-from services.api.http.admission import BodyStalled
 from services.api.http.app_state import app_state
 from services.api.http.auth import for_key, is_key_valid, key_of
 from services.api.http.bulk_slots import BodyTooSlow, BulkSlot
 from services.api.http.documented import reads_body
-from services.api.http.problems import HttpRejected, problem_responses
+from services.api.http.problems import HttpRejected, problem_of, problem_responses
 from services.api.http.rate_limits import admit_key
 from services.api.http.requests import AnyRequest
-from services.ingest.bulk import BulkIngest, BulkResult, TooManyBadLines
+from services.ingest.bulk import BulkIngest, BulkResult, TooManyBadLines, describe_stored
 from services.ingest.decompression import PIECE_BYTES_MAX, CorruptData, Encoding, LineBuffer, decompressor_for
 
 PATH = "/v1/votes/bulk"
@@ -35,6 +35,19 @@ _ADVICE = {
     "too-slow": "Send everything again: a line that has an id counts only once.",
     "unauthenticated": "Send the rest with a key that is valid.",
 }
+
+
+class _Bomb(Exception):
+    """The body exceeds DECOMPRESSED_BYTES_MAX."""
+
+
+class _KeyRevoked(Exception):
+    """The request's API key has been revoked since the request began."""
+
+
+# What ends a request before its last line. Of the rest of the errors, some are the client's too.
+_EARLY_ENDS = (CorruptData, TooManyBadLines, BodyTooSlow, HttpRejected, HTTPException, _Bomb, _KeyRevoked)
+_ADVISED_STATUSES = {400, 401, 408, 413}
 
 
 @post(
@@ -66,30 +79,36 @@ async def cast_votes(request: AnyRequest) -> Response[BulkResult]:
 
 
 async def _ingest(request: AnyRequest, encoding: Encoding, ingest: BulkIngest, slot: BulkSlot) -> BulkResult:
-    headers = _CLOSING
     try:
         await _submit_all(request, encoding, ingest, slot)
-    except CorruptData:
-        status, slug, cause, headers = 400, "damaged", "The compressed data is damaged or cut short.", {}
-    except _Bomb:
-        status, slug, cause, headers = (
-            413,
-            "too-large",
-            "The body is larger than 64 MiB when decompressed.",
-            {},
-        )
-    except TooManyBadLines:
-        status, slug, cause, headers = 400, "too-many-bad-lines", _too_many(ingest.result), {}
-    except BodyTooSlow:
-        status, slug, cause = 408, "too-slow", "The body arrived too slowly."
-    except BodyStalled as stalled:
-        status, slug, cause = 408, "too-slow", stalled.detail
-    except _KeyRevoked:
-        status, slug, cause = 401, "unauthenticated", "This API key was revoked while its lines arrived."
-        await ingest.finish_without_pending()
-    else:
-        return await ingest.finish()
-    raise HttpRejected(status, slug, f"{cause} {_stored(await ingest.finish())} {_ADVICE[slug]}", headers)
+    except _EARLY_ENDS as error:
+        end = _rejection_of(error, ingest.result)
+        if end.status not in _ADVISED_STATUSES:
+            raise
+        if isinstance(error, _KeyRevoked):
+            await ingest.finish_without_pending()
+        stored = describe_stored((await ingest.finish()).stored)
+        detail = " ".join(filter(None, (end.detail, stored, _ADVICE.get(end.slug))))
+        raise HttpRejected(end.status, end.slug, detail, end.headers) from None
+    return await ingest.finish()
+
+
+def _rejection_of(error: Exception, result: BulkResult) -> HttpRejected:
+    """Without what was stored, which is known after the last commit."""
+    match error:
+        case CorruptData():
+            return HttpRejected(400, "damaged", "The compressed data is damaged or cut short.")
+        case _Bomb():
+            return HttpRejected(413, "too-large", "The body is larger than 64 MiB when decompressed.")
+        case TooManyBadLines():
+            return HttpRejected(400, "too-many-bad-lines", _too_many(result))
+        case BodyTooSlow():
+            return HttpRejected(408, "too-slow", "The body arrived too slowly.", _CLOSING)
+        case _KeyRevoked():
+            detail = "This API key was revoked while its lines arrived."
+            return HttpRejected(401, "unauthenticated", detail, _CLOSING)
+        case _:
+            return problem_of(error)
 
 
 def _too_many(result: BulkResult) -> str:
@@ -98,14 +117,6 @@ def _too_many(result: BulkResult) -> str:
         f"{result.rejected_total:,} of the {count_of(result.received, 'line')} read so far are bad, and the rest was not read. "
         f"The first bad one is line {first.line}: {first.detail}"
     )
-
-
-def _stored(result: BulkResult) -> str:
-    match result.stored:
-        case 0:
-            return "Nothing was stored."
-        case good:
-            return f"{count_of(good, 'good line')} {'was' if good == 1 else 'were'} stored."
 
 
 async def _submit_all(request: AnyRequest, encoding: Encoding, ingest: BulkIngest, slot: BulkSlot) -> None:
@@ -126,10 +137,6 @@ async def _submit_all(request: AnyRequest, encoding: Encoding, ingest: BulkInges
     await ingest.submit(lines.flush())
 
 
-class _KeyRevoked(Exception):
-    """The request's API key has been revoked since the request began."""
-
-
 class _KeyCheck:
     """Looks again, every two seconds while a body arrives, whether its API key is valid."""
 
@@ -144,10 +151,6 @@ class _KeyCheck:
         self._checked = now
         if not await is_key_valid(self._request):
             raise _KeyRevoked
-
-
-class _Bomb(Exception):
-    """The body exceeds DECOMPRESSED_BYTES_MAX."""
 
 
 class _Body:

@@ -25,6 +25,7 @@ from services.api.http.app_state import AppState
 from services.api.http.auth import is_foreign, renewed_cookies
 from services.api.http.metrics import RouteMetrics
 from services.api.http.problems import Answer, HttpRejected, messages, problem_of
+from services.api.http.request_framing import is_host
 from services.api.routes.votes import PATH, answer_to
 from services.auth.identity import VISITOR_COOKIE
 
@@ -165,7 +166,7 @@ def _plain_headers(sent: Any) -> dict[bytes, bytes] | None:
     plain = (
         len(headers) == len(sent)
         and headers.get(b"content-type") == b"application/json"
-        and b"host" in headers
+        and is_host(headers.get(b"host", b""))
         and _is_short(headers.get(b"content-length", b""))
         and b"transfer-encoding" not in headers
         and b"content-encoding" not in headers

@@ -11,6 +11,7 @@ from litestar.params import QueryParameter
 from msgspec import Meta, Struct
 
 from domain.shared.log import Position, Shard
+from domain.shared.types import SLUG
 from domain.timeline.flips import LogOrder
 from projections.engine.follower import FLIPS, follower_of
 from projections.flips.reads import FlipDetails, order_of
@@ -18,7 +19,7 @@ from projections.flips.store import AFTER_ALL, BEFORE_ALL
 from services.api.http.app_state import app_state
 from services.api.http.auth import open_to_all
 from services.api.http.consistency import AS_OF_CHARS_MAX, MinPosition, headers_of, moment_in, positions_in
-from services.api.http.pagination import SLUG_PATTERN, Items, next_link, read_cursor, write_cursor
+from services.api.http.pagination import Items, next_link, read_cursor, write_cursor
 from services.api.http.problems import HttpRejected, problem_responses
 from services.api.http.requests import AnyRequest
 from services.api.views.flips import TOOL_MAX, FlipResponse, present_flip, read_newest
@@ -29,7 +30,7 @@ ToolFilter = Annotated[
     str | None,
     QueryParameter(
         description="Only flips of the tool with this slug.",
-        pattern=SLUG_PATTERN,
+        pattern=SLUG,
         max_length=100,
         required=False,
     ),

@@ -9,7 +9,7 @@ from litestar import Response, get, post
 from litestar.params import FromPath, JSONBody
 from msgspec import Meta, Struct
 
-from domain.shared.types import Line
+from domain.shared.types import Identifier, Line
 from projections.engine.parked import count_parked
 from projections.engine.registry import PROJECTIONS
 from projections.replays import cut_over
@@ -35,7 +35,7 @@ class ReplayRequest(Struct, frozen=True, forbid_unknown_fields=True):
     ``source``: where the sealed part of the log is read from.
     """
 
-    projection: Annotated[str, Meta(pattern=r"^[a-z_]+\Z", max_length=60)]
+    projection: Identifier
     hold: bool = False
     source: Source = "postgres"
 
@@ -159,7 +159,7 @@ async def show_drift(request: AnyRequest) -> Response[Drift]:
     """The results of the continuous recount, by read model and shard."""
     pool = app_state(request).pool
     drift = present_drift(await read_recounts(pool), await count_parked(pool))
-    return Response(drift, headers=NO_STORE)
+    return Response(drift)
 
 
 async def _answer(request: AnyRequest, id: UUID) -> Response[ReplayResponse]:

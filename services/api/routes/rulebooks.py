@@ -19,7 +19,7 @@ from domain.editorial.adoptions import (
     WriteRulebook,
 )
 from domain.rulebooks.rulebook import Rulebook, normalize, read_rulebook
-from domain.shared.types import END, Line
+from domain.shared.types import DIGEST_OR_SLUG, Line
 from eventstore.rulebook_decisions import AdoptionResult, decide_adoption
 from projections.adoptions import RULEBOOK_READ_MODELS, read_adoptions, rulebook_in_force
 from projections.rulebooks import find_known_rulebook, read_rulebooks
@@ -47,7 +47,7 @@ RulebookInPath = Annotated[
     str,
     PathParameter(
         description="A digest, or a name: then the newest rulebook of that name",
-        pattern=rf"^(sha256:[0-9a-f]{{64}}|[a-z0-9]+(-[a-z0-9]+)*){END}",
+        pattern=DIGEST_OR_SLUG,
         max_length=100,
     ),
 ]

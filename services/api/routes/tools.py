@@ -14,7 +14,7 @@ from msgspec import Struct, structs
 from domain.editorial.tools import PutTool, RetireTool, Tool, decide, evolve
 from domain.events.editorial import Category, Details, EditorialEvent, Pricing
 from domain.shared.log import EDITORIAL
-from domain.shared.types import Line, Name, Slug, Text, Url
+from domain.shared.types import SLUG, Line, Name, Slug, Text, Url
 from domain.verdicts.rankings import Sort
 from eventstore.decisions import EditorialDecision, decide_tool
 from projections.adoptions import rulebook_in_force
@@ -25,7 +25,7 @@ from services.api.http.auth import author_of, for_scope, open_to_all
 from services.api.http.consistency import AsOf, MinPosition, headers_of, snapshot_at
 from services.api.http.documented import ETAG
 from services.api.http.json_body import StrictJSON
-from services.api.http.pagination import SLUG_PATTERN, Items, SlugInPath, next_link, write_cursor
+from services.api.http.pagination import Items, SlugInPath, next_link, write_cursor
 from services.api.http.problems import HttpRejected, problem_responses
 from services.api.http.requests import AnyRequest
 from services.api.views.cards import READ_BY_CARDS, CardResponse, not_shown_yet, present_card, read_cards
@@ -65,9 +65,7 @@ class ToolRevisionResponse(Struct, frozen=True):
 @get("/v1/tools", guards=[open_to_all], responses=problem_responses(404))
 async def list_tools(
     request: AnyRequest,
-    category: Annotated[
-        str | None, QueryParameter(pattern=SLUG_PATTERN, max_length=100, required=False)
-    ] = None,
+    category: Annotated[str | None, QueryParameter(pattern=SLUG, max_length=100, required=False)] = None,
     sort: FromQuery[Sort] = "top",
     cursor: Annotated[str | None, QueryParameter(max_length=4_000, required=False)] = None,
     limit: Annotated[int, QueryParameter(ge=1, le=100)] = 20,

@@ -1,26 +1,23 @@
-"""Rendering: templates, the headers of every page, and static files."""
+"""Rendering: templates, and the headers of every page."""
 
 from __future__ import annotations
 
 from contextvars import ContextVar
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
-from hashlib import sha256
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from litestar import MediaType, Response
-from litestar.datastructures import CacheControlHeader
-from litestar.static_files import create_static_files_router
 
 from domain.shared.plurals import count_of
 from projections.engine.snapshot import Freshness
-from services.api.http.auth import open_to_all
 from services.api.http.caching import PRIVATE_NO_STORE
 from services.api.http.consistency import headers_of
 from services.api.http.problems import HttpRejected
 from services.api.http.public_address import public_address
 from services.api.http.requests import AnyRequest
+from services.api.site.assets import STATIC_PATH
 from services.api.site.wording import in_words
 from services.api.views.initials import initial_of
 from services.public_address import PublicAddress
@@ -29,7 +26,6 @@ Page = Response[str]
 PRIVATE = PRIVATE_NO_STORE["Cache-Control"]
 
 _SITE = Path(__file__).parent
-_STATIC = _SITE / "static"
 
 # Pages load only our own files, and no inline script or style.
 CONTENT_SECURITY_POLICY = (
@@ -99,24 +95,6 @@ def _number(count: int) -> str:
     return f"{count:,}"
 
 
-def _digest_of(directory: Path) -> str:
-    """A digest of all files below, as part of their address, so that the content of an address never changes."""
-    digest = sha256()
-    for file in sorted(path for path in directory.rglob("*") if path.is_file()):
-        digest.update(file.relative_to(directory).as_posix().encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()[:12]
-
-
-_STATIC_PATH = f"/static/{_digest_of(_STATIC)}"
-
-STATIC = create_static_files_router(
-    path=_STATIC_PATH,
-    directories=[_STATIC],
-    guards=[open_to_all],
-    include_in_schema=False,
-    cache_control=CacheControlHeader(public=True, max_age=31_536_000, immutable=True),
-)
-
 templates = Environment(
     loader=FileSystemLoader(_SITE / "templates"),
     autoescape=True,
@@ -125,7 +103,7 @@ templates = Environment(
     lstrip_blocks=True,
 )
 _address: ContextVar[PublicAddress] = ContextVar("public address")
-templates.globals |= {"static": _STATIC_PATH, "prefix": _prefix, "base": _base}
+templates.globals |= {"static": STATIC_PATH, "prefix": _prefix, "base": _base}
 templates.filters |= {
     "percent": _percent,
     "day": _day,

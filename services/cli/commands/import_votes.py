@@ -21,6 +21,7 @@ from services.cli.importing.rejections import RejectedTool, Rejections
 from services.cli.importing.run import ImportEnd, ImportOutcome, Reject, ReportProgress, run
 from services.cli.instance import data_option, instance
 from services.cli.progress import Update, per_second, show_progress
+from services.ingest.bulk import describe_stored
 from services.ingest.ndjson_votes import BadLine
 
 _SIGNAL_EXIT_STATUS = 128  # plus the number of the signal, as in shells
@@ -147,11 +148,14 @@ def _reporter(history: History, started: float, update: Update) -> ReportProgres
 
 def _moment(at: int | None, history: History) -> int:
     """The time given to lines without an id, in milliseconds since 1970."""
-    known = [each for each in (at, history.modified_ms) if each is not None]
-    moment = known[0] if known else time.time_ns() // 1_000_000
-    if not 0 <= moment <= ids.latest_id_milliseconds():
-        when = "in the future" if moment > 0 else "before 1970"
-        raise click.UsageError(f"{_text(moment)} is {when}. Set --at to the time when these votes were cast.")
+    given = at if at is not None else history.modified_ms
+    moment = given if given is not None else time.time_ns() // 1_000_000
+    if moment < 0:
+        raise click.UsageError(f"{_text(moment)} is before 1970, where ids begin. Set --at to a later time.")
+    if moment > ids.latest_id_milliseconds():
+        raise click.UsageError(
+            f"{_text(moment)} is in the future. Set --at to the time when these votes were cast."
+        )
     if at is None and not history.is_file:
         click.echo(
             f"Lines without an id get the time {_text(moment)}. To import the same input again without changing "
@@ -196,15 +200,18 @@ def _summary(imported: ImportReport) -> str:
 
 def _explain(imported: ImportReport, history: History) -> None:
     """Say on standard error where the import ended early, and how to resume."""
-    read = count_of(imported.lines, "line")
+    read, stored = (
+        count_of(imported.lines, "line"),
+        describe_stored(imported.received - imported.rejected_total),
+    )
     if imported.ended == "damaged":
         click.echo(
-            f"The compressed data is damaged or cut short after {read}. Everything before is stored.",
+            f"The compressed data is damaged or cut short after {read}. {stored}",
             err=True,
         )
     if imported.ended == "stopped":
         exact = "" if history.is_file else f" with --at {imported.at}"
         click.echo(
-            f"Stopped after {read}; everything before is stored. Import the same input again{exact} to resume.",
+            f"Stopped after {read}. {stored} Import the same input again{exact} to resume.",
             err=True,
         )

@@ -77,8 +77,8 @@ async def run(
                 ended = await _ingest_all(pool, tool_directory, history, ingest, reject, report)
         except POSTGRES_UNAVAILABLE as error:
             raise DatabaseLost(
-                f"{error}, near line {ingest.lines_read:,}. Import the same input again to resume: lines that "
-                "are stored already change nothing."
+                f"The database stopped answering near line {ingest.lines_read:,}: {str(error) or 'it took too long'}. "
+                "Import the same input again to resume: lines that are stored already change nothing."
             ) from error
         finally:
             ingest.abandon()

@@ -15,6 +15,7 @@ import msgspec
 import pytest
 
 from eventstore.ids import mint
+from services.api.site.assets import STATIC_PATH
 from tests.support.stage import (
     TOOL,
     Headers,
@@ -372,6 +373,67 @@ async def test_a_repeated_parameter(stage: Stage, query: str) -> None:
 
 async def test_ten_thousand_parameters(stage: Stage) -> None:
     assert_problem(await get(stage, "/v1/tools?" + "&".join(f"{n:x}=" for n in range(10_000))), 400)
+
+
+@pytest.mark.parametrize(
+    ("address", "advice"),
+    [
+        ("/v1/tools/quill/tally?as-of=2020-01-01T00:00:00Z", "Did you mean as_of?"),
+        ("/v1/tools/quill/tally?asof=0.1", "Did you mean as_of?"),
+        ("/v1/tools?Limit=5", "Did you mean limit?"),
+        ("/v1/tools?min-position=1.1", "Did you mean min_position?"),
+        ("/v1/tools?utm_source=x", "The parameters are: as_of, category, cursor, limit, min_position, sort."),
+        ("/v1/tools/quill/history?form=2020-01-01T00:00:00Z", "Did you mean from?"),
+        ("/v1/me/bookmarks?limit=5", "This address has no query parameters."),
+        ("/v1/tallies/stream?tools=quill&since=1", "The parameters are: tools."),
+        ("/v1/verdicts/flips.atom?tools=quill", "Did you mean tool?"),
+    ],
+)
+async def test_an_unknown_parameter_is_named_with_the_nearest_known_one(
+    stage: Stage, address: str, advice: str
+) -> None:
+    answer = await get(stage, address)
+    assert_problem(answer, 400)
+    assert advice in answer.json()["detail"]
+
+
+async def test_an_unknown_parameter_of_a_write(stage: Stage) -> None:
+    answer = await send(stage, "vote", json.dumps(VOTE), path="/v1/votes?dry_run=1")
+    assert_problem(answer, 400)
+    assert "dry_run" in answer.json()["detail"]
+
+
+async def test_pages_ignore_unknown_parameters(stage: Stage) -> None:
+    assert (await get(stage, "/?utm_source=letter&fbclid=x")).status_code == 200
+
+
+UNREADABLE = ["%00", "a%00b", "%1b", "%7f", "%0d%0aX:1", "%ff", "%c0%80", "%ed%a0%80", "%e2%82"]
+
+
+@pytest.mark.parametrize("text", UNREADABLE)
+async def test_a_query_or_path_that_is_not_text(stage: Stage, text: str) -> None:
+    tool = "/v1/tools/quill"
+    for address in (
+        f"{tool}/verdict?rulebook={text}", f"{tool}/verdict/proof?rulebook={text}", f"{tool}/tally?{text}=1", f"/?sort={text}",
+        f"/v1/tools/{text}", f"/tools/{text}", f"/compare/{text}-vs-quill", f"/{text}", f"/v1/me/bookmarks/{text}",
+        f"/schema/{text}",
+    ):  # fmt: skip
+        assert_problem(await get(stage, address), 400)
+    for address in (f"/static/x/{text}", f"{STATIC_PATH}/{text}"):
+        assert_problem(await get(stage, address), 404)
+
+
+async def test_a_slash_cannot_be_encoded_in_a_path_but_in_a_query(stage: Stage) -> None:
+    assert_problem(await get(stage, "/v1%2Ftools"), 400)
+    assert_problem(await get(stage, "/v1/tools?category=a%2Fb"), 400)
+    assert (await get(stage, "/?from=a%2fb")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "name", ["a" * 300, "a" * 5_000, "site.css/x", "../../app.py", "vendor", "a" * 200 + "/b" * 100]
+)
+async def test_a_static_file_that_cannot_exist(stage: Stage, name: str) -> None:
+    assert_problem(await get(stage, f"{STATIC_PATH}/{name}"), 404)
 
 
 CURSORS = {

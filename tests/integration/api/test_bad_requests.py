@@ -84,3 +84,45 @@ def test_a_body_that_arrives_in_single_bytes_is_read(site: str) -> None:
         for byte in (b"{", b"}"):
             connection.sendall(byte)
         assert connection.makefile("rb").readline().split()[1] == b"400"
+
+
+HOSTS = [b"foo:bar", b"a:99999", b"[::1", b"u@a", b"a b", b"a/b", b"caf\xc3\xa9", b"\xff", b""]
+ADDRESSES = [
+    "/healthz", "/", "/v1/tools", "/v1/votes", "/v1/verdicts/flips.atom", "/v1/nothing", "/static/verify_verdict.py",
+    "/schema/openapi.json",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_a_malformed_host_is_rejected_on_every_route_and_method(site: str, host: bytes) -> None:
+    for address in ADDRESSES:
+        for method in (b"GET", b"HEAD", b"OPTIONS", b"DELETE"):
+            head = method + b" " + address.encode() + b" HTTP/1.1\r\nHost: " + host + b"\r\n\r\n"
+            assert status_of(site, head) == 400, head
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_a_malformed_host_is_rejected_with_a_plain_vote(site: str, host: bytes) -> None:
+    assert status_of(site, POST.replace(b"127.0.0.1", host) + LENGTH + b"\r\n" + VOTE) == 400
+
+
+def test_a_malformed_host_is_named_in_a_problem(site: str) -> None:
+    answer = httpx.get(f"{site}/healthz", headers={"Host": "foo:bar"})
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "Host" in answer.json()["detail"]
+
+
+CHECKS = {
+    "HAProxy's": b"OPTIONS / HTTP/1.0\r\n\r\n",
+    "a GET": b"GET /healthz HTTP/1.0\r\n\r\n",
+    "a HEAD": b"HEAD /readyz HTTP/1.0\r\n\r\n",
+    "a page": b"GET / HTTP/1.0\r\n\r\n",
+    "a feed with absolute links": b"GET /v1/verdicts/flips.atom HTTP/1.0\r\n\r\n",
+    "with an address as host": b"GET /healthz HTTP/1.1\r\nHost: [::1]:8000\r\n\r\n",
+    "of the whole server": b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
+def test_the_health_check_of_a_load_balancer_succeeds(site: str, check: bytes) -> None:
+    assert status_of(site, check) in (200, 204)

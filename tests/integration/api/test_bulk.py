@@ -183,26 +183,55 @@ async def test_a_bomb_yields_to_other_requests_after_every_step(
 async def test_the_request_ends_when_its_sender_leaves(stage: Stage) -> None:
     """The first message is the whole body, the second says that the sender has left."""
     bomb = gzip.compress(b" \n" * 30_000_000, 1)
-    received: list[Any] = [{"type": "http.request", "body": bomb, "more_body": False}]
+    started = time.process_time()
+    status, _ = await send_messages(stage, [(bomb, False)], {"Content-Encoding": "gzip"})
+    assert time.process_time() - started < 0.5
+    assert status == 400
+
+
+async def test_a_body_that_breaks_off_is_answered_with_what_was_stored(stage: Stage) -> None:
+    before = await stage.log.fetchval("SELECT sum(position) FROM heads")
+    first = "".join(line(7500 + n) + "\n" for n in range(3)).encode()
+    status, answer = await send_messages(stage, [(first, True), (b'{"tool"', True)])
+    assert status == 400
+    assert b"3 good lines were stored." in answer
+    assert await stage.log.fetchval("SELECT sum(position) FROM heads") == before + 3
+    status, answer = await send_messages(stage, [(b"", True)])
+    assert (status, b"Nothing was stored." in answer) == (400, True)
+
+
+async def test_a_body_without_a_length_that_is_too_large_is_answered_with_what_was_stored(
+    stage: Stage,
+) -> None:
+    first = "".join(line(7600 + n) + "\n" for n in range(2)).encode()
+    status, answer = await send_messages(stage, [(first, True), (b"\n" * (8 * 1024 * 1024), False)])
+    assert (status, b"2 good lines were stored." in answer) == (413, True)
+
+
+async def send_messages(
+    stage: Stage, parts: list[tuple[bytes, bool]], more: Mapping[str, str] | None = None
+) -> tuple[int, bytes]:
+    """Status and body of the answer to a request whose body arrives in these parts, each with whether more follows."""
+    received: list[Any] = [
+        {"type": "http.request", "body": body, "more_body": more_body} for body, more_body in reversed(parts)
+    ]
+    sent: list[Any] = []
 
     async def receive() -> Any:
         return received.pop() if received else {"type": "http.disconnect"}
 
-    async def ignore(message: Any) -> None:
+    async def keep(message: Any) -> None:
         sent.append(message)
 
-    sent: list[Any] = []
-    headers = {**stage.vote_key, **NDJSON, "Content-Encoding": "gzip", "Host": "shiplog.test"}
+    headers = {**stage.vote_key, **NDJSON, "Host": "shiplog.test", **(more or {})}
     scope = {
         "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http",
         "path": "/v1/votes/bulk", "raw_path": b"/v1/votes/bulk", "query_string": b"", "root_path": "",
         "client": ("127.0.0.1", 1), "server": ("shiplog.test", 80), "extensions": {}, "state": {},
         "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
     }  # fmt: skip
-    started = time.process_time()
-    await stage.client._transport.app(scope, receive, ignore)  # type: ignore[attr-defined]
-    assert time.process_time() - started < 0.5
-    assert sent[0]["status"] == 400
+    await stage.client._transport.app(scope, receive, keep)  # type: ignore[attr-defined]
+    return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:])
 
 
 async def test_an_empty_body_is_accepted(stage: Stage) -> None:

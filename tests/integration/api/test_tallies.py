@@ -67,8 +67,8 @@ async def test_min_position_waits_until_the_read_model_has_it(client: Client, po
 
 
 async def test_a_position_that_is_not_reached_is_a_503(client: Client) -> None:
-    query = {"min_position": "1.999", "tools": "quill"}
-    requests = (client.get(address, params=query) for address in ("/v1/tools/quill/tally", "/v1/tallies"))
+    addresses = ("/v1/tools/quill/tally?min_position=1.999", "/v1/tallies?tools=quill&min_position=1.999")
+    requests = (client.get(address) for address in addresses)
     for answer in await asyncio.gather(*requests):
         assert_problem(answer, 503)
         assert answer.headers["retry-after"] == "1"

@@ -35,6 +35,9 @@ def stream(site: str, tools: str, **headers: str) -> Iterator[Iterator[Frame]]:
     ) as answer:
         assert answer.status_code == 200
         assert answer.headers["content-type"].startswith("text/event-stream")
+        assert answer.headers["cache-control"] == "no-store"
+        assert answer.headers["access-control-allow-origin"] == "*"
+        assert "content-encoding" not in answer.headers
         yield frames(answer.iter_lines())
 
 

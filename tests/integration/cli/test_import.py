@@ -365,6 +365,17 @@ async def test_the_readable_part_of_a_truncated_file_is_stored(target: ImportTar
     answer = json.loads(ended.out)
     assert (ended.status, answer["ended"]) == (1, "damaged")
     assert 0 < answer["counted"] == await target.stored() < 2_000
+    assert f"{answer['counted']:,} good lines were stored." in ended.err
+
+
+async def test_a_file_that_is_cut_before_its_first_line_stores_nothing_and_says_so(
+    target: ImportTarget,
+) -> None:
+    path = target.file([])
+    path.write_bytes(gzip.compress(with_ids(1)[0].encode())[:12])
+    ended = await target.run("votes", path)
+    assert (ended.status, await target.stored()) == (1, 0)
+    assert "Nothing was stored." in ended.err
 
 
 @pytest.mark.parametrize(
@@ -375,10 +386,10 @@ async def test_the_readable_part_of_a_truncated_file_is_stored(target: ImportTar
         ["votes", "FILE", "--at", "yesterday"],
         ["votes", "FILE", "--at", "2020-01-01T00:00:00"],
         ["votes", "FILE", "--at", "2999-01-01T00:00:00Z"],
-        ["votes", "FILE", "--at", "1969-12-31T00:00:00Z"],
+        ["votes", "FILE", "--at", "1969-12-31T23:59:59Z"],
         ["votes", "FILE", "--rejected", "FILE"],
     ],
-    ids=["no file", "nothing", "no time", "no zone", "the future", "before 1970", "overwriting"],
+    ids=["no file", "nothing", "no time", "no zone", "the future", "before ids", "overwriting"],
 )
 async def test_wrong_usage_is_refused(target: ImportTarget, arguments: list[str]) -> None:
     path = str(target.file(with_ids(1)))

@@ -3,6 +3,8 @@ export const PREFIX = new URL("../..", import.meta.url).pathname.replace(/\/$/, 
 
 // One request to the API with JSON in and out. Throws an error with the detail of the problem.
 
+const SECONDS_MAX = 20;
+
 export async function call(method, path, body) {
   return (await exchange(method, path, body)).answer;
 }
@@ -14,17 +16,27 @@ export async function exchange(method, path, body, headers = {}, more = {}) {
     options.headers["Content-Type"] ??= "application/json";
     options.body = typeof body === "string" ? body : JSON.stringify(body);
   }
-  let response;
-  try {
-    response = await fetch(PREFIX + path, options);
-  } catch {
-    throw new Error("The server did not answer. Check your connection and try again.");
-  }
-  const text = await response.text();
-  const answer = text ? JSON.parse(text) : null;
-  if (!response.ok) throw Object.assign(new Error(answer?.detail ?? "That did not work."), { status: response.status });
+  const { response, answer } = await send(path, options);
+  if (!response.ok) throw Object.assign(new Error(answer.detail), { status: response.status });
   return { answer, etag: response.headers.get("ETag") };
 }
+
+// The answer of the API. What stands between may answer in its place, for example a proxy with a page of its own.
+async function send(path, options) {
+  try {
+    const response = await fetch(PREFIX + path, { ...options, signal: AbortSignal.timeout(SECONDS_MAX * 1000) });
+    const text = await response.text();
+    const answer = response.status === 204 ? null : JSON.parse(text);
+    if (response.ok ? isAnswer(response, answer) : isProblem(answer)) return { response, answer };
+  } catch {
+    // The network, the time limit, or a body that is not JSON.
+  }
+  throw new Error("The server did not answer. Try again.");
+}
+
+const isAnswer = (response, answer) => response.status === 204 || (typeof answer === "object" && answer !== null);
+
+const isProblem = (answer) => typeof answer?.detail === "string" && String(answer.type).startsWith("urn:shiplog:");
 
 // An optimistic update: a value is shown at once and sent, one request at a time; if one fails, the last
 // confirmed value is shown again.

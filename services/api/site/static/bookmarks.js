@@ -96,7 +96,7 @@ async function remove(tool, shelf) {
 }
 
 function editNote(item, tool, note, tags) {
-  const input = item.querySelector("input");
+  const input = item.querySelector("textarea");
   input.value = note;
   input.addEventListener("change", async () => {
     const answer = item.querySelector("[data-part=answer]");
