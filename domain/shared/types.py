@@ -11,6 +11,7 @@ END = r"$(?!\n)"
 
 SLUG = rf"^[a-z0-9]+(-[a-z0-9]+)*{END}"
 DIGEST_OR_SLUG = rf"^(sha256:[0-9a-f]{{64}}|[a-z0-9]+(-[a-z0-9]+)*){END}"
+SESSION_ID = rf"^[0-9a-f]{{16}}{END}"
 _IDENTIFIER = rf"^[a-z_]+{END}"
 
 # A line has no control characters; a text may have tabs and newlines.
@@ -33,6 +34,7 @@ Score = Annotated[int, Meta(ge=0, le=100)]
 PATTERN_REQUIREMENTS = {
     SLUG: "lower-case letters and digits, with single hyphens between them",
     DIGEST_OR_SLUG: "a name in lower-case letters, digits and hyphens, or a digest: sha256: and 64 hexadecimal digits",
+    SESSION_ID: "16 hexadecimal digits",
     _IDENTIFIER: "lower-case letters and underscores",
     _LINE: "one line, without control characters",
     _TEXT: "text without control characters other than tabs and line breaks (\\n)",

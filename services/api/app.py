@@ -15,13 +15,13 @@ from litestar.exceptions import ValidationException
 from litestar.openapi.spec import License
 from litestar.types import ControllerRouterHandler
 
-from services.api.http.admission import AdmissionControl, bound_requests, limit_in_flight
-from services.api.http.allowed_methods import AllowedMethods
-from services.api.http.answer_headers import complete_headers
+from services.api.http.answers.allowed_methods import AllowedMethods
+from services.api.http.answers.conditional import answer_conditionally
+from services.api.http.answers.headers import complete_headers
 from services.api.http.app_state import set_app_state
 from services.api.http.caching import NOSNIFF
-from services.api.http.conditional import answer_conditionally
 from services.api.http.metrics import http_metrics
+from services.api.http.overload.admission import AdmissionControl, bound_requests, limit_in_flight
 from services.api.http.parameters import check_query, explain_invalid
 from services.api.http.problems import problem_of, render
 from services.api.http.public_address import LocatedRequests

@@ -21,9 +21,9 @@ from eventstore.tool_directory import ToolDirectory
 from projections.engine.lag import read_lag
 from services.api.http.app_state import AppState
 from services.api.http.broadcast import Broadcast
-from services.api.http.bulk_slots import BulkSlots
 from services.api.http.metrics import WAITING, observe_commit
-from services.api.http.rate_limiter import RateLimiter
+from services.api.http.overload.bulk_slots import BulkSlots
+from services.api.http.overload.rate_limiter import RateLimiter
 from services.api.http.readiness import ReadModelProgress
 from services.api.views.tallies import read_tallies_by_slug
 from services.auth.devices import KnownDevices

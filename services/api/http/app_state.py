@@ -13,8 +13,8 @@ from msgspec import Struct
 from eventstore.appender import Appenders
 from eventstore.tool_directory import ToolDirectory
 from services.api.http.broadcast import Broadcast
-from services.api.http.bulk_slots import BulkSlots
-from services.api.http.rate_limiter import RateLimiter
+from services.api.http.overload.bulk_slots import BulkSlots
+from services.api.http.overload.rate_limiter import RateLimiter
 from services.api.http.readiness import ReadModelProgress
 from services.api.http.requests import Connection
 from services.auth.devices import KnownDevices

@@ -89,6 +89,7 @@ async def for_editors(connection: Connection, _: BaseRouteHandler) -> None:
     await _require_login(connection, "editor")
 
 
+@allows(Access(roles=("editor", "reviewer")))
 async def for_people(connection: Connection, _: BaseRouteHandler) -> None:
     """Allows editors and reviewers who are logged in."""
     if await key_of(connection) is not None:

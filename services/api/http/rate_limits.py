@@ -5,8 +5,8 @@ from __future__ import annotations
 from services.api.http.app_state import app_state
 from services.api.http.auth import Voter
 from services.api.http.client_address import address_of, wider_networks
+from services.api.http.overload.rate_limiter import NO_HEADERS, Headers
 from services.api.http.public_address import cookies_named
-from services.api.http.rate_limiter import NO_HEADERS, Headers
 from services.api.http.requests import AnyRequest
 from services.auth.devices import DEVICE_COOKIE
 

@@ -23,9 +23,9 @@ from services.api.http.auth import Voter, open_to_all, reader_of, voter_of, with
 from services.api.http.caching import NO_STORE, PRIVATE_NO_STORE
 from services.api.http.documented import OWN_THINGS, reads_body
 from services.api.http.json_body import check_json_type, decode
+from services.api.http.overload.rate_limiter import Headers
 from services.api.http.pagination import Items, SlugInPath
 from services.api.http.problems import problem_responses
-from services.api.http.rate_limiter import Headers
 from services.api.http.rate_limits import admit_voter
 from services.api.http.requests import AnyRequest
 from services.api.routes.votes import VoterInQuery, submit

@@ -14,8 +14,8 @@ from litestar.exceptions import HTTPException
 from domain.shared.plurals import count_of
 from services.api.http.app_state import app_state
 from services.api.http.auth import for_key, is_key_valid, key_of
-from services.api.http.bulk_slots import BodyTooSlow, BulkSlot
 from services.api.http.documented import reads_body
+from services.api.http.overload.bulk_slots import BodyTooSlow, BulkSlot
 from services.api.http.problems import HttpRejected, problem_of, problem_responses
 from services.api.http.rate_limits import admit_key
 from services.api.http.requests import AnyRequest

@@ -20,10 +20,10 @@ from domain.voting.identifiers import valid_voter
 from eventstore import ids
 from eventstore.appender import Overloaded
 from eventstore.casts import PendingCast
-from services.api.http.admission import AdmissionControl
 from services.api.http.app_state import AppState
 from services.api.http.auth import is_foreign, renewed_cookies
 from services.api.http.metrics import RouteMetrics
+from services.api.http.overload.admission import AdmissionControl
 from services.api.http.problems import Answer, HttpRejected, messages, problem_of
 from services.api.http.request_framing import is_host
 from services.api.routes.votes import PATH, answer_to

@@ -20,9 +20,9 @@ from services.api.http.app_state import app_state
 from services.api.http.auth import Voter, open_to_all, reader_of, voter_of, with_own_credentials
 from services.api.http.documented import OWN_THINGS
 from services.api.http.json_body import StrictJSON
+from services.api.http.overload.rate_limiter import Headers
 from services.api.http.pagination import Items, SlugInPath, slugs_in
 from services.api.http.problems import HttpRejected, problem_responses
-from services.api.http.rate_limiter import Headers
 from services.api.http.rate_limits import admit_voter
 from services.api.http.requests import AnyRequest
 

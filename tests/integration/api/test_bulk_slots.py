@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from services.api.http import bulk_slots
-from services.api.http.bulk_slots import KEY_SLOTS_MAX, SLOTS_MAX
+from services.api.http.overload.bulk_slots import KEY_SLOTS_MAX, SLOTS_MAX
 from services.api.routes import bulk
 from services.auth import identity
 from services.cli.commands.keys import create_key

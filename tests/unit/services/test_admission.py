@@ -14,7 +14,8 @@ from typing import Any, cast
 import pytest
 from litestar.enums import ScopeType
 
-from services.api.http.admission import (
+from services.api.http.broadcast import Broadcast, Subscriber
+from services.api.http.overload.admission import (
     ANSWER_BYTES_MAX,
     BODY_BYTES_MAX,
     IN_FLIGHT_MAX,
@@ -24,7 +25,6 @@ from services.api.http.admission import (
     limit_in_flight,
     open_file_descriptors,
 )
-from services.api.http.broadcast import Broadcast, Subscriber
 from services.api.http.problems import HttpRejected
 from services.api.routes.bulk import PATH as BULK_PATH
 

@@ -7,7 +7,12 @@ import gzip
 import pytest
 from backports import zstd
 
-from services.api.http.compression import CACHE_BYTES_MAX, CompressedBodies, choose_encoding, is_compressible
+from services.api.http.answers.compression import (
+    CACHE_BYTES_MAX,
+    CompressedBodies,
+    choose_encoding,
+    is_compressible,
+)
 
 ACCEPTED = {
     "": "identity",

@@ -10,6 +10,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody, PathParameter
 from msgspec import Meta, Struct
 
+from domain.shared.types import SESSION_ID
 from services.api.http.app_state import app_state
 from services.api.http.auth import current_login, for_people, session_token
 from services.api.http.caching import PRIVATE_NO_STORE
@@ -32,7 +33,7 @@ from services.auth.accounts import (
     end_session as end_session_of,
 )
 
-SessionId = Annotated[str, PathParameter(pattern="^[0-9a-f]{16}$", min_length=16, max_length=16)]
+SessionId = Annotated[str, PathParameter(pattern=SESSION_ID, max_length=16)]
 
 
 class SessionResponse(Struct, frozen=True):

@@ -9,7 +9,7 @@ from typing import Any
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
-from services.api.http.compression import (
+from services.api.http.answers.compression import (
     BODY_BYTES_MIN,
     CompressedBodies,
     Encoding,

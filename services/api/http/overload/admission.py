@@ -15,7 +15,7 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPResponseStartEvent, Message, Receive, Scope, Send
 
 from eventstore.deadlines import Deadline, limited_by
-from services.api.http.idle_connections import Peer, close_idle_connections
+from services.api.http.overload.idle_connections import Peer, close_idle_connections
 from services.api.http.problems import HttpRejected, messages
 from services.settings import Network
 

@@ -1,0 +1,1 @@
+"""Limits of one API process: connections, bodies, bulk requests, and the rate of each client."""
