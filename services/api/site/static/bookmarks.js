@@ -95,14 +95,27 @@ async function remove(tool, shelf) {
   await save(tool, false).catch((problem) => state(shelf, "failed", problem.message));
 }
 
+// Enter saves, Shift and Enter begin a new line.
 function editNote(item, tool, note, tags) {
   const input = item.querySelector("textarea");
+  const answer = item.querySelector("[data-part=answer]");
+  let sent = note;
   input.value = note;
-  input.addEventListener("change", async () => {
-    const answer = item.querySelector("[data-part=answer]");
-    await callAsVisitor("PUT", `/v1/me/bookmarks/${tool}`, { note: input.value, tags }).then(
+  const save = async () => {
+    if (input.value === sent) return;
+    sent = input.value;
+    await callAsVisitor("PUT", `/v1/me/bookmarks/${tool}`, { note: sent, tags }).then(
       () => (answer.textContent = "Note kept."),
-      (problem) => (answer.textContent = problem.message),
+      (problem) => {
+        sent = null;
+        answer.textContent = problem.message;
+      },
     );
+  };
+  input.addEventListener("change", save);
+  input.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+    event.preventDefault();
+    save();
   });
 }
