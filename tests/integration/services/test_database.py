@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import socket
@@ -188,6 +189,14 @@ def test_each_failure_to_connect_says_what_to_do(error: Exception, line: str) ->
 @pytest.mark.parametrize("command", ["status", "migrate", "verify", "work", "serve"])
 def test_every_command_reports_a_wrong_url_in_one_line(command: str) -> None:
     assert "DATABASE_URL is not a URL" in one_line(run(command, DATABASE_URL="notaurl"))
+
+
+async def test_serve_reports_a_database_that_is_not_migrated_in_one_line(postgres: Postgres) -> None:
+    async with fresh_database(postgres, "template0", "unmigrated") as settings:
+        port = str(free_port())
+        done = await asyncio.to_thread(run, "serve", "--port", port, DATABASE_URL=settings.database_url)
+        assert "The database is not migrated. Run `shiplog migrate`." in one_line(done)
+        assert len(done.stderr.strip().splitlines()) == 1
 
 
 def test_serve_waits_for_its_database_and_then_ends_in_one_line() -> None:
