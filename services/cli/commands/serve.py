@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import socket
@@ -18,8 +17,6 @@ from granian.log import LogLevels
 
 from services.cli.instance import data_option, instance
 from services.database import wait_for_database
-from services.resources import open_pool
-from services.settings import Settings
 
 _BACKLOG = 8_192  # connections not accepted yet; the system may allow fewer
 _HEAD_BYTES_MAX = 16 * 1024
@@ -42,7 +39,6 @@ def serve(data: Path, host: str, port: int, processes: int) -> None:
         os.environ["SHIPLOG_CONNECTIONS"] = str(connections)
         _check_address(host, port)
         wait_for_database(settings, partial(click.echo, err=True))
-        asyncio.run(_check_database(settings))
         logging.getLogger("asyncio").setLevel(logging.ERROR)
         server = Granian(
             "services.api.app:create_server",
@@ -83,12 +79,6 @@ def _check_address(host: str, port: int) -> None:
         raise click.ClickException(
             f"Cannot listen on {host}, port {port}: {reason}. Choose another --host or --port."
         ) from None
-
-
-async def _check_database(settings: Settings) -> None:
-    """Report here, in one line, what would end the API process with a traceback."""
-    async with await open_pool(settings, size=1):
-        pass
 
 
 def _connections(wanted: int) -> int:

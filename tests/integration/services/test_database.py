@@ -209,9 +209,9 @@ def test_serve_waits_for_its_database_and_then_ends_in_one_line() -> None:
 
 
 def test_a_database_that_starts_later_is_waited_for_and_a_wrong_one_is_not(
-    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+    postgres: Postgres, template: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings, lines = Settings(database_url=postgres.url(), secret=SECRET), list[str]()
+    settings, lines = Settings(database_url=postgres.url(template), secret=SECRET), list[str]()
     connect, refused = asyncpg.connect, [OSError("refused"), asyncpg.CannotConnectNowError("starting up")]
 
     async def connect_later(*arguments: object, **named: object) -> object:
