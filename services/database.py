@@ -7,6 +7,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
+from typing import TypeAlias
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -17,6 +18,8 @@ from asyncpg.pool import PoolConnectionProxy
 from eventstore.migrations import newer_than, read_migrations
 from eventstore.roles import become_app
 from services.settings import DURABILITY, Settings
+
+AnyConnection: TypeAlias = "Connection[Record] | PoolConnectionProxy[Record]"
 
 VERSION_MIN = 15
 CONNECT_TIMEOUT_SECONDS = 5
@@ -85,22 +88,27 @@ async def check_database(pool: asyncpg.Pool[Record], settings: Settings) -> None
     """Raises DatabaseUnusable, NotDurable if a crash of Postgres could lose commits."""
     try:
         async with pool.acquire() as conn:
-            facts = await conn.fetchrow(READ_FACTS, list(DURABILITY), SEARCH_PATH)
-            _check_server(facts)
-            assert facts is not None
-            check_durable(facts["off"], settings.accept_unsafe_durability)
-            if not facts["granted"]:
-                raise DatabaseUnusable("Grants are missing, as after a restore: run `shiplog migrate`.")
-            known, recorded = read_migrations(), await _recorded_versions(conn)
+            await _check_usable(conn, settings)
     except _FAILURES as error:
         raise explain(error, settings.database_url) from error
-    if missing := [each.name for each in known if each.version not in recorded]:
+
+
+async def _check_usable(conn: AnyConnection, settings: Settings) -> None:
+    """The checks of a session of the app's role."""
+    facts = await conn.fetchrow(READ_FACTS, list(DURABILITY), SEARCH_PATH)
+    _check_server(facts)
+    assert facts is not None
+    check_durable(facts["off"], settings.accept_unsafe_durability)
+    if not facts["granted"]:
+        raise DatabaseUnusable("Grants are missing, as after a restore: run `shiplog migrate`.")
+    recorded = await _recorded_versions(conn)
+    if missing := [each.name for each in read_migrations() if each.version not in recorded]:
         raise DatabaseUnusable(
             f"The database lacks the migration {missing[0]} of this release. Run `shiplog migrate`."
         )
 
 
-async def _recorded_versions(conn: PoolConnectionProxy[Record]) -> set[str]:
+async def _recorded_versions(conn: AnyConnection) -> set[str]:
     """As the user of DATABASE_URL: the app's role may not read them."""
     async with conn.transaction():
         await conn.execute("SET LOCAL ROLE NONE")
@@ -131,7 +139,7 @@ def _check_server(facts: Record | None) -> None:
 
 
 def wait_for_database(settings: Settings, say: Callable[[str], None], seconds: float = WAIT_SECONDS) -> None:
-    """Return once Postgres accepts connections. A wrong password or name is not waited for. Raises DatabaseUnusable."""
+    """Return once Postgres can be used. What waiting does not mend ends it at once. Raises DatabaseUnusable."""
     asyncio.run(_wait(settings, say, seconds))
 
 
@@ -139,7 +147,7 @@ async def _wait(settings: Settings, say: Callable[[str], None], seconds: float) 
     deadline, announced = time.monotonic() + seconds, False
     while True:
         try:
-            await (await connect(settings)).close()
+            await _try(settings)
         except DatabaseUnreachable as error:
             if time.monotonic() > deadline:
                 raise
@@ -149,6 +157,15 @@ async def _wait(settings: Settings, say: Callable[[str], None], seconds: float) 
             await asyncio.sleep(RETRY_SECONDS)
         else:
             return
+
+
+async def _try(settings: Settings) -> None:
+    conn = await connect(settings)
+    try:
+        await act_as_app(conn)
+        await _check_usable(conn, settings)
+    finally:
+        await conn.close()
 
 
 _FAILURES = (PostgresError, InterfaceError, InternalClientError, ssl.SSLError, OSError, ValueError)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import socket
@@ -190,6 +191,14 @@ def test_every_command_reports_a_wrong_url_in_one_line(command: str) -> None:
     assert "DATABASE_URL is not a URL" in one_line(run(command, DATABASE_URL="notaurl"))
 
 
+async def test_serve_reports_a_database_that_is_not_migrated_in_one_line(postgres: Postgres) -> None:
+    async with fresh_database(postgres, "template0", "unmigrated") as settings:
+        port = str(free_port())
+        done = await asyncio.to_thread(run, "serve", "--port", port, DATABASE_URL=settings.database_url)
+        assert "The database is not migrated. Run `shiplog migrate`." in one_line(done)
+        assert len(done.stderr.strip().splitlines()) == 1
+
+
 def test_serve_waits_for_its_database_and_then_ends_in_one_line() -> None:
     gone = f"postgresql://u:hunter2@127.0.0.1:{free_port()}/x"
     done = run("serve", "--port", str(free_port()), DATABASE_URL=gone)
@@ -200,9 +209,9 @@ def test_serve_waits_for_its_database_and_then_ends_in_one_line() -> None:
 
 
 def test_a_database_that_starts_later_is_waited_for_and_a_wrong_one_is_not(
-    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+    postgres: Postgres, template: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings, lines = Settings(database_url=postgres.url(), secret=SECRET), list[str]()
+    settings, lines = Settings(database_url=postgres.url(template), secret=SECRET), list[str]()
     connect, refused = asyncpg.connect, [OSError("refused"), asyncpg.CannotConnectNowError("starting up")]
 
     async def connect_later(*arguments: object, **named: object) -> object:
