@@ -81,7 +81,8 @@ class Broadcast:
         """
         if len(self._subscribers) >= self._streams_max:
             raise _too_many("Too many live streams are open.")
-        if sum(each.address == subscriber.address for each in self._subscribers) > self._streams_max // 4:
+        of_address = sum(each.address == subscriber.address for each in self._subscribers)
+        if of_address >= max(self._streams_max // 4, 1):
             raise _too_many("Too many live streams are open from your address.")
         self._subscribers.add(subscriber)
 

@@ -182,6 +182,31 @@ async def test_a_stream_is_in_flight_until_it_begins() -> None:
     assert (seen, admission.in_flight) == ([1, 0], 0)
 
 
+async def test_a_stream_that_is_not_read_ends_and_its_error_is_not_reported() -> None:
+    admission, ended = AdmissionControl(1, BULK_PATH), asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b":\n\n", "more_body": True})
+        finally:
+            ended.set()
+
+    async def unread(message: Any) -> None:
+        if message["type"] == "http.response.body":
+            await never()
+
+    streaming = asyncio.create_task(limit_in_flight(app, admission)(VOTE, never, unread))
+    await asyncio.sleep(0)
+    admission.cancel_overdue(started_before=0.0)
+    assert admission.sending
+    admission.cancel_overdue(started_before=time.perf_counter() + 1)
+    await streaming
+    assert ended.is_set()
+    assert not admission.sending
+    assert not admission.overdue
+
+
 async def test_a_saturated_process_closes_after_every_503_and_every_16th_answer() -> None:
     admission = AdmissionControl(1, BULK_PATH)
     admission.saturated = True
@@ -223,4 +248,16 @@ async def test_streams_are_limited_and_one_that_never_began_does_not_count() -> 
     assert (rejected.value.status, rejected.value.headers) == (503, {"Retry-After": "5"})
     del first
     streams.subscribe(Subscriber({}))
+    await streams.close()
+
+
+async def test_one_address_opens_a_quarter_of_the_streams() -> None:
+    streams = Broadcast(cast(Any, None), cast(Any, NoWakeups()), streams_max=8)
+    *greedy, other = [*(Subscriber({}, "192.0.2.1") for _ in range(3)), Subscriber({}, "192.0.2.2")]
+    for subscriber in greedy[:2]:
+        streams.subscribe(subscriber)
+    with pytest.raises(HttpRejected) as rejected:
+        streams.subscribe(greedy[2])
+    assert (rejected.value.status, "your address" in rejected.value.detail) == (503, True)
+    streams.subscribe(other)
     await streams.close()

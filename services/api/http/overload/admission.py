@@ -58,6 +58,7 @@ class AdmissionControl:
         self.sending: dict[Task[Any], float] = {}  # tasks that wait until a part of a stream is read
         self.overdue: set[Task[Any]] = set()
         self.busy: set[Peer] = set()  # clients of requests in progress
+        self._idle: set[Peer] = set()  # of connections that were idle when last looked at
         self._answers = 0
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -72,7 +73,8 @@ class AdmissionControl:
     async def _close_idle(self) -> int:
         """The number of connections closed, at most a tenth of all."""
         count = -(-self.connections_max // 10)
-        return await asyncio.to_thread(close_idle_connections, count, frozenset(self.busy), self._proxies)
+        busy = frozenset(self.busy)
+        return await asyncio.to_thread(close_idle_connections, count, busy, self._proxies, self._idle)
 
     def cancel_overdue(self, started_before: float) -> None:
         for waiting in (self.receiving, self.sending):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import struct
 import sys
+import termios
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +19,7 @@ from services.settings import Network
 
 IDLE_MILLISECONDS_MIN = 500
 # Linux, struct tcp_info: the state, and the milliseconds since data was last sent and received.
+_NONE = struct.pack("i", 0)  # bytes to read
 _TCP_INFO_BYTES, _STATE, _LAST_SENT, _LAST_RECEIVED, _LISTEN = 104, 0, 44, 52, 10
 
 Peer = tuple[str, int]  # address and port, as the server names a client
@@ -29,10 +32,14 @@ class TcpSocket(Struct, frozen=True):
     idle: int  # milliseconds without data in either direction
 
 
-def close_idle_connections(count: int, busy: Collection[Peer], proxies: Sequence[Network]) -> int:
+def close_idle_connections(
+    count: int, busy: Collection[Peer], proxies: Sequence[Network], before: set[Peer] | None = None
+) -> int:
     """Close up to ``count`` connections that are idle and not ``busy`` with a request. Returns the number closed.
 
     First those of the client with the most connections, and among them the longest idle; proxies of ours come last.
+    ``before`` has the peers that were idle at the last call, and is replaced: only those are closed, since a request that waited
+    in the backlog may have been read, but not begun.
     """
     if count <= 0 or sys.platform != "linux":
         return 0
@@ -40,6 +47,10 @@ def close_idle_connections(count: int, busy: Collection[Peer], proxies: Sequence
     clients = {each.peer: address_in(each.peer[0], proxies) for each in accepted}
     per_client = Counter(client for client in clients.values() if client)
     idle = [each for each in accepted if each.idle >= IDLE_MILLISECONDS_MIN and each.peer not in busy]
+    if before is not None:
+        idle, seen = [each for each in idle if each.peer in before], {each.peer for each in idle}
+        before.clear()
+        before.update(seen)
     idle.sort(key=lambda each: (per_client[clients[each.peer]], each.idle), reverse=True)
     return sum(_close(each) for each in idle[:count])
 
@@ -56,6 +67,8 @@ def _accepted_connections() -> list[TcpSocket]:
             if info[_STATE] == _LISTEN:
                 ports.add(port)
             else:
+                if fcntl.ioctl(borrowed, termios.FIONREAD, _NONE) != _NONE:
+                    continue  # a request that has not been read
                 idle = min(struct.unpack_from("=I", info, at)[0] for at in (_LAST_SENT, _LAST_RECEIVED))
                 sockets.append(TcpSocket(int(name), port, borrowed.getpeername()[:2], idle))
     return [each for each in sockets if each.port in ports]
