@@ -40,6 +40,7 @@ _BULK_BAD_LINES_MAX = 10_000  # of one request
 _DIRECTORY_SECONDS = 0.5  # the longest time a tool that was retired through another process takes votes here
 _CLOSE_SECONDS = 1.0
 _PROGRESS_SECONDS = 5.0
+_QUEUE_SECONDS = 0.5
 
 
 @asynccontextmanager
@@ -64,11 +65,10 @@ async def open_app_state(settings: Settings) -> AsyncIterator[AppState]:
     open_bulk_ingest = partial(
         _open_bulk_ingest, commits, tool_directory, identity, recent_ids, settings.bulk_group
     )
-    refreshing = asyncio.create_task(
-        _keep_fresh(tool_directory, appenders), name="refresh the tool directory"
-    )
+    refreshing = asyncio.create_task(_keep_fresh(tool_directory), name="refresh the tool directory")
     progress = ReadModelProgress()
     watching = asyncio.create_task(_watch_read_models(pool, progress), name="watch the read models")
+    measuring = asyncio.create_task(_measure_queue(appenders), name="measure the queue")
     try:
         yield AppState(
             pool=pool,
@@ -92,6 +92,7 @@ async def open_app_state(settings: Settings) -> AsyncIterator[AppState]:
     finally:
         refreshing.cancel()
         watching.cancel()
+        measuring.cancel()
         for resource in (broadcast, appenders, wakeups, rate_limiter, pool):
             with suppress(TimeoutError):  # while Postgres does not answer, its connections are cut
                 await asyncio.wait_for(resource.close(), _CLOSE_SECONDS)
@@ -138,10 +139,15 @@ async def _watch_read_models(pool: Pool[Record], progress: ReadModelProgress) ->
             progress.observe(await read_lag(pool))
 
 
-async def _keep_fresh(tool_directory: ToolDirectory, appenders: Appenders) -> None:
+async def _measure_queue(appenders: Appenders) -> None:
+    while True:
+        WAITING.set(appenders.queued)
+        await asyncio.sleep(_QUEUE_SECONDS)
+
+
+async def _keep_fresh(tool_directory: ToolDirectory) -> None:
     while True:
         await asyncio.sleep(_DIRECTORY_SECONDS)
-        WAITING.set(appenders.queued)
         # While the database is away, requests report the error.
         with suppress(*POSTGRES_UNAVAILABLE):
             await tool_directory.refresh()

@@ -90,6 +90,24 @@ async def test_immediate_stop_of_postgres(victim: Instance, kills: int, seed: in
             server.stop()
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT], ids=["fast", "immediate"])
+async def test_thirty_restarts_of_postgres_end_no_process(
+    victim: Instance, seed: int, tmp_path: Path, number: signal.Signals
+) -> None:
+    """Fifteen of each kind, by `shiplog up`. The client fails for any answer but 200 and 503."""
+    fault_run = _new_fault_run(victim, 15, seed)
+    running = [*fault_run.api_pids(), *fault_run.pids("services.cli", "work")]
+
+    async def restart(run: FaultRun) -> None:
+        server = _running(Postgres.attach(run.instance.data))
+        os.kill(server.pid, number)
+        await eventually(lambda: not server.running(), 60)
+        await _wait_until_ready(run)
+
+    await _inject_under_load(fault_run, tmp_path, f"{number.name} to Postgres", _one_by_one(restart))
+    assert [*fault_run.api_pids(), *fault_run.pids("services.cli", "work")] == running
+
+
 async def test_flushed_valkey(victim: Instance, kills: int, seed: int, tmp_path: Path) -> None:
     fault_run = _new_fault_run(victim, kills, seed)
     await _inject_under_load(fault_run, tmp_path, "FLUSHALL every 300 ms", _flush_until_done)

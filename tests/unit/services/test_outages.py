@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from types import SimpleNamespace
 from typing import cast
 
 import pytest
 from asyncpg import InternalClientError
 
-from eventstore.appender import Appenders
 from eventstore.tool_directory import ToolDirectory
 from services.api import startup
 from services.api.http.problems import problem_of
@@ -39,9 +37,7 @@ def test_it_is_answered_with_a_retry() -> None:
 async def test_the_tool_directory_is_refreshed_again_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(startup, "_DIRECTORY_SECONDS", 0)
     directory = BrokenOnce()
-    refreshing = asyncio.create_task(
-        startup._keep_fresh(cast(ToolDirectory, directory), cast(Appenders, SimpleNamespace(queued=0)))
-    )
+    refreshing = asyncio.create_task(startup._keep_fresh(cast(ToolDirectory, directory)))
     refreshed = asyncio.create_task(directory.refreshed.wait())
     done, _ = await asyncio.wait([refreshing, refreshed], timeout=5, return_when=asyncio.FIRST_COMPLETED)
     refreshing.cancel()
