@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from domain.voting.identifiers import VOTER_REQUIREMENT, valid_voter
 from eventstore.decisions import Author
-from services.api.http.access import Access, Guard, allows
+from services.api.http.allowed_access import Access, Guard, allows
 from services.api.http.app_state import app_state
 from services.api.http.problems import HttpRejected
 from services.api.http.requests import AnyRequest, Connection

@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
-from services.api.http.access import Access
+from services.api.http.allowed_access import Access
 from services.api.http.documented import Body
 from services.api.openapi.examples import TEXTS
 from services.api.openapi.headers import JsonObject, refer_to_headers

@@ -11,9 +11,9 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.response import ServerSentEvent
 from msgspec import Struct
 
-from services.api.http.access import Access, access_of
+from services.api.http.allowed_access import Access, access_of
 from services.api.http.documented import Body, body_of
-from services.api.openapi.tags import Group, group_of
+from services.api.openapi.tags import OperationGroup, group_of
 
 
 class Route(Struct, frozen=True):
@@ -28,7 +28,7 @@ class Route(Struct, frozen=True):
         return access_of(self.handler.resolve_guards())
 
     @property
-    def group(self) -> Group:
+    def group(self) -> OperationGroup:
         module = sys.modules[self.handler.fn.__module__]
         return group_of(module.__name__, module.__doc__)
 

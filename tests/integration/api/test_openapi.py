@@ -61,7 +61,7 @@ async def identities(stage: Stage) -> Identities:
 
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)
 @settings(
-    max_examples=8, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+    max_examples=5, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
 )
 @given(data=st.data())
 async def test_answers_conform_to_the_document(
