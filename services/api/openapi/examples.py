@@ -22,7 +22,7 @@ PARAMETERS: dict[str, Any] = {
     "If-None-Match": '"11ca236cdced7bb3070c7f22"',
     "left": "postgresql",
     "limit": 20,
-    "min_position": "3.1842",
+    "min_position": "2.1",
     "reviewer": "builder",
     "right": "sqlite",
     "rulebook": _DIGEST,

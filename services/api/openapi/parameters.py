@@ -10,6 +10,13 @@ from services.api.openapi.route import Route
 from services.api.openapi.schemas import portable
 
 STREAM = "text/event-stream"
+_SLUG = "[a-z0-9]+(-[a-z0-9]+)*"
+_UUID = "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+# Of lists in one parameter, which the routes check themselves.
+_PATTERNS = {
+    "ids": {"pattern": f"^{_UUID}(,{_UUID})*$"},
+    "tools": {"pattern": f"^{_SLUG}(,{_SLUG})*$"},
+}
 _NOISE = ("deprecated", "allowEmptyValue", "allowReserved")
 
 
@@ -19,6 +26,7 @@ def complete_parameter(parameter: JsonObject) -> JsonObject:
     members = [each for each in schema.pop("oneOf", []) if each != {"type": "null"}]
     schema = (members[0] | schema) if len(members) == 1 else schema
     schema.pop("description", None)
+    schema = _PATTERNS.get(parameter["name"], {}) | schema
     if pattern := schema.get("pattern"):
         schema["pattern"] = portable(pattern)
     for bound in ("minimum", "maximum"):
