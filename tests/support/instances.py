@@ -145,6 +145,8 @@ def start_instance(
         copy_cluster(data)
     command = [*COMMAND, "up", "--data", str(data), "--port", str(port), *arguments]
     data.mkdir(parents=True, exist_ok=True)
+    if "SHIPLOG_POSTGRES_BIN" in os.environ:
+        open_path_to(data)
     log = (data / "up.log").open("a")
     environ = _environment() | ({"DATABASE_URL": database_url} if database_url else {})
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environ)
