@@ -29,6 +29,7 @@ _PIECE_BYTES = 16 * 1024
 _BODY_SECONDS = 10.0
 _ANSWER_SECONDS = 60.0
 _WATCH_SECONDS = 0.25
+_FULL_ROUNDS = 3  # without an idle connection to close
 _TOO_SLOW = "The body did not arrive within 10 seconds. Nothing was stored."
 _BULK_STALLED = "No more of the body arrived for 10 seconds."
 _CLOSE = (b"connection", b"close")
@@ -63,12 +64,14 @@ class AdmissionControl:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def watch(self) -> None:
-        self._loop = asyncio.get_running_loop()
+        self._loop, full_rounds = asyncio.get_running_loop(), 0
         while True:
             await asyncio.sleep(_WATCH_SECONDS)
             opened = open_file_descriptors()
             self.cancel_overdue(time.perf_counter() - _BODY_SECONDS)
-            self.saturated = opened >= self.connections_max and not await self._close_idle()
+            full = opened >= self.connections_max and not await self._close_idle()
+            full_rounds = full_rounds + 1 if full else 0
+            self.saturated = full_rounds >= _FULL_ROUNDS
 
     async def _close_idle(self) -> int:
         """The number of connections closed, at most a tenth of all."""
