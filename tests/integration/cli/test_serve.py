@@ -60,7 +60,7 @@ def served(settings: Settings, *arguments: str) -> Iterator[Server]:
         wait_until(server.is_ready, 60)
         yield server
     finally:
-        process.kill()
+        process.terminate()  # kill -9 would leave its processes running
         process.wait(20)
 
 
