@@ -86,7 +86,7 @@ async def open_app_state(settings: Settings) -> AsyncIterator[AppState]:
             webhook_networks=settings.webhook_networks,
             public_address=settings.public_address,
             installation=settings.installation,
-            is_direct=not settings.trusted_proxies,
+            is_direct=not settings.trusted_proxies and settings.public_address is None,
             progress=progress,
         )
     finally:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -24,11 +25,13 @@ def require_oldest_postgres() -> None:
 
 
 @contextmanager
-def oldest_postgres(data: Path) -> Iterator[Postgres]:
+def oldest_postgres() -> Iterator[Postgres]:
+    """A server with a new cluster, in a folder that its user may enter: pytest's own are closed."""
     require_oldest_postgres()
-    open_path_to(data)
-    with pytest.MonkeyPatch.context() as environ:
-        environ.setenv("SHIPLOG_POSTGRES_BIN", str(BIN))
-        server = Postgres.start(data)
-    yield server
-    server.stop("immediate")
+    with TemporaryDirectory(prefix="oldest-", dir=os.environ.get("PYTEST_DEBUG_TEMPROOT")) as folder:
+        with pytest.MonkeyPatch.context() as environ:
+            environ.setenv("SHIPLOG_POSTGRES_BIN", str(BIN))
+            open_path_to(Path(folder))
+            server = Postgres.start(Path(folder) / "data")
+        yield server
+        server.stop("immediate")

@@ -31,6 +31,7 @@ from eventstore.as_of_positions import AppendInFlight, InTheFuture, NoSuchEvent,
 from projections.engine.follower import TooManyWaiters
 from projections.engine.snapshot import ReadModelBehind
 from services.api.http.caching import NOSNIFF
+from services.auth.accounts import InvalidUserName, UnknownUser
 
 MEDIA_TYPE = "application/problem+json"
 Answer = tuple[HTTPResponseStartEvent, HTTPResponseBodyEvent]
@@ -66,6 +67,8 @@ _STATUSES: dict[type[Rejected], int] = {
     RetiredReviewer: 410,
     ReservedSlug: 400,
     InvalidEndpoint: 400,
+    InvalidUserName: 400,
+    UnknownUser: 404,
     RevisionConflict: 412,
 }
 _RETRY = {"Retry-After": "1"}

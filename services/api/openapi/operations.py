@@ -84,7 +84,9 @@ def _problems(declared: set[int], route: Route) -> list[int]:
     statuses = {status for status in declared if status >= 400} | _ALWAYS
     if route.path.startswith("/v1/"):
         statuses.add(401)  # a key that is not valid is never ignored
-    if route.method != "get":
+    if route.method == "get":
+        statuses.add(406)  # no encoding is accepted
+    else:
         statuses.add(403)  # from a page of another site
     if route.access.roles or route.access.scopes:
         statuses.add(403)

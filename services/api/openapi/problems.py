@@ -24,6 +24,7 @@ PROBLEM_TYPES: dict[int, dict[str, str]] = {
         "cross-site": "Writes from pages of other sites are not allowed.",
     },
     404: {"not-found": "There is no tool 'mongo'. Check the slug."},
+    406: {"not-acceptable": "Accept-Encoding: accept gzip, zstd or identity."},
     408: {"too-slow": "The body took longer than 10 seconds."},
     409: {
         "id-conflict": "The id 01a22354-1f17-7079-aff0-bc8f5da59d6b is already used by another vote. Nothing was stored.",
@@ -32,6 +33,7 @@ PROBLEM_TYPES: dict[int, dict[str, str]] = {
         "kept-by-the-append": "This read model is kept by the append itself and needs no replay.",
         "no-segments": "This log has no sealed segments.",
         "not-understood": "The log contains an event that this release cannot read.",
+        "order-incomplete": "Name each reviewer of the panel once. Missing: builder.",
         "name-taken": "There is another rulebook of this name.",
         "nothing-to-roll-back": "No adoption is left to roll back.",
         "not-scheduled": "This rulebook is not scheduled.",
@@ -51,6 +53,7 @@ PROBLEM_TYPES: dict[int, dict[str, str]] = {
     500: {"internal": "Something went wrong on our side. It has been logged."},
     503: {
         "try-again": "The database did not answer. Nothing is confirmed as stored; try again in a second.",
+        "not-ready": "The read model tally has not moved for 31 seconds. Look at the workers.",
         "unsettled": "The database did not confirm this vote. Send it again with the same id.",
     },
 }

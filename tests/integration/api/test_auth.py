@@ -252,7 +252,7 @@ def test_every_route_that_writes_is_in_the_table() -> None:
         *(("POST", f"/v1/reviewers/{{slug:str}}/{action}") for action in ("retire", "restore")),
         ("PUT", "/v1/me/password"),
         ("DELETE", "/v1/me/sessions"),
-        ("DELETE", "/v1/me/sessions/{id:str}"),
+        ("DELETE", "/v1/me/sessions/{session:str}"),
         ("PUT", "/v1/tools/{slug:str}/takes/{reviewer:str}"),
         ("DELETE", "/v1/tools/{slug:str}/takes/{reviewer:str}"),
     }

@@ -27,8 +27,8 @@ READ_FLIPS = "SELECT tool, before, after, cause_shard, cause_position FROM read_
 
 
 @pytest.fixture(scope="module")
-def oldest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    with oldest_postgres(tmp_path_factory.mktemp("oldest")) as server:
+def oldest() -> Iterator[Postgres]:
+    with oldest_postgres() as server:
         yield server
 
 

@@ -10,7 +10,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from services.api.http import idle_connections
+from services.api.http.overload import idle_connections
 from services.api.http.overload.idle_connections import close_idle_connections
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads TCP_INFO")

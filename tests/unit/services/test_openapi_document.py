@@ -220,7 +220,7 @@ def test_a_new_route_is_whole_without_declaring_it() -> None:
     )
     assert listed["tags"] == ["Test openapi document"]
     assert listed["security"] == [{}]
-    assert list(listed["responses"]) == ["200", "304", "400", "401", "500", "503"]
+    assert list(listed["responses"]) == ["200", "304", "400", "401", "406", "500", "503"]
     assert {"Shiplog-Position", "ETag"} <= listed["responses"]["200"]["headers"].keys()
     assert laid["security"] == [{"key": ["catalogue:write"]}, {"session": ["editor"]}]
     assert {"401", "403", "408", "413", "415"} <= laid["responses"].keys()

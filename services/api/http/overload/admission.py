@@ -69,8 +69,8 @@ class AdmissionControl:
             await asyncio.sleep(_WATCH_SECONDS)
             opened = open_file_descriptors()
             self.cancel_overdue(time.perf_counter() - _BODY_SECONDS)
-            full = opened >= self.connections_max and not await self._close_idle()
-            full_rounds = full_rounds + 1 if full else 0
+            no_room = opened >= self.connections_max and not await self._close_idle()
+            full_rounds = full_rounds + 1 if no_room else 0
             self.saturated = full_rounds >= _FULL_ROUNDS
 
     async def _close_idle(self) -> int:

@@ -67,14 +67,14 @@ async def own_sessions(request: AnyRequest) -> Response[Items[SessionResponse]]:
 
 
 @delete(
-    "/v1/me/sessions/{id:str}",
+    "/v1/me/sessions/{session:str}",
     status_code=204,
     guards=[for_people],
     responses=problem_responses(401, 403, 404) | {204: ResponseSpec(None, description="Ended")},
 )
-async def end_session(request: AnyRequest, id: SessionId) -> Response[None]:
+async def end_session(request: AnyRequest, session: SessionId) -> Response[None]:
     """End one of your sessions, at once."""
-    if not await end_session_of(app_state(request).pool, (await current_login(request)).name, id):
+    if not await end_session_of(app_state(request).pool, (await current_login(request)).name, session):
         raise HttpRejected(404, "not-found", "You have no open session with this id. List them again.")
     return Response(None)
 
