@@ -11,7 +11,7 @@ import httpx
 
 from tests.support.instances import Instance, free_port, start_instance, wait_until
 
-TOOL = "smolagents-2-0"
+TOOL = "neovim"
 TIMEOUT_SECONDS = 60.0  # only a hang takes longer, also on a slow machine
 
 

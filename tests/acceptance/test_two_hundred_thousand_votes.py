@@ -17,7 +17,14 @@ from tests.support.ports import free_ports, ports_of
 from tests.support.workload import Workload
 
 SEED = 20_240_531
-UNREVIEWED = ("unreviewed-one", "unreviewed-two", "unreviewed-three")
+UNREVIEWED = tuple(f"unreviewed-{number}" for number in range(3))
+# Scores of the takes, of which those from 60 on say ship: comparisons are decided by share, mean score, or votes.
+REVIEWED = {
+    f"reviewed-{number}": scores
+    for number, scores in enumerate(
+        [(88, 82), (74, 68, 55), (94, 71, 40), (75, 45), (75, 45), (90, 80), (30, 20)]
+    )
+}
 UNVOTED = "never-voted-on"
 
 
@@ -31,7 +38,9 @@ async def test_six_thousand_votes(tmp_path: Path) -> None:
 
 
 async def _run(folder: Path, *, casts: int, voters: int) -> None:
-    with start_instance(folder / "data", "--api", "2", "--workers", "2", port=free_ports()) as instance:
+    with start_instance(
+        folder / "data", "--api", "2", "--workers", "2", "--empty", port=free_ports()
+    ) as instance:
         key = instance.create_key("votes:write", "catalogue:write")
         tools = _list_tools(instance, key)
         history = History(Workload(SEED, casts, voters, tuple(tools)))
@@ -42,14 +51,27 @@ async def _run(folder: Path, *, casts: int, voters: int) -> None:
 
 
 def _list_tools(instance: Instance, key: str) -> list[str]:
-    """Tools of the sample, and some without takes, whose comparisons are decided by votes."""
+    """Tools with takes, and some without, whose comparisons are decided by votes."""
     headers = {"Authorization": f"Bearer {key}"}
     with httpx.Client(base_url=instance.url, headers=headers) as client:
-        for slug in (*UNREVIEWED, UNVOTED):
-            put = client.put(f"/v1/tools/{slug}", json={"name": slug.title(), "category": "tests"})
-            assert put.status_code == 201, put.text
-            shown = client.get("/v1/tools?limit=100", params={"min_position": put.json()["position"]})
-    return sorted({card["slug"] for card in shown.json()["items"]} - {UNVOTED})
+        for number in range(3):
+            _put(client, f"/v1/reviewers/reviewer-{number}", {"name": f"Reviewer {number}"})
+        for slug in (*REVIEWED, *UNREVIEWED, UNVOTED):
+            tool = {
+                "name": slug.title(),
+                "category": {"slug": "tests", "name": "Tests"},
+                "pricing": {"entry": "Free"},
+            }
+            _put(client, f"/v1/tools/{slug}", tool)
+            for number, score in enumerate(REVIEWED.get(slug, ())):
+                take = {"score": score, "choice": "ship" if score >= 60 else "skip", "text": "Tried."}
+                _put(client, f"/v1/tools/{slug}/takes/reviewer-{number}", take)
+    return sorted([*REVIEWED, *UNREVIEWED])
+
+
+def _put(client: httpx.Client, path: str, body: object) -> None:
+    answer = client.put(path, json=body)
+    assert answer.status_code == 201, answer.text
 
 
 async def _check(instance: Instance, history: History, tools: list[str]) -> None:

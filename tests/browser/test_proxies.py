@@ -131,7 +131,7 @@ def test_everything_works_through(
 
 def vote_and_bookmark(page: Page) -> None:
     """Each is shown again after a reload, and the stream brings the vote of somebody else."""
-    expect(page.locator("[data-live=live]")).to_have_text("live")
+    expect(page.locator("[data-live=live]")).to_have_text("live", timeout=20_000)
     page.get_by_role("button", name="Ship", exact=True).click()
     expect(page.locator(".tally [data-part=total]")).to_have_text("1")
     page.locator("[data-bookmark]").click()
@@ -139,7 +139,7 @@ def vote_and_bookmark(page: Page) -> None:
     page.reload()
     expect(page.get_by_role("button", name="Ship", exact=True)).to_have_attribute("aria-pressed", "true")
     expect(page.locator("[data-part=saved]")).to_have_text("1")
-    expect(page.locator("[data-live=live]")).to_have_text("live")
+    expect(page.locator("[data-live=live]")).to_have_text("live", timeout=20_000)
 
 
 def follow_links(page: Page, url: str) -> None:
@@ -147,9 +147,9 @@ def follow_links(page: Page, url: str) -> None:
     page.get_by_role("dialog").get_by_role("listitem").get_by_role("link").click()
     expect(page.locator("h1")).to_have_count(1)
     page.get_by_role("link", name="Verdicts that changed").click()
-    assert page.url == f"{url}/flips"
+    expect(page).to_have_url(f"{url}/flips")
     page.get_by_role("link", name="Shiplog").first.click()
-    assert page.url == f"{url}/"
+    expect(page).to_have_url(f"{url}/")
 
 
 def read_feed(page: Page, url: str, *, knows_host: bool) -> None:

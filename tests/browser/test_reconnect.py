@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, expect
 from tests.browser.visit import Visit
 from tests.support.instances import Instance, start_instance
 
-TOOL = "sqlite"
+TOOL = "neovim"
 
 
 @pytest.fixture

@@ -110,11 +110,11 @@ async def _editorial(log: Log, random: Random, slug: str) -> None:
 
 async def _seats_and_rulebooks(log: Log, random: Random) -> None:
     events: list[EditorialEvent] = [
-        ReviewerSeated(slug, seat, random.choice(TRICKY_TEXTS), "", random.choice(TRICKY_TEXTS))
-        for seat, slug in enumerate(TRICKY_TEXTS)
+        ReviewerSeated(f"reviewer-{seat}", seat, f"Reviewer {seat}", "", text if text.isprintable() else "")
+        for seat, text in enumerate(TRICKY_TEXTS)
     ]
     events += [
-        ReviewerRetired(TRICKY_TEXTS[0], 0, random.choice(TRICKY_TEXTS), "", "", 2),
+        ReviewerRetired("reviewer-0", 0, "Reviewer 0", "", "", 2),
         *_rulebooks(random),
     ]
     async with log.acquire() as conn:

@@ -26,7 +26,7 @@ from services.cli.instance import data_option, instance
 from services.cli.listening import BACKLOG, listen
 from services.database import wait_for_database
 from services.settings import Settings
-from services.stop_signals import heeded_stop_signals
+from services.stop_signals import exit_at_stop_signals, heeded_stop_signals
 
 _APP = "services.api.app:create_server"
 _HEAD_BYTES_MAX = 16 * 1024
@@ -45,6 +45,7 @@ _KILL_SECONDS = 8  # a process that has not stopped by itself after a signal is 
 )
 def serve(data: Path, host: str, port: int, processes: int, listener: int | None) -> None:
     """Serve the API and the site."""
+    exit_at_stop_signals()  # until the server handles them itself
     listening = listen(host, port) if listener is None else socket.socket(fileno=listener)
     with instance(data) as settings, _shared_metrics(processes):
         _export(settings)

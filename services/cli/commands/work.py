@@ -13,6 +13,7 @@ import uvloop
 from services.cli.instance import data_option, instance
 from services.database import wait_for_database
 from services.settings import worker_metrics_folder
+from services.stop_signals import exit_at_stop_signals
 
 
 @click.command()
@@ -26,6 +27,7 @@ def work(data: Path, metrics_port: int | None) -> None:
     """Run a worker: it keeps the read models up to date with the log."""
     if folder := worker_metrics_folder():
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # read when prometheus_client is imported
+    exit_at_stop_signals()  # until the worker handles them itself
     with instance(data) as settings:
         if metrics_port is not None:
             resolve_name("services.workers.metrics:serve_metrics")(metrics_port)

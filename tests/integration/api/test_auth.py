@@ -293,11 +293,11 @@ def paths_of(app: Litestar) -> Iterator[tuple[str, set[str]]]:
 
 
 async def test_credentials_for_others_do_not_close_open_routes(stage: Stage) -> None:
-    """Of a proxy in front, and of whatever collects the metrics."""
+    """Of a proxy in front, and of whatever watches the process."""
     for path, credentials in (
         ("/v1/tools", "Basic dTpw"),
         ("/", "Basic dTpw"),
-        ("/metrics", "Bearer scrape"),
+        ("/healthz", "Bearer probe"),
     ):
         answer = await stage.client.get(path, headers={"Authorization": credentials})
         assert answer.status_code == 200, path

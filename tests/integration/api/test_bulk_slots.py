@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 import httpx
 import pytest
 
-from services.api.http import bulk_slots
+from services.api.http.overload import bulk_slots
 from services.api.http.overload.bulk_slots import KEY_SLOTS_MAX, SLOTS_MAX
 from services.api.routes import bulk
 from services.auth import identity

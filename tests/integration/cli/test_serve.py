@@ -188,7 +188,9 @@ def test_the_error_for_a_wrong_public_url_is_one_line(command: str) -> None:
 async def test_up_prints_the_public_address_before_the_ready_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    greeting = up.Greeting(None, "shiplog users password editor", empty=False)
     public = parse_public_url("https://verdicts.example/ship")
-    await up._announce_ready([], "http://127.0.0.1:8000", None, public)
+    await up._announce_ready([], "http://127.0.0.1:8000", greeting, public)
     printed = capsys.readouterr().out.splitlines()
-    assert printed == ["public https://verdicts.example/ship", "ready http://127.0.0.1:8000"]
+    assert printed[0] == "public https://verdicts.example/ship"
+    assert printed[-1] == "ready http://127.0.0.1:8000"

@@ -279,6 +279,8 @@ async def test_history_between_any_two_times_equals_the_fold(random_history: Ran
         if rng.random() < 0.3:
             end = start + timedelta(minutes=rng.randrange(90))
         if rng.random() < 0.2:
+            end = start.replace(minute=59, second=59, microsecond=999_999)
+        if rng.random() < 0.2:
             start = start.replace(minute=0, second=0, microsecond=0)
         inside_an_hour += (start - datetime(1970, 1, 1, tzinfo=UTC)) // HOUR == (
             end - datetime(1970, 1, 1, tzinfo=UTC)

@@ -34,6 +34,7 @@ from projections.scorecard import SCORECARD, read_takes
 from services.api.http.app_state import app_state
 from services.api.http.auth import author_of, for_scope, open_to_all
 from services.api.http.consistency import AsOf, MinPosition, headers_of, snapshot_at
+from services.api.http.documented import ETAG
 from services.api.http.json_body import StrictJSON
 from services.api.http.pagination import Items, SlugInPath
 from services.api.http.problems import problem_responses
@@ -116,6 +117,7 @@ async def show_reviewer(
     responses=problem_responses(401, 403, 410, 412, 413, 415)
     | {201: ResponseSpec(ReviewerRevisionResponse, description="Seated")},
     request_max_body_size=64 * 1024,
+    response_headers=[ETAG],
 )
 async def put_reviewer(
     request: AnyRequest, slug: SlugInPath, data: JSONBody[ReviewerRequest], if_match: IfMatch = None
@@ -130,6 +132,7 @@ async def put_reviewer(
     status_code=200,
     guards=[for_scope("catalogue:write")],
     responses=problem_responses(401, 403, 404, 412),
+    response_headers=[ETAG],
 )
 async def retire_reviewer(
     request: AnyRequest, slug: SlugInPath, if_match: IfMatch = None
@@ -143,6 +146,7 @@ async def retire_reviewer(
     status_code=200,
     guards=[for_scope("catalogue:write")],
     responses=problem_responses(401, 403, 404, 412),
+    response_headers=[ETAG],
 )
 async def restore_reviewer(
     request: AnyRequest, slug: SlugInPath, if_match: IfMatch = None
