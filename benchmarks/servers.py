@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 from msgspec import Struct
@@ -61,6 +62,7 @@ def shiplog(data: Path) -> Iterator[Shiplog]:
         "2",
     ]
     with _process(command, port + 1) as pid:
+        _wait_until_ready(port, port + 1)
         yield Shiplog([port, port + 1], data, pid)
 
 
@@ -123,6 +125,25 @@ def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
                 return
         time.sleep(0.05)
     raise RuntimeError(f"nothing listens on port {port} after a minute")
+
+
+def _wait_until_ready(*ports: int) -> None:
+    """`up` listens before its databases run."""
+    deadline = time.monotonic() + 60
+    for port in ports:
+        while time.monotonic() < deadline and not _is_ready(port):
+            time.sleep(0.05)
+
+
+def _is_ready(port: int) -> bool:
+    connection = HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == 200
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()
 
 
 def free_port(following: int = 0) -> int:

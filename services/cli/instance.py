@@ -44,13 +44,12 @@ def instance(data: Path) -> Iterator[Settings]:
         raise click.UsageError(
             f"There is no instance in {data}. Start one with `shiplog up`, or set DATABASE_URL."
         )
-    running = Postgres.attach(data)
-    postgres = running or Postgres.start(data)
+    postgres, is_ours = Postgres.attach_or_start(data)
     valkey = Valkey.attach(data)
     try:
         yield from_environment(environment(data, postgres.url(), valkey.url() if valkey else None))
     finally:
-        if running is None and not is_held(data):
+        if is_ours and not is_held(data):
             postgres.stop()
 
 

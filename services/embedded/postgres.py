@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import quote
@@ -20,7 +21,7 @@ from services.embedded.binaries import (
     may_reach,
     server_account,
 )
-from services.embedded.daemon import Daemon, Server, attach_to, claim_lock, launch
+from services.embedded.daemon import AlreadyRunning, Daemon, Server, attach_to, claim_lock, launch
 
 OWNER = "shiplog_owner"
 DATABASE = "shiplog"
@@ -79,6 +80,15 @@ class Postgres:
         data = data.absolute()
         daemon = attach_to("PostgreSQL", _lock(data), _ready(data))
         return cls(data, daemon) if daemon else None
+
+    @classmethod
+    def attach_or_start(cls, data: Path, *, port: int | None = None) -> tuple[Self, bool]:
+        """The running server, or a new one, and whether it is new. Waits for a server that another process is starting."""
+        while True:
+            if running := cls.attach(data):
+                return running, False
+            with suppress(AlreadyRunning):  # another process was faster
+                return cls.start(data, port=port), True
 
     @property
     def port(self) -> int:

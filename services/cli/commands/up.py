@@ -130,7 +130,7 @@ class Databases:
         self._data.mkdir(parents=True, exist_ok=True)
         try:
             if not self.database_url:
-                self._postgres = Postgres.attach(self._data) or Postgres.start(self._data)
+                self._postgres, _ = Postgres.attach_or_start(self._data)
                 self.database_url = self._postgres.url()
             if not self.redis_url:
                 self._valkey = Valkey.attach(self._data) or Valkey.start(self._data)
@@ -157,7 +157,7 @@ class Databases:
             if self._postgres and not self._postgres.running():
                 err.print("[yellow]Postgres ended; restarting it[/]")
                 port = self._postgres.port
-                self._postgres = Postgres.attach(self._data) or Postgres.start(self._data, port=port)
+                self._postgres, _ = Postgres.attach_or_start(self._data, port=port)
             if self._valkey and not self._valkey.running():
                 err.print("[yellow]Valkey ended; restarting it[/]")
                 port = self._valkey.port

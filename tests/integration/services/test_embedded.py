@@ -144,6 +144,13 @@ def test_a_second_start_is_refused_and_attach_finds_the_first(data: Path) -> Non
     assert found.running()
 
 
+def test_of_several_that_start_it_at_once_one_does_and_the_others_find_it(data: Path) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        started = list(threads.map(lambda _: Postgres.attach_or_start(data), range(4)))
+    assert len({server.pid for server, _ in started}) == 1
+    assert sorted(is_new for _, is_new in started) == [False, False, False, True]
+
+
 def test_attach_finds_nothing_where_nothing_runs(empty_data: Path) -> None:
     assert Postgres.attach(empty_data) is None
     assert Valkey.attach(empty_data) is None
