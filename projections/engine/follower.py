@@ -59,6 +59,7 @@ class CheckpointFollower:
         self._pool = pool
         self._waiters: set[_Waiter] = set()
         self._in_vain: set[_Waiter] = set()  # for positions that are not in the log
+        self._turns = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
     async def wait(self, names: Collection[str], wanted: Sequence[Position]) -> None:
@@ -78,6 +79,8 @@ class CheckpointFollower:
             async with asyncio.timeout(WAIT_SECONDS_MAX):
                 await waiter.reached
         except TimeoutError:
+            async with self._turns:  # many that began together end together: one in a pass of the event loop
+                await asyncio.sleep(0)
             raise ReadModelBehind from None
         finally:
             self._waiters.discard(waiter)

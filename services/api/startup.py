@@ -29,6 +29,7 @@ from services.api.views.tallies import read_tallies_by_slug
 from services.auth.devices import KnownDevices
 from services.auth.identity import Identity
 from services.ingest.bulk import BulkCommits, BulkIngest
+from services.ingest.yielding import EventLoopTurns
 from services.resources import POSTGRES_UNAVAILABLE, open_pool
 from services.settings import Settings
 from services.wakeups import Wakeups
@@ -49,7 +50,6 @@ async def open_app_state(settings: Settings) -> AsyncIterator[AppState]:
     shards, tool_directory, identity = await count_shards(pool), ToolDirectory(pool), Identity(settings, pool)
     rate_limiter = await RateLimiter(settings).open()
     on_committed, on_appended = _commit_hooks(wakeups)
-    commits = BulkCommits(pool, shards, _BULK_COMMITS_MAX, on_committed, seconds=deadlines.USE_SECONDS_MAX)
     recent_ids = RecentIds()
     appenders = Appenders(
         pool,
@@ -59,6 +59,14 @@ async def open_app_state(settings: Settings) -> AsyncIterator[AppState]:
         queue_max=settings.queue_per_shard,
         batch_max=settings.group,
         timeout_seconds=deadlines.USE_SECONDS_MAX,
+    )
+    commits = BulkCommits(
+        pool,
+        shards,
+        _BULK_COMMITS_MAX,
+        on_committed,
+        seconds=deadlines.USE_SECONDS_MAX,
+        turns=EventLoopTurns(lambda: appenders.queued),
     )
     broadcast = Broadcast(partial(read_tallies_by_slug, pool), wakeups, settings.connections // 2)
 

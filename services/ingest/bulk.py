@@ -25,7 +25,7 @@ from eventstore.recent_ids import RecentIds
 from eventstore.tool_directory import ToolDirectory
 from services.auth.identity import Identity
 from services.ingest.ndjson_votes import BadLine, DecodedLines, count_lines, decode
-from services.ingest.yielding import EventLoopYield
+from services.ingest.yielding import EventLoopTurns, EventLoopYield
 
 REJECTED_LISTED_MAX = 100
 _REJECTED_TOOLS_MAX = 100_000
@@ -97,8 +97,10 @@ class BulkCommits:
         on_committed: OnCommitted,
         *,
         seconds: float | None = None,
+        turns: EventLoopTurns | None = None,
     ) -> None:
         self.shards, self._pool, self._on_committed, self._seconds = shards, pool, on_committed, seconds
+        self.turns = turns or EventLoopTurns()
         self._slots = asyncio.Semaphore(commits_max)
         self._shard_locks = [asyncio.Lock() for _ in range(shards + 1)]
         self._heuristics = [FirstVoteHeuristic() for _ in range(shards + 1)]
@@ -141,7 +143,7 @@ class BulkIngest:
         self._lines: list[list[int]] = [[] for _ in self._batches]  # the line of each vote in a batch
         self._conflicts: list[BadLine] = []  # found by commits
         self._in_flight: dict[int, asyncio.Task[None]] = {}
-        self._rejected_max, self._event_loop = rejected_max, EventLoopYield()
+        self._rejected_max, self._event_loop = rejected_max, EventLoopYield(commits.turns)
         self.lines_read = 0  # blank ones too
         self.resent = 0  # votes that count as counted, but were stored before
         self.result = BulkResult()

@@ -16,6 +16,7 @@ from litestar.types import ASGIApp, HTTPResponseStartEvent, Message, Receive, Sc
 
 from eventstore.deadlines import Deadline, limited_by
 from services.api.http.overload.idle_connections import Peer, close_idle_connections
+from services.api.http.overload.pacing import Pacing
 from services.api.http.problems import HttpRejected, messages
 from services.settings import Network
 
@@ -60,6 +61,7 @@ class AdmissionControl:
         self.overdue: set[Task[Any]] = set()
         self.busy: set[Peer] = set()  # clients of requests in progress
         self._idle: set[Peer] = set()  # of connections that were idle when last looked at
+        self.pacing = Pacing()
         self._answers = 0
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -236,6 +238,7 @@ def limit_in_flight(app: ASGIApp, admission: AdmissionControl) -> ASGIApp:
             return
         admission.in_flight += 1
         try:
+            await admission.pacing.begin()
             await app(scope, receive, answer.send)
         except Exception:
             if not answer.unread:  # the framework reports an error of its own for a stream that ends early

@@ -8,6 +8,7 @@ import socket
 import struct
 import sys
 import termios
+import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from services.api.http.client_address import address_in
 from services.settings import Network
 
 IDLE_MILLISECONDS_MIN = 500
+_DESCRIPTORS_PER_TURN = 32
 # Linux, struct tcp_info: the state, and the milliseconds since data was last sent and received.
 _NONE = struct.pack("i", 0)  # bytes to read
 _TCP_INFO_BYTES, _STATE, _LAST_SENT, _LAST_RECEIVED, _LISTEN = 104, 0, 44, 52, 10
@@ -58,7 +60,9 @@ def close_idle_connections(
 def _accepted_connections() -> list[TcpSocket]:
     """The connections to ports that this process listens on, but none that it has opened itself, as to the database."""
     sockets, ports = list[TcpSocket](), set[int]()
-    for name in os.listdir("/dev/fd"):  # noqa: PTH208 - pathlib would make an object for each
+    for number, name in enumerate(os.listdir("/dev/fd")):  # noqa: PTH208 - pathlib would make an object for each
+        if number % _DESCRIPTORS_PER_TURN == 0:
+            time.sleep(0)  # pass the interpreter's lock to the event loop
         with _borrowed(int(name)) as borrowed:
             if borrowed is None:
                 continue
