@@ -70,6 +70,7 @@ class Postgres:
         with claim_lock(_lock(data)) as lock:
             if not _cluster(data).exists():
                 _create(data, programs, account)
+            _cluster(data).chmod(0o700)  # a copy may have another mode, which PostgreSQL refuses
             server = _server(data, programs, account, settings, log or data / "postgres.log")
             return cls(data, launch(server, port, lock))
 
@@ -79,6 +80,11 @@ class Postgres:
         data = data.absolute()
         daemon = attach_to("PostgreSQL", _lock(data), _ready(data))
         return cls(data, daemon) if daemon else None
+
+    @classmethod
+    def is_in(cls, data: Path) -> bool:
+        """Whether the folder has databases, running or not."""
+        return _cluster(data).exists()
 
     @property
     def port(self) -> int:
