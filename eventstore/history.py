@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
-from asyncpg import Record
+from asyncpg import Pool, Record
 from asyncpg.pool import PoolConnectionProxy
 from msgspec import Struct
 
@@ -33,6 +33,10 @@ SELECT $1, kind::"char", actor, tool, id, choice, position
 ON CONFLICT (shard, kind, actor, tool)
 DO UPDATE SET id = excluded.id, choice = excluded.choice, position = excluded.position
 """
+HAS_SAMPLE_VOTES = """
+SELECT EXISTS (SELECT FROM heads AS h JOIN events AS e ON e.shard = h.shard AND e.position = 1
+                WHERE h.shard > 0 AND e.origin = $1)
+"""
 EVENT_COLUMNS = (
     *("shard", "position", "recorded_at", "type", "tool", "actor", "choice", "replaced", "id", "origin"),
     "replaced_at",
@@ -43,6 +47,8 @@ EVENT_TYPES = {
     ("b", True): "BookmarkSaved",
     ("b", False): "BookmarkDropped",
 }
+
+SAMPLE = "sample"  # the source of the events that `shiplog up` fills an empty log with
 
 Connection: TypeAlias = "PoolConnectionProxy[Record]"
 
@@ -90,6 +96,11 @@ async def append_history(conn: Connection, shard: Shard, casts: Sequence[PastCas
             await conn.execute(MOVE_HEAD, shard, events[-1][1], events[-1][2])
         await _write_ballots(conn, shard, ballots)
         return len(events)
+
+
+async def has_sample_votes(pool: Pool[Record]) -> bool:
+    """Whether the voters' shards begin with votes of the sample: it goes into an empty log alone."""
+    return bool(await pool.fetchval(HAS_SAMPLE_VOTES, SAMPLE))
 
 
 def _check_order(times: Sequence[datetime]) -> None:

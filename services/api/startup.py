@@ -16,6 +16,7 @@ from eventstore import deadlines
 from eventstore.appender import Appenders
 from eventstore.casts import CastResult
 from eventstore.heads import count_shards
+from eventstore.history import has_sample_votes
 from eventstore.recent_ids import RecentIds
 from eventstore.tool_directory import ToolDirectory
 from projections.engine.lag import read_lag
@@ -48,7 +49,7 @@ _QUEUE_SECONDS = 0.5
 async def open_app_state(settings: Settings) -> AsyncIterator[AppState]:
     pool, wakeups = await open_pool(settings, seconds=deadlines.USE_SECONDS_MAX), Wakeups(settings.redis_url)
     shards, tool_directory, identity = await count_shards(pool), ToolDirectory(pool), Identity(settings, pool)
-    rate_limiter = await RateLimiter(settings).open()
+    shows_sample, rate_limiter = await has_sample_votes(pool), await RateLimiter(settings).open()
     on_committed, on_appended = _commit_hooks(wakeups)
     recent_ids = RecentIds()
     appenders = Appenders(
@@ -96,6 +97,7 @@ async def open_app_state(settings: Settings) -> AsyncIterator[AppState]:
             installation=settings.installation,
             is_direct=not settings.trusted_proxies and settings.public_address is None,
             progress=progress,
+            shows_sample=shows_sample,
         )
     finally:
         refreshing.cancel()

@@ -32,17 +32,17 @@ def data_option(command: F) -> F:
 
 
 @contextmanager
-def instance(data: Path) -> Iterator[Settings]:
+def instance(data: Path, *, create: bool = False) -> Iterator[Settings]:
     """Settings of the instance. An embedded Postgres that is not running is started until the block ends, unless
-    `shiplog up` has begun to use it meanwhile.
+    `shiplog up` has begun to use it meanwhile. With ``create``, a folder without databases gets them.
     """
     refuse_empty("DATABASE_URL", "SHIPLOG_SECRET")
     if os.environ.get("DATABASE_URL"):
         yield from_environment({"SHIPLOG_SECRET": secret_of(data), **os.environ})
         return
-    if not data.is_dir():
+    if not (data.is_dir() and (create or Postgres.is_in(data))):
         raise click.UsageError(
-            f"There is no instance in {data}. Start one with `shiplog up`, or set DATABASE_URL."
+            f"There is no instance in the folder {data}: start one with `shiplog up`, or set DATABASE_URL."
         )
     postgres, is_ours = Postgres.attach_or_start(data)
     valkey = Valkey.attach(data)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from errno import ENOSPC
+from typing import NoReturn
 
 import rich_click as click
 from asyncpg import InterfaceError, InternalClientError, PostgresError
@@ -57,7 +59,7 @@ _EXPECTED = (
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="shiplog")
+@click.version_option(package_name="shiplog-server")
 def shiplog() -> None:
     """Ship or skip? Verdicts on tools, folded from an append-only log.
 
@@ -92,16 +94,40 @@ for command in (
 
 
 def main() -> None:
+    """Run the command. An exception that is expected ends it with one line, so that logs and terminals show the same."""
     try:
-        shiplog()
+        sys.exit(shiplog(prog_name="shiplog", standalone_mode=False))
+    except click.Abort:
+        sys.exit(1)
+    except click.ClickException as error:
+        _fail(_usage(error), error.exit_code)
     except _EXPECTED as error:
-        Console(stderr=True).print(
-            f"[bold red]shiplog:[/] {escape(_line(error))}", highlight=False, soft_wrap=True
-        )
-        sys.exit(2)
+        _fail(_line(error), 2)
+
+
+def _fail(line: str, status: int) -> NoReturn:
+    Console(stderr=True).print(f"[bold red]shiplog:[/] {escape(line)}", highlight=False, soft_wrap=True)
+    sys.exit(status)
+
+
+def _usage(error: click.ClickException) -> str:
+    """The error as one line. What the parser of the command line found is followed by the way to the help."""
+    line = " ".join(error.format_message().split())
+    is_ours = type(error) in (click.ClickException, click.UsageError) and line.endswith(".")
+    if is_ours or not isinstance(error, click.UsageError) or error.ctx is None:
+        return line
+    ended = line if line.endswith((".", "?")) else f"{line}."
+    return f"{ended} Help: {error.ctx.command_path} --help"
 
 
 def _line(error: Exception) -> str:
     """The error as one line. An error of the system that names a file is about that file, not about the database."""
-    of_database = isinstance(error, _DATABASE_FAILED) and not getattr(error, "filename", None)
+    if isinstance(error, OSError) and error.filename:
+        what = (
+            "Make room, and try again."
+            if error.errno == ENOSPC
+            else "Check the path, and that you may use it."
+        )
+        return f"{error.filename}: {error.strerror}. {what}"
+    of_database = isinstance(error, _DATABASE_FAILED)
     return str(explain(error, os.environ.get("DATABASE_URL", "")) if of_database else error)

@@ -71,6 +71,7 @@ class Postgres:
         with claim_lock(_lock(data)) as lock:
             if not _cluster(data).exists():
                 _create(data, programs, account)
+            _cluster(data).chmod(0o700)  # a copy may have another mode, which PostgreSQL refuses
             server = _server(data, programs, account, settings, log or data / "postgres.log")
             return cls(data, launch(server, port, lock))
 
@@ -89,6 +90,11 @@ class Postgres:
                 return running, False
             with suppress(AlreadyRunning):  # another process was faster
                 return cls.start(data, port=port), True
+
+    @classmethod
+    def is_in(cls, data: Path) -> bool:
+        """Whether the folder has databases, running or not."""
+        return _cluster(data).exists()
 
     @property
     def port(self) -> int:

@@ -31,7 +31,7 @@ _NAME = "app_state"
 class AppState(Struct, frozen=True, kw_only=True, eq=False):
     """``open_bulk_ingest`` takes the source that the votes are recorded under, which is the id of an API key.
 
-    ``is_direct``: no setting says that there is a proxy in front.
+    ``is_direct``: no setting says that there is a proxy in front. ``shows_sample``: the log began with the sample's votes.
     """
 
     pool: Pool[Record]
@@ -51,6 +51,7 @@ class AppState(Struct, frozen=True, kw_only=True, eq=False):
     installation: UUID
     is_direct: bool
     progress: ReadModelProgress
+    shows_sample: bool
 
 
 def app_state(connection: Connection) -> AppState:

@@ -12,6 +12,7 @@ from litestar import MediaType, Response
 
 from domain.shared.plurals import count_of
 from projections.engine.snapshot import Freshness
+from services.api.http.app_state import app_state
 from services.api.http.caching import PRIVATE_NO_STORE
 from services.api.http.consistency import headers_of
 from services.api.http.problems import HttpRejected
@@ -63,7 +64,8 @@ def render_template(request: AnyRequest, template: str, **context: object) -> st
     """Renders without a pause, so that no other request can see the address: macros are not passed the context."""
     token = _address.set(public_address(request.scope))
     try:
-        return templates.get_template(template).render(context)
+        shows_sample = app_state(request).shows_sample
+        return templates.get_template(template).render(context, shows_sample=shows_sample)
     finally:
         _address.reset(token)
 

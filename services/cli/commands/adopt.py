@@ -29,6 +29,7 @@ from services.auth.identity import Identity
 from services.cli.commands.keys import in_database
 from services.cli.commands.rulebooks import read_file
 from services.cli.instance import data_option, instance
+from services.cli.usage import usage_error
 from services.settings import Settings
 from services.wakeups import Wakeups
 
@@ -65,7 +66,7 @@ def adopt(
         with instance(data) as settings:
             adopted = in_database(settings, lambda pool: _decide(settings, pool, commands))
     except Rejected as rejection:
-        raise click.UsageError(str(rejection)) from None
+        raise usage_error(rejection) from None
     click.echo(msgspec.json.encode(adopted) if as_json else _summary(adopted))
 
 

@@ -122,7 +122,10 @@ def _restore(
 def _target(data: Path, manifest: BackupManifest, secret: str | None, *, replace: bool) -> Iterator[Settings]:
     """The instance to restore into, with the secret of the backup. An instance that does not exist yet is created."""
     data.mkdir(parents=True, exist_ok=True)
-    with _secret_in_place(data / "secret", manifest, secret, replace=replace), instance(data) as settings:
+    with (
+        _secret_in_place(data / "secret", manifest, secret, replace=replace),
+        instance(data, create=True) as settings,
+    ):
         if fingerprint(settings.secret) != manifest.secret:
             raise RestoreRefused(
                 "SHIPLOG_SECRET is not the one of the backup, so keys would be refused and every voter would be new. "

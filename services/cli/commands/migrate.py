@@ -42,7 +42,7 @@ class MigrationReport(Struct, frozen=True):
 )
 def migrate(data: Path, shards: int) -> None:
     """Migrate the database to this version."""
-    with instance(data) as settings:
+    with instance(data, create=True) as settings:
         done = asyncio.run(migrate_database(settings, shards))
     for name in done.applied:
         click.echo(f"applied {name}")

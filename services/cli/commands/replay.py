@@ -31,6 +31,7 @@ from projections.replays.jobs import Replay, Source
 from services.auth.identity import Identity
 from services.cli.instance import data_option, instance
 from services.cli.progress import show_progress
+from services.cli.usage import usage_error
 from services.resources import open_pool, sealing_of
 from services.settings import Settings
 
@@ -100,7 +101,7 @@ def replay(
             work = partial(_replay, settings=settings, live=live, accept=accept, hold=hold, source=source)
             report = uvloop.run(_with_pool(settings, work))
         except Rejected as rejection:
-            raise click.UsageError(str(rejection)) from None
+            raise usage_error(rejection) from None
     click.echo(msgspec.json.encode(report) if as_json else _summary(report))
     sys.exit(0 if report.state == "cut-over" or (hold and report.equal) else 1)
 

@@ -31,6 +31,7 @@ from eventstore.decisions import Author, EditorialDecision, decide_editorial, re
 from services.auth.identity import Identity
 from services.cli.commands.keys import in_database
 from services.cli.instance import data_option, instance
+from services.cli.usage import usage_error
 from services.settings import Settings
 from services.wakeups import Wakeups
 
@@ -194,7 +195,7 @@ def _in_instance(data: Path, work: Callable[[Settings, Pool[Record]], Awaitable[
         with instance(data) as settings:
             return in_database(settings, lambda pool: work(settings, pool))
     except Rejected as rejection:
-        raise click.UsageError(str(rejection)) from None
+        raise usage_error(rejection) from None
 
 
 def _check(slug: str, *texts: str) -> None:

@@ -18,6 +18,7 @@ from domain.shared.errors import Rejected
 from eventstore.rulebook_decisions import read_state
 from services.cli.commands.keys import in_database
 from services.cli.instance import data_option, instance
+from services.cli.usage import usage_error
 
 
 class RulebookRow(Struct, frozen=True):
@@ -59,7 +60,7 @@ def show(data: Path, rulebook: str, as_json: bool) -> None:
     try:
         book = state.known[state.find(rulebook)]
     except Rejected as rejection:
-        raise click.UsageError(str(rejection)) from None
+        raise usage_error(rejection) from None
     click.echo(book.canonical if as_json else f"# {book.digest}\n{write_rulebook(book)}", nl=as_json)
 
 

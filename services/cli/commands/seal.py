@@ -101,7 +101,7 @@ def segments(data: Path, as_json: bool) -> None:
     folder = segments_folder(data)
     if not folder.is_dir():
         raise click.UsageError(
-            f"There is no folder {folder}. Set SHIPLOG_SEGMENTS to the folder of the segments."
+            f"There is no folder {folder}: nothing is sealed yet, or SHIPLOG_SEGMENTS has to name another folder."
         )
     sound, damaged = Store(folder).check_all()
     report = SegmentsReport(not damaged, sound, damaged)

@@ -28,6 +28,7 @@ from services.cli.commands.rulebooks import read_file
 from services.cli.commands.trial_tables import print_tables
 from services.cli.instance import data_option, instance
 from services.cli.progress import show_progress
+from services.cli.usage import usage_error
 from services.resources import open_pool, sealing_of
 from services.settings import Settings
 
@@ -81,7 +82,9 @@ def trial(
     try:
         with instance(data) as settings:
             report = uvloop.run(_report(settings, rulebooks, _moment(as_of), source))
-    except (Rejected, AppendInFlight, ReadModelBlocked) as error:
+    except Rejected as rejection:
+        raise usage_error(rejection) from None
+    except (AppendInFlight, ReadModelBlocked) as error:
         raise click.UsageError(str(error) or type(error).__doc__ or "") from None
     if as_json:
         click.echo(msgspec.json.encode(report))

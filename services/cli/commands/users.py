@@ -31,6 +31,7 @@ from services.auth.accounts import (
 from services.auth.identity import Role
 from services.cli.commands.keys import in_database
 from services.cli.instance import data_option, instance
+from services.cli.usage import usage_error
 
 T = TypeVar("T")
 _role = click.Choice(["editor", "reviewer"])
@@ -140,7 +141,7 @@ def _in_instance(data: Path, work: Callable[[Pool[Record]], Awaitable[T]]) -> T:
         with instance(data) as settings:
             return in_database(settings, work)
     except Rejected as rejection:
-        raise click.UsageError(str(rejection)) from None
+        raise usage_error(rejection) from None
 
 
 async def _find_user(pool: Pool[Record], name: str) -> User:

@@ -24,6 +24,7 @@ from projections.reads.verdict_inputs import VerdictInputs, read_verdict_inputs
 from services.cli.commands.keys import in_database
 from services.cli.commands.rulebooks import read_file
 from services.cli.instance import data_option, instance
+from services.cli.usage import usage_error
 
 
 class VerdictReport(Struct, frozen=True):
@@ -59,7 +60,7 @@ def verdict(
         with instance(data) as settings:
             inputs = in_database(settings, partial(_read, slug=slug, moment=moment, by=by))
     except Rejected as rejection:
-        raise click.UsageError(str(rejection)) from None
+        raise usage_error(rejection) from None
     except (ReadModelBehind, AppendInFlight) as error:
         raise click.UsageError(type(error).__doc__ or "") from None
     if bundle is not None:

@@ -30,7 +30,16 @@ def work(data: Path, metrics_port: int | None) -> None:
     exit_at_stop_signals()  # until the worker handles them itself
     with instance(data) as settings:
         if metrics_port is not None:
-            resolve_name("services.workers.metrics:serve_metrics")(metrics_port)
+            _serve_metrics(metrics_port)
         wait_for_database(settings, partial(click.echo, err=True))
         # Resolved by name, like Granian's target: the layers forbid the command to import workers.
         uvloop.run(resolve_name("services.workers.run:work")(settings))
+
+
+def _serve_metrics(port: int) -> None:
+    try:
+        resolve_name("services.workers.metrics:serve_metrics")(port)
+    except OSError as error:
+        raise click.UsageError(
+            f"Cannot serve metrics on 127.0.0.1, port {port}: {error.strerror}. Choose another --metrics-port."
+        ) from None

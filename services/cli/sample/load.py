@@ -16,14 +16,13 @@ from domain.events.editorial import EditorialEvent
 from domain.shared.log import Shard, shard_of
 from eventstore.decisions import Author, Connection, Decide, decide_editorial, decide_tool
 from eventstore.heads import read_heads
-from eventstore.history import PastCast, append_history
+from eventstore.history import SAMPLE, PastCast, append_history
 from eventstore.ids import ids_at
 from services.auth.identity import Identity
 from services.cli.sample.catalogue import SampleCatalogue, SampleTake, SampleTool, read_catalogue
 from services.cli.sample.votes import SEED, sample_casts
 from services.settings import Settings
 
-SOURCE = "sample"
 _READ_NOW = "SELECT clock_timestamp()"
 _FIND_TOOLS = "SELECT slug, tool FROM slugs"
 _TAKES_DAYS = (0.2, 12.0)  # after the tool was listed
@@ -44,7 +43,7 @@ async def load_sample(settings: Settings, pool: Pool[Record], *, with_votes: boo
     catalogue, identity = read_catalogue(), Identity(settings, pool)
     async with pool.acquire() as conn:
         now = await conn.fetchval(_READ_NOW)
-        author = Author(identity.pseudonym("user", SOURCE.encode()), SOURCE)
+        author = Author(identity.pseudonym("user", SAMPLE.encode()), SAMPLE)
         for decision in sorted(_decisions(catalogue, with_earlier=with_votes), key=lambda each: -each.age):
             await _append(conn, decision, author, now - decision.age if with_votes else now)
         if with_votes:
@@ -94,7 +93,7 @@ async def _append_votes(
     for order, cast in enumerate(sample_casts(catalogue.tools)):
         actor, at = identity.pseudonym("voter", f"sample-{cast.voter}".encode()), now - cast.age
         vote_id = ids_at(int(at.timestamp() * 1000))(order, actor)
-        past = PastCast(at, cast.kind, actor, numbers[cast.tool], cast.choice, vote_id, SOURCE)
+        past = PastCast(at, cast.kind, actor, numbers[cast.tool], cast.choice, vote_id, SAMPLE)
         by_shard[shard_of(actor, shards)].append(past)
     for shard, casts in by_shard.items():
         await append_history(conn, shard, casts)
