@@ -114,11 +114,13 @@ class Appender:
     def append(self, cast: PendingCast) -> Future[CastResult]:
         """The result, set after the commit; CommitUnknown, WaitedTooLong, or IdConflict where nothing was stored.
 
-        Raises Overloaded when the queue is full, and IdConflict for an id that was used on another ballot.
+        Raises Overloaded when the queue is full, and IdConflict for an id that was used for another vote.
         """
         if len(self._queued) >= self._queue_max:
             raise Overloaded
-        if not cast.id_is_ours and not self._recent_ids.claim(cast.id, cast.actor, str(cast.tool)):
+        if not cast.id_is_ours and not self._recent_ids.claim(
+            cast.id, cast.actor, str(cast.tool), cast.choice
+        ):
             raise IdConflict(id=cast.id)
         result: Future[CastResult] = self._loop.create_future()
         self._queued.append((cast, result, end_of_use(self._timeout_seconds)))

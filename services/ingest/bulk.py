@@ -248,21 +248,17 @@ class BulkIngest:
             decoded.bad += self._claim_ids(counts)
 
     def _claim_ids(self, counts: Sequence[int]) -> list[BadLine]:
-        """Takes lines whose id was used on another ballot out of the batches again, which had ``counts`` votes before."""
+        """Takes lines whose id was used for another vote out of the batches again, which had ``counts`` votes before."""
         added = list(zip(self._batches, self._lines, counts, strict=True))
-        ids, actors, tools = (
+        ids, actors, tools, choices = (
             list(chain.from_iterable(getattr(batch, column)[count:] for batch, _, count in added))
-            for column in ("ids", "actors", "tools")
+            for column in ("ids", "actors", "tools", "choices")
         )
-        if self._recent_ids.claim_new(ids, actors, tools):
+        if self._recent_ids.claim_new(ids, actors, tools, choices):
             return []
         numbers = list(chain.from_iterable(lines[count:] for _, lines, count in added))
-        in_order = sorted(zip(numbers, ids, actors, tools, strict=True))
-        used = {
-            number: sent
-            for number, sent, actor, tool in in_order
-            if not self._recent_ids.claim(sent, actor, tool)
-        }
+        in_order = sorted(zip(numbers, ids, actors, tools, choices, strict=True))
+        used = {number: sent for number, sent, *vote in in_order if not self._recent_ids.claim(sent, *vote)}
         for shard, lines in enumerate(self._lines):
             if indexes := [index for index, number in enumerate(lines) if number in used]:
                 self._batches[shard] = self._batches[shard].without(indexes)

@@ -76,7 +76,7 @@ async def test_outcomes_and_ballots_equal_the_rules_line_by_line(
 
     ballots: dict[tuple[UUID, int], Ballot] = {}
     outcomes: Counter[str] = Counter()
-    used: dict[UUID, tuple[UUID, int]] = {}
+    used: dict[UUID, tuple[UUID, int, str | None]] = {}
     rejected = []
     for number, (voter, t, choice, own) in enumerate(lines, 1):
         if number - 1 in invalid:
@@ -85,7 +85,8 @@ async def test_outcomes_and_ballots_equal_the_rules_line_by_line(
         actor = identity.pseudonym("voter", _name(voter, tool))
         cast = Cast(own or ids.ids_at(FILE_TIME)(number, actor), choice)
         ballot = ballots.get((actor, tool + t), BLANK)
-        if used.setdefault(cast.id, (actor, tool + t)) != (actor, tool + t) or conflicts(ballot, cast):
+        vote = actor, tool + t, choice
+        if used.setdefault(cast.id, vote) != vote or conflicts(ballot, cast):
             rejected.append(number)
             continue
         outcomes[decide(ballot, cast).outcome] += 1

@@ -92,6 +92,26 @@ async def test_one_id_with_another_body_is_409_and_nothing_is_stored(
     assert (await cast("quill", "ship")).json() == first.json()
 
 
+@pytest.mark.parametrize("as_program", [False, True])
+async def test_an_older_id_with_another_choice_is_409_after_a_retraction(
+    client: Client, pool: Log, vote_key: Headers, as_program: bool
+) -> None:
+    named, headers = ({"voter": "v1"}, vote_key) if as_program else ({}, {})
+    body = {"tool": "quill", "choice": "ship", "id": str(mint()), **named}
+    await client.post("/v1/votes", json=body, headers=headers)
+    await client.delete("/v1/votes/quill", params=named, headers=headers)
+    before = await count_events(pool)
+    assert_problem(
+        await client.post("/v1/votes", json=body | {"choice": "skip"}, headers=headers), 409, "id-conflict"
+    )
+    assert outcome_of(await client.post("/v1/votes", json=body, headers=headers)) == (
+        "superseded",
+        None,
+        None,
+    )
+    assert await count_events(pool) == before
+
+
 async def test_a_retractions_id_cannot_become_a_vote(client: Client, pool: Log) -> None:
     await vote(client)
     sent = str(mint())
