@@ -131,5 +131,5 @@ def fill(value: Any, names: Mapping[str, str]) -> Any:
 
 def _follow(value: Any, place: str) -> Any:
     for name in place.split("."):
-        value = value[name]
+        value = value[int(name) if isinstance(value, list) else name]
     return value
