@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,6 +14,8 @@ import httpx
 import pytest
 
 from tests.support.instances import start_instance
+
+MANUAL = Path(__file__).parents[2] / "docs/http-api.md"
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,11 @@ class Site:
     def names(self, prefix: str) -> dict[str, str]:
         """What calls find under ``{name}`` before anything is saved."""
         return {"prefix": prefix, "user": self.user, "password": self.password}
+
+    def documented_arguments(self, generator: str) -> list[str]:
+        """What docs/http-api.md says to run, for this instance. Without the name of the program."""
+        (line,) = re.findall(rf"^    {generator} (.*)$", MANUAL.read_text(), re.MULTILINE)
+        return shlex.split(line.replace("http://127.0.0.1:8000", self.url))
 
 
 @pytest.fixture(scope="package")

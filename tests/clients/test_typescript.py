@@ -44,8 +44,8 @@ def test_every_operation_works_through_a_generated_client(
         shutil.copy(HERE / name, tmp_path)
     (tmp_path / "node_modules").symlink_to(MODULES)
     binaries = MODULES / ".bin"
-    generate = [str(binaries / "openapi-typescript"), str(clients_site.document)]
-    run([*generate, "--default-non-nullable", "false", "--output", "schema.d.ts"], tmp_path)
+    documented = clients_site.documented_arguments("openapi-typescript")
+    run([str(binaries / "openapi-typescript"), *documented], tmp_path)
     document = json.loads(clients_site.document.read_bytes())
     (tmp_path / "calls.ts").write_text(program(document, clients_site))
     run([str(binaries / "tsc"), "--project", "."], tmp_path)
