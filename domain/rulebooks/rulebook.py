@@ -109,7 +109,9 @@ class Rulebook(Struct, frozen=True, dict=True, forbid_unknown_fields=True):
     description: Text = ""
     panel: Panel = msgspec.field(default_factory=Panel)
     community: Community = msgspec.field(default_factory=Community)
-    comparison: Annotated[tuple[Clause, ...], Meta(min_length=1, max_length=6)] = (
+    comparison: Annotated[
+        tuple[Clause, ...], Meta(min_length=1, max_length=6, extra_json_schema={"uniqueItems": True})
+    ] = (
         "panel share",
         "mean score",
         "community lower bound",

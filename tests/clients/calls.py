@@ -13,7 +13,7 @@ Identity = Literal["visitor", "key", "session"]
 
 
 class Call(Struct, frozen=True, kw_only=True):
-    """``saves``: names for fields of the answer, by path. ``until``: repeat until this field has one of these values."""
+    """``saves``: names for fields of the answer, by path; a number is a place in a list. ``until``: repeat until this field has one of these values."""
 
     operation: str
     identity: Identity = "visitor"
@@ -32,6 +32,9 @@ _TOOL = {"slug": "{prefix}-quill"}
 _TAKE = {**_TOOL, "reviewer": "builder"}
 _PAIR = {"left": "smolagents-2-0", "right": "claude-4-api-tool-use-streaming-prompt-caching"}
 _DIGEST = {"digest": "{digest}"}
+_REVIEWER = {"slug": "{prefix}-critic"}
+_PANEL = ["builder", "skeptic", "futurist", "founder", "pm", "security", "operator"]
+_PASSWORD = {"current": "{password}", "new": "{password}"}
 _CATEGORY = {"slug": "{prefix}-tested", "name": "Tested"}
 
 
@@ -54,6 +57,7 @@ def _webhook(operation: str, *statuses: int, **more: Any) -> Call:
     )
 
 
+_LOG_IN = Call(operation="V1SessionLogIn", body={"name": "{user}", "password": "{password}"})
 CALLS = [
     Call(operation="HealthzHealthz"),
     Call(operation="ReadyzReadyz"),
@@ -183,7 +187,27 @@ CALLS = [
     ),
     _webhook("RemoveWebhook", 204),
     _by_key("V1ToolsSlugRetireRetireTool", path=_TOOL),
+    _by_key(
+        "V1ReviewersSlugPutReviewer",
+        path=_REVIEWER,
+        body={"name": "Critic"},
+        statuses=(201,),
+        saves={"seated": "position"},
+    ),
+    Call(operation="V1ReviewersSlugShowReviewer", path=_REVIEWER, query={"min_position": "{seated}"}),
+    _by_key("V1ReviewersSlugRetireRetireReviewer", path=_REVIEWER),
+    _by_key("V1ReviewersSlugRestoreRestoreReviewer", path=_REVIEWER),
+    _by_editor("V1ReviewersSlugRetireRetireReviewer", path=_REVIEWER),
+    _by_editor("V1ReviewersOrderOrderPanel", body={"order": _PANEL}),
+    Call(operation="V1ReviewersListReviewers"),
+    Call(operation="V1CategoriesListCategories"),
     _by_editor("V1SessionShowSession"),
-    Call(operation="V1SessionLogIn", body={"name": "{user}", "password": "{password}"}),
+    # From here on the visitor is a reviewer who logs in twice.
+    _LOG_IN,
+    Call(operation="V1MeSessionsOwnSessions", saves={"first_session": "items.0.id"}),
+    _LOG_IN,
+    Call(operation="V1MeSessionsEndSession", path={"session": "{first_session}"}, statuses=(204,)),
+    Call(operation="V1MeSessionsEndOtherSessions"),
+    Call(operation="V1MePasswordChangePassword", body=_PASSWORD),
     Call(operation="V1SessionLogOut", statuses=(204,)),
 ]

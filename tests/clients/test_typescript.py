@@ -44,8 +44,8 @@ def test_every_operation_works_through_a_generated_client(
         shutil.copy(HERE / name, tmp_path)
     (tmp_path / "node_modules").symlink_to(MODULES)
     binaries = MODULES / ".bin"
-    generate = [str(binaries / "openapi-typescript"), str(clients_site.document)]
-    run([*generate, "--default-non-nullable", "false", "--output", "schema.d.ts"], tmp_path)
+    documented = clients_site.documented_arguments("openapi-typescript")
+    run([str(binaries / "openapi-typescript"), *documented], tmp_path)
     document = json.loads(clients_site.document.read_bytes())
     (tmp_path / "calls.ts").write_text(program(document, clients_site))
     run([str(binaries / "tsc"), "--project", "."], tmp_path)
@@ -83,12 +83,13 @@ import type {{ paths }} from "./schema.d.ts";
 
 const baseUrl = {json.dumps(site.url)};
 const names: Record<string, string> = {json.dumps(site.names("typescript"))};
-let cookie = "";
+const cookies = new Map<string, string>();
 const visitor = createClient<paths>({{ baseUrl }});
 visitor.use({{
-  onRequest: ({{ request }}) => request.headers.set("Cookie", cookie),
+  onRequest: ({{ request }}) => request.headers.set("Cookie", [...cookies.values()].join("; ")),
   onResponse: ({{ response }}) => {{
-    cookie = response.headers.get("set-cookie")?.split(";")[0] ?? cookie;
+    for (const sent of response.headers.getSetCookie())
+      cookies.set(sent.replace(/=.*/, ""), sent.replace(/;.*/, ""));
   }},
 }});
 const key = createClient<paths>({{ baseUrl, headers: {{ Authorization: {json.dumps("Bearer " + site.key)} }} }});
@@ -116,12 +117,16 @@ def _call(call: Call, method: str, path: str) -> str:
         f"check({json.dumps(call.operation)}, response, {json.dumps(call.statuses)}, data ?? error);"
     )
     lines += [
-        f"names[{json.dumps(name)}] = String(data?.{place.replace('.', '?.')});"
+        f"names[{json.dumps(name)}] = String(data{_optional_chain(place)});"
         for name, place in call.saves.items()
     ]
     if call.operation == STREAM:
         lines.append("await data?.cancel();")
     return "{\n  " + "\n  ".join(lines) + "\n}"
+
+
+def _optional_chain(place: str) -> str:
+    return "".join(f"?.[{name}]" if name.isdecimal() else f"?.{name}" for name in place.split("."))
 
 
 def _options(call: Call) -> list[str]:

@@ -25,7 +25,10 @@ _MOMENTS = ("as_of", "since", "from", "to")
 
 @schemathesis.serializer("application/x-ndjson", "application/toml")
 def serialize_text(context: schemathesis.SerializationContext, value: object) -> bytes:
-    return _encode(value)
+    """Compressed as the header says: otherwise every such body would be damaged, although the document allows the request."""
+    body = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
+    compress = COMPRESS.get((context.case.headers or {}).get("Content-Encoding", ""))
+    return compress(body) if compress else body
 
 
 @schemathesis.hook
@@ -36,10 +39,10 @@ def before_call(context: schemathesis.HookContext, case: schemathesis.Case, kwar
 
 def amend(case: schemathesis.Case, *, by_key: bool) -> None:
     """Makes a request valid that the document allows, and leaves alone one that is meant to be invalid."""
-    pack(case)
     if case.meta is None or case.meta.generation.mode is not GenerationMode.POSITIVE:
         return
-    query: dict[str, Any] = case.query or {}
+    query: dict[str, Any] = case.query if case.query is not None else {}
+    case.query = query
     query.pop("cursor", None)
     for name in query.keys() & set(_MOMENTS):
         if case.path != "/v1/tools/{slug}/history":
@@ -48,25 +51,17 @@ def amend(case: schemathesis.Case, *, by_key: bool) -> None:
         query["min_position"] = "0.1"
     if case.headers:
         case.headers.pop("If-Match", None)
-    for named in (query, case.body if isinstance(case.body, dict) else {}):
-        _name_voter(named, by_key=by_key, needed=case.method in ("POST", "PUT", "DELETE"))
+    body = case.body if isinstance(case.body, dict) else {}
+    if body.get("id") is not None:
+        body["id"] = str(uuid_utils.compat.uuid7())
+    if "id" in query:
+        query["id"] = str(uuid_utils.compat.uuid7())
+    _name_voter(query, by_key=by_key, may="voter" in case.operation.query)
+    _name_voter(body, by_key=by_key, may="choice" in body and "tool" in body)
 
 
-def pack(case: schemathesis.Case) -> None:
-    """Without this every compressed body would be damaged, although the document allows the request."""
-    compress = COMPRESS.get((case.headers or {}).get("Content-Encoding", ""))
-    if compress is not None and isinstance(case.body, str | bytes):
-        case.body = compress(_encode(case.body))
-
-
-def _name_voter(named: dict[str, Any], *, by_key: bool, needed: bool) -> None:
-    if named.get("id") is not None:
-        named["id"] = str(uuid_utils.compat.uuid7())
-    if not by_key:
-        named.pop("voter", None)
-    elif needed and ("tool" in named or "voter" in named):
+def _name_voter(named: dict[str, Any], *, by_key: bool, may: bool) -> None:
+    """A key has to name a voter where it may; nobody else may."""
+    named.pop("voter", None)
+    if by_key and may:
         named["voter"] = "someone"
-
-
-def _encode(body: object) -> bytes:
-    return body if isinstance(body, bytes) else str(body).encode("utf-8", "surrogatepass")

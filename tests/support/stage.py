@@ -32,7 +32,7 @@ TOOL: dict[str, object] = {
     "pricing": {"entry": "Free", "detail": "open source"},
 }
 AUTHOR = Author(UUID(int=1), "test")
-INTERNALS = ("Traceback", 'File "', ".py", "asyncpg", "msgspec", "litestar", "SELECT ", "0x")
+INTERNALS = ("Traceback", 'File "', ".py", "asyncpg", "msgspec", "litestar", "SELECT ", " at 0x")
 # How msgspec and the framework word their errors; a pattern is shown as it is written.
 LIBRARY_WORDS = (
     "Expected `",

@@ -10,7 +10,7 @@ from typing import Any
 
 from litestar.exceptions import ValidationException
 from litestar.handlers import BaseRouteHandler
-from msgspec import inspect
+from msgspec import ValidationError, convert, inspect
 
 from domain.shared.requirements import is_none, requirement_of
 from services.api.http.problems import HttpRejected
@@ -33,7 +33,11 @@ async def check_query(request: AnyRequest) -> None:
     if repeated := {name for name in names if names.count(name) > 1}:
         raise _invalid(f"The query parameter {_shown(min(repeated))} is given more than once.")
     if request.scope["path_template"].startswith("/v1/") and request.method != "OPTIONS":
-        _reject_unknown(names, _query_names(request.route_handler))
+        handler = request.route_handler
+        _reject_unknown(names, _query_names(handler))
+        for name, text in request.query_params.items():
+            if text.lower() == "null" and (requirement := _no_text(handler).get(name)):
+                raise _invalid(requirement)
 
 
 def explain_invalid(request: AnyRequest, error: ValidationException) -> HttpRejected:
@@ -52,6 +56,24 @@ def _requirement(handler: Any, key: str) -> str:
     annotation = handler.signature_model.__annotations__.get(key, str)
     name = getattr(getattr(field, "kwarg_definition", None), "name", None) or key
     return f"{name}: {requirement_of(_without_null(inspect.type_info(annotation)))}."
+
+
+@lru_cache(_HANDLERS_MAX)
+def _no_text(handler: BaseRouteHandler) -> dict[str, str]:
+    """What to write in each parameter that is a number, id or the like, where msgspec reads ``null`` as not given."""
+    found = {}
+    for key, annotation in handler.signature_model.__annotations__.items():
+        if _reads_null(annotation):
+            definition = handler.parsed_fn_signature.parameters[key].kwarg_definition
+            found[getattr(definition, "name", None) or key] = _requirement(handler, key)
+    return found
+
+
+def _reads_null(annotation: object) -> bool:
+    try:
+        return convert("null", annotation, strict=False) is None
+    except (ValidationError, TypeError):
+        return False
 
 
 def _without_null(type: inspect.Type) -> inspect.Type:

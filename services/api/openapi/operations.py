@@ -10,11 +10,11 @@ from services.api.http.permissions import Access
 from services.api.openapi.examples import TEXTS
 from services.api.openapi.headers import JsonObject, refer_to_headers
 from services.api.openapi.parameters import STREAM, complete_parameter, headers_sent
-from services.api.openapi.problems import refer_to_problem
+from services.api.openapi.problems import HEAD_TOO_LARGE, refer_to_problem
 from services.api.openapi.route import Route
 from services.api.openapi.schemas import Schemas
 
-_ALWAYS = {400, 500, 503}
+_ALWAYS = {400, HEAD_TOO_LARGE, 500, 503}
 
 
 def complete_operation(operation: JsonObject, route: Route, schemas: Schemas) -> JsonObject:

@@ -12,9 +12,10 @@ from services.api.openapi.schemas import portable
 STREAM = "text/event-stream"
 _SLUG = "[a-z0-9]+(-[a-z0-9]+)*"
 _UUID = "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
-# Of lists in one parameter, which the routes check themselves.
+# Of what the routes check themselves: lists in one parameter, and a digest or name.
 _PATTERNS = {
     "ids": {"pattern": f"^{_UUID}(,{_UUID})*$"},
+    "rulebook": {"pattern": f"^(sha256:[0-9a-f]{{64}}|{_SLUG})$"},
     "tools": {"pattern": f"^{_SLUG}(,{_SLUG})*$"},
 }
 _NOISE = ("deprecated", "allowEmptyValue", "allowReserved")

@@ -57,6 +57,8 @@ PROBLEM_TYPES: dict[int, dict[str, str]] = {
         "unsettled": "The database did not confirm this vote. Send it again with the same id.",
     },
 }
+# The server answers it itself, without a body, before the application sees the request.
+HEAD_TOO_LARGE = 431
 _EVERY_PROBLEM = ("Cache-Control", "X-Content-Type-Options")
 _HEADERS = {
     401: ("WWW-Authenticate",),
@@ -74,6 +76,10 @@ def problem_components(statuses: set[int]) -> JsonObject:
 
 
 def _response(status: int) -> JsonObject:
+    if status == HEAD_TOO_LARGE:
+        return {
+            "description": "The address and the headers are larger than 16 KiB together. There is no body."
+        }
     types = PROBLEM_TYPES[status]
     listed = ", ".join(f"`urn:shiplog:{slug}`" for slug in types)
     content: JsonObject = {

@@ -119,17 +119,15 @@ async def own_votes(
     With an API key that has the scope votes:write or read, those of the ``voter`` it names.
     """
     reader = await reader_of(request, voter)
+    tool_directory = app_state(request).tool_directory
+    wanted = None if tools is None else [(await tool_directory.find(slug)).tool for slug in slugs_in(tools)]
     votes = []
     if reader is not None:
         actor = reader.actor
-        tool_directory = app_state(request).tool_directory
-        wanted = (
-            None if tools is None else [(await tool_directory.find(slug)).tool for slug in slugs_in(tools)]
-        )
         votes = await read_votes(
             app_state(request).pool, shard_of(actor, app_state(request).shards), actor, wanted
         )
-    slugs = await app_state(request).tool_directory.slugs_of([vote.tool for vote in votes])
+    slugs = await tool_directory.slugs_of([vote.tool for vote in votes])
     return Response(
         Items([OwnVote(slugs[vote.tool], vote.choice, str(vote.position)) for vote in votes]),
         cookies=reader.cookies if reader else None,

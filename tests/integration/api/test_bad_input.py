@@ -398,6 +398,42 @@ async def test_an_unknown_parameter_is_named_with_the_nearest_known_one(
     assert advice in answer.json()["detail"]
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        "/v1/tools?limit=null",
+        "/v1/verdicts/flips?limit=NULL",
+        "/v1/tools?as_of=null",
+        "/v1/tools?as_of=",
+        "/v1/tools?min_position=null",
+        "/v1/tools/quill/history?from=null",
+        "/v1/tools/quill/verdict?as_of=",
+    ],
+)
+async def test_null_and_nothing_are_no_values(stage: Stage, query: str) -> None:
+    """Taken as not given, they would be answered 200, with something else than was asked for."""
+    assert_problem(await get(stage, query), 400)
+
+
+async def test_a_null_id_of_a_vote_to_retract(stage: Stage) -> None:
+    answer = await new_visitor(stage.client).delete("/v1/votes/quill?id=null")
+    assert_problem(answer, 400)
+    assert answer.json()["detail"] == "id: a UUID, for example 019dd2c0-0000-7000-8000-000000000001."
+
+
+@pytest.mark.parametrize("route", ["verdict", "verdict/proof"])
+@pytest.mark.parametrize("rulebook", ["", "null", "sha256:"])
+async def test_a_rulebook_that_is_no_name(stage: Stage, route: str, rulebook: str) -> None:
+    assert_problem(await get(stage, f"/v1/tools/quill/{route}?rulebook={rulebook}"), 404)
+
+
+@pytest.mark.parametrize(("slugs", "status"), [("0.5", 400), ("nobody-has-it", 404)])
+async def test_slugs_are_checked_for_a_visitor_without_a_cookie(
+    stage: Stage, slugs: str, status: int
+) -> None:
+    assert_problem(await get(stage, f"/v1/me/votes?tools={slugs}"), status)
+
+
 async def test_an_unknown_parameter_of_a_write(stage: Stage) -> None:
     answer = await send(stage, "vote", json.dumps(VOTE), path="/v1/votes?dry_run=1")
     assert_problem(answer, 400)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -55,6 +56,14 @@ def nodes(value: Any) -> Iterator[dict[str, Any]]:
 def test_the_document_is_valid() -> None:
     assert [error.message for error in OpenAPIV31SpecValidator(DOCUMENT).iter_errors()] == []
     assert DOCUMENT["openapi"].startswith("3.1")
+
+
+def test_exceptions_of_schemathesis_name_operations() -> None:
+    config = tomllib.loads((ROOT / "tests/faults/schemathesis.toml").read_text())
+    named = {name for each in config["operations"] for name in each["include-operation-id"]}
+    assert named <= {
+        operation["operationId"] for item in DOCUMENT["paths"].values() for operation in item.values()
+    }
 
 
 def test_a_schema_has_one_short_name() -> None:
@@ -221,7 +230,7 @@ def test_a_new_route_is_whole_without_declaring_it() -> None:
     )
     assert listed["tags"] == ["Test openapi document"]
     assert listed["security"] == [{}]
-    assert list(listed["responses"]) == ["200", "304", "400", "401", "406", "500", "503"]
+    assert list(listed["responses"]) == ["200", "304", "400", "401", "406", "431", "500", "503"]
     assert {"Shiplog-Position", "ETag"} <= listed["responses"]["200"]["headers"].keys()
     assert laid["security"] == [{"key": ["catalogue:write"]}, {"session": ["editor"]}]
     assert {"401", "403", "408", "413", "415"} <= laid["responses"].keys()

@@ -14,6 +14,7 @@ from domain.shared.types import SESSION_ID
 from services.api.http.app_state import app_state
 from services.api.http.auth import current_login, for_people, session_token
 from services.api.http.caching import PRIVATE_NO_STORE
+from services.api.http.documented import SET_COOKIE
 from services.api.http.json_body import StrictJSON
 from services.api.http.pagination import Items
 from services.api.http.problems import HttpRejected, problem_responses
@@ -94,6 +95,7 @@ async def end_other_sessions(request: AnyRequest) -> Response[SessionsEnded]:
     status_code=200,
     guards=[for_people],
     responses=problem_responses(401, 403, 413, 415, 429),
+    response_headers=[SET_COOKIE],
     request_max_body_size=4 * 1024,
 )
 async def change_password(request: AnyRequest, data: JSONBody[PasswordRequest]) -> Response[LoggedIn]:
