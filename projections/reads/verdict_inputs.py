@@ -52,4 +52,4 @@ async def read_verdict_inputs(
 
 
 async def _find(snapshot: Snapshot, wanted: str | None) -> Rulebook:
-    return await (find_rulebook(snapshot, wanted) if wanted else rulebook_in_force(snapshot))
+    return await (rulebook_in_force(snapshot) if wanted is None else find_rulebook(snapshot, wanted))

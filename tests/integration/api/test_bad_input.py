@@ -562,6 +562,11 @@ async def test_a_position_must_be_shard_and_number(stage: Stage, position: str) 
     assert_problem(await get(stage, f"/v1/tools/quill/tally?min_position={position}"), 400)
 
 
+@pytest.mark.parametrize("read", ["verdict", "verdict/proof"])
+async def test_an_empty_rulebook_is_not_the_one_in_force(stage: Stage, read: str) -> None:
+    assert_problem(await get(stage, f"/v1/tools/quill/{read}?rulebook="), 404)
+
+
 async def test_a_position_of_a_shard_that_does_not_exist(stage: Stage) -> None:
     assert_problem(await get(stage, "/v1/tools/quill/tally?min_position=9999.1"), 400, 503)
 
