@@ -39,7 +39,7 @@ class Uncompressed:
 
 
 class GzipDecompressor:
-    """Reads several members in a row, as `cat a.gz b.gz` writes them."""
+    """Reads several members in a row, as `cat a.gz b.gz` writes them. Skips zeros after a member, as gzip does: padding."""
 
     def __init__(self) -> None:
         self._member = zlib.decompressobj(_GZIP_HEADER)
@@ -48,6 +48,8 @@ class GzipDecompressor:
     def decompress(self, data: bytes) -> Iterator[bytes]:
         while data:
             if self._member.eof:
+                if not (data := data.lstrip(b"\0")):
+                    return
                 self._member = zlib.decompressobj(_GZIP_HEADER)
             self._begun = True
             yield _checked(lambda compressed: self._member.decompress(compressed, PIECE_BYTES_MAX), data)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from typing import Any, Protocol, TypeVar, cast
 
 import msgspec
@@ -15,6 +17,10 @@ from services.ingest import strict_json
 
 T = TypeVar("T", bound=Struct)
 D = TypeVar("D")
+# Control characters that the types of events accept, since the log may have them; U+0085 is a line break.
+_CONTROL = re.compile("[\x80-\x9f]")
+_CONTROL_IN_JSON = re.compile(rb"\xc2[\x80-\x9f]|\\u00[89]", re.IGNORECASE)
+_OPAQUE = frozenset({"voter", "password", "current", "new"})  # fields that nobody is shown
 _JSON_TYPES = {"application/json", "application/json;charset=utf-8"}
 
 
@@ -59,6 +65,28 @@ def decode(body: bytes, type: type[D]) -> D:
     """Raises HttpRejected, which says where the mistake is."""
     try:
         decoder = _decoders.get(type) or _decoders.setdefault(type, msgspec.json.Decoder(type))
-        return cast(D, strict_json.decode(body, decoder))
+        value = cast(D, strict_json.decode(body, decoder))
     except strict_json.Malformed as error:
         raise HttpRejected(400, "invalid", str(error)) from None
+    if _CONTROL_IN_JSON.search(body):
+        _reject_controls(value)
+    return value
+
+
+def _reject_controls(value: object) -> None:
+    field = next((path for path, text in _texts(msgspec.to_builtins(value)) if _CONTROL.search(text)), None)
+    if field is not None:
+        raise HttpRejected(400, "invalid", f"{field}: text without the control characters U+0080 to U+009F.")
+
+
+def _texts(value: object, path: str = "") -> Iterator[tuple[str, str]]:
+    """Each text that may be shown to somebody, with the path of its field."""
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, dict):
+        for name, each in value.items():
+            if name not in _OPAQUE:
+                yield from _texts(each, f"{path}.{name}" if path else str(name))
+    elif isinstance(value, list | tuple):
+        for index, each in enumerate(value):
+            yield from _texts(each, f"{path}[{index}]")

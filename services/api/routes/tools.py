@@ -139,7 +139,7 @@ async def put_tool(
 ) -> Response[ToolRevisionResponse]:
     """List a tool (201) or revise it (200). With ``If-Match: "3"`` it is revised only if its revision is 3."""
     command = PutTool(slug, await _details(request, data), revision_in(if_match))
-    return await _decide(request, command)
+    return await _decide(request, command, if_match)
 
 
 @post(
@@ -156,12 +156,16 @@ async def retire_tool(
     return await _decide(request, RetireTool(slug, revision_in(if_match)))
 
 
-async def _decide(request: AnyRequest, command: PutTool | RetireTool) -> Response[ToolRevisionResponse]:
+async def _decide(
+    request: AnyRequest, command: PutTool | RetireTool, if_match: str | None = None
+) -> Response[ToolRevisionResponse]:
     author, before = await author_of(request), None
 
     def decide_on(past: Sequence[EditorialEvent]) -> list[EditorialEvent]:
         nonlocal before
         before = reduce(evolve, past, None)
+        if before is None:
+            reject_absent(if_match, "tool", command.slug)
         return decide(command, before)
 
     async with app_state(request).pool.acquire() as conn:
@@ -209,7 +213,7 @@ async def _find_category(request: AnyRequest, slug: str) -> Category:
 
 
 def revision_in(if_match: str | None) -> int | None:
-    """The revision that an ETag starts with; None for ``*``, which matches any.
+    """The revision that an ETag starts with; None for ``*``, which matches any (see reject_absent).
 
     Raises HttpRejected for any other text.
     """
@@ -219,3 +223,13 @@ def revision_in(if_match: str | None) -> int | None:
     if not digits.isascii() or not digits.isdigit() or len(digits) > 9:
         raise HttpRejected(400, "invalid", 'If-Match: send the revision as it was given, for example "3".')
     return int(digits)
+
+
+def reject_absent(if_match: str | None, kind: str, slug: str) -> None:
+    """``If-Match: *`` matches nothing where nothing exists (RFC 9110 section 13.1.1). Raises HttpRejected."""
+    if if_match == "*":
+        raise HttpRejected(
+            412,
+            "revision-moved",
+            f"There is no {kind} {slug!r}. Check the slug, or send it without If-Match to add it.",
+        )

@@ -196,7 +196,9 @@ async def test_a_short_answer_is_not_compressed_unless_identity_is_excluded(stag
     assert "content-encoding" not in (await _get(stage, "/healthz", "gzip")).headers
     forced = await _get(stage, "/v1/tools/quill/tally", "gzip, identity;q=0")
     assert forced.headers["content-encoding"] == "gzip"
-    assert_problem(await new_visitor(stage.client).get("/", headers={"Accept-Encoding": "identity;q=0"}), 406)
+    none = await new_visitor(stage.client).get("/", headers={"Accept-Encoding": "identity;q=0"})
+    assert_problem(none, 406)
+    assert none.headers["vary"] == "Accept-Encoding"
 
 
 async def test_static_files_are_compressed(stage: Stage) -> None:

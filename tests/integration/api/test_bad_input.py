@@ -223,6 +223,8 @@ FORBIDDEN = {
     "NUL within": "a\\u0000b",
     "escape": "\\u001b[2J",
     "delete": "\\u007f",
+    "next line": "\\u0085",
+    "upper control character, unescaped": "\x9b",
     "lone high surrogate": "\\ud800",
     "lone low surrogate": "\\udc00",
     "surrogates in the wrong order": "\\udc00\\ud800",
@@ -265,6 +267,24 @@ async def test_control_characters_and_lone_surrogates_in_a_user_name_or_password
 @pytest.mark.parametrize("name", ["", " ", "\u200b", "\u202e", "\ufeff", "\u2029", "a\nb", "x" * 121])
 async def test_a_name_must_be_visible_on_one_line(stage: Stage, name: str) -> None:
     assert_problem(await send(stage, "tool", json.dumps(TOOL | {"name": name})), 400)
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"name": "a\x85b"}, "name"),
+        ({"description": "\x9bx"}, "description"),
+        ({"category": {"slug": "writing", "name": "a\x80"}}, "category.name"),
+    ],
+)
+@pytest.mark.parametrize("escaped", [False, True])
+async def test_the_upper_control_characters_are_refused_by_field(
+    stage: Stage, change: dict[str, Any], field: str, escaped: bool
+) -> None:
+    """U+0085 breaks a line, as U+2028 does."""
+    answer = await send(stage, "tool", json.dumps(TOOL | change, ensure_ascii=escaped))
+    assert_problem(answer, 400)
+    assert answer.json()["detail"].startswith(f"{field}: ")
 
 
 @pytest.mark.parametrize("field", ["tagline", "best_for", "description"])
@@ -576,6 +596,11 @@ async def test_a_cursor_of_another_diff(stage: Stage, cursor: bytes) -> None:
 )
 async def test_a_position_must_be_shard_and_number(stage: Stage, position: str) -> None:
     assert_problem(await get(stage, f"/v1/tools/quill/tally?min_position={position}"), 400)
+
+
+@pytest.mark.parametrize("read", ["verdict", "verdict/proof"])
+async def test_an_empty_rulebook_is_not_the_one_in_force(stage: Stage, read: str) -> None:
+    assert_problem(await get(stage, f"/v1/tools/quill/{read}?rulebook="), 404)
 
 
 async def test_a_position_of_a_shard_that_does_not_exist(stage: Stage) -> None:

@@ -143,3 +143,21 @@ async def slugs(client: Client, **params: str) -> list[str]:
     answer = await client.get("/v1/tools", params=params)
     assert answer.status_code == 200, answer.text
     return [card["slug"] for card in answer.json()["items"]]
+
+
+async def test_if_match_of_any_revision_lists_and_seats_nothing_new(
+    client: Client, catalogue_key: Headers
+) -> None:
+    headers = {**catalogue_key, "If-Match": "*"}
+    for path, body in (("/v1/tools/unlisted", TOOL), ("/v1/reviewers/unseated", {"name": "Nobody"})):
+        assert_problem(await client.put(path, json=body, headers=headers), 412, "revision-moved")
+        assert (await client.get(path)).status_code == 404
+        assert (await client.put(path, json=body, headers=catalogue_key)).status_code == 201
+        assert (await client.put(path, json=body, headers=headers)).status_code == 200
+
+
+async def test_text_that_only_names_a_control_character_is_stored(
+    client: Client, catalogue_key: Headers
+) -> None:
+    body = TOOL | {"description": "\\u0085 breaks a line"}
+    assert (await client.put("/v1/tools/quill", json=body, headers=catalogue_key)).status_code == 201

@@ -47,6 +47,18 @@ def test_members_and_frames_may_follow_one_another(encoding: Encoding) -> None:
     assert decompressed(encoding, compress(b"a\n") + compress(b"b\n"), 7) == b"a\nb\n"
 
 
+@pytest.mark.parametrize("part_bytes", [1, 7, 10_000])
+def test_zeros_after_a_gzip_member_are_padding(part_bytes: int) -> None:
+    """RFC 1952 leaves them out; gzip and Python's gzip skip them, as blocks of tapes and of `dd conv=sync` end with them."""
+    member, padding = gzip.compress(b"a line\n"), bytes(500)
+    padded = member + padding + member + padding
+    assert decompressed("gzip", padded, part_bytes) == b"a line\n" * 2
+    with pytest.raises(CorruptData):
+        decompressed("gzip", padded + b"x", part_bytes)
+    with pytest.raises(CorruptData):
+        decompressed("gzip", padding + member, part_bytes)
+
+
 @pytest.mark.parametrize("encoding", ["identity", "gzip", "zstd"])
 def test_a_decompression_bomb_comes_in_pieces_of_limited_size(encoding: Encoding) -> None:
     bomb = COMPRESS[encoding](b"0" * 50_000_000)

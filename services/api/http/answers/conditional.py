@@ -75,7 +75,12 @@ class _ConditionalAnswer:
         encoding = self._encoding(len(body)) if compressible else "identity"
         if encoding is None:
             return messages(
-                HttpRejected(406, "not-acceptable", "Accept-Encoding: accept gzip, zstd or identity.")
+                HttpRejected(
+                    406,
+                    "not-acceptable",
+                    "Accept-Encoding: accept gzip, zstd or identity.",
+                    {"Vary": "Accept-Encoding"},
+                )
             )
         digest = blake2b(body, digest_size=12).hexdigest().encode()
         headers, tag = _with_etag(headers, digest, encoding)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import reduce
 from typing import Annotated
@@ -39,7 +39,7 @@ from services.api.http.json_body import StrictJSON
 from services.api.http.pagination import Items, SlugInPath
 from services.api.http.problems import problem_responses
 from services.api.http.requests import AnyRequest
-from services.api.routes.tools import IfMatch, announce_editorial, position_of, revision_in
+from services.api.routes.tools import IfMatch, announce_editorial, position_of, reject_absent, revision_in
 
 _READ_MODELS = (PANEL, SCORECARD)
 
@@ -124,7 +124,7 @@ async def put_reviewer(
 ) -> Response[ReviewerRevisionResponse]:
     """Seat a reviewer after all others (201), or revise one (200). With ``If-Match: "3"`` only at revision 3."""
     command = PutReviewer(slug, data.name, data.tagline, data.bio, revision_in(if_match))
-    return await _change(request, command)
+    return await _change(request, command, if_match)
 
 
 @post(
@@ -175,9 +175,15 @@ async def order_panel(request: AnyRequest, data: JSONBody[PanelOrderRequest]) ->
 
 
 async def _change(
-    request: AnyRequest, command: PutReviewer | RetireReviewer | RestoreReviewer
+    request: AnyRequest,
+    command: PutReviewer | RetireReviewer | RestoreReviewer,
+    if_match: str | None = None,
 ) -> Response[ReviewerRevisionResponse]:
-    after, decided = await _decide(request, command)
+    def check(before: Seats) -> None:
+        if command.slug not in before:
+            reject_absent(if_match, "reviewer", command.slug)
+
+    after, decided = await _decide(request, command, check)
     reviewer = after[command.slug]
     known = command.slug in reduce(evolve, decided.before, Seats())
     return Response(
@@ -187,12 +193,16 @@ async def _change(
     )
 
 
-async def _decide(request: AnyRequest, command: Command) -> tuple[Seats, EditorialDecision]:
-    """The panel afterwards, and the decision."""
+async def _decide(
+    request: AnyRequest, command: Command, check: Callable[[Seats], None] = lambda _: None
+) -> tuple[Seats, EditorialDecision]:
+    """The panel afterwards, and the decision. ``check`` sees the panel before it."""
     author = await author_of(request)
 
     def decide_on(past: Sequence[EditorialEvent]) -> list[EditorialEvent]:
-        return decide(command, reduce(evolve, past, {}))
+        before = reduce(evolve, past, Seats())
+        check(before)
+        return decide(command, before)
 
     async with app_state(request).pool.acquire() as conn:
         decided = await decide_editorial(conn, decide_on, author)
