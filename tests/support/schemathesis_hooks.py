@@ -6,7 +6,6 @@ passed; a revision is the tool's; an id's time has come; and a voter is named by
 
 from __future__ import annotations
 
-import ast
 import gzip
 import sys
 from typing import Any
@@ -63,10 +62,8 @@ def amend(case: schemathesis.Case, *, by_key: bool) -> None:
 
 
 def _take_slugs(path: dict[str, Any]) -> None:
-    """A link guessed by names puts the whole ``tool`` of a bookmark into the path, as an object or Python's text of it."""
+    """A link that Schemathesis guesses by names puts the whole ``tool`` of a bookmark into the path, an object."""
     for name, value in path.items():
-        if isinstance(value, str) and value.startswith("{'slug': "):
-            value = ast.literal_eval(value)
         if isinstance(value, dict) and "slug" in value:
             path[name] = value["slug"]
 
