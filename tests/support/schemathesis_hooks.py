@@ -41,6 +41,7 @@ def amend(case: schemathesis.Case, *, by_key: bool) -> None:
     """Makes a request valid that the document allows, and leaves alone one that is meant to be invalid."""
     if case.meta is None or case.meta.generation.mode is not GenerationMode.POSITIVE:
         return
+    _take_slugs(case.path_parameters or {})
     query: dict[str, Any] = case.query if case.query is not None else {}
     case.query = query
     query.pop("cursor", None)
@@ -58,6 +59,13 @@ def amend(case: schemathesis.Case, *, by_key: bool) -> None:
         query["id"] = str(uuid_utils.compat.uuid7())
     _name_voter(query, by_key=by_key, may="voter" in case.operation.query)
     _name_voter(body, by_key=by_key, may="choice" in body and "tool" in body)
+
+
+def _take_slugs(path: dict[str, Any]) -> None:
+    """A link that Schemathesis guesses by names puts the whole ``tool`` of a bookmark into the path, an object."""
+    for name, value in path.items():
+        if isinstance(value, dict) and "slug" in value:
+            path[name] = value["slug"]
 
 
 def _name_voter(named: dict[str, Any], *, by_key: bool, may: bool) -> None:

@@ -96,7 +96,7 @@ async def end_other_sessions(request: AnyRequest) -> Response[SessionsEnded]:
     guards=[for_people],
     responses=problem_responses(401, 403, 413, 415, 429),
     response_headers=[SET_COOKIE],
-    request_max_body_size=4 * 1024,
+    request_max_body_size=8 * 1024,
 )
 async def change_password(request: AnyRequest, data: JSONBody[PasswordRequest]) -> Response[LoggedIn]:
     """Change your password. All your sessions end; the answer's cookie opens a new one."""
