@@ -29,7 +29,7 @@ bench: .venv/ready  ## Compare Shiplog with the machine's limits and with peers
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 faults: .venv/ready  ## Run the fault tests, briefly, or in full with ARGS="--full"
-	@$(BIN)/pytest -m slow tests/faults $(ARGS)
+	@$(BIN)/pytest -m slow tests/faults tests/browser $(ARGS)
 
 schema: .venv/ready  ## Write migrations/schema.sql from the migrations
 	@$(BIN)/python -m tests.support.schema

@@ -15,7 +15,10 @@ BYTES_MAX = 600_000  # Swagger UI took 2.1 MB
 def test_the_reference_passes_axe(visit: Visit, scheme: str) -> None:
     page = visit.open("/schema/swagger")
     page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-    page.evaluate("document.querySelectorAll('main details').forEach(each => { each.open = true })")
+    # All are made by one template: those of votes and bulk have every kind of part.
+    page.evaluate(
+        "[...document.querySelectorAll('main details')].slice(0, 8).forEach(each => { each.open = true })"
+    )
     violations = Axe().run(page).response["violations"]
     assert [(each["id"], each["nodes"][0]["html"][:200]) for each in violations] == []
 

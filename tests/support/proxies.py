@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 
+import httpx
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -78,7 +79,16 @@ def serve_beside(instance: Instance, folder: Path, settings: dict[str, str]) -> 
     command = [*COMMAND, "serve", "--data", str(instance.data), "--port", str(port)]
     unlimited = {f"SHIPLOG_LIMIT_{name}": "0" for name in ("VISITOR", "ADDRESS", "LOGIN")}
     with _running(command, folder, port, {**os.environ, **unlimited, **settings}):
+        # It listens before it is ready, and haproxy takes a server whose first check fails out of use.
+        wait_until(lambda: _is_ready(port), 60)
         yield port
+
+
+def _is_ready(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=10).status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 def write_certificate(folder: Path) -> None:
