@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from tests.browser.visit import Visit
 from tests.support.instances import Instance, start_instance
 
+pytestmark = pytest.mark.xdist_group("empty instance")
 SCREENS = os.environ.get("SHIPLOG_SCREENSHOTS")
 REVIEWERS = {"builder": "Builder", "skeptic": "Skeptic", "pm": "PM"}
 

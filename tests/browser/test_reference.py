@@ -11,7 +11,7 @@ from tests.browser.visit import Visit
 BYTES_MAX = 600_000  # Swagger UI took 2.1 MB
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_the_reference_passes_axe(visit: Visit, scheme: str) -> None:
     page = visit.open("/schema/swagger")
     page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")

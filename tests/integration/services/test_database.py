@@ -199,13 +199,13 @@ async def test_serve_reports_a_database_that_is_not_migrated_in_one_line(postgre
         assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_serve_waits_for_its_database_and_then_ends_in_one_line() -> None:
-    gone = f"postgresql://u:hunter2@127.0.0.1:{free_port()}/x"
-    done = run("serve", "--port", str(free_port()), DATABASE_URL=gone)
-    assert "Waiting for it" in done.stderr
-    assert "cannot be reached" in one_line(done)
-    assert len(done.stderr.strip().splitlines()) == 2
-    assert "hunter2" not in done.stderr
+def test_a_database_that_does_not_come_is_waited_for_and_then_named_in_one_line() -> None:
+    gone, lines = f"postgresql://u:hunter2@127.0.0.1:{free_port()}/x", list[str]()
+    with pytest.raises(DatabaseUnusable, match="cannot be reached") as ended:
+        wait_for_database(Settings(database_url=gone, secret=SECRET), lines.append, 0.2)
+    assert len(lines) == 1
+    assert "Waiting for it" in lines[0]
+    assert "hunter2" not in lines[0] + str(ended.value)
 
 
 def test_a_database_that_starts_later_is_waited_for_and_a_wrong_one_is_not(
