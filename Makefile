@@ -14,9 +14,9 @@ help:  ## List the targets
 up: .venv/ready  ## Run Shiplog on this machine, with options in ARGS="--port 9000 --data DIR"
 	@exec $(BIN)/shiplog up $(ARGS)
 
-# Four processes on two cores: tests wait for servers, deadlines and the browser.
+# Three processes on two cores: tests wait for servers, deadlines and the browser. A fourth makes it no faster.
 test: .venv/ready  ## Run all tests in parallel, with servers of their own
-	@$(BIN)/pytest -n 4 --dist loadgroup -m "not slow" $(ARGS)
+	@$(BIN)/pytest -n 3 --dist loadgroup -m "not slow" $(ARGS)
 
 check: .venv/ready  ## Run what CI runs: format, lint, types, import contracts, tests
 	$(BIN)/ruff format --check .
