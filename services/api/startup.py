@@ -74,10 +74,15 @@ async def open_app_state(settings: Settings) -> AsyncIterator[AppState]:
     open_bulk_ingest = partial(
         _open_bulk_ingest, commits, tool_directory, identity, recent_ids, settings.bulk_group
     )
-    refreshing = asyncio.create_task(_keep_fresh(tool_directory), name="refresh the tool directory")
     progress = ReadModelProgress()
-    watching = asyncio.create_task(_watch_read_models(pool, progress), name="watch the read models")
-    measuring = asyncio.create_task(_measure_queue(appenders), name="measure the queue")
+    background = [
+        asyncio.create_task(work)
+        for work in (
+            _keep_fresh(tool_directory),
+            _watch_read_models(pool, progress),
+            _measure_queue(appenders),
+        )
+    ]
     try:
         yield AppState(
             pool=pool,
@@ -100,12 +105,15 @@ async def open_app_state(settings: Settings) -> AsyncIterator[AppState]:
             shows_sample=shows_sample,
         )
     finally:
-        refreshing.cancel()
-        watching.cancel()
-        measuring.cancel()
-        for resource in (broadcast, appenders, wakeups, rate_limiter, pool):
-            with suppress(TimeoutError):  # while Postgres does not answer, its connections are cut
-                await asyncio.wait_for(resource.close(), _CLOSE_SECONDS)
+        for task in background:
+            task.cancel()
+        await _close(broadcast, appenders, wakeups, rate_limiter, pool)
+
+
+async def _close(*resources: Broadcast | Appenders | Wakeups | RateLimiter | Pool[Record]) -> None:
+    for resource in resources:
+        with suppress(TimeoutError):  # while Postgres does not answer, its connections are cut
+            await asyncio.wait_for(resource.close(), _CLOSE_SECONDS)
 
 
 def _open_bulk_ingest(

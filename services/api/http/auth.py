@@ -116,6 +116,9 @@ def for_key(scope: Scope) -> Guard:
     return guard
 
 
+_for_readers = for_scope("read")
+
+
 @allows(Access(anonymous=True, scopes=("read",), roles=("editor",)))
 async def for_metrics(connection: Connection, guarded: BaseRouteHandler) -> None:
     """Allows a program on this machine that reaches the process directly, editors, and API keys with the scope read.
@@ -123,7 +126,7 @@ async def for_metrics(connection: Connection, guarded: BaseRouteHandler) -> None
     What comes through a proxy comes from anywhere.
     """
     if not (app_state(connection).is_direct and is_on_this_machine(connection)):
-        await for_scope("read")(connection, guarded)
+        await _for_readers(connection, guarded)
 
 
 @allows(Access(scopes=("catalogue:write",), roles=("editor", "reviewer")))
@@ -210,18 +213,22 @@ def _claims_a_key(connection: Connection) -> bool:
 
 
 async def login_of(connection: Connection) -> Login | None:
-    for token in cookies_named(connection, SESSION_COOKIE):
-        if (login := await _identity(connection).login(token)) is not None:
-            return login
-    return None
+    _, login = await _session_of(connection)
+    return login
 
 
 async def session_token(connection: Connection) -> str:
-    """The token of the request's session; empty without a session. Of several cookies, the first genuine one counts."""
+    """The token of the request's session; empty without a session."""
+    token, _ = await _session_of(connection)
+    return token
+
+
+async def _session_of(connection: Connection) -> tuple[str, Login | None]:
+    """Token and login. Of several cookies, the first genuine one counts."""
     for token in cookies_named(connection, SESSION_COOKIE):
-        if await _identity(connection).login(token) is not None:
-            return token
-    return ""
+        if (login := await _identity(connection).login(token)) is not None:
+            return token, login
+    return "", None
 
 
 async def current_login(connection: Connection) -> Login:

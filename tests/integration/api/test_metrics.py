@@ -5,6 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
+from services.api.http import permissions
 from tests.support.instances import Instance, wait_until
 from tests.support.stage import Stage
 
@@ -63,6 +64,15 @@ async def names_of(stage: Stage) -> set[str]:
     text = (await stage.client.get("/metrics", headers=DIRECT)).text
     assert "made" not in text
     return {line.rpartition(" ")[0] for line in text.splitlines()}
+
+
+async def test_scrapes_declare_no_further_guards(stage: Stage) -> None:
+    """A guard made for each request would stay in the table of guards as long as the process."""
+    await stage.client.get("/metrics", headers=dict(stage.read_key))
+    before = len(permissions._access)
+    for _ in range(3):
+        assert (await stage.client.get("/metrics", headers=dict(stage.read_key))).status_code == 200
+    assert len(permissions._access) == before
 
 
 async def test_each_metric_is_described_once(stage: Stage) -> None:
